@@ -1,0 +1,152 @@
+import type { Outcome } from "../codex/answer.ts";
+import type { HeaderFacts } from "../codex/headers.ts";
+import {
+  creditsFromHeaders,
+  mergeCredits,
+  mergeUsage,
+  setCooldown,
+} from "../pool/facts.ts";
+import type { Runner } from "../pool/roster.ts";
+import type { Pool } from "../pool/select.ts";
+import { meterOfModel } from "../meters.ts";
+import type { Runtime } from "./runtime.ts";
+
+/** Credits that a limit answer contradicts are not used for this long, ms. */
+const CREDITS_REFUSED_MS = 5 * 60_000;
+/** A model's name longer than this is not remembered, characters. */
+const LONGEST_MODEL = 128;
+
+/** One request as it was sent on one account. */
+export interface Attempt {
+  readonly runner: Runner;
+  /** The pool it was served from. */
+  readonly pool: Pool;
+  readonly model: string | undefined;
+  /** When it began, epoch ms. */
+  readonly beganAt: number;
+}
+
+/** A cooldown that an answer sets. */
+interface Pause {
+  cause: string;
+  until: number;
+  detail: string;
+}
+
+/**
+ * Learns windows, credits and plan from what headers or stream events say, in
+ * memory at once; in the store at once only when the verdict changed.
+ */
+export async function learnFacts(
+  runtime: Runtime,
+  attempt: Attempt,
+  facts: Pick<HeaderFacts, "plan" | "usage" | "credits">,
+): Promise<void> {
+  const { runner, model } = attempt;
+  const { live, now } = runtime;
+  const at = now();
+  const before = runner.assess(model, at).standing.kind;
+  const { account, alias } = runner;
+  if (facts.usage) {
+    account.usage = mergeUsage(account.usage, facts.usage, at);
+  }
+  if (facts.credits) {
+    const seen = creditsFromHeaders(account.credits, facts.credits);
+    account.credits = mergeCredits(account.credits, seen, at);
+  }
+  if (facts.usage || facts.credits) live.touch(alias);
+  runner.invalidate();
+  if (facts.plan !== null && facts.plan !== account.plan) {
+    const plan = facts.plan;
+    await live.note((state) => {
+      if (Object.hasOwn(state.accounts, alias)) {
+        state.accounts[alias]!.plan = plan;
+      }
+    });
+  } else if (runner.assess(model, at).standing.kind !== before) {
+    await live.settle();
+  }
+}
+
+/**
+ * Learns what an answer says against its account: the cooldowns that follow.
+ *
+ * @returns Why the request moves on, for people.
+ */
+export async function learnOutcome(
+  runtime: Runtime,
+  attempt: Attempt,
+  outcome: Outcome,
+): Promise<string> {
+  const { live, now, emit } = runtime;
+  const { alias } = attempt.runner;
+  const setAt = now();
+  const pauses = pausesOf(attempt, outcome, setAt);
+  if (pauses.length === 0) return outcome.kind;
+  if (pauses.some((pause) => pause.cause.startsWith("usage-limit:"))) {
+    attempt.runner.limits++;
+  }
+  const written = live.note((state) => {
+    if (!Object.hasOwn(state.accounts, alias)) return;
+    for (const { cause, until, detail } of pauses) {
+      setCooldown(state.accounts[alias]!, cause, { until, setAt, detail });
+    }
+  });
+  for (const { cause, until, detail } of pauses) {
+    emit({ type: "cooldown", alias, cause, until, reason: detail });
+  }
+  await written;
+  return pauses[0]!.detail;
+}
+
+function pausesOf(
+  attempt: Attempt,
+  outcome: Outcome,
+  now: number,
+): Pause[] {
+  switch (outcome.kind) {
+    case "workspace":
+    case "plan":
+    case "throttle":
+      return [{
+        cause: outcome.kind,
+        until: outcome.until,
+        detail: outcome.detail,
+      }];
+    case "model":
+      return modelPause(attempt, outcome);
+    case "usage-limit": {
+      const { meter, until, detail } = outcome;
+      const limit = { cause: `usage-limit:${meter}`, until, detail };
+      if (attempt.pool === "first") return [limit];
+      return [limit, creditsPause(detail, now)];
+    }
+    case "credits-refused": {
+      const detail = `The backend refuses credits (${outcome.code})`;
+      const refused = creditsPause(detail, now);
+      if (attempt.pool === "credits") return [refused];
+      const cause = `usage-limit:${meterOfModel(attempt.model)}`;
+      return [refused, { cause, until: outcome.until, detail }];
+    }
+    case "ok":
+    case "token-rejected":
+    case "encrypted-content":
+    case "hiccup":
+    case "other":
+      return [];
+  }
+}
+
+function creditsPause(detail: string, now: number): Pause {
+  return { cause: "credits", until: now + CREDITS_REFUSED_MS, detail };
+}
+
+function modelPause(
+  attempt: Attempt,
+  outcome: Outcome & { kind: "model" },
+): Pause[] {
+  const { model } = attempt;
+  if (model === undefined || model.length > LONGEST_MODEL) return [];
+  const { until, detail } = outcome;
+  return [{ cause: `model:${model}`, until, detail }];
+}

@@ -1,0 +1,287 @@
+import { createHash } from "node:crypto";
+import type { AccountRecord, PoolState, Tokens } from "../types.ts";
+import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
+import { readClaims } from "../codex/jwt.ts";
+import { readTokenAnswer, type TokenAnswer } from "../codex/token_answer.ts";
+import { setCooldown } from "../pool/facts.ts";
+import { sentOnce } from "./body.ts";
+import { call, type Runtime } from "./runtime.ts";
+
+/** Tokens are renewed when they expire within this, ms. */
+const EARLY_MS = 5 * 60_000;
+/** After a transient failure no token call is made for this long, ms. */
+const RETRY_MS = 60_000;
+/** A token call may take this long, ms. */
+const CALL_LIMIT_MS = 20_000;
+
+/** A token to send with, or why there is none. */
+export type Access =
+  | { kind: "ok"; access: string; refreshed: boolean }
+  | { kind: "login"; reason: string }
+  | { kind: "unavailable"; reason: string };
+
+/** When an access token expires, epoch ms; Infinity when unknown. */
+export function expiryOf(tokens: Tokens): number {
+  const stored = tokens.expiresAt;
+  if (typeof stored === "number" && stored > 0) return stored;
+  return readClaims(tokens.access).expiresAt ?? Infinity;
+}
+
+/**
+ * Keeps access tokens valid: one renewal per account at a time in all
+ * processes that share the store, and what the issuer gave is saved before it
+ * is used.
+ */
+export class TokenKeeper {
+  readonly #runtime: Runtime;
+  #renewals = new Map<string, Promise<Access>>();
+  /** After a failed early renewal: when the next may be tried, epoch ms. */
+  #retryAt = new Map<string, number>();
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+  }
+
+  /**
+   * The access token of an account when it can be sent as it is, without any
+   * waiting; undefined when that has to be looked into.
+   */
+  current(account: AccountRecord): string | undefined {
+    const { tokens } = account;
+    if (!tokens || account.auth) return undefined;
+    const now = this.#runtime.now();
+    return expiryOf(tokens) > now + EARLY_MS ? tokens.access : undefined;
+  }
+
+  /**
+   * An access token that is believed to be valid, renewed where needed.
+   *
+   * @param alias Whose.
+   * @param rejected An access token that the backend has just refused.
+   */
+  access(alias: string, rejected?: string): Promise<Access> {
+    const kept = this.#kept(alias, rejected);
+    if (kept) return Promise.resolve(kept);
+    let renewal = this.#renewals.get(alias);
+    if (!renewal) {
+      renewal = this.#renew(alias, rejected)
+        .finally(() => this.#renewals.delete(alias));
+      this.#renewals.set(alias, renewal);
+    }
+    return renewal;
+  }
+
+  /** What can be said without a token call. */
+  #kept(alias: string, rejected: string | undefined): Access | undefined {
+    const now = this.#runtime.now();
+    const account = accountOf(this.#runtime.live.state, alias);
+    if (!account) {
+      return { kind: "unavailable", reason: "The account is gone" };
+    }
+    const { tokens, auth } = account;
+    if (auth) return { kind: "login", reason: auth.reason };
+    if (!tokens) return { kind: "login", reason: "There are no tokens" };
+    if (tokens.access !== rejected) {
+      const ok: Access = {
+        kind: "ok",
+        access: tokens.access,
+        refreshed: rejected !== undefined,
+      };
+      const expiry = expiryOf(tokens);
+      if (expiry > now + EARLY_MS) return ok;
+      const waits = (this.#retryAt.get(alias) ?? 0) > now;
+      if (expiry > now && waits) return ok;
+    }
+    const pause = account.cooldowns?.["token"];
+    if (pause && pause.until > now) {
+      return { kind: "unavailable", reason: "The token could not be renewed" };
+    }
+    return undefined;
+  }
+
+  async #renew(alias: string, rejected: string | undefined): Promise<Access> {
+    const { store, live } = this.#runtime;
+    const account = accountOf(live.state, alias);
+    try {
+      return await store.exclusive(lockName(alias, account), async () => {
+        // another process may have renewed it while this one waited
+        await live.reload();
+        return this.#kept(alias, rejected) ?? await this.#exchange(
+          alias,
+          rejected,
+        );
+      });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      return await this.#transient(alias, rejected, reason);
+    }
+  }
+
+  /** The token call itself, with the account's lock held. */
+  async #exchange(
+    alias: string,
+    rejected: string | undefined,
+  ): Promise<Access> {
+    const { issuer, version } = this.#runtime;
+    const spent = accountOf(this.#runtime.live.state, alias)?.tokens?.refresh;
+    if (!spent) {
+      return await this.#refused(alias, spent, "There is no refresh token");
+    }
+    const called = await call(this.#runtime, tokenUrl(issuer), {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        "accept": "application/json",
+        "user-agent": `codex-rotator/${version}`,
+      },
+      // a refresh token that is shown twice locks its owner out
+      ...sentOnce(JSON.stringify({
+        client_id: CLIENT_ID,
+        grant_type: "refresh_token",
+        refresh_token: spent,
+      })),
+    }, CALL_LIMIT_MS);
+    if ("error" in called) {
+      return await this.#transient(alias, rejected, called.error);
+    }
+    const answer = readTokenAnswer(called.response.status, called.text);
+    switch (answer.kind) {
+      case "tokens":
+        return await this.#save(alias, spent, answer);
+      case "refused":
+        return await this.#refused(alias, spent, answer.reason);
+      case "transient":
+        return await this.#transient(alias, rejected, answer.reason);
+    }
+  }
+
+  async #save(
+    alias: string,
+    spent: string,
+    answer: TokenAnswer & { kind: "tokens" },
+  ): Promise<Access> {
+    const { live, emit, now } = this.#runtime;
+    const issuedAt = now();
+    await live.commit((state) => {
+      const account = holderOf(state, alias, spent);
+      if (account) takeOver(account, answer, issuedAt);
+    });
+    this.#retryAt.delete(alias);
+    emit({
+      type: "token-refreshed",
+      alias,
+      reason: "The access token was renewed",
+    });
+    const access = accountOf(live.state, alias)?.tokens?.access;
+    return access === undefined
+      ? { kind: "unavailable", reason: "The account is gone" }
+      : { kind: "ok", access, refreshed: true };
+  }
+
+  /** The issuer refused for good, unless newer tokens came in meanwhile. */
+  async #refused(
+    alias: string,
+    spent: string | undefined,
+    reason: string,
+  ): Promise<Access> {
+    const { live, now, emit } = this.#runtime;
+    await live.reload();
+    const account = accountOf(live.state, alias);
+    if (account?.tokens && account.tokens.refresh !== spent) {
+      return {
+        kind: "ok",
+        access: account.tokens.access,
+        refreshed: true,
+      };
+    }
+    const invalidAt = now();
+    await live.commit((state) => {
+      const holder = holderOf(state, alias, spent);
+      if (holder) holder.auth = { invalidAt, reason };
+    });
+    emit({ type: "login-required", alias, reason });
+    return { kind: "login", reason };
+  }
+
+  /** It may work later; a token that is still valid goes on being used. */
+  async #transient(
+    alias: string,
+    rejected: string | undefined,
+    reason: string,
+  ): Promise<Access> {
+    const { live, now, emit } = this.#runtime;
+    const at = now();
+    const tokens = accountOf(live.state, alias)?.tokens;
+    const text = `The token could not be renewed: ${reason}`;
+    if (tokens && tokens.access !== rejected && expiryOf(tokens) > at) {
+      this.#retryAt.set(alias, at + RETRY_MS);
+      emit({ type: "warning", alias, reason: text });
+      return { kind: "ok", access: tokens.access, refreshed: false };
+    }
+    const until = at + RETRY_MS;
+    await live.commit((state) => {
+      const account = accountOf(state, alias);
+      if (account) {
+        setCooldown(account, "token", { until, setAt: at, detail: text });
+      }
+    });
+    emit({ type: "cooldown", alias, cause: "token", until, reason: text });
+    return { kind: "unavailable", reason: text };
+  }
+}
+
+function accountOf(state: PoolState, alias: string): AccountRecord | undefined {
+  return Object.hasOwn(state.accounts, alias)
+    ? state.accounts[alias]
+    : undefined;
+}
+
+/** The account that holds a refresh token, also when it was renamed meanwhile. */
+function holderOf(
+  state: PoolState,
+  alias: string,
+  spent: string | undefined,
+): AccountRecord | undefined {
+  const account = accountOf(state, alias);
+  if (account && account.tokens?.refresh === spent) return account;
+  if (spent === undefined) return undefined;
+  return Object.values(state.accounts)
+    .find((other) => other.tokens?.refresh === spent);
+}
+
+/** What the answer holds replaces what is there; what it lacks stays. */
+function takeOver(
+  account: AccountRecord,
+  answer: TokenAnswer & { kind: "tokens" },
+  issuedAt: number,
+): void {
+  const access = answer.access ?? account.tokens?.access ?? "";
+  const expiresAt = answer.access === undefined
+    ? account.tokens?.expiresAt ?? null
+    : readClaims(access).expiresAt ??
+      (answer.expiresInSeconds === undefined
+        ? null
+        : issuedAt + answer.expiresInSeconds * 1000);
+  account.tokens = {
+    ...account.tokens,
+    access,
+    expiresAt,
+    ...(answer.refresh === undefined ? {} : { refresh: answer.refresh }),
+    ...(answer.id === undefined ? {} : { id: answer.id }),
+  };
+  delete account.auth;
+  if (account.cooldowns) delete account.cooldowns["token"];
+  const claims = readClaims(answer.id);
+  if (claims.email !== null) account.email = claims.email;
+  if (claims.plan !== null) account.plan = claims.plan;
+}
+
+/** Accounts are told apart by identity, so that a renamed one keeps its lock. */
+function lockName(alias: string, account: AccountRecord | undefined): string {
+  const identity = account?.userId || account?.accountId
+    ? `${account.userId ?? ""}/${account.accountId ?? ""}`
+    : `alias:${alias}`;
+  return `token-${
+    createHash("sha256").update(identity).digest("hex").slice(0, 16)
+  }`;
+}

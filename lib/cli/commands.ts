@@ -1,0 +1,72 @@
+import type { Command } from "./command.ts";
+
+/** What the list of commands tells of one; the rest is loaded when it runs. */
+export interface CommandEntry {
+  readonly usage: string;
+  readonly summary: string;
+  load(): Promise<{ command: Command }>;
+}
+
+/** All commands, in the order in which the help shows them. */
+export const commands: ReadonlyMap<string, CommandEntry> = new Map([
+  ["status", {
+    usage: "status [--json] [--refresh] [--check] [--model M]",
+    summary: "shows who can serve, on what, and until when",
+    load: () => import("./status.ts"),
+  }],
+  ["refresh", {
+    usage: "refresh [ALIAS…] [--json]",
+    summary: "asks the backend how much usage is left",
+    load: () => import("./refresh.ts"),
+  }],
+  ["import", {
+    usage: "import [FILE] --copy [--alias NAME] [--from codex]",
+    summary: "adds the account that another tool is signed in with",
+    load: () => import("./import.ts"),
+  }],
+  ["credits", {
+    usage: "credits [all | none | ALIAS…]",
+    summary: "shows or sets who may spend purchased credits",
+    load: () => import("./credits.ts"),
+  }],
+  ["strategy", {
+    usage: "strategy [NAME]",
+    summary: "shows or sets the order in which accounts serve",
+    load: () => import("./strategy.ts"),
+  }],
+  ["use", {
+    usage: "use ALIAS | --auto",
+    summary: "lets one account alone serve, or all again",
+    load: () => import("./use.ts"),
+  }],
+  ["enable", {
+    usage: "enable ALIAS…",
+    summary: "lets accounts serve again",
+    load: () => import("./enable.ts"),
+  }],
+  ["disable", {
+    usage: "disable ALIAS…",
+    summary: "keeps accounts from serving",
+    load: () => import("./disable.ts"),
+  }],
+  ["rename", {
+    usage: "rename OLD NEW",
+    summary: "gives an account another alias",
+    load: () => import("./rename.ts"),
+  }],
+  ["remove", {
+    usage: "remove ALIAS…",
+    summary: "forgets accounts and their tokens",
+    load: () => import("./remove.ts"),
+  }],
+  ["restore", {
+    usage: "restore",
+    summary: "puts the backup of the store back",
+    load: () => import("./restore.ts"),
+  }],
+  ["demo", {
+    usage: "demo",
+    summary: "shows the rotation at work; needs no account and no internet",
+    load: () => import("./demo.ts"),
+  }],
+]);

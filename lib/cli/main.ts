@@ -1,0 +1,124 @@
+/**
+ * The command line: finds the command, runs it, and says what went wrong.
+ *
+ * @module
+ */
+import { VERSION } from "../version.ts";
+import { RotatorError } from "../errors.ts";
+import {
+  type Command,
+  type Context,
+  mergeFlags,
+  readArguments,
+} from "./command.ts";
+import { type CommandEntry, commands } from "./commands.ts";
+import { CliError, EXIT, usageError } from "./exit.ts";
+import { commandHelp, generalHelp } from "./help.ts";
+import type { Io } from "./io.ts";
+import { suggestion } from "./nearest.ts";
+import { isPermissionError, permissionAdvice } from "./permissions.ts";
+import { clean } from "./words.ts";
+
+/**
+ * Runs one command line.
+ *
+ * @param args The arguments, without the program's name.
+ * @param io What the command sees of the world.
+ * @returns The exit code.
+ */
+export async function main(args: readonly string[], io: Io): Promise<number> {
+  try {
+    return await dispatch(args, io);
+  } catch (error) {
+    if (io.signal.aborted) return EXIT.interrupted;
+    io.err(`Error: ${errorText(error)}\n`);
+    return exitCode(error);
+  }
+}
+
+async function dispatch(args: readonly string[], io: Io): Promise<number> {
+  const { flags, operands } = readArguments(args, { stopEarly: true });
+  if (flags.on("version")) return print(io, `${VERSION}\n`);
+  const [name, ...rest] = operands;
+  if (name === undefined || name === "help") {
+    return flags.on("help") || name === "help"
+      ? await printHelp(io, rest[0])
+      : missingCommand(io);
+  }
+  if (flags.on("help")) return await printHelp(io, name);
+  const entry = entryOf(name);
+  const { command } = await entry.load();
+  const own = readArguments(rest, command);
+  if (own.flags.on("help")) return print(io, commandHelp(entry, command));
+  if (own.flags.on("version")) return print(io, `${VERSION}\n`);
+  checkOperands(entry, command, own.operands);
+  const context: Context = {
+    io,
+    flags: mergeFlags(own.flags, flags),
+    operands: own.operands,
+  };
+  return await runCommand(command, context, args);
+}
+
+async function runCommand(
+  command: Command,
+  context: Context,
+  args: readonly string[],
+): Promise<number> {
+  try {
+    const code = await command.run(context);
+    return context.io.signal.aborted ? EXIT.interrupted : code;
+  } catch (error) {
+    if (!isPermissionError(error)) throw error;
+    throw new CliError(permissionAdvice(error, command, context, args));
+  }
+}
+
+function print(io: Io, text: string): number {
+  io.out(text);
+  return EXIT.ok;
+}
+
+function missingCommand(io: Io): number {
+  io.err(generalHelp());
+  return EXIT.usage;
+}
+
+async function printHelp(io: Io, name: string | undefined): Promise<number> {
+  if (name === undefined) return print(io, generalHelp());
+  const entry = entryOf(name);
+  return print(io, commandHelp(entry, (await entry.load()).command));
+}
+
+function entryOf(name: string): CommandEntry {
+  const entry = commands.get(name);
+  if (entry !== undefined) return entry;
+  const names = [...commands.keys()];
+  throw usageError(
+    `Unknown command ${clean(name)}${suggestion(name, names)}; known are: ${
+      names.join(", ")
+    }`,
+  );
+}
+
+function checkOperands(
+  { usage }: CommandEntry,
+  { operands: [least, most] }: Command,
+  { length }: readonly string[],
+): void {
+  if (length >= least && length <= most) return;
+  const found = length < least ? "Too few" : "Too many";
+  throw usageError(`${found} arguments: ${length}; usage: ${usage}`);
+}
+
+function errorText(error: unknown): string {
+  return clean(error instanceof Error ? error.message : String(error));
+}
+
+function exitCode(error: unknown): number {
+  if (error instanceof CliError) return error.code;
+  if (error instanceof RotatorError && error.code === "no_accounts") {
+    return EXIT.noAccount;
+  }
+  return EXIT.failed;
+}

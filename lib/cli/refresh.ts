@@ -1,0 +1,62 @@
+import type { RefreshReport } from "../types.ts";
+import type { Command, Context } from "./command.ts";
+import { CliError, EXIT } from "./exit.ts";
+import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
+import { openStore, requireAccounts } from "./setup.ts";
+import { noAccount } from "./status_footer.ts";
+import { clean } from "./words.ts";
+
+/** `refresh`: tokens that need it, then usage. */
+export const command: Command = {
+  help: `
+Renews the tokens that are about to expire, then asks the backend for the usage
+of all accounts, or of those named. One account's failure does not keep the
+others from being refreshed; the exit code is 1 then.
+
+Options:
+  --json           the outcome as JSON
+
+Examples:
+  cli.ts refresh
+  cli.ts refresh personal work
+`,
+  booleans: ["json"],
+  operands: [0, Infinity],
+  needs: { write: true, network: true, policy: true },
+  run,
+};
+
+async function run(context: Context): Promise<number> {
+  const { io, flags, operands } = context;
+  const state = await openStore(context).read();
+  if (Object.keys(state.accounts).length === 0) {
+    const none: RefreshReport = { version: 1, accounts: [] };
+    if (flags.on("json")) io.out(`${JSON.stringify(none, null, 2)}\n`);
+    throw new CliError(noAccount(), EXIT.noAccount);
+  }
+  requireAccounts(state, operands);
+  const report = await refresh(context);
+  io.out(
+    flags.on("json") ? `${JSON.stringify(report, null, 2)}\n` : lines(report),
+  );
+  return report.accounts.every((it) => it.ok) ? EXIT.ok : EXIT.failed;
+}
+
+async function refresh(context: Context): Promise<RefreshReport> {
+  const rotator = openOnlineRotator(context);
+  try {
+    return await refreshAccounts(rotator, context, context.operands);
+  } finally {
+    await rotator.close();
+  }
+}
+
+function lines({ accounts }: RefreshReport): string {
+  return accounts.map(({ alias, ok, standing, tokenRefreshed, error }) => {
+    const token = tokenRefreshed ? ", token renewed" : "";
+    const outcome = ok
+      ? `${standing}${token}`
+      : `failed${token}: ${clean(error ?? "no reason given")}`;
+    return `${clean(alias)}: ${outcome}\n`;
+  }).join("");
+}

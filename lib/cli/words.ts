@@ -1,0 +1,173 @@
+/**
+ * Times, windows, credits and standings in words.
+ *
+ * @module
+ */
+import type { AccountStatus, StatusReport } from "../types.ts";
+
+/** How the commands name this program in what they say. */
+export const PROGRAM = "cli.ts";
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+// Escape sequences whole (CSI, OSC and the two-character ones), then whatever
+// else would move the cursor, break the line or turn the reading direction.
+const ESCAPES =
+  // deno-lint-ignore no-control-regex
+  /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[ -/]*[0-~])/g;
+const CONTROLS =
+  /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/gu;
+
+/** Text from elsewhere, made harmless for a terminal. */
+export function clean(text: string): string {
+  return text.replace(ESCAPES, "").replace(/[\r\n\t]+/g, " ")
+    .replace(CONTROLS, "");
+}
+
+/** A span of time in its two largest units: "2 h 14 min". Begun minutes count whole. */
+export function duration(ms: number): string {
+  return units(ms).map(({ n, long }) => `${n} ${long}`).join(" ");
+}
+
+/** The same, short: "2h14m". */
+export function shortDuration(ms: number): string {
+  return units(ms).map(({ n, short }) => `${n}${short}`).join("");
+}
+
+function units(ms: number): { n: number; long: string; short: string }[] {
+  const seconds = Math.max(0, Math.ceil(ms / 1000));
+  const minutes = Math.ceil(seconds / 60);
+  const parts = seconds < 60
+    ? [{ n: seconds, long: "s", short: "s" }]
+    : minutes < 24 * 60
+    ? [
+      { n: Math.floor(minutes / 60), long: "h", short: "h" },
+      { n: minutes % 60, long: "min", short: "m" },
+    ]
+    : [
+      { n: Math.floor(minutes / 1440), long: "d", short: "d" },
+      { n: Math.floor(minutes % 1440 / 60), long: "h", short: "h" },
+    ];
+  const said = parts.filter(({ n }) => n > 0);
+  return said.length > 0 ? said : parts.slice(0, 1);
+}
+
+/** "in 2 h 14 min", or "now" when the time has come. */
+export function inTime(at: string, now: number): string {
+  const ms = Date.parse(at) - now;
+  return ms > 0 ? `in ${duration(ms)}` : "now";
+}
+
+/** "3 min ago". */
+export function timeAgo(at: string | number, now: number): string {
+  const ms = now - (typeof at === "number" ? at : Date.parse(at));
+  if (ms < 1000) return "just now";
+  const whole = ms < MINUTE ? ms : Math.floor(ms / MINUTE) * MINUTE;
+  return `${duration(whole)} ago`;
+}
+
+/** A window named by its length: 5h, 7d, 30d. */
+export function windowLabel(seconds: number | null): string {
+  if (seconds === null) return "?";
+  const ms = seconds * 1000;
+  if (ms >= DAY) return `${Math.round(ms / DAY)}d`;
+  if (ms >= HOUR) return `${Math.round(ms / HOUR)}h`;
+  return `${Math.max(1, Math.round(ms / MINUTE))}m`;
+}
+
+/** One account's standing: why, and until when. */
+export function standingWords(account: AccountStatus, now: number): string {
+  const until = account.until === null
+    ? ""
+    : `, back ${inTime(account.until, now)}`;
+  switch (account.standing) {
+    case "included":
+      return "included";
+    case "unknown":
+      return account.usageObservedAt === null
+        ? "unknown, never checked"
+        : `unknown, seen ${timeAgo(account.usageObservedAt, now)}`;
+    case "credits":
+      return account.until === null
+        ? "on credits"
+        : `on credits for ${inTime(account.until, now).replace(/^in /, "")}`;
+    case "unconfirmed":
+      return account.reason === "unknown"
+        ? "unconfirmed, usage unknown"
+        : `unconfirmed${until}`;
+    case "blocked":
+      return `${reasonWords(account.reason)}${until}`;
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  disabled: "disabled",
+  login: "needs a sign-in",
+  workspace: "workspace deactivated",
+  plan: "plan lacks the model",
+  model: "model not available",
+  cooldown: "cooling down",
+  exhausted: "exhausted",
+  unknown: "usage unknown",
+};
+
+function reasonWords(reason: string | null): string {
+  if (reason === null) return "blocked";
+  return Object.hasOwn(REASONS, reason) ? REASONS[reason]! : clean(reason);
+}
+
+/** One account's credits, and whether it may spend them. */
+export function creditWords(account: AccountStatus): string {
+  const credits = account.credits;
+  if (credits === null) return "credits unknown";
+  const amount = creditAmount(credits);
+  if (amount === undefined) return "no credits";
+  if (!account.creditsAllowed) return `${amount}, forbidden`;
+  return `${amount}, ${credits.usable ? "may spend" : "not usable now"}`;
+}
+
+function creditAmount(
+  credits: NonNullable<AccountStatus["credits"]>,
+): string | undefined {
+  if (credits.unlimited === true) return "unlimited credits";
+  if (credits.hasCredits === false) return undefined;
+  if (credits.balance === null) return "credits";
+  const balance = Number(credits.balance);
+  return Number.isFinite(balance)
+    ? `${Math.round(balance * 100) / 100} credits`
+    : `${clean(credits.balance).slice(0, 12)} credits`;
+}
+
+const SOURCES: Readonly<Record<StatusReport["credits"]["source"], string>> = {
+  option: "set by the program",
+  environment: "set by the environment",
+  store: "set in the store",
+  default: "nothing set",
+};
+
+/** Who may spend credits and who said so, without a full stop. */
+export function policyWords(credits: StatusReport["credits"]): string {
+  const { allow, source } = credits;
+  const who = allow === "all"
+    ? "Everyone"
+    : allow === "none" || allow.length === 0
+    ? "Nobody"
+    : `Only ${allow.map(clean).join(", ")}`;
+  const hint = source === "default"
+    ? `; forbid with: ${PROGRAM} credits none`
+    : "";
+  return `${who} may spend purchased credits (${SOURCES[source]})${hint}`;
+}
+
+/** What is wrong with the credit policy, a sentence each. */
+export function policyProblems(credits: StatusReport["credits"]): string[] {
+  const unknown = credits.unknownAliases.map(clean).join(", ");
+  return [
+    ...(credits.warning === null ? [] : [`Warning: ${clean(credits.warning)}`]),
+    ...(unknown === ""
+      ? []
+      : [`The credit list names accounts that do not exist: ${unknown}`]),
+  ];
+}

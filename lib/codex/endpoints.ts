@@ -1,0 +1,100 @@
+/**
+ * Where the backend and the issuer listen.
+ *
+ * @module
+ */
+
+/** The backend's base URL. */
+export const DEFAULT_BACKEND = "https://chatgpt.com/backend-api";
+/** The issuer's base URL. */
+export const DEFAULT_ISSUER = "https://auth.openai.com";
+/** The public client that logins belong to. */
+export const CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann";
+/** What a login asks for. */
+export const LOGIN_SCOPE = "openid profile email offline_access";
+/** The ports that the issuer accepts a browser login's redirect on. */
+export const LOGIN_PORTS: readonly number[] = [1455, 1457];
+
+/** Where a browser login comes back to. */
+export function loginRedirect(port: number): string {
+  return `http://localhost:${port}/auth/callback`;
+}
+
+/** Where usage is asked for: the next URL is for when the one before says 404. */
+export function usageUrls(backend: string): string[] {
+  const first = backend.includes("/backend-api")
+    ? `${backend}/wham/usage`
+    : `${backend}/api/codex/usage`;
+  return [first, `${backend}/codex/usage`];
+}
+
+/** Where tokens are refreshed and codes exchanged. */
+export function tokenUrl(issuer: string): string {
+  return `${issuer}/oauth/token`;
+}
+
+/** Where a browser login begins. */
+export function authorizeUrl(issuer: string): string {
+  return `${issuer}/oauth/authorize`;
+}
+
+/** The URLs of a login by device code. */
+export interface DeviceUrls {
+  /** Asks for a code. */
+  userCode: string;
+  /** Asks whether the person has entered it. */
+  token: string;
+  /** Where the person enters it. */
+  page: string;
+  /** What the code exchange names as its redirect. */
+  redirect: string;
+}
+
+/** The URLs of a login by device code. */
+export function deviceUrls(issuer: string): DeviceUrls {
+  return {
+    userCode: `${issuer}/api/accounts/deviceauth/usercode`,
+    token: `${issuer}/api/accounts/deviceauth/token`,
+    page: `${issuer}/codex/device`,
+    redirect: `${issuer}/deviceauth/callback`,
+  };
+}
+
+/**
+ * A base URL in its normal form, without a trailing slash.
+ *
+ * @param value The URL as it was set.
+ * @param name What it is the URL of, for the error message.
+ * @returns Origin and path.
+ * @throws {TypeError} When tokens should not be sent there.
+ */
+export function checkedBase(value: string | URL, name: string): string {
+  const url = URL.parse(value);
+  if (url === null) {
+    throw new TypeError(
+      `The ${name} URL is not an absolute URL; write it as https://host/path`,
+    );
+  }
+  if (url.protocol !== "https:" && url.protocol !== "http:") {
+    throw new TypeError(
+      `The ${name} URL begins with "${url.protocol}"; write it as https://host/path`,
+    );
+  }
+  if (url.username !== "" || url.password !== "" || /[?#]/.test(url.href)) {
+    throw new TypeError(
+      `The ${name} URL has a user name, a query or a fragment; write it as https://host/path`,
+    );
+  }
+  if (url.protocol === "http:" && !isLoopback(url.hostname)) {
+    throw new TypeError(
+      `The ${name} URL would send tokens unencrypted to "${url.hostname}"; use https, or http on a loopback host`,
+    );
+  }
+  return url.origin + url.pathname.replace(/\/+$/, "");
+}
+
+/** Whether a URL's host is this machine. */
+export function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" ||
+    /^127\.\d+\.\d+\.\d+$/.test(hostname);
+}

@@ -1,0 +1,134 @@
+/**
+ * Server-sent events out of bytes, cut wherever the network cut them.
+ *
+ * @module
+ */
+
+/** One event of a stream. */
+export interface StreamEvent {
+  /** The `event:` field; null when there was none. */
+  event: string | null;
+  /** The `data:` lines, joined. */
+  data: string;
+  /** How many bytes of the stream lie before the end of this event. */
+  end: number;
+}
+
+const LF = 10;
+const CR = 13;
+const decoder = new TextDecoder();
+
+/** Splits a stream of bytes into events. */
+export class EventParser {
+  /** The bytes of the event that is not complete yet. */
+  #open: Uint8Array[] = [];
+  #openBytes = 0;
+  /** How many bytes belong to complete events. */
+  #consumed = 0;
+  #lineIsEmpty = true;
+  /** A carriage return was the last byte, so a line feed would belong to it. */
+  #afterReturn = false;
+  /** The line that the carriage return ended was blank. */
+  #blank = false;
+
+  /** How many bytes wait for the rest of their event. */
+  get pendingBytes(): number {
+    return this.#openBytes;
+  }
+
+  /** The events that this chunk completes. The chunk may be reused afterwards. */
+  push(chunk: Uint8Array): StreamEvent[] {
+    const events: StreamEvent[] = [];
+    let start = 0;
+    let at = 0;
+    const cut = (end: number) => {
+      this.#take(chunk.subarray(start, end), events);
+      start = end;
+    };
+    while (at < chunk.length) {
+      const byte = chunk[at];
+      if (this.#afterReturn) {
+        this.#afterReturn = false;
+        const paired = byte === LF;
+        if (paired) at++;
+        if (this.#blank) cut(at);
+        if (paired) continue;
+      }
+      if (byte === LF || byte === CR) {
+        at++;
+        this.#endLine(byte === CR);
+        if (this.#blank && byte === LF) cut(at);
+      } else {
+        this.#lineIsEmpty = false;
+        at = endOfLine(chunk, at);
+      }
+    }
+    // A copy, because the caller may fill the same memory again.
+    if (start < chunk.length) this.#keep(chunk.slice(start));
+    return events;
+  }
+
+  /** What is left when the stream has ended without a last blank line. */
+  flush(): StreamEvent[] {
+    const events: StreamEvent[] = [];
+    this.#take(new Uint8Array(0), events);
+    return events;
+  }
+
+  #endLine(byReturn: boolean): void {
+    this.#blank = this.#lineIsEmpty;
+    this.#lineIsEmpty = true;
+    this.#afterReturn = byReturn;
+  }
+
+  #keep(bytes: Uint8Array): void {
+    this.#open.push(bytes);
+    this.#openBytes += bytes.length;
+  }
+
+  /** Closes the block that ends with these bytes. */
+  #take(last: Uint8Array, events: StreamEvent[]): void {
+    let bytes = last;
+    if (this.#openBytes > 0) {
+      this.#keep(last);
+      bytes = concat(this.#open, this.#openBytes);
+    }
+    this.#open = [];
+    this.#openBytes = 0;
+    this.#lineIsEmpty = true;
+    this.#consumed += bytes.length;
+    const event = readBlock(decoder.decode(bytes), this.#consumed);
+    if (event !== undefined) events.push(event);
+  }
+}
+
+function endOfLine(chunk: Uint8Array, from: number): number {
+  let at = from;
+  while (at < chunk.length && chunk[at] !== LF && chunk[at] !== CR) at++;
+  return at;
+}
+
+function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+function readBlock(block: string, end: number): StreamEvent | undefined {
+  let event: string | null = null;
+  let data: string | undefined;
+  for (const line of block.split(/\r\n|\r|\n/)) {
+    const colon = line.indexOf(":");
+    const field = colon < 0 ? line : line.slice(0, colon);
+    if (field !== "data" && field !== "event") continue;
+    const from = line[colon + 1] === " " ? colon + 2 : colon + 1;
+    const value = colon < 0 ? "" : line.slice(from);
+    if (field === "event") event = value || null;
+    else data = data === undefined ? value : `${data}\n${value}`;
+  }
+  return data ? { event, data, end } : undefined;
+}

@@ -1,0 +1,104 @@
+/**
+ * When something ends, from what the backend says about it. All results are
+ * epoch ms and lie between one second and 35 days ahead.
+ *
+ * @module
+ */
+
+import { readNumber } from "./json.ts";
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const LONGEST = 35 * 24 * 60 * MINUTE;
+
+/**
+ * A reset that can be believed: one in the past means a minute from now, one
+ * beyond 35 days means 35 days.
+ *
+ * @param at Epoch ms.
+ * @param now Epoch ms.
+ */
+export function clampReset(at: number, now: number): number {
+  return at > now ? Math.min(at, now + LONGEST) : now + MINUTE;
+}
+
+/**
+ * A reset from a point in time or else from a delay; null when neither is said.
+ *
+ * @param at Unix seconds.
+ * @param after Seconds from now.
+ * @param now Epoch ms.
+ */
+export function resetTime(
+  at: unknown,
+  after: unknown,
+  now: number,
+): number | null {
+  const point = readNumber(at);
+  if (point !== undefined) return clampReset(point * SECOND, now);
+  const delay = readNumber(after);
+  return delay === undefined ? null : clampReset(now + delay * SECOND, now);
+}
+
+/** Unix seconds as epoch ms; null when they cannot be read. */
+export function unixTime(seconds: unknown): number | null {
+  const number = readNumber(seconds);
+  return readNumber(number === undefined ? null : number * SECOND) ?? null;
+}
+
+/** A delay of zero means "at once", which still deserves a second of rest. */
+function afterDelay(ms: number, now: number): number {
+  return ms === 0 ? now + SECOND : clampReset(now + ms, now);
+}
+
+/**
+ * `Retry-After` (seconds or an HTTP date) or `retry-after-ms`, as epoch ms;
+ * undefined when neither can be read.
+ *
+ * @param now Epoch ms.
+ */
+export function parseRetryAfter(
+  headers: Headers,
+  now: number,
+): number | undefined {
+  const ms = readNumber(headers.get("retry-after-ms"));
+  if (ms !== undefined) return afterDelay(ms, now);
+  const text = headers.get("retry-after");
+  const seconds = readNumber(text);
+  if (seconds !== undefined) return afterDelay(seconds * SECOND, now);
+  // Date.parse() makes a date out of nearly any text with a digit in it.
+  const date = text?.endsWith("GMT") ? Date.parse(text) : NaN;
+  return Number.isNaN(date) ? undefined : clampReset(date, now);
+}
+
+const UNIT = "(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?" +
+  "|d|days?)(?![a-z])";
+const TRY_AGAIN = new RegExp(
+  `try again in ((?:[\\d.]+ ?${UNIT}[, ]*(?:and )?)+)`,
+  "i",
+);
+const PART = /([\d.]+) ?([a-z]+)/gi;
+
+/**
+ * "Try again in 1.3s", "in 250 ms", "in 2 minutes" or "in 6m0s", as epoch ms;
+ * undefined when the text does not say so.
+ *
+ * @param now Epoch ms.
+ */
+export function parseTryAgain(text: string, now: number): number | undefined {
+  const said = TRY_AGAIN.exec(text)?.[1];
+  if (said === undefined) return undefined;
+  let ms = 0;
+  for (const [, amount, unit] of said.matchAll(PART)) {
+    ms += Number(amount) * unitLength(unit ?? "");
+  }
+  return Number.isFinite(ms) ? afterDelay(ms, now) : undefined;
+}
+
+function unitLength(unit: string): number {
+  const name = unit.toLowerCase();
+  if (name.startsWith("ms") || name.startsWith("mil")) return 1;
+  if (name.startsWith("m")) return MINUTE;
+  if (name.startsWith("h")) return 60 * MINUTE;
+  return name.startsWith("d") ? 24 * 60 * MINUTE : SECOND;
+}

@@ -1,0 +1,53 @@
+/**
+ * Explains each selection on stderr, for people who wonder why.
+ *
+ * @module
+ */
+import process from "node:process";
+import { areUsable } from "./pool/credits.ts";
+import { Moment } from "./pool/moment.ts";
+import { iso, reasonOf, untilOf } from "./report.ts";
+import type { House } from "./runtime.ts";
+
+/**
+ * Prints a line per account; names, verdicts and times only, no secrets.
+ *
+ * @param house The rotator's parts.
+ * @param model The model of the request.
+ * @param chosen The account that was chosen, if any.
+ */
+export function explain(
+  house: House,
+  model: string | undefined,
+  chosen: string | undefined,
+): void {
+  const now = house.now();
+  const moment = new Moment(now);
+  for (
+    const { alias, account, creditsAllowed, ...runner } of rows(house, model)
+  ) {
+    const { standing } = runner;
+    const usable = account.credits !== undefined &&
+      areUsable(account.credits, moment);
+    const fields = [
+      `alias=${alias}`,
+      `standing=${standing.kind}`,
+      `reason=${reasonOf(standing) ?? "-"}`,
+      `until=${iso(untilOf(standing)) ?? "-"}`,
+      `may-spend=${creditsAllowed ? "yes" : "no"}`,
+      `credits-usable=${usable ? "yes" : "no"}`,
+      `chosen=${alias === chosen ? "yes" : "no"}`,
+    ];
+    process.stderr.write(`codex-rotator: ${fields.join(" ")}\n`);
+  }
+}
+
+function rows(house: House, model: string | undefined) {
+  const now = house.now();
+  return house.roster.runners.map((runner) => ({
+    alias: runner.alias,
+    account: runner.account,
+    creditsAllowed: runner.creditsAllowed,
+    standing: runner.assess(model, now).standing,
+  }));
+}

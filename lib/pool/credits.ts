@@ -1,0 +1,131 @@
+import type { CreditFacts, CreditPolicy } from "../types.ts";
+import type { Moment } from "./moment.ts";
+
+const ALIAS = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+/** Whether `name` can name an account. */
+export function isAlias(name: string): boolean {
+  return ALIAS.test(name) && name !== "all" && name !== "none";
+}
+
+/** The places a credit policy can come from, each undefined or null when unset. */
+export interface PolicySources {
+  option?: unknown;
+  /** The environment's value, or `{ unreadable: true }` where it may not be read. */
+  environment?: string | { unreadable: true } | undefined;
+  store?: unknown;
+}
+
+/**
+ * The credit policy in force: the first source that is set decides, and one
+ * that cannot be understood allows nobody, because money fails closed.
+ *
+ * @param sources The option, the environment's value and the store's setting.
+ * @returns Who may spend, from which source, and what is wrong with it if anything.
+ */
+export function creditPolicy(sources: PolicySources): CreditPolicy {
+  const { option, environment, store } = sources;
+  if (option !== undefined && option !== null) {
+    return parsePolicy(option, "option");
+  }
+  if (typeof environment === "string") {
+    return parsePolicy(environment, "environment");
+  }
+  if (environment?.unreadable) {
+    return {
+      allow: "none",
+      source: "environment",
+      warning:
+        "The environment may not be read, so it is unknown who may spend credits and nobody may: allow reading CODEX_ROTATOR_CREDIT_ACCOUNTS and OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES, or pass the credits option",
+    };
+  }
+  if (store !== undefined && store !== null) return parsePolicy(store, "store");
+  return { allow: "all", source: "default" };
+}
+
+function parsePolicy(
+  value: unknown,
+  source: CreditPolicy["source"],
+): CreditPolicy {
+  const refuse = (found: string): CreditPolicy => ({
+    allow: "none",
+    source,
+    warning:
+      `The credit setting (${source}) is ${found}, so nobody may spend credits: set it to "all", "none" or a list of aliases`,
+  });
+  if (typeof value === "string") return parseText(value, source, refuse);
+  if (!Array.isArray(value)) return refuse("neither a text nor a list");
+  const names: string[] = [];
+  for (const part of value) {
+    if (typeof part !== "string") return refuse("a list with a non-text part");
+    const name = part.trim();
+    if (name === "") continue;
+    if (!isAlias(name)) return refuse("a list with a part that is no alias");
+    names.push(name);
+  }
+  return { allow: names, source };
+}
+
+function parseText(
+  text: string,
+  source: CreditPolicy["source"],
+  refuse: (found: string) => CreditPolicy,
+): CreditPolicy {
+  const names = text.split(",").map((part) => part.trim())
+    .filter((part) => part !== "");
+  if (names.length === 0) return refuse("blank");
+  if (names.length === 1) {
+    if (names[0] === "all" || names[0] === "*") return { allow: "all", source };
+    if (names[0] === "none") return { allow: "none", source };
+  }
+  if (!names.every(isAlias)) {
+    return refuse("a text with a part that is no alias");
+  }
+  return { allow: names, source };
+}
+
+/** Whether the policy lets `alias` spend credits. */
+export function maySpend(policy: CreditPolicy, alias: string): boolean {
+  if (typeof policy.allow === "string") return policy.allow === "all";
+  return policy.allow.includes(alias);
+}
+
+const DECIMAL = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i;
+
+/** A balance as a number; undefined when it cannot be read as a finite one. */
+function readBalance(balance: unknown): number | undefined {
+  if (typeof balance === "number") {
+    return Number.isFinite(balance) ? balance : undefined;
+  }
+  if (typeof balance !== "string" || !DECIMAL.test(balance.trim())) {
+    return undefined;
+  }
+  const value = Number(balance);
+  return Number.isFinite(value) ? value : undefined;
+}
+
+/**
+ * Whether freshly observed credits could pay for a request now. That an owner
+ * allows it is the policy's question, not this one.
+ */
+export function areUsable(credits: CreditFacts, moment: Moment): boolean {
+  if (!moment.isFresh(credits.observedAt) || credits.malformed) return false;
+  if (credits.unlimited !== true && credits.hasCredits !== true) return false;
+  if (isBounded(credits)) return false;
+  if (credits.balance === null || credits.balance === undefined) return true;
+  const balance = readBalance(credits.balance);
+  if (balance === undefined || balance < 0) return false;
+  return balance > 0 || credits.individualLimit === true;
+}
+
+function isBounded(credits: CreditFacts): boolean {
+  if (credits.overageLimitReached || credits.spendControlReached) return true;
+  return typeof credits.reachedType === "string" &&
+    credits.reachedType.startsWith("workspace_");
+}
+
+/** Whether a well-formed observation said that there are none. */
+export function saidNone(credits: CreditFacts): boolean {
+  return credits.hasCredits === false && credits.unlimited === false &&
+    !credits.malformed;
+}

@@ -1,0 +1,73 @@
+import type { UsageFacts } from "../types.ts";
+
+/** Facts count as fresh for this long, ms. */
+export const FRESH_MS = 15 * 60_000;
+/** A fact from further in the future than this is not believed, ms. */
+export const FUTURE_TOLERANCE_MS = 60_000;
+/** No limit of the backend lasts longer than this, ms. */
+export const LONGEST_LIMIT_MS = 35 * 24 * 3_600_000;
+
+/**
+ * A point in time that remembers when the verdict made at it may change, so
+ * that the verdict can be kept until then instead of being derived again.
+ */
+export class Moment {
+  /** Epoch ms. */
+  readonly now: number;
+  /** The earliest time after `now` at which a question asked here is answered differently, epoch ms. */
+  changesAt = Infinity;
+
+  /** @param now Epoch ms. */
+  constructor(now: number) {
+    this.now = now;
+  }
+
+  /** Whether `time` (epoch ms) still lies ahead. */
+  isBefore(time: number): boolean {
+    if (!(this.now < time)) return false;
+    if (time < this.changesAt) this.changesAt = time;
+    return true;
+  }
+
+  /** Whether a fact observed at `observedAt` (epoch ms) is at most `age` ms old and not from the future. */
+  isWithin(observedAt: number, age: number): boolean {
+    if (this.isBefore(observedAt - FUTURE_TOLERANCE_MS)) return false;
+    // "at most" includes the last millisecond itself
+    return this.isBefore(observedAt + age + 1);
+  }
+
+  /** Whether a fact observed at `observedAt` (epoch ms) is fresh. */
+  isFresh(observedAt: number): boolean {
+    return this.isWithin(observedAt, FRESH_MS);
+  }
+
+  /**
+   * Whether a limit until `until` (epoch ms) still runs. One that would run
+   * longer than any limit can was written under another clock and is over.
+   */
+  isRunning(until: number): boolean {
+    if (this.isBefore(until - LONGEST_LIMIT_MS - FUTURE_TOLERANCE_MS)) {
+      return false;
+    }
+    return this.isBefore(until);
+  }
+}
+
+/** When the last whole usage answer was observed, epoch ms; null when never. */
+export function answeredAt(usage: UsageFacts): number | null {
+  return usage.answeredAt === undefined ? usage.observedAt : usage.answeredAt;
+}
+
+/** When a meter was observed last, epoch ms; null when neither an answer nor headers ever spoke of it. */
+export function meterObservedAt(
+  usage: UsageFacts,
+  meter: string,
+): number | null {
+  const answered = answeredAt(usage);
+  const facts = Object.hasOwn(usage.meters, meter)
+    ? usage.meters[meter]
+    : undefined;
+  if (facts === undefined) return answered;
+  const observed = facts.observedAt ?? usage.observedAt;
+  return answered === null ? observed : Math.max(observed, answered);
+}

@@ -1,0 +1,91 @@
+import type { AccountRecord, CreditPolicy, PoolState } from "../types.ts";
+import { maySpend } from "./credits.ts";
+import { assess, type Assessment } from "./standing.ts";
+
+/**
+ * One account as a candidate: its record, and what choosing remembers of it in
+ * this process. Keeps its last verdict for as long as that holds.
+ */
+export class Runner {
+  readonly alias: string;
+  account: AccountRecord;
+  /** Whether the policy lets it spend credits. */
+  creditsAllowed = false;
+  /** Position of its last use among all uses in this process; orders uses of one millisecond. */
+  sequence = 0;
+  /** How often the backend limited it in this process; tells answers asked for before from those after. */
+  limits = 0;
+  /** Its credit in smooth weighted round robin, in weights. */
+  balance = 0;
+  #verdict: Assessment | undefined;
+  #model: string | undefined;
+  #madeAt = 0;
+
+  constructor(alias: string, account: AccountRecord) {
+    this.alias = alias;
+    this.account = account;
+  }
+
+  /** Forgets the verdict: to be called when the facts changed. */
+  invalidate(): void {
+    this.#verdict = undefined;
+  }
+
+  /** The verdict for `model` at `now` (epoch ms). */
+  assess(model: string | undefined, now: number): Assessment {
+    const kept = this.#verdict;
+    if (
+      kept !== undefined && this.#model === model && now >= this.#madeAt &&
+      now < kept.changesAt
+    ) return kept;
+    const creditsAllowed = this.creditsAllowed;
+    this.#verdict = assess(this.account, { model, creditsAllowed, now });
+    this.#model = model;
+    this.#madeAt = now;
+    return this.#verdict;
+  }
+}
+
+/** All accounts as candidates, in step with the state. */
+export class Roster {
+  #byAlias = new Map<string, Runner>();
+  #runners: readonly Runner[] = [];
+  #uses = 0;
+
+  /** Every account, sorted by alias. */
+  get runners(): readonly Runner[] {
+    return this.#runners;
+  }
+
+  /** The account of that name, if there is one. */
+  get(alias: string): Runner | undefined {
+    return this.#byAlias.get(alias);
+  }
+
+  /** Takes over a state; what this process remembers of an alias stays. */
+  load(state: PoolState, policy: CreditPolicy): void {
+    const byAlias = new Map<string, Runner>();
+    for (const alias of Object.keys(state.accounts).sort()) {
+      const account = state.accounts[alias]!;
+      const runner = this.#byAlias.get(alias) ?? new Runner(alias, account);
+      runner.account = account;
+      runner.creditsAllowed = maySpend(policy, alias);
+      runner.invalidate();
+      byAlias.set(alias, runner);
+    }
+    this.#byAlias = byAlias;
+    this.#runners = [...byAlias.values()];
+  }
+
+  /** Forgets all verdicts: to be called when facts changed. */
+  invalidate(): void {
+    for (const runner of this.#runners) runner.invalidate();
+  }
+
+  /** Notes that a request is being sent on an account at `now` (epoch ms). */
+  use(runner: Runner, now: number): void {
+    runner.sequence = ++this.#uses;
+    runner.account.requests = (runner.account.requests ?? 0) + 1;
+    runner.account.lastUsedAt = now;
+  }
+}

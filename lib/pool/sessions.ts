@@ -1,0 +1,46 @@
+/** A session that was idle for longer is forgotten, ms. */
+const IDLE_MS = 60 * 60_000;
+/** More sessions than this are not remembered; the longest idle go first. */
+const MOST_SESSIONS = 20_000;
+
+/** What is remembered of a session. */
+export interface Session {
+  /** The account that served it last. */
+  alias: string;
+  /** Epoch ms. */
+  usedAt: number;
+  /** Its conversation holds ciphertext of another account, which must be left out. */
+  cleaned: boolean;
+}
+
+/** Which account served which session last, in memory only. */
+export class Sessions {
+  #byKey = new Map<string, Session>();
+
+  /** The session of that key, unless it was idle too long at `now` (epoch ms). */
+  get(key: string, now: number): Session | undefined {
+    const session = this.#byKey.get(key);
+    if (session === undefined) return undefined;
+    if (now - session.usedAt <= IDLE_MS) return session;
+    this.#byKey.delete(key);
+    return undefined;
+  }
+
+  /** Notes that `alias` served the session at `now` (epoch ms). */
+  note(key: string, alias: string, now: number): void {
+    const cleaned = this.#byKey.get(key)?.cleaned ?? false;
+    // re-inserting keeps the map in order of use
+    this.#byKey.delete(key);
+    this.#byKey.set(key, { alias, usedAt: now, cleaned });
+    if (this.#byKey.size <= MOST_SESSIONS) return;
+    for (const oldest of this.#byKey.keys()) {
+      this.#byKey.delete(oldest);
+      break;
+    }
+  }
+
+  /** How many are remembered. */
+  get size(): number {
+    return this.#byKey.size;
+  }
+}

@@ -1,0 +1,321 @@
+import type {
+  AccountRecord,
+  Cooldown,
+  MeterFacts,
+  Standing,
+  UsageFacts,
+  UsageWindow,
+} from "../types.ts";
+import { MAIN_METER, meterOfModel, SPARK_METER } from "../meters.ts";
+import { areUsable, saidNone } from "./credits.ts";
+import { FRESH_MS, meterObservedAt, Moment } from "./moment.ts";
+
+/** "It has no credits" is believed for this long, ms. */
+const NO_CREDITS_MS = 24 * 3_600_000;
+/** A failed usage check counts for this long, ms. */
+export const CHECK_INTERVAL_MS = 60_000;
+/** A throttle that ends within this is a hiccup, ms. */
+const SHORT_THROTTLE_MS = 10_000;
+
+/** What a standing is asked for. */
+export interface StandingQuery {
+  /** The model of the request; undefined when unknown. */
+  model?: string | undefined;
+  /** Whether the policy lets this account spend credits. */
+  creditsAllowed: boolean;
+  /** Epoch ms. */
+  now: number;
+}
+
+/** A standing with what choosing needs besides. */
+export interface Assessment {
+  standing: Standing;
+  /**
+   * Set when a hiccup (short throttle, token trouble) alone keeps the account
+   * from serving: its quota says included or unknown, and money must not be
+   * spent elsewhere because of a hiccup.
+   */
+  held: "included" | "unknown" | null;
+  /** The verdict holds until then unless facts change, epoch ms. */
+  changesAt: number;
+}
+
+/**
+ * The verdict on one account for one model at one moment, from facts alone.
+ *
+ * @param account What is known of the account.
+ * @param query Model, policy and time.
+ * @returns The standing, and until when it holds.
+ */
+export function assess(
+  account: AccountRecord,
+  query: StandingQuery,
+): Assessment {
+  const moment = new Moment(query.now);
+  const hard = blockedFor(account, query.model, moment);
+  if (hard) return { standing: hard, held: null, changesAt: moment.changesAt };
+  const quota = quotaStanding(account, query, moment);
+  const pause = coolingDown(account, moment);
+  if (!pause) {
+    return { standing: quota, held: null, changesAt: moment.changesAt };
+  }
+  const inFirstPool = quota.kind === "included" || quota.kind === "unknown";
+  return {
+    standing: pause.standing,
+    held: pause.hiccup && inFirstPool ? quota.kind : null,
+    changesAt: moment.changesAt,
+  };
+}
+
+/** The verdict alone, see {@linkcode assess}. */
+export function standing(
+  account: AccountRecord,
+  query: StandingQuery,
+): Standing {
+  return assess(account, query).standing;
+}
+
+function cooldown(account: AccountRecord, key: string): Cooldown | undefined {
+  const all = account.cooldowns;
+  return all !== undefined && Object.hasOwn(all, key) ? all[key] : undefined;
+}
+
+/** When the cooldown of `key` ends, epoch ms; undefined when it does not run. */
+function runningUntil(
+  account: AccountRecord,
+  key: string,
+  moment: Moment,
+): number | undefined {
+  const entry = cooldown(account, key);
+  if (!entry || entry.clearedAt !== undefined) return undefined;
+  return moment.isRunning(entry.until) ? entry.until : undefined;
+}
+
+/** What credits never lift, hiccups aside. */
+function blockedFor(
+  account: AccountRecord,
+  model: string | undefined,
+  moment: Moment,
+): Standing | undefined {
+  if (account.enabled === false) return block("disabled", null);
+  if (account.auth || !account.tokens) return block("login", null);
+  const workspace = runningUntil(account, "workspace", moment);
+  if (workspace !== undefined) return block("workspace", workspace);
+  const plan = runningUntil(account, "plan", moment);
+  if (plan !== undefined) return block("plan", plan);
+  if (meterOfModel(model) === SPARK_METER && lacksSpark(account)) {
+    return block("plan", null);
+  }
+  if (model === undefined) return undefined;
+  const refused = runningUntil(account, `model:${model}`, moment);
+  return refused === undefined ? undefined : block("model", refused);
+}
+
+function block(
+  reason: "disabled" | "login" | "workspace" | "plan" | "model",
+  until: number | null,
+): Standing {
+  return { kind: "blocked", reason, until };
+}
+
+/** An account of which nothing is known yet may still turn out to have the meter. */
+function lacksSpark(account: AccountRecord): boolean {
+  if (account.plan === "pro") return false;
+  if (account.usage) return !Object.hasOwn(account.usage.meters, SPARK_METER);
+  return account.plan !== undefined || account.usageCheck !== undefined;
+}
+
+function coolingDown(
+  account: AccountRecord,
+  moment: Moment,
+): { standing: Standing; hiccup: boolean } | undefined {
+  const throttle = runningUntil(account, "throttle", moment);
+  const token = runningUntil(account, "token", moment);
+  if (throttle === undefined && token === undefined) return undefined;
+  // a long throttle becomes a hiccup only in its last seconds
+  const short = throttle === undefined ||
+    !moment.isBefore(throttle - SHORT_THROTTLE_MS);
+  const until = Math.max(throttle ?? 0, token ?? 0);
+  return {
+    hiccup: short,
+    standing: {
+      kind: "blocked",
+      reason: "cooldown",
+      until,
+      cause: until === token ? "token" : "throttle",
+    },
+  };
+}
+
+function quotaStanding(
+  account: AccountRecord,
+  query: StandingQuery,
+  moment: Moment,
+): Standing {
+  const meter = meterOfModel(query.model);
+  const limits = exhaustion(account, meter, query.model, moment);
+  if (limits !== undefined) {
+    return onExhausted(account, query, meter, limits, moment);
+  }
+  if (isKnown(account, meter, moment)) return { kind: "included" };
+  return onUnknown(account, query, moment);
+}
+
+/** `until` of a limit: undefined when there is none, null when its end is unknown. */
+type Limit = number | null | undefined;
+
+function later(a: Limit, b: Limit): Limit {
+  if (a === undefined) return b;
+  if (b === undefined) return a;
+  return a === null || b === null ? null : Math.max(a, b);
+}
+
+function exhaustion(
+  account: AccountRecord,
+  meter: string,
+  model: string | undefined,
+  moment: Moment,
+): Limit {
+  let limit: Limit = runningUntil(account, `usage-limit:${meter}`, moment);
+  const { usage } = account;
+  if (!usage) return limit;
+  if (usage.creditOnly) limit = later(limit, null);
+  if (Object.hasOwn(usage.meters, meter)) {
+    const facts = usage.meters[meter]!;
+    limit = later(limit, meterLimit(facts, usage, moment));
+  }
+  return later(limit, modelLimit(usage, model, moment));
+}
+
+function modelLimit(
+  usage: UsageFacts,
+  model: string | undefined,
+  moment: Moment,
+): Limit {
+  const entry = modelUsage(usage, model);
+  if (!entry || entry.available) return undefined;
+  if (entry.availableAt === null) return null;
+  return moment.isBefore(entry.availableAt) ? entry.availableAt : undefined;
+}
+
+function modelUsage(usage: UsageFacts | undefined, model: string | undefined) {
+  const all = usage?.modelUsage;
+  if (!all || model === undefined || !Object.hasOwn(all, model)) {
+    return undefined;
+  }
+  return all[model];
+}
+
+function meterLimit(
+  meter: MeterFacts,
+  usage: UsageFacts,
+  moment: Moment,
+): Limit {
+  const observedAt = meter.observedAt ?? usage.observedAt;
+  let limit: Limit = undefined;
+  for (const window of meter.windows) {
+    if (window.usedPercent >= 100) {
+      limit = later(limit, unreset(window, observedAt, moment));
+    }
+  }
+  const said = saidLimited(meter, observedAt);
+  if (!said) return limit;
+  if (said.windows.length === 0) {
+    return moment.isBefore(said.observedAt + FRESH_MS) ? null : limit;
+  }
+  for (const window of blamed(said.windows)) {
+    limit = later(limit, unreset(window, said.observedAt, moment));
+  }
+  return limit;
+}
+
+/** The observation that said the meter is used up, with the windows as they stood then. */
+export function saidLimited(
+  meter: MeterFacts,
+  observedAt: number,
+): { observedAt: number; windows: UsageWindow[] } | undefined {
+  if (meter.limit) return meter.limit;
+  if (meter.limit === null) return undefined;
+  if (meter.limitReached !== true && meter.allowed !== false) return undefined;
+  return { observedAt, windows: meter.windows };
+}
+
+/** The windows that were at 100 %, else the fullest one. */
+function blamed(windows: readonly UsageWindow[]): readonly UsageWindow[] {
+  const full = windows.filter((window) => window.usedPercent >= 100);
+  if (full.length > 0) return full;
+  return [
+    windows.reduce((most, window) =>
+      window.usedPercent > most.usedPercent ? window : most
+    ),
+  ];
+}
+
+/** Until when a full window stays full. */
+function unreset(
+  window: UsageWindow,
+  observedAt: number,
+  moment: Moment,
+): Limit {
+  if (window.resetsAt !== null && window.resetsAt !== undefined) {
+    return moment.isBefore(window.resetsAt) ? window.resetsAt : undefined;
+  }
+  const seenAt = window.observedAt ?? observedAt;
+  return moment.isBefore(seenAt + FRESH_MS) ? null : undefined;
+}
+
+function isKnown(
+  account: AccountRecord,
+  meter: string,
+  moment: Moment,
+): boolean {
+  const { usage, credits } = account;
+  if (!usage) return false;
+  const observedAt = meterObservedAt(usage, meter);
+  if (observedAt !== null && moment.isFresh(observedAt)) return true;
+  // then a wrong guess costs a 429, not money
+  return credits !== undefined && saidNone(credits) &&
+    moment.isWithin(credits.observedAt, NO_CREDITS_MS);
+}
+
+function onUnknown(
+  account: AccountRecord,
+  query: StandingQuery,
+  moment: Moment,
+): Standing {
+  const failedAt = account.usageCheck?.failedAt;
+  if (
+    failedAt === undefined || !moment.isWithin(failedAt, CHECK_INTERVAL_MS)
+  ) {
+    return { kind: "unknown" };
+  }
+  const again = failedAt + CHECK_INTERVAL_MS;
+  const { credits } = account;
+  const mayBeCharged = query.creditsAllowed
+    ? runningUntil(account, "credits", moment) === undefined
+    : credits === undefined || saidNone(credits);
+  if (mayBeCharged) {
+    return { kind: "unconfirmed", reason: "unknown", until: again };
+  }
+  return { kind: "blocked", reason: "unknown", until: again };
+}
+
+function onExhausted(
+  account: AccountRecord,
+  query: StandingQuery,
+  meter: string,
+  until: number | null,
+  moment: Moment,
+): Standing {
+  const blocked: Standing = { kind: "blocked", reason: "exhausted", until };
+  if (meter !== MAIN_METER || !query.creditsAllowed) return blocked;
+  if (modelUsage(account.usage, query.model)?.creditsWouldEnable === false) {
+    return blocked;
+  }
+  if (runningUntil(account, "credits", moment) !== undefined) return blocked;
+  const { credits } = account;
+  if (!credits || !moment.isFresh(credits.observedAt)) {
+    return { kind: "unconfirmed", reason: "exhausted", until };
+  }
+  return areUsable(credits, moment) ? { kind: "credits", until } : blocked;
+}

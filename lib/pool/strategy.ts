@@ -1,0 +1,107 @@
+import type { StrategyName } from "../types.ts";
+import { FUTURE_TOLERANCE_MS } from "./moment.ts";
+import { meterOfModel } from "../meters.ts";
+import type { Runner } from "./roster.ts";
+
+/** All strategies, the default first. */
+export const STRATEGIES: readonly StrategyName[] = [
+  "round-robin",
+  "least-used",
+  "random",
+  "weighted",
+  "drain",
+];
+
+/** Whether `name` is a strategy. */
+export function isStrategy(name: unknown): name is StrategyName {
+  return STRATEGIES.some((strategy) => strategy === name);
+}
+
+/** What ranking looks at besides the account. */
+export interface RankContext {
+  model: string | undefined;
+  /** Epoch ms. */
+  now: number;
+  /** Uniform in [0, 1). */
+  random: () => number;
+}
+
+/**
+ * An account's place by a strategy: lower goes first; equal places are ordered
+ * by {@linkcode byLastUse}.
+ */
+export function rank(
+  strategy: StrategyName,
+  runner: Runner,
+  context: RankContext,
+): number {
+  switch (strategy) {
+    case "round-robin":
+      return lastUse(runner, context.now);
+    case "least-used":
+      return runner.account.requests ?? 0;
+    case "random":
+      return context.random();
+    case "weighted": {
+      const weight = weightOf(runner);
+      return weight > 0 ? -(runner.balance + weight) : Infinity;
+    }
+    case "drain":
+      return longestReset(runner, context) ?? Infinity;
+  }
+}
+
+/** Longest unused first; uses of one millisecond in their order, ties by alias. */
+export function byLastUse(a: Runner, b: Runner, now: number): number {
+  return lastUse(a, now) - lastUse(b, now) || a.sequence - b.sequence ||
+    (a.alias < b.alias ? -1 : 1);
+}
+
+/** A use that another clock wrote into the future would starve the account. */
+function lastUse(runner: Runner, now: number): number {
+  const usedAt = runner.account.lastUsedAt ?? 0;
+  return usedAt > now + FUTURE_TOLERANCE_MS ? 0 : usedAt;
+}
+
+/** The weight of an account; one that is no weight counts as the default 1. */
+export function weightOf(runner: Runner): number {
+  const weight = runner.account.weight ?? 1;
+  return Number.isFinite(weight) && weight >= 0 ? weight : 1;
+}
+
+/**
+ * Settles a pick of smooth weighted round robin: all of its group gain their
+ * weight, the picked one pays the sum.
+ */
+export function settleWeights(
+  group: readonly Runner[],
+  picked: Runner,
+): void {
+  let total = 0;
+  for (const runner of group) {
+    const weight = weightOf(runner);
+    runner.balance += weight;
+    total += weight;
+  }
+  picked.balance -= total;
+}
+
+/** When the longest window that still runs resets, epoch ms. */
+function longestReset(
+  runner: Runner,
+  context: RankContext,
+): number | undefined {
+  const usage = runner.account.usage;
+  const meter = meterOfModel(context.model);
+  if (!usage || !Object.hasOwn(usage.meters, meter)) return undefined;
+  let longest = -1;
+  let resetsAt: number | undefined;
+  for (const window of usage.meters[meter]!.windows) {
+    const seconds = window.windowSeconds ?? 0;
+    if (seconds <= longest) continue;
+    longest = seconds;
+    const running = window.resetsAt !== null && window.resetsAt > context.now;
+    resetsAt = running ? window.resetsAt! : undefined;
+  }
+  return resetsAt;
+}

@@ -1,0 +1,119 @@
+/**
+ * What a standing means, in words, and the state as a report.
+ *
+ * @module
+ */
+import { areUsable } from "./pool/credits.ts";
+import { Moment } from "./pool/moment.ts";
+import type { Runner } from "./pool/roster.ts";
+import type { AccountStatus, CreditFacts, Standing } from "./types.ts";
+
+/** An epoch time (ms) as an ISO string; null when it is none. */
+export function iso(time: number | null | undefined): string | null {
+  if (typeof time !== "number") return null;
+  const date = new Date(time);
+  return Number.isNaN(date.getTime()) ? null : date.toISOString();
+}
+
+/** When a standing ends, epoch ms; null when unknown or never by itself. */
+export function untilOf(standing: Standing): number | null {
+  switch (standing.kind) {
+    case "included":
+    case "unknown":
+      return null;
+    case "credits":
+    case "unconfirmed":
+    case "blocked":
+      return standing.until;
+  }
+}
+
+/** Why an account stands as it does, in a word; null where nothing is wrong. */
+export function reasonOf(standing: Standing): string | null {
+  switch (standing.kind) {
+    case "included":
+      return null;
+    case "unknown":
+      return "unknown";
+    case "credits":
+      return "exhausted";
+    case "unconfirmed":
+    case "blocked":
+      return standing.reason;
+  }
+}
+
+/** One account's row for `model` at `now` (epoch ms). */
+export function accountStatus(
+  runner: Runner,
+  model: string | undefined,
+  now: number,
+): AccountStatus {
+  const { account, alias, creditsAllowed } = runner;
+  const { standing } = runner.assess(model, now);
+  const { usage, tokens } = account;
+  return {
+    alias,
+    email: account.email ?? null,
+    plan: account.plan ?? null,
+    enabled: account.enabled !== false,
+    standing: standing.kind,
+    reason: reasonOf(standing),
+    until: iso(untilOf(standing)),
+    creditsAllowed,
+    windows: windowsOf(runner),
+    credits: account.credits ? creditsStatus(account.credits, now) : null,
+    bankedResets: usage?.bankedResets ?? null,
+    usageObservedAt: iso(usage?.observedAt),
+    tokenExpiresAt: iso(tokens?.expiresAt),
+    requests: account.requests ?? 0,
+    lastUsedAt: account.lastUsedAt ? iso(account.lastUsedAt) : null,
+    weight: account.weight ?? 1,
+    source: account.source ?? null,
+    detail: detailOf(runner, standing, now),
+  };
+}
+
+/** The main meter's windows first, shorter ones before longer ones. */
+function windowsOf(runner: Runner): AccountStatus["windows"] {
+  const meters = Object.entries(runner.account.usage?.meters ?? {});
+  meters.sort(([a], [b]) => a === "codex" ? -1 : b === "codex" ? 1 : 0);
+  return meters.flatMap(([meter, facts]) =>
+    [...facts.windows]
+      .sort((a, b) => (a.windowSeconds ?? 0) - (b.windowSeconds ?? 0))
+      .map((window) => ({
+        meter,
+        windowSeconds: window.windowSeconds,
+        usedPercent: window.usedPercent,
+        resetsAt: iso(window.resetsAt),
+      }))
+  );
+}
+
+function creditsStatus(
+  credits: CreditFacts,
+  now: number,
+): NonNullable<AccountStatus["credits"]> {
+  const { hasCredits, unlimited, balance } = credits;
+  const usable = areUsable(credits, new Moment(now));
+  return { hasCredits, unlimited, balance: balance ?? null, usable };
+}
+
+function detailOf(
+  runner: Runner,
+  standing: Standing,
+  now: number,
+): string | null {
+  const { auth, cooldowns, usageCheck } = runner.account;
+  if (standing.kind === "blocked" && standing.reason === "login") {
+    return auth?.reason ?? "There are no tokens";
+  }
+  if (reasonOf(standing) === "unknown" && usageCheck?.failedAt !== undefined) {
+    return usageCheck.error ?? null;
+  }
+  if (standing.kind !== "blocked") return null;
+  const running = Object.values(cooldowns ?? {}).find((entry) =>
+    entry.until === standing.until && entry.until > now
+  );
+  return running?.detail ?? null;
+}

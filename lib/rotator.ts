@@ -1,0 +1,179 @@
+/**
+ * The one place where a request flows: choose, send, learn, and again.
+ *
+ * @module
+ */
+import { attempt, keep, pause } from "./attempt.ts";
+import {
+  candidatesOf,
+  choose,
+  newTurn,
+  pinnedOf,
+  type Turn,
+} from "./choose.ts";
+import { targetOf } from "./codex/request.ts";
+import { endingOf } from "./ending.ts";
+import { RotatorError } from "./errors.ts";
+import { refreshReport, statusReport } from "./reports.ts";
+import { type Call, readCall, urlOf } from "./request.ts";
+import { type House, openHouse, type RotatorOptions } from "./runtime.ts";
+import type { FetchLike, RefreshReport, StatusReport } from "./types.ts";
+
+export type { RotatorOptions } from "./runtime.ts";
+
+/** What to report on. */
+export interface StatusOptions {
+  /** Verdicts are for this model; unknown by default. */
+  model?: string;
+}
+
+/** What to refresh. */
+export interface RefreshOptions {
+  /** Only these; all by default. */
+  aliases?: readonly string[];
+  /** Ends it early. */
+  signal?: AbortSignal;
+  /** Told after each account. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Several accounts behind one `fetch`. */
+export interface Rotator extends AsyncDisposable {
+  /**
+   * As `fetch`. Requests to the Codex backend are served by the account that
+   * should serve them; any other passes through untouched.
+   */
+  readonly fetch: FetchLike;
+  /** The base URL to give a client that has one, `<backend>/codex`. */
+  readonly baseURL: string;
+  /** How all accounts stand; asks nobody. */
+  status(options?: StatusOptions): Promise<StatusReport>;
+  /** Renews the tokens that need it, then asks for usage, of all or the named accounts. */
+  refresh(options?: RefreshOptions): Promise<RefreshReport>;
+  /** The alias of the account that served a response. */
+  accountOf(response: Response): string | undefined;
+  /** Writes what is pending. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes one `fetch` out of several Codex accounts. Usage included in a plan is
+ * used up first; purchased credits only where their owner allows it.
+ *
+ * @param options Store, strategy, credit policy and the rest; all have defaults.
+ * @returns The rotator. Nothing is read or asked before the first request.
+ * @throws {TypeError} When an option is not what it should be.
+ *
+ * @example
+ * ```ts
+ * import { createRotator, memoryStore } from "../mod.ts";
+ *
+ * await using rotator = createRotator({ store: memoryStore(), credits: "none" });
+ * const { accounts } = await rotator.status();
+ * if (accounts.length !== 0) throw new Error("The store should be empty");
+ * ```
+ */
+export function createRotator(options: RotatorOptions = {}): Rotator {
+  const house = openHouse(options);
+  const served = new WeakMap<Response, string>();
+  const close = () => house.live.close();
+  return {
+    baseURL: `${house.backend}/codex`,
+    async fetch(input, init) {
+      const url = targetOf(urlOf(input), house.backend);
+      if (url === undefined) return await house.fetch(input, init);
+      const call = await readCall(url, input, init ?? {}, house);
+      const { response, alias } = await serve(house, call);
+      if (alias !== undefined) served.set(response, alias);
+      return response;
+    },
+    status: (about = {}) => statusReport(house, about.model),
+    refresh: (about = {}) => refreshReport(house, about),
+    accountOf: (response) => served.get(response),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+interface Served {
+  response: Response;
+  /** Whose answer it is; undefined when it is the rotator's own. */
+  alias: string | undefined;
+}
+
+/** Serves a request; waits for the earliest reset where the owner wants that. */
+async function serve(house: House, call: Call): Promise<Served> {
+  let left = house.maxWait;
+  for (;;) {
+    const turn = newTurn();
+    const served = await tryAll(house, call, turn);
+    if (served) return served;
+    const { live, now } = house;
+    const ending = endingOf(
+      candidatesOf(house),
+      call.model,
+      pinnedOf(house),
+      now(),
+    );
+    const wait = ending.resetsAt === null
+      ? Infinity
+      : Math.max(1, ending.resetsAt - now());
+    // counted in waits of our own, so that a standing clock cannot hold us forever
+    if (ending.type === "usage_limit_reached" && wait <= left) {
+      keep(turn, undefined);
+      left -= wait;
+      await pause(wait, call.signal);
+      await live.sync();
+      continue;
+    }
+    return finish(house, turn, ending);
+  }
+}
+
+/** Tries account after account until one serves or none is left. */
+async function tryAll(
+  house: House,
+  call: Call,
+  turn: Turn,
+): Promise<Served | undefined> {
+  for (;;) {
+    await house.live.sync();
+    call.signal?.throwIfAborted();
+    if (house.roster.runners.length === 0) throw noAccounts(house);
+    const choice = await choose(house, call, turn);
+    if (!choice) return undefined;
+    const response = await attempt(house, call, turn, choice);
+    if (response) return { response, alias: choice.runner.alias };
+  }
+}
+
+/** The end of a request that nobody could serve. */
+function finish(
+  house: House,
+  turn: Turn,
+  ending: ReturnType<typeof endingOf>,
+): Served {
+  const { answer, left, error } = turn;
+  const alias = left?.alias;
+  // a hiccup says nothing about quota: its own answer stands
+  if (error !== undefined) throw error;
+  if (answer && turn.retriable.has(alias ?? "")) {
+    return { response: answer, alias };
+  }
+  if (ending.type === "no_eligible_account" && answer) {
+    return { response: answer, alias };
+  }
+  keep(turn, undefined);
+  if (ending.type === "usage_limit_reached") {
+    const { message, resetsAt } = ending;
+    house.emit({ type: "exhausted", reason: message, until: resetsAt });
+  }
+  return { response: ending.respond(), alias: undefined };
+}
+
+function noAccounts(house: House): RotatorError {
+  return new RotatorError(
+    "no_accounts",
+    `No account is in ${house.storeName}; add one with "cli.ts import --copy"`,
+  );
+}

@@ -1,0 +1,271 @@
+/**
+ * What a rotator is made of: options, environment and store brought together.
+ *
+ * @module
+ */
+import process from "node:process";
+import type { Runtime } from "./account/runtime.ts";
+import { TokenKeeper } from "./account/token.ts";
+import { UsageChecker } from "./account/usage_check.ts";
+import { MAX_REPLAY_BYTES } from "./account/body.ts";
+import {
+  checkedBase,
+  DEFAULT_BACKEND,
+  DEFAULT_ISSUER,
+} from "./codex/endpoints.ts";
+import { creditPolicy, type PolicySources } from "./pool/credits.ts";
+import { joinFacts } from "./pool/facts.ts";
+import { Roster } from "./pool/roster.ts";
+import { Sessions } from "./pool/sessions.ts";
+import { isStrategy, STRATEGIES } from "./pool/strategy.ts";
+import { jsonStore } from "./store/json_store.ts";
+import { LiveState } from "./store/live_state.ts";
+import { defaultStorePath } from "./store/paths.ts";
+import type {
+  CreditPolicy,
+  FetchLike,
+  PoolState,
+  RotatorEvent,
+  Store,
+  StrategyName,
+} from "./types.ts";
+import { VERSION } from "./version.ts";
+
+/** How a rotator is to work. */
+export interface RotatorOptions {
+  /**
+   * A path, or any store.
+   * @default {defaultStorePath()}
+   */
+  store?: Store | string | URL;
+  /**
+   * How accounts are ordered inside a pool.
+   * @default {"round-robin"} unless the store's settings name one
+   */
+  strategy?: StrategyName;
+  /**
+   * Who may spend purchased credits; wins over the environment and the store.
+   * Unset everywhere, all may.
+   */
+  credits?: "all" | "none" | readonly string[];
+  /**
+   * Plans whose accounts go first inside a pool.
+   * @default {["pro"]}
+   */
+  preferPlans?: readonly string[];
+  /**
+   * Keep a session on the account that served it last.
+   * @default {true}
+   */
+  affinity?: boolean;
+  /**
+   * Base URL of the Codex backend.
+   * @default {"https://chatgpt.com/backend-api"}
+   */
+  backend?: string | URL;
+  /**
+   * Base URL of the token issuer.
+   * @default {"https://auth.openai.com"}
+   */
+  issuer?: string | URL;
+  /**
+   * How long a request may wait for the earliest reset when nobody can serve, ms.
+   * @default {0}
+   */
+  maxWait?: number;
+  /**
+   * A streamed request body longer than this is sent once instead of being
+   * kept for another account, bytes.
+   * @default {33554432}
+   */
+  maxReplayBytes?: number;
+  /** What to send with; the global `fetch` by default. */
+  fetch?: FetchLike;
+  /** The clock, epoch ms; `Date.now` by default. */
+  now?: () => number;
+  /** Uniform in [0, 1); `Math.random` by default. */
+  random?: () => number;
+  /** Told what happens; an error it throws disturbs nothing. */
+  onEvent?: (event: RotatorEvent) => void;
+}
+
+/** All parts of one rotator. */
+export interface House extends Runtime {
+  readonly storeName: string;
+  readonly tokens: TokenKeeper;
+  readonly usage: UsageChecker;
+  readonly sessions: Sessions;
+  readonly random: () => number;
+  readonly preferPlans: ReadonlySet<string>;
+  readonly affinity: boolean;
+  /** ms */
+  readonly maxWait: number;
+  readonly maxReplayBytes: number;
+  /** Explain each selection on stderr. */
+  readonly debug: boolean;
+  /** The strategy in force now. */
+  readonly strategy: () => StrategyName;
+  /** Sends a `warning` event, once for each reason. */
+  readonly warnOnce: (reason: string) => void;
+}
+
+/**
+ * Brings the parts together. Reads no file and asks nobody yet.
+ *
+ * @throws {TypeError} When an option is not what it should be.
+ */
+export function openHouse(options: RotatorOptions): House {
+  checkOptions(options);
+  const { now = Date.now, preferPlans = ["pro"] } = options;
+  const emit = safely(options.onEvent);
+  const warnOnce = once((reason) => emit({ type: "warning", reason }));
+  const { store, name } = openStore(options.store, warnOnce);
+  const sources = policySources(options);
+  const roster = new Roster();
+  let policy: CreditPolicy = creditPolicy(sources);
+  const live = new LiveState(store, {
+    now,
+    join: joinFacts,
+    onChange: () => roster.invalidate(),
+    onLoad: (state) => {
+      policy = policyOf(sources, state);
+      if (policy.warning) warnOnce(policy.warning);
+      roster.load(state, policy);
+    },
+    onWriteError: (error) => {
+      emit({
+        type: "warning",
+        reason: `The store was not written: ${text(error)}`,
+      });
+    },
+  });
+  const runtime: Runtime = {
+    store,
+    live,
+    roster,
+    backend: checkedBase(options.backend ?? DEFAULT_BACKEND, "backend"),
+    issuer: checkedBase(options.issuer ?? DEFAULT_ISSUER, "issuer"),
+    version: VERSION,
+    fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
+    now,
+    policy: () => policy,
+    emit,
+  };
+  const tokens = new TokenKeeper(runtime);
+  return {
+    ...runtime,
+    tokens,
+    usage: new UsageChecker(runtime, tokens),
+    sessions: new Sessions(),
+    storeName: name,
+    random: options.random ?? Math.random,
+    preferPlans: new Set(preferPlans),
+    affinity: options.affinity ?? true,
+    maxWait: options.maxWait ?? 0,
+    maxReplayBytes: options.maxReplayBytes ?? MAX_REPLAY_BYTES,
+    debug: isDebug(),
+    strategy: () => options.strategy ?? strategyOf(live.state),
+    warnOnce,
+  };
+}
+
+function checkOptions(options: RotatorOptions): void {
+  const { strategy, maxWait = 0, maxReplayBytes = 0 } = options;
+  if (strategy !== undefined && !isStrategy(strategy)) {
+    throw new TypeError(
+      `There is no strategy "${strategy}"; use one of ${STRATEGIES.join(", ")}`,
+    );
+  }
+  if (!(maxWait >= 0)) {
+    throw new TypeError(`maxWait is ${maxWait}; it must be 0 ms or more`);
+  }
+  if (!(maxReplayBytes >= 0)) {
+    throw new TypeError(
+      `maxReplayBytes is ${maxReplayBytes}; it must be 0 bytes or more`,
+    );
+  }
+}
+
+function strategyOf(state: PoolState): StrategyName {
+  const { strategy } = state.settings;
+  return isStrategy(strategy) ? strategy : "round-robin";
+}
+
+function openStore(
+  store: RotatorOptions["store"],
+  onWarning: (message: string) => void,
+): { store: Store; name: string } {
+  if (typeof store === "object" && !(store instanceof URL)) {
+    const path = (store as { path?: unknown }).path;
+    return { store, name: typeof path === "string" ? path : "custom store" };
+  }
+  const opened = jsonStore(store ?? defaultStorePath(), { onWarning });
+  return { store: opened, name: opened.path };
+}
+
+const POLICY_NAMES = [
+  "CODEX_ROTATOR_CREDIT_ACCOUNTS",
+  "OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES",
+];
+const DEBUG_NAMES = ["CODEX_ROTATOR_DEBUG", "OPENCODE_MULTI_AUTH_DEBUG"];
+
+/** The first of these variables that is set. A scoped run may be refused: that throws. */
+function readFirst(names: readonly string[]): string | undefined {
+  for (const name of names) {
+    const value = process.env[name];
+    if (value !== undefined) return value;
+  }
+  return undefined;
+}
+
+function policySources(options: RotatorOptions): PolicySources {
+  // an option decides alone, so the environment need not even be readable
+  if (options.credits !== undefined && options.credits !== null) {
+    return { option: options.credits };
+  }
+  try {
+    return { environment: readFirst(POLICY_NAMES) };
+  } catch {
+    return { environment: { unreadable: true } };
+  }
+}
+
+function policyOf(sources: PolicySources, state: PoolState): CreditPolicy {
+  const store = state.settings.creditAccountAliases;
+  return creditPolicy({ ...sources, store });
+}
+
+function isDebug(): boolean {
+  try {
+    const value = readFirst(DEBUG_NAMES);
+    return value !== undefined && value !== "" && value !== "0";
+  } catch {
+    return false;
+  }
+}
+
+/** A callback that throws must not disturb the request. */
+function safely(
+  onEvent: ((event: RotatorEvent) => void) | undefined,
+): (event: RotatorEvent) => void {
+  return (event) => {
+    try {
+      onEvent?.(event);
+    } catch {
+      // its owner's trouble
+    }
+  };
+}
+
+function once(say: (reason: string) => void): (reason: string) => void {
+  const said = new Set<string>();
+  return (reason) => {
+    if (said.has(reason)) return;
+    said.add(reason);
+    say(reason);
+  };
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

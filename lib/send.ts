@@ -1,0 +1,98 @@
+/**
+ * One request over the network, redirects included: the account's headers go
+ * nowhere but to the backend.
+ *
+ * @module
+ */
+import { targetOf } from "./codex/request.ts";
+import type { FetchLike } from "./types.ts";
+
+const MOST_REDIRECTS = 20;
+/** Headers that name or prove the account. */
+const IDENTITY_HEADERS = [
+  "authorization",
+  "chatgpt-account-id",
+  "x-openai-fedramp",
+  "x-codex-turn-state",
+  "cookie",
+];
+
+/** A request as it goes out. */
+export interface Outgoing {
+  url: string;
+  init: RequestInit & { headers: Headers };
+  /** The body can be sent again. */
+  replayable: boolean;
+}
+
+/**
+ * Sends a request and follows its redirects as `fetch` does.
+ *
+ * @param fetch The fetch to send with.
+ * @param outgoing The request, with the account's headers.
+ * @param backend Base URL under which those headers may go.
+ */
+export async function send(
+  fetch: FetchLike,
+  outgoing: Outgoing,
+  backend: string,
+): Promise<Response> {
+  const { init } = outgoing;
+  const follows = (init.redirect ?? "follow") === "follow";
+  if (!follows) return await fetch(outgoing.url, init);
+  let url = outgoing.url;
+  let next: RequestInit & { headers: Headers } = { ...init };
+  for (let count = 0;; count++) {
+    const response = await fetch(url, { ...next, redirect: "manual" });
+    const location = redirectOf(response, url);
+    if (location === undefined) return response;
+    if (count === MOST_REDIRECTS) {
+      throw new TypeError(
+        `Too many redirects: ${MOST_REDIRECTS} were followed`,
+      );
+    }
+    await response.body?.cancel();
+    next = redirected(next, response.status, outgoing.replayable);
+    if (targetOf(location.href, backend) !== location.href) {
+      for (const name of IDENTITY_HEADERS) next.headers.delete(name);
+    }
+    url = location.href;
+  }
+}
+
+function redirectOf(response: Response, url: string): URL | undefined {
+  if (![301, 302, 303, 307, 308].includes(response.status)) return undefined;
+  const location = response.headers.get("location");
+  if (location === null) return undefined;
+  const target = URL.parse(location, url);
+  if (target === null || !/^https?:$/.test(target.protocol)) {
+    throw new TypeError("The backend redirects to something that is no URL");
+  }
+  target.hash = "";
+  return target;
+}
+
+/** Method and body after a redirect, by the rules of the fetch standard. */
+function redirected(
+  init: RequestInit & { headers: Headers },
+  status: number,
+  replayable: boolean,
+): RequestInit & { headers: Headers } {
+  const method = (init.method ?? "GET").toUpperCase();
+  const headers = new Headers(init.headers);
+  const becomesGet = (status === 303 && method !== "GET" &&
+    method !== "HEAD") || (status < 303 && method === "POST");
+  if (!becomesGet) {
+    if (init.body && !replayable) {
+      throw new TypeError(
+        "The backend redirects a request whose body cannot be sent again",
+      );
+    }
+    return { ...init, headers };
+  }
+  const { body: _dropped, ...rest } = init;
+  for (const name of ["content-type", "content-encoding", "content-length"]) {
+    headers.delete(name);
+  }
+  return { ...rest, method: "GET", headers };
+}

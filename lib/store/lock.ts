@@ -1,0 +1,276 @@
+/**
+ * A lock that works with nothing but read and write access to a folder, across
+ * processes and runtimes.
+ *
+ * The lock is a file that its holder creates, and rewrites every second from a
+ * counter. Whoever waits and sees the same content for 3.5 s of its own time
+ * takes the holder for dead and removes the file. The right to remove the lock
+ * of holder T is the file `LOCK.T.end0`, which only one can create; when that
+ * one dies at it, `LOCK.T.end1`, and so on. As no token comes twice, a remover
+ * that is late finds another token and leaves it alone.
+ *
+ * A holder that was suspended for longer and goes on afterwards does not know
+ * that it was replaced. What it may still do has to be fenced off by other
+ * means: see `sweep()`.
+ */
+import { type FileHandle, readFile, unlink } from "node:fs/promises";
+import process from "node:process";
+import { clearInterval, setInterval } from "node:timers";
+import { RotatorError } from "../errors.ts";
+import {
+  codeOf,
+  createFolderOf,
+  createNew,
+  isBusy,
+  newToken,
+  sleep,
+  unlessMissing,
+  withBusyRetry,
+} from "./files.ts";
+
+const HEARTBEAT = 1_000;
+const STALE_AFTER = 3_500;
+/** How long the right to remove may take, ms. */
+const REMOVAL_LIMIT = 1_000;
+/** A longer gap between two looks means that we were suspended ourselves. */
+const LONGEST_GAP = 500;
+const SHORTEST_PAUSE = 2;
+const LONGEST_PAUSE = 50;
+/** Stands for the token of a holder that died before it wrote one. */
+const UNTOLD = "untold";
+
+/** Options of {@linkcode withLock}. */
+export interface LockOptions {
+  /** How long to wait for the lock, ms. @default {30_000} */
+  waitLimit?: number;
+}
+
+/** For each key the end of its queue. */
+export type Queues = Map<string, Promise<unknown>>;
+
+const lockQueues: Queues = new Map();
+
+/**
+ * Runs `job` while this process holds the lock, and releases it.
+ *
+ * @param path The lock file. Its folder is created where it is missing.
+ * @param job Gets the random token of this acquisition.
+ * @throws {RotatorError} `store_locked` when others held it all the time.
+ */
+export async function withLock<T>(
+  path: string,
+  job: (token: string) => Promise<T>,
+  options: LockOptions = {},
+): Promise<T> {
+  const giveUpAt = performance.now() + (options.waitLimit ?? 30_000);
+  return await inOrder(lockQueues, path, giveUpAt, async () => {
+    const lock = await acquire(path, giveUpAt);
+    try {
+      return await job(lock.token);
+    } finally {
+      await release(path, lock);
+    }
+  });
+}
+
+/**
+ * Runs jobs of the same key one after another, in the order they came.
+ *
+ * @param giveUpAt When to stop waiting, in time of `performance.now()`.
+ * @throws {RotatorError} `store_locked` when its turn has not come by then.
+ */
+export async function inOrder<T>(
+  queues: Queues,
+  key: string,
+  giveUpAt: number,
+  job: () => Promise<T>,
+): Promise<T> {
+  const before = queues.get(key);
+  const { promise: done, resolve } = Promise.withResolvers<void>();
+  const end = Promise.all([before, done]);
+  queues.set(key, end);
+  try {
+    if (before !== undefined) await inTime(before, key, giveUpAt);
+    return await job();
+  } finally {
+    resolve();
+    end.then(() => {
+      if (queues.get(key) === end) queues.delete(key);
+    });
+  }
+}
+
+async function inTime(
+  turn: Promise<unknown>,
+  key: string,
+  giveUpAt: number,
+): Promise<void> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(lockedError(key)),
+    Math.max(0, giveUpAt - performance.now()),
+  );
+  try {
+    await Promise.race([turn, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export function lockedError(path: string): RotatorError {
+  return new RotatorError(
+    "store_locked",
+    `The lock ${path} did not come free in time; close the programs that use this store, delete the file if it remains, and try again`,
+  );
+}
+
+interface Lock {
+  readonly token: string;
+  /** Ends the heartbeat. */
+  stop(): Promise<void>;
+}
+
+async function acquire(path: string, giveUpAt: number): Promise<Lock> {
+  const token = newToken();
+  let sight: Sight | undefined;
+  let pause = SHORTEST_PAUSE;
+  for (;;) {
+    const lock = await tryLock(path, token);
+    if (lock !== undefined) return lock;
+    sight = await look(path, sight);
+    if (sight.unchangedFor >= STALE_AFTER) await takeAway(path, sight);
+    if (performance.now() >= giveUpAt) throw lockedError(path);
+    await sleep(pause * (0.5 + Math.random()));
+    pause = Math.min(pause * 2, LONGEST_PAUSE);
+  }
+}
+
+async function release(path: string, lock: Lock): Promise<void> {
+  await lock.stop();
+  // What the job did stands; a lock that stays behind is found stale.
+  await remove(path, lock.token, 0).catch(() => {});
+}
+
+async function tryLock(path: string, token: string): Promise<Lock | undefined> {
+  const handle = await createLockFile(path);
+  if (handle === undefined) return undefined;
+  try {
+    await writeBeat(handle, token, 0);
+  } catch (error) {
+    await handle.close();
+    await unlessMissing(unlink(path));
+    throw error;
+  }
+  const lock = { token, stop: startHeartbeat(handle, token) };
+  // Taken over already if we were suspended before the token was written.
+  if (tokenIn(await readLock(path)) === token) return lock;
+  await lock.stop();
+  return undefined;
+}
+
+async function createLockFile(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await createNew(path);
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw error;
+    await createFolderOf(path);
+    return await createNew(path);
+  }
+}
+
+/** @returns What ends it and closes the file. */
+function startHeartbeat(
+  handle: FileHandle,
+  token: string,
+): () => Promise<void> {
+  let count = 0;
+  let last: Promise<unknown> = Promise.resolve();
+  const timer = setInterval(() => {
+    count++;
+    last = last.then(() => writeBeat(handle, token, count)).catch(() => {});
+  }, HEARTBEAT);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await last;
+    await handle.close();
+  };
+}
+
+/** Through the open file, so that a successor's lock is never written to. */
+async function writeBeat(
+  handle: FileHandle,
+  token: string,
+  count: number,
+): Promise<void> {
+  const text = `${token} ${String(count).padStart(8, "0")}\n`;
+  const bytes = new TextEncoder().encode(text);
+  await handle.write(bytes, 0, bytes.length, 0);
+}
+
+async function readLock(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    // Being deleted, as Windows says it.
+    if (process.platform === "win32" && isBusy(error)) return undefined;
+    throw error;
+  }
+}
+
+function tokenIn(content: string | undefined): string | undefined {
+  if (content === undefined) return undefined;
+  return /^([0-9a-f]{24}) /.exec(content)?.[1] ?? UNTOLD;
+}
+
+/** What a waiter has seen of the lock so far. */
+interface Sight {
+  readonly content: string | undefined;
+  /** For how long it was seen like this, ms. */
+  readonly unchangedFor: number;
+  /** Time of the last look, by `performance.now()`. */
+  readonly at: number;
+}
+
+async function look(path: string, before: Sight | undefined): Promise<Sight> {
+  const content = await readLock(path);
+  const at = performance.now();
+  if (content === undefined || content !== before?.content) {
+    return { content, unchangedFor: 0, at };
+  }
+  const gap = Math.min(at - before.at, LONGEST_GAP);
+  return { content, unchangedFor: before.unchangedFor + gap, at };
+}
+
+async function takeAway(path: string, sight: Sight): Promise<void> {
+  const token = tokenIn(sight.content);
+  if (token === undefined) return;
+  const overdue = sight.unchangedFor - STALE_AFTER;
+  await remove(path, token, Math.floor(overdue / REMOVAL_LIMIT));
+}
+
+/**
+ * Removes the lock if it is still the one of `token`.
+ *
+ * @param round 0, or the number of removers that seem to have died at it.
+ */
+async function remove(
+  path: string,
+  token: string,
+  round: number,
+): Promise<void> {
+  const mark = (round: number) => `${path}.${token}.end${round}`;
+  const right = await createNew(mark(round));
+  if (right === undefined) return;
+  try {
+    await right.close();
+    if (tokenIn(await readLock(path)) === token) {
+      await withBusyRetry(() => unlink(path));
+    }
+  } finally {
+    for (let past = round; past >= 0; past--) {
+      await unlessMissing(unlink(mark(past)));
+    }
+  }
+}

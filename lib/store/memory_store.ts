@@ -1,0 +1,30 @@
+import type { PoolState, Store } from "../types.ts";
+import { inOrder, type Queues } from "./lock.ts";
+import { applyChange, cloneState, emptyState, snapshotOf } from "./state.ts";
+
+/** How long `exclusive` waits for its turn, ms. */
+const WAIT_LIMIT = 30_000;
+
+/**
+ * A store that forgets everything when the process ends.
+ *
+ * @param initial What is in it at first; it is copied.
+ */
+export function memoryStore(initial: Partial<PoolState> = {}): Store {
+  let current = snapshotOf(cloneState({ ...emptyState(), ...initial }));
+  const queues: Queues = new Map();
+  return {
+    read() {
+      return Promise.resolve(current.state);
+    },
+    update(change) {
+      return new Promise((resolve) => {
+        current = applyChange(current, change);
+        resolve(current.state);
+      });
+    },
+    exclusive(name, job) {
+      return inOrder(queues, name, performance.now() + WAIT_LIMIT, job);
+    },
+  };
+}

@@ -1,0 +1,222 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { addLogin, readCodexLogin } from "../../lib/account/import.ts";
+import type { ImportedLogin } from "../../lib/account/import.ts";
+import type { AccountRecord, PoolState } from "../../lib/types.ts";
+
+const HOUR = 3_600;
+
+function jwt(claims: Record<string, unknown>): string {
+  const part = (value: unknown) =>
+    btoa(JSON.stringify(value)).replaceAll("+", "-").replaceAll("/", "_")
+      .replaceAll("=", "");
+  return `${part({ alg: "none" })}.${part(claims)}.signature`;
+}
+
+function idToken(changes: Record<string, unknown> = {}): string {
+  return jwt({
+    email: "me@example.com",
+    exp: 2 * HOUR,
+    "https://api.openai.com/auth": {
+      chatgpt_plan_type: "plus",
+      chatgpt_user_id: "user-1",
+      chatgpt_account_id: "account-1",
+      ...changes,
+    },
+  });
+}
+
+function file(tokens: Record<string, unknown> | undefined): string {
+  return JSON.stringify({ auth_mode: "chatgpt", OPENAI_API_KEY: null, tokens });
+}
+
+function login(changes: Partial<ImportedLogin> = {}): ImportedLogin {
+  return {
+    tokens: { access: "access-1", refresh: "refresh-1", expiresAt: 5_000 },
+    email: "me@example.com",
+    plan: "plus",
+    userId: "user-1",
+    accountId: "account-1",
+    fedramp: false,
+    ...changes,
+  };
+}
+
+function pool(accounts: Record<string, AccountRecord> = {}): PoolState {
+  return { version: 1, settings: {}, accounts };
+}
+
+Deno.test("readCodexLogin() reads tokens and what their claims say", () => {
+  const access = jwt({ exp: HOUR });
+  const id = idToken({ chatgpt_account_is_fedramp: true });
+  const read = readCodexLogin(
+    "\ufeff" + file({
+      id_token: id,
+      access_token: access,
+      refresh_token: "r",
+      account_id: "account-2",
+    }),
+    "auth.json",
+  );
+  assertEquals(read, {
+    tokens: { access, refresh: "r", id, expiresAt: HOUR * 1000 },
+    email: "me@example.com",
+    plan: "plus",
+    userId: "user-1",
+    // the one that the file's owner works with
+    accountId: "account-2",
+    fedramp: true,
+  });
+});
+
+Deno.test("readCodexLogin() finds the claims in the access token when there is no other", () => {
+  const read = readCodexLogin(file({ access_token: idToken() }), "auth.json");
+  assertEquals(read.userId, "user-1");
+  assertEquals(read.accountId, "account-1");
+  assertEquals(read.email, "me@example.com");
+  assertEquals(Object.keys(read.tokens).sort(), ["access", "expiresAt"]);
+});
+
+Deno.test("readCodexLogin() says what is wrong, and never quotes the file", () => {
+  const cases: [string, string][] = [
+    ["canary{", "is not a login file"],
+    ['["canary"]', "is not a login file"],
+    ["", "is not a login file"],
+    [JSON.stringify({ OPENAI_API_KEY: "canary" }), "holds an API key only"],
+    [file(undefined), "holds no ChatGPT login"],
+    [file({ refresh_token: "canary" }), "holds no ChatGPT login"],
+    [file({ access_token: 5, id_token: "canary" }), "holds no ChatGPT login"],
+  ];
+  for (const [text, message] of cases) {
+    const error = assertThrows(
+      () => readCodexLogin(text, "auth.json"),
+      Error,
+      message,
+    );
+    assert(error.message.startsWith("auth.json"));
+    assert(!error.message.includes("canary"));
+  }
+});
+
+Deno.test("addLogin() names a new account after its e-mail, then plan, then number", () => {
+  const state = pool();
+  const aliases = [1, 2, 3, 4].map((n) =>
+    addLogin(state, login({ accountId: `account-${n}` })).alias
+  );
+  assertEquals(aliases, ["me", "me-plus", "me-2", "me-3"]);
+  assertEquals(state.accounts["me-plus"], {
+    accountId: "account-2",
+    userId: "user-1",
+    email: "me@example.com",
+    plan: "plus",
+    tokens: { access: "access-1", refresh: "refresh-1", expiresAt: 5_000 },
+  });
+});
+
+Deno.test("addLogin() makes a valid alias of any e-mail", () => {
+  const cases: [string | null, string][] = [
+    ["jane.doe+codex@example.com", "jane.doe-codex"],
+    ["_x_@example.com", "x_"],
+    ["all@example.com", "account"],
+    ["天@example.com", "account"],
+    ["__proto__@example.com", "proto__"],
+    ["constructor@example.com", "constructor"],
+    ["x".repeat(100) + "@example.com", "x".repeat(40)],
+    [null, "account"],
+  ];
+  for (const [email, alias] of cases) {
+    assertEquals(addLogin(pool(), login({ email })).alias, alias);
+  }
+});
+
+Deno.test("addLogin() takes the alias that is given, unless another has it", () => {
+  const state = pool();
+  assertEquals(addLogin(state, login(), { alias: "work" }).alias, "work");
+  const other = login({ accountId: "account-2" });
+  assertThrows(
+    () => addLogin(state, other, { alias: "work" }),
+    Error,
+    "work is another account already",
+  );
+  assertThrows(
+    () => addLogin(state, other, { alias: "none" }),
+    Error,
+    "none cannot be an alias",
+  );
+  assertEquals(Object.keys(state.accounts), ["work"]);
+});
+
+Deno.test("addLogin() updates a known person and workspace instead of adding it again", () => {
+  const state = pool();
+  addLogin(state, login(), { alias: "work" });
+  Object.assign(state.accounts.work!, {
+    auth: { invalidAt: 1, reason: "gone" },
+    cooldowns: {
+      token: { until: 9, setAt: 1 },
+      throttle: { until: 9, setAt: 1 },
+    },
+    requests: 7,
+    weight: 3,
+  });
+  const tokens = { access: "access-2", refresh: "refresh-2", expiresAt: 9_000 };
+  const added = addLogin(state, login({ tokens, plan: "pro" }), {
+    alias: "other",
+  });
+  assertEquals(added, { alias: "work", added: false, stored: true });
+  assertEquals(state.accounts, {
+    work: {
+      accountId: "account-1",
+      userId: "user-1",
+      email: "me@example.com",
+      plan: "pro",
+      tokens,
+      cooldowns: { throttle: { until: 9, setAt: 1 } },
+      requests: 7,
+      weight: 3,
+    },
+  });
+});
+
+Deno.test("addLogin() never replaces newer tokens by older ones", () => {
+  const newer = { access: "newer", expiresAt: 9_000 };
+  const older = { access: "older", expiresAt: 8_999 };
+  const state = pool();
+  addLogin(state, login({ tokens: newer }));
+  const again = addLogin(state, login({ tokens: older }));
+  assertEquals(again, { alias: "me", added: false, stored: false });
+  assertEquals(state.accounts.me!.tokens, newer);
+});
+
+Deno.test("addLogin() tells the age of tokens by their claims when nothing else does", () => {
+  const at = (exp: number) => ({ access: "x" + exp, id: jwt({ exp }) });
+  const state = pool({
+    me: { userId: "user-1", accountId: "account-1", tokens: at(200) },
+  });
+  assertEquals(addLogin(state, login({ tokens: at(100) })).stored, false);
+  assertEquals(addLogin(state, login({ tokens: at(300) })).stored, true);
+  assertEquals(state.accounts.me!.tokens!.access, "x300");
+});
+
+Deno.test("addLogin() keeps a needed sign-in when the same dead tokens come again", () => {
+  const state = pool();
+  addLogin(state, login());
+  state.accounts.me!.auth = { invalidAt: 1, reason: "revoked" };
+  addLogin(state, login());
+  assertEquals(state.accounts.me!.auth, { invalidAt: 1, reason: "revoked" });
+});
+
+Deno.test("addLogin() tells people of one workspace and workspaces of one person apart", () => {
+  const state = pool();
+  const logins = [
+    login(),
+    login({ userId: "user-2", email: "you@example.com" }),
+    login({ accountId: "account-2" }),
+    login({ userId: null, email: "third@example.com" }),
+  ];
+  for (const it of logins) assert(addLogin(state, it).added);
+  // the e-mail tells, where the user id is not known
+  assertEquals(
+    addLogin(state, login({ userId: null, email: "you@example.com" })).alias,
+    "you",
+  );
+  assertEquals(Object.keys(state.accounts).length, 4);
+});

@@ -1,0 +1,131 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { VERSION } from "../../lib/version.ts";
+import { commands } from "../../lib/cli/commands.ts";
+import { run } from "./run.ts";
+
+Deno.test("main() prints the help that lists every command", async () => {
+  for (const args of [["--help"], ["-h"], ["help"]]) {
+    const { code, out, err } = await run(args);
+    assertEquals([code, err], [0, ""]);
+    for (const [name, { summary }] of commands) {
+      assert(out.includes(`  ${name}`) && out.includes(summary), name);
+    }
+    assertStringIncludes(out, "Examples:");
+  }
+});
+
+Deno.test("main() prints each command's own help, with options and examples", async () => {
+  for (const [name, { load, usage }] of commands) {
+    const { command } = await load();
+    for (const args of [[name, "--help"], ["help", name], ["--help", name]]) {
+      const { code, out, err } = await run(args);
+      assertEquals([code, err], [0, ""]);
+      assertStringIncludes(out, `Usage: cli.ts ${usage}`);
+      assertStringIncludes(out, `Examples:\n  cli.ts ${name}`);
+      for (const it of command.booleans ?? []) {
+        assertStringIncludes(out, `--${it}`);
+      }
+      for (const it of command.strings ?? []) {
+        assertStringIncludes(out, `--${it}`);
+      }
+    }
+  }
+});
+
+Deno.test("main() names only commands that exist in its help", async () => {
+  const texts = await Promise.all(
+    [...commands.keys()].map(async (name) => (await run(["help", name])).out),
+  );
+  texts.push((await run(["--help"])).out);
+  const named = texts.join("\n").matchAll(/cli\.ts ([a-z]+)/g);
+  for (const [, name] of named) {
+    assert(name === "help" || commands.has(name!), name);
+  }
+});
+
+Deno.test("main() keeps its help within 80 columns", async () => {
+  for (const name of [undefined, ...commands.keys()]) {
+    const { out } = await run(name === undefined ? ["--help"] : ["help", name]);
+    for (const line of out.split("\n")) assert(line.length <= 80, line);
+  }
+});
+
+Deno.test("main() prints the version alone", async () => {
+  for (const args of [["--version"], ["status", "--version"]]) {
+    assertEquals(await run(args), {
+      code: 0,
+      out: `${VERSION}\n`,
+      err: "",
+    });
+  }
+});
+
+Deno.test("main() without a command shows the help on stderr and fails", async () => {
+  const { code, out, err } = await run([]);
+  assertEquals([code, out], [2, ""]);
+  assertStringIncludes(err, "Usage: cli.ts COMMAND");
+});
+
+Deno.test("main() refuses unknown names and suggests the nearest", async () => {
+  const cases: [string[], string][] = [
+    [["stauts"], "Unknown command stauts (did you mean status?)"],
+    [["teleport"], "Unknown command teleport; known are: status, "],
+    [["help", "renmae"], "(did you mean rename?)"],
+    [["constructor"], "Unknown command constructor"],
+    [["__proto__"], "Unknown command __proto__"],
+    [["status", "--jsn"], "Unknown option --jsn (did you mean --json?)"],
+    [["status", "--jsn=secret"], "Unknown option --jsn (did"],
+    [["status", "--no-json"], "Unknown option --no-json"],
+    [["status", "-x"], "Unknown option -x"],
+    [["status", "--constructor"], "Unknown option --constructor"],
+    [["status", "--__proto__=1"], "Unknown option --__proto__"],
+    [["--json", "status"], "Unknown option --json"],
+    [["status", "extra"], "Too many arguments: 1; usage: status"],
+    [["rename", "only"], "Too few arguments: 1; usage: rename OLD NEW"],
+    [["status", "--model"], "--model was given without a value"],
+    [["status", "--model", "--json"], "--model was given without a value"],
+    [["status", "--store="], "--store was given without a value"],
+    [["\u001b[2Jx"], "Unknown command x"],
+  ];
+  for (const [args, message] of cases) {
+    const { code, out, err } = await run(args);
+    assertEquals([code, out], [2, ""], args.join(" "));
+    assertStringIncludes(err, `Error: ${message}`.slice(0, 7));
+    assertStringIncludes(err, message);
+  }
+});
+
+Deno.test("main() takes the environment's backend for loopback hosts only", async () => {
+  const call = (url: string, ...args: string[]) =>
+    run(["status", "--refresh", "--store", "none.json", ...args], {
+      CODEX_ROTATOR_BACKEND_URL: url,
+    });
+  for (
+    const url of [
+      "https://evil.example/backend-api",
+      "http://evil.example",
+      "http://127.0.0.1.evil.example",
+      "http://127.0.0.1@evil.example/",
+    ]
+  ) {
+    const { code, out, err } = await call(url);
+    assertEquals([code, out], [2, ""], url);
+    assertStringIncludes(err, "spell it out: --backend");
+  }
+  assertEquals((await call("not a url")).code, 2);
+  for (
+    const url of [
+      "http://127.0.0.1:1/x",
+      "http://localhost:1",
+      "http://[::1]:1",
+    ]
+  ) {
+    assertEquals((await call(url)).code, 4, url);
+  }
+  const spelled = await call(
+    "https://evil.example",
+    "--backend",
+    "https://mine.example/backend-api",
+  );
+  assertEquals(spelled.code, 4);
+});

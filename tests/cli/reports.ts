@@ -1,0 +1,143 @@
+/** Reports to be rendered. */
+import type { AccountStatus, StatusReport } from "../../lib/types.ts";
+
+/** The time of {@linkcode report}. */
+export const NOW = Date.parse("2026-03-01T12:00:00Z");
+
+const HOUR = 3_600_000;
+
+/** An ISO time so many ms from now. */
+export function later(ms: number): string {
+  return new Date(NOW + ms).toISOString();
+}
+
+/** A row of a plus account on included usage. */
+export function row(
+  alias: string,
+  changes: Partial<AccountStatus> = {},
+): AccountStatus {
+  return {
+    alias,
+    email: `${alias}@example.com`,
+    plan: "plus",
+    enabled: true,
+    standing: "included",
+    reason: null,
+    until: null,
+    creditsAllowed: true,
+    windows: windows(42, 12),
+    credits: {
+      hasCredits: false,
+      unlimited: false,
+      balance: "0",
+      usable: false,
+    },
+    bankedResets: null,
+    usageObservedAt: later(-60_000),
+    tokenExpiresAt: later(HOUR),
+    requests: 3,
+    lastUsedAt: null,
+    weight: 1,
+    source: null,
+    detail: null,
+    ...changes,
+  };
+}
+
+/** A five-hour and a weekly window, in percent. */
+export function windows(
+  fiveHours: number,
+  week: number,
+): AccountStatus["windows"] {
+  return [{
+    meter: "codex",
+    windowSeconds: 18_000,
+    usedPercent: fiveHours,
+    resetsAt: later(2 * HOUR + 14 * 60_000),
+  }, {
+    meter: "codex",
+    windowSeconds: 604_800,
+    usedPercent: week,
+    resetsAt: later(76 * HOUR),
+  }];
+}
+
+/** Credits with a balance. */
+export function credits(
+  balance: string | null,
+  usable = true,
+): NonNullable<AccountStatus["credits"]> {
+  return { hasCredits: true, unlimited: false, balance, usable };
+}
+
+/** A report of `accounts`; the first one is next. */
+export function report(
+  accounts: AccountStatus[],
+  changes: Partial<StatusReport> = {},
+): StatusReport {
+  return {
+    version: 1,
+    now: later(0),
+    store: "accounts.json",
+    strategy: "round-robin",
+    pinned: null,
+    credits: {
+      allow: "all",
+      source: "default",
+      unknownAliases: [],
+      warning: null,
+    },
+    next: accounts[0]?.alias ?? null,
+    accounts,
+    ...changes,
+  };
+}
+
+/** One account in every standing. */
+export function everyStanding(): StatusReport {
+  const until = later(2 * HOUR + 14 * 60_000);
+  return report([
+    row("alice"),
+    row("bob", {
+      standing: "credits",
+      until,
+      windows: windows(100, 40),
+      credits: credits("12.50"),
+    }),
+    row("carol", {
+      standing: "blocked",
+      reason: "exhausted",
+      until,
+      creditsAllowed: false,
+      windows: windows(100, 40),
+      credits: credits("50"),
+    }),
+    row("dora", {
+      plan: "team",
+      standing: "blocked",
+      reason: "login",
+      windows: [],
+      credits: null,
+      detail: "The sign-in was revoked",
+    }),
+    row("emil", {
+      plan: "free",
+      standing: "unknown",
+      windows: [],
+      credits: null,
+      usageObservedAt: null,
+    }),
+    row("fay", {
+      plan: "pro",
+      standing: "unconfirmed",
+      reason: "exhausted",
+      until,
+      bankedResets: 2,
+      credits: { ...credits(null), unlimited: true },
+      windows: [
+        ...windows(100, 81).slice(1),
+        { ...windows(3, 0)[0]!, meter: "codex_bengalfox" },
+      ],
+    }),
+  ]);
+}

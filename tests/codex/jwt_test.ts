@@ -1,0 +1,86 @@
+import { assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { type Claims, readClaims } from "../../lib/codex/jwt.ts";
+
+const NOTHING: Claims = {
+  email: null,
+  plan: null,
+  userId: null,
+  accountId: null,
+  fedramp: false,
+  expiresAt: null,
+};
+
+function jwt(claims: unknown): string {
+  const bytes = new TextEncoder().encode(JSON.stringify(claims));
+  const payload = btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return `e30.${payload}.c2ln`;
+}
+
+Deno.test("readClaims() reads who a login belongs to", () => {
+  const token = jwt({
+    email: "jürgen+ÿþ@example.com",
+    exp: 1_790_000_000,
+    "https://api.openai.com/auth": {
+      chatgpt_plan_type: "pro",
+      chatgpt_user_id: "user-1",
+      user_id: "user-2",
+      chatgpt_account_id: "acc-1",
+      chatgpt_account_is_fedramp: true,
+    },
+  });
+  assertEquals(readClaims(token), {
+    email: "jürgen+ÿþ@example.com",
+    plan: "pro",
+    userId: "user-1",
+    accountId: "acc-1",
+    fedramp: true,
+    expiresAt: 1_790_000_000_000,
+  });
+});
+
+Deno.test("readClaims() knows the second place of e-mail and user id", () => {
+  const token = jwt({
+    "https://api.openai.com/profile": { email: "a@example.com" },
+    "https://api.openai.com/auth": { user_id: "user-2" },
+  });
+  assertEquals(readClaims(token), {
+    ...NOTHING,
+    email: "a@example.com",
+    userId: "user-2",
+  });
+});
+
+Deno.test("readClaims() finds nothing in what is no token", () => {
+  const table = [
+    undefined,
+    "",
+    "opaque",
+    "a.b",
+    "a.b.c.d",
+    "a.!!!.c",
+    "..",
+    jwt(null),
+    jwt([1]),
+    jwt("text"),
+    jwt({
+      email: 5,
+      exp: "later",
+      "https://api.openai.com/auth": "x",
+      "https://api.openai.com/profile": null,
+    }),
+    jwt({ "https://api.openai.com/auth": { chatgpt_account_is_fedramp: 1 } }),
+  ];
+  for (const token of table) assertEquals(readClaims(token), NOTHING);
+});
+
+Deno.test("readClaims() survives anything", () => {
+  fc.assert(fc.property(fc.string(), (text) => {
+    assertEquals(readClaims(text).fedramp, false);
+  }));
+  fc.assert(fc.property(fc.jsonValue(), (json) => {
+    const { expiresAt } = readClaims(jwt(json));
+    assertEquals(expiresAt === null || Number.isFinite(expiresAt), true);
+  }));
+});

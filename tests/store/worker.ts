@@ -1,0 +1,102 @@
+/**
+ * What the tests run in processes of their own, under any runtime.
+ * Prints one line per event.
+ */
+import { writeSync } from "node:fs";
+import { appendFile, readFile, writeFile } from "node:fs/promises";
+import process from "node:process";
+import { jsonStore } from "../../lib/store/json_store.ts";
+import type { PoolState } from "../../lib/types.ts";
+
+const [command, path = "", name = "", amount = "0", extra = ""] = process.argv
+  .slice(2);
+const count = Number(amount);
+const store = jsonStore(path, { waitLimit: Number(extra) || 30_000 });
+
+function say(line: string): void {
+  writeSync(1, line + "\n");
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function increment(state: PoolState): number {
+  const account = state.accounts[name] ??= {};
+  account.requests = (account.requests ?? 0) + 1;
+  // Part of what the backup mirrors, so that it is under test as well.
+  account.email = `${account.requests}@example.com`;
+  return account.requests;
+}
+
+/** Counts in the store, and tells each number once it is written. */
+async function countUp(): Promise<void> {
+  for (let done = 0; done < count; done++) {
+    let reached = 0;
+    await store.update((state) => {
+      reached = increment(state);
+    });
+    say(String(reached));
+  }
+}
+
+/** Holds a name for a while. */
+async function hold(): Promise<void> {
+  await store.exclusive(name, async () => {
+    say("held");
+    await sleep(count);
+    say("released");
+  });
+}
+
+/** Counts in a file that only the lock protects. */
+async function countAlone(): Promise<void> {
+  const file = `${path}.tally`;
+  for (let done = 0; done < count; done++) {
+    await store.exclusive(name, async () => {
+      await appendFile(`${path}.log`, `start ${process.pid}\n`);
+      const before = Number(await readFile(file, "utf8").catch(() => "0"));
+      await sleep(3);
+      await writeFile(file, String(before + 1));
+      await appendFile(`${path}.log`, `end ${process.pid}\n`);
+    });
+  }
+  say("done");
+}
+
+/** Is suspended in the middle of its update, until someone wakes it. */
+async function stopInside(): Promise<void> {
+  let runs = 0;
+  await store.update((state) => {
+    runs++;
+    increment(state);
+    if (runs > 1) return;
+    say("inside");
+    process.kill(process.pid, "SIGSTOP");
+  });
+  say(`runs ${runs}`);
+}
+
+/** Dies in the middle of its update. */
+async function dieInside(): Promise<void> {
+  await store.update(() => process.kill(process.pid, "SIGKILL"));
+}
+
+/** Reads, changes and locks: all that a store does. */
+async function everything(): Promise<void> {
+  const before = await store.read();
+  await store.update(increment);
+  const alone = await store.exclusive(name, () => Promise.resolve("alone"));
+  const after = await store.read();
+  say(JSON.stringify({ before, alone, after }));
+}
+
+const commands: Record<string, () => Promise<void>> = {
+  countUp,
+  hold,
+  countAlone,
+  stopInside,
+  dieInside,
+  everything,
+};
+await commands[command ?? ""]?.();
