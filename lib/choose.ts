@@ -20,6 +20,8 @@ export interface Turn {
   readonly renewed: Set<string>;
   /** A hiccup in this pool keeps the request from any later one. */
   lastPool: Pool;
+  /** What another account wrote was left out of the conversation. */
+  cleaned: boolean;
   /** How many hiccups there were. */
   hiccups: number;
   /** The account of the last attempt, and why it was left. */
@@ -37,6 +39,7 @@ export function newTurn(): Turn {
     retriable: new Set(),
     renewed: new Set(),
     lastPool: "unconfirmed",
+    cleaned: false,
     hiccups: 0,
     left: undefined,
     answer: undefined,

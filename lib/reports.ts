@@ -5,12 +5,26 @@
  */
 import type { CheckResult } from "./account/usage_check.ts";
 import { candidatesOf, pinnedOf } from "./choose.ts";
-import { accountStatus } from "./report.ts";
-import type { RefreshOptions } from "./rotator.ts";
+import { accountStatus, iso } from "./report.ts";
 import type { House } from "./runtime.ts";
 import { select } from "./pool/select.ts";
 import type { CreditPolicy, RefreshReport, StatusReport } from "./types.ts";
-import { iso } from "./report.ts";
+
+/** What to report on. */
+export interface StatusOptions {
+  /** Verdicts are for this model; unknown by default. */
+  model?: string;
+}
+
+/** What to refresh. */
+export interface RefreshOptions {
+  /** Only these; all by default. */
+  aliases?: readonly string[];
+  /** Ends it early. */
+  signal?: AbortSignal;
+  /** Told after each account. */
+  onProgress?: (done: number, total: number) => void;
+}
 
 /** How all accounts stand for `model`; asks nobody. */
 export async function statusReport(

@@ -4,6 +4,7 @@
  * @module
  */
 import { readBody, type ReplayBody } from "./account/body.ts";
+import { adaptBody, withoutCiphertext } from "./codex/adapt.ts";
 import { readRequestBody, sessionKey } from "./codex/request.ts";
 
 /** What the caller wants sent to the backend. */
@@ -20,6 +21,12 @@ export interface Call {
   model: string | undefined;
   /** Names the conversation; undefined when nothing does. */
   session: string | undefined;
+  /** It asks for a response, so that a stream may come. */
+  isResponses: boolean;
+  /** The caller did not ask for a stream, so it is to be folded into one response. */
+  folds: boolean;
+  /** The body as sent, where it could be read. */
+  json: Record<string, unknown> | undefined;
 }
 
 /** How a call is read. */
@@ -64,14 +71,49 @@ export async function readCall(
     headers.get("content-type"),
     headers.get("content-encoding"),
   );
-  return {
+  const method = init.method ?? request?.method ?? "GET";
+  const isResponses = method === "POST" && /\/responses(\?|$)/.test(url);
+  const call: Call = {
     url,
-    method: init.method ?? request?.method ?? "GET",
+    method,
     headers,
     body,
     init: request ? { redirect: request.redirect, ...init } : init,
     signal,
     model,
     session: sessionKey(json, headers),
+    isResponses,
+    folds: false,
+    json,
   };
+  if (!isResponses || !json) return call;
+  const adapted = adaptBody(json);
+  call.folds = adapted.folds;
+  if (adapted.json) rewrite(call, adapted.json);
+  return call;
+}
+
+/** Gives a call another body. */
+function rewrite(call: Call, json: Record<string, unknown>): void {
+  const text = JSON.stringify(json);
+  call.json = json;
+  call.body = {
+    body: text,
+    readable: text,
+    contentType: null,
+    replayable: true,
+  };
+  call.headers.set("content-type", "application/json");
+}
+
+/**
+ * Leaves out of a call what only another account could read.
+ *
+ * @returns Whether there was anything of that kind.
+ */
+export function cleanCall(call: Call): boolean {
+  const cleaned = call.json && withoutCiphertext(call.json);
+  if (!cleaned) return false;
+  rewrite(call, cleaned);
+  return true;
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { attempt, keep, pause } from "./attempt.ts";
+import { attempt } from "./attempt.ts";
 import {
   candidatesOf,
   choose,
@@ -14,28 +14,19 @@ import {
 import { targetOf } from "./codex/request.ts";
 import { endingOf } from "./ending.ts";
 import { RotatorError } from "./errors.ts";
-import { refreshReport, statusReport } from "./reports.ts";
-import { type Call, readCall, urlOf } from "./request.ts";
+import {
+  type RefreshOptions,
+  refreshReport,
+  type StatusOptions,
+  statusReport,
+} from "./reports.ts";
+import { type Call, cleanCall, readCall, urlOf } from "./request.ts";
 import { type House, openHouse, type RotatorOptions } from "./runtime.ts";
+import { keep, pause } from "./settle.ts";
 import type { FetchLike, RefreshReport, StatusReport } from "./types.ts";
 
 export type { RotatorOptions } from "./runtime.ts";
-
-/** What to report on. */
-export interface StatusOptions {
-  /** Verdicts are for this model; unknown by default. */
-  model?: string;
-}
-
-/** What to refresh. */
-export interface RefreshOptions {
-  /** Only these; all by default. */
-  aliases?: readonly string[];
-  /** Ends it early. */
-  signal?: AbortSignal;
-  /** Told after each account. */
-  onProgress?: (done: number, total: number) => void;
-}
+export type { RefreshOptions, StatusOptions } from "./reports.ts";
 
 /** Several accounts behind one `fetch`. */
 export interface Rotator extends AsyncDisposable {
@@ -83,6 +74,7 @@ export function createRotator(options: RotatorOptions = {}): Rotator {
       const url = targetOf(urlOf(input), house.backend);
       if (url === undefined) return await house.fetch(input, init);
       const call = await readCall(url, input, init ?? {}, house);
+      if (isFromElsewhere(house, call)) cleanCall(call);
       const { response, alias } = await serve(house, call);
       if (alias !== undefined) served.set(response, alias);
       return response;
@@ -93,6 +85,12 @@ export function createRotator(options: RotatorOptions = {}): Rotator {
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** Whether the conversation holds what another account wrote, as was found out before. */
+function isFromElsewhere(house: House, call: Call): boolean {
+  if (call.session === undefined) return false;
+  return house.sessions.get(call.session, house.now())?.cleaned === true;
 }
 
 interface Served {

@@ -24,6 +24,8 @@ export interface Attempt {
   readonly model: string | undefined;
   /** When it began, epoch ms. */
   readonly beganAt: number;
+  /** The balance of its credits as known before. */
+  readonly balanceBefore: string | null;
 }
 
 /** A cooldown that an answer sets. */

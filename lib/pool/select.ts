@@ -118,6 +118,24 @@ function goesBefore(a: Candidate, b: Candidate, query: SelectQuery): boolean {
   return byLastUse(a.runner, b.runner, query.now) < 0;
 }
 
+/** The accounts that a chosen one was chosen from by strategy alone, itself included. */
+export function rivalsOf(
+  runners: readonly Runner[],
+  chosen: Runner,
+  query: Pick<SelectQuery, "model" | "now" | "preferPlans" | "tried">,
+): Runner[] {
+  const { model, now, preferPlans, tried } = query;
+  const isPreferred = ({ account: { plan } }: Runner) =>
+    plan !== undefined && preferPlans.has(plan);
+  const pool = poolOf(chosen.assess(model, now).standing);
+  return runners.filter((runner) =>
+    runner === chosen ||
+    !tried.has(runner.alias) &&
+      poolOf(runner.assess(model, now).standing) === pool &&
+      isPreferred(runner) === isPreferred(chosen)
+  );
+}
+
 /** All accounts of a pool in the order in which they would be tried. */
 export function order(
   runners: readonly Runner[],

@@ -39,6 +39,12 @@ export class Sessions {
     }
   }
 
+  /** Notes that the session's conversation came from another account. */
+  markCleaned(key: string, alias: string, now: number): void {
+    this.note(key, alias, now);
+    this.#byKey.get(key)!.cleaned = true;
+  }
+
   /** How many are remembered. */
   get size(): number {
     return this.#byKey.size;

@@ -27,7 +27,7 @@ export class Backup {
     next: Snapshot,
   ): Promise<TempFile | undefined> {
     const lasting = lastingPart(next.state);
-    if (await this.#read(`${main.target}.bak`) === lasting) return undefined;
+    if (await this.#read(main) === lasting) return undefined;
     const temp = await createTemp(main.target, main.token, "bak.tmp");
     try {
       await fillTemp(temp, next.text);
@@ -38,10 +38,12 @@ export class Backup {
     }
   }
 
-  /** What the backup holds; undefined when it is none, or open to others. */
-  async #read(path: string): Promise<string | undefined> {
+  /** What the backup holds; undefined when it has to be written anew. */
+  async #read(main: TempFile): Promise<string | undefined> {
+    const path = `${main.target}.bak`;
     const facts = await factsOf(path);
-    if (facts === undefined || facts.openToOthers) return undefined;
+    if (facts === undefined) return undefined;
+    if (facts.openToOthers && main.isPrivate) return undefined;
     if (facts.version !== this.#known?.version) {
       try {
         const lasting = lastingPart((await readContent(path)).state);

@@ -146,9 +146,12 @@ export async function factsOf(path: string): Promise<FileFacts | undefined> {
     kind: found.isFile() ? "file" : found.isDirectory() ? "folder" : "other",
     version: `${found.ino}:${found.size}:${found.mtimeNs}`,
     mtimeMs: Number(found.mtimeMs),
-    openToOthers: process.platform !== "win32" &&
-      (Number(found.mode) & 0o077) !== 0,
+    openToOthers: isOpenToOthers(Number(found.mode)),
   };
+}
+
+function isOpenToOthers(mode: number): boolean {
+  return process.platform !== "win32" && (mode & 0o077) !== 0;
 }
 
 /**
@@ -185,6 +188,10 @@ export interface TempFile {
   /** The acquisition of the lock that it belongs to. */
   readonly token: string;
   readonly handle: FileHandle;
+  /** As the file system tells the time, epoch ms. */
+  readonly createdAt: number;
+  /** False where the file system keeps no modes. */
+  readonly isPrivate: boolean;
 }
 
 /**
@@ -198,7 +205,10 @@ export async function createTemp(
 ): Promise<TempFile> {
   const target = kind === "tmp" ? file : `${file}.bak`;
   const path = `${file}.${token}.${kind}`;
-  return { target, path, token, handle: await open(path, "wx", 0o600) };
+  const handle = await open(path, "wx", 0o600);
+  const { mtimeMs, mode } = await handle.stat();
+  const isPrivate = !isOpenToOthers(mode);
+  return { target, path, token, handle, createdAt: mtimeMs, isPrivate };
 }
 
 /**

@@ -43,15 +43,17 @@ export interface JsonStore extends Store {
  * @param path The file, or a `file:` URL. It is created by the first update.
  * @throws {RotatorError} From its methods: `store_corrupt`, `store_version`,
  * `store_locked`, `store_unwritable`.
+ * @throws {TypeError} When the path is empty.
  */
 export function jsonStore(
   path: string | URL,
   options: JsonStoreOptions = {},
 ): JsonStore {
-  return new JsonFile(
-    path instanceof URL ? fileURLToPath(path) : path,
-    options,
-  );
+  const file = path instanceof URL ? fileURLToPath(path) : path;
+  if (file === "") {
+    throw new TypeError("The path of the store is empty; pass a file path");
+  }
+  return new JsonFile(file, options);
 }
 
 interface Pending {
@@ -189,14 +191,15 @@ class JsonFile implements JsonStore {
     after: Snapshot,
   ): Promise<boolean> {
     const isSame = after.text === before.text;
+    const isTooWide = before.openToOthers && temp.isPrivate;
     if (isSame && before.version === undefined) return true;
     const backup = await this.#backup.prepare(temp, after);
     try {
-      if (!isSame || before.openToOthers) {
+      if (!isSame || isTooWide) {
         const facts = await fillTemp(temp, after.text, before.mtimeMs);
         if (facts === undefined || !await commitTemp(temp)) return false;
         this.#cache = { ...facts, ...after };
-        if (before.openToOthers) this.#warnOfMode(temp.target);
+        if (isTooWide) this.#warnOfMode(temp.target);
       }
       if (backup !== undefined) await this.#saveBackup(backup);
       return true;

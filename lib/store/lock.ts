@@ -138,7 +138,10 @@ async function acquire(path: string, giveUpAt: number): Promise<Lock> {
     const lock = await tryLock(path, token);
     if (lock !== undefined) return lock;
     sight = await look(path, sight);
-    if (sight.unchangedFor >= STALE_AFTER) await takeAway(path, sight);
+    // Whoever removed a dead holder's lock goes first, or it might never.
+    if (sight.unchangedFor >= STALE_AFTER && await takeAway(path, sight)) {
+      continue;
+    }
     if (performance.now() >= giveUpAt) throw lockedError(path);
     await sleep(pause * (0.5 + Math.random()));
     pause = Math.min(pause * 2, LONGEST_PAUSE);
@@ -243,34 +246,36 @@ async function look(path: string, before: Sight | undefined): Promise<Sight> {
   return { content, unchangedFor: before.unchangedFor + gap, at };
 }
 
-async function takeAway(path: string, sight: Sight): Promise<void> {
+/** @returns Whether the dead holder's lock is gone by our hand. */
+async function takeAway(path: string, sight: Sight): Promise<boolean> {
   const token = tokenIn(sight.content);
-  if (token === undefined) return;
+  if (token === undefined) return false;
   const overdue = sight.unchangedFor - STALE_AFTER;
-  await remove(path, token, Math.floor(overdue / REMOVAL_LIMIT));
+  return await remove(path, token, Math.floor(overdue / REMOVAL_LIMIT));
 }
 
 /**
  * Removes the lock if it is still the one of `token`.
  *
  * @param round 0, or the number of removers that seem to have died at it.
+ * @returns Whether it was there and has been removed.
  */
 async function remove(
   path: string,
   token: string,
   round: number,
-): Promise<void> {
+): Promise<boolean> {
   const mark = (round: number) => `${path}.${token}.end${round}`;
   const right = await createNew(mark(round));
-  if (right === undefined) return;
+  if (right === undefined) return false;
   try {
     await right.close();
-    if (tokenIn(await readLock(path)) === token) {
-      await withBusyRetry(() => unlink(path));
-    }
+    if (tokenIn(await readLock(path)) !== token) return false;
+    await withBusyRetry(() => unlink(path));
+    return true;
   } finally {
     for (let past = round; past >= 0; past--) {
-      await unlessMissing(unlink(mark(past)));
+      await unlessMissing(withBusyRetry(() => unlink(mark(past))));
     }
   }
 }

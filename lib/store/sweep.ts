@@ -15,9 +15,7 @@ const ABANDONED_AFTER = 3_600_000;
  * @param temp The file of the one who holds the lock now, not yet written.
  */
 export async function sweep(temp: TempFile): Promise<void> {
-  const { target, token } = temp;
-  // The time as the file system tells it, which need not be ours.
-  const now = (await temp.handle.stat()).mtimeMs;
+  const { target, token, createdAt } = temp;
   const folder = dirname(target);
   const prefix = basename(target) + ".";
   let fenced: string[];
@@ -34,7 +32,7 @@ export async function sweep(temp: TempFile): Promise<void> {
   for (const tail of rest) {
     const path = join(folder, prefix + tail);
     if (isOfAnother(END_MARK, tail, token)) await remove(path);
-    if (OTHER_LOCK.test(tail) && await isAbandoned(path, now)) {
+    if (OTHER_LOCK.test(tail) && await isAbandoned(path, createdAt)) {
       await remove(path);
     }
   }

@@ -1,0 +1,63 @@
+/**
+ * A response stream as the one JSON response that it amounts to.
+ *
+ * @module
+ */
+import { isRecord } from "./json.ts";
+
+/** Collects what a stream says, until it says that it is complete. */
+export class Folder {
+  readonly #items = new Map<number, unknown>();
+
+  /** Takes the data of a content event. */
+  take(data: string): void {
+    // deltas are most of a stream and are repeated in the items
+    if (!data.includes("response.output_item.done")) return;
+    const json: unknown = parse(data);
+    if (!isRecord(json) || json.type !== "response.output_item.done") return;
+    const index = typeof json.output_index === "number"
+      ? json.output_index
+      : this.#items.size;
+    this.#items.set(index, json.item);
+  }
+
+  /** The whole response; its output is put together where it carries none. */
+  finish(response: Record<string, unknown>): Record<string, unknown> {
+    const { output } = response;
+    if (Array.isArray(output) && output.length > 0) return response;
+    const items = [...this.#items].sort(([a], [b]) => a - b);
+    return { ...response, output: items.map(([, item]) => item) };
+  }
+}
+
+function parse(data: string): unknown {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The status that a failure in a stream would have had. */
+export function statusOfFailure(error: Record<string, unknown>): number {
+  const { status, code, type } = error;
+  if (typeof status === "number" && status >= 400 && status <= 599) {
+    return status;
+  }
+  switch (code ?? type) {
+    case "invalid_request_error":
+    case "invalid_prompt":
+    case "invalid_encrypted_content":
+    case "context_length_exceeded":
+      return 400;
+    case "usage_limit_reached":
+    case "rate_limit_exceeded":
+    case "insufficient_quota":
+      return 429;
+    case "server_is_overloaded":
+    case "slow_down":
+      return 503;
+    default:
+      return 502;
+  }
+}

@@ -1,0 +1,196 @@
+/**
+ * A request over the network, and what its answer means.
+ *
+ * @module
+ */
+import { clearTimeout, setTimeout } from "node:timers";
+import { withAbort } from "./account/abort.ts";
+import { sentOnce } from "./account/body.ts";
+import { type Attempt, learnFacts, learnOutcome } from "./account/learn.ts";
+import { needsBody, type Outcome, readAnswer } from "./codex/answer.ts";
+import { type HeaderFacts, readHeaders } from "./codex/headers.ts";
+import { backendHeaders } from "./codex/request.ts";
+import {
+  type EventMeaning,
+  readRateLimitsEvent,
+  readStreamFailure,
+} from "./codex/stream.ts";
+import { foldStream, guardStream, isEventStream } from "./guard.ts";
+import type { Call } from "./request.ts";
+import type { House } from "./runtime.ts";
+import { send } from "./send.ts";
+
+/** More of an error's body is not looked at, bytes. */
+const MOST_ERROR_BYTES = 64 * 1024;
+/** An error's body that takes longer is not waited for, ms. */
+const ERROR_BODY_MS = 5_000;
+
+/** What came back, and what it means. */
+export interface Answer {
+  response: Response;
+  outcome: Outcome;
+}
+
+/**
+ * Sends a request, and reads what the answer means and teaches.
+ *
+ * @returns The answer, or the error of the network.
+ * @throws The reason of the caller's signal, when that aborts.
+ */
+export async function exchange(
+  house: House,
+  call: Call,
+  sent: Attempt,
+  access: string,
+): Promise<Answer | { error: unknown }> {
+  const { account, alias } = sent.runner;
+  const { backend, version } = house;
+  const headers = backendHeaders(call.headers, {
+    access,
+    accountId: account.accountId,
+    fedramp: account.fedramp === true,
+  }, {
+    version,
+    accept: acceptOf(call),
+    keepTurnState: servedLast(house, call) === alias,
+  });
+  const init = outgoing(call, sent, headers);
+  const replayable = init.body === call.body.body;
+  let response: Response;
+  try {
+    response = await send(
+      house.fetch,
+      { url: call.url, init, replayable },
+      backend,
+    );
+  } catch (error) {
+    call.signal?.throwIfAborted();
+    return { error };
+  }
+  const facts = readHeaders(response.headers, sent.beganAt, call.model);
+  const outcome = await meaningOf(house, call, response, facts);
+  if (
+    outcome.kind === "ok" || outcome.kind === "usage-limit" ||
+    outcome.kind === "credits-refused"
+  ) await learnFacts(house, sent, facts);
+  if (outcome.kind !== "ok" || !call.isResponses || !isEventStream(response)) {
+    return { response, outcome };
+  }
+  return await watched(house, call, sent, response);
+}
+
+/** A stream as far as it decides what becomes of the request. */
+async function watched(
+  house: House,
+  call: Call,
+  sent: Attempt,
+  response: Response,
+): Promise<Answer | { error: unknown }> {
+  const options = {
+    model: call.model,
+    now: house.now,
+    onEvent: (meaning: EventMeaning) => learnEvent(house, sent, meaning),
+  };
+  const guarded = call.folds
+    ? await foldStream(response, options)
+    : await guardStream(response, options);
+  call.signal?.throwIfAborted();
+  switch (guarded.kind) {
+    case "open":
+      return { response: guarded.response, outcome: { kind: "ok" } };
+    case "failed":
+      return { response: guarded.response, outcome: guarded.outcome };
+    case "broken":
+      if (call.folds) return { error: guarded.error };
+      return {
+        response: guarded.response,
+        // it may have been served, and charged, like one that a gateway lost
+        outcome: { kind: "hiccup", status: 502 },
+      };
+  }
+}
+
+/** Learns what a stream says about its account. */
+function learnEvent(
+  house: House,
+  sent: Attempt,
+  meaning: EventMeaning,
+): void {
+  const now = house.now();
+  if (meaning.kind === "rate-limits") {
+    void learnFacts(house, sent, readRateLimitsEvent(meaning.json, now));
+  } else if (meaning.kind === "failed") {
+    const outcome = readStreamFailure(meaning, now, sent.model);
+    void learnOutcome(house, sent, outcome);
+  }
+}
+
+/** The request as `fetch` is given it. */
+function outgoing(
+  call: Call,
+  sent: Attempt,
+  headers: Headers,
+): RequestInit & { headers: Headers } {
+  const { method, body: { body, replayable } } = call;
+  const init: RequestInit & { headers: Headers } = {
+    ...call.init,
+    method,
+    headers,
+  };
+  delete init.body;
+  if (call.signal) init.signal = call.signal;
+  if (body === undefined) return init;
+  if (!replayable) return Object.assign(init, { body, duplex: "half" });
+  // what may be charged must not be sent twice by the runtime itself
+  return Object.assign(init, sent.pool === "first" ? { body } : sentOnce(body));
+}
+
+/** The account whose turn state this session carries. */
+function servedLast(house: House, call: Call): string | undefined {
+  if (call.session === undefined) return undefined;
+  return house.sessions.get(call.session, house.now())?.alias;
+}
+
+function acceptOf(call: Call): string {
+  return /\/responses(\?|$)/.test(call.url)
+    ? "text/event-stream"
+    : "application/json";
+}
+
+async function meaningOf(
+  house: House,
+  call: Call,
+  response: Response,
+  headerFacts: HeaderFacts,
+): Promise<Outcome> {
+  const { status, headers } = response;
+  const bodyText = needsBody(status)
+    ? await withAbort(peek(response), call.signal)
+    : undefined;
+  const { model } = call;
+  const now = house.now();
+  return readAnswer({ status, headers, bodyText, now, model, headerFacts });
+}
+
+/** The beginning of a body as text, leaving it unread for the caller. */
+async function peek(response: Response): Promise<string> {
+  const reader = response.clone().body?.getReader();
+  if (!reader) return "";
+  const timer = setTimeout(() => void reader.cancel(), ERROR_BODY_MS);
+  const decoder = new TextDecoder();
+  let text = "";
+  try {
+    for (let size = 0; size < MOST_ERROR_BYTES;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      size += value.length;
+      text += decoder.decode(value, { stream: true });
+    }
+  } catch {
+    // what came until then is what there is
+  } finally {
+    clearTimeout(timer);
+    reader.cancel().catch(() => {});
+  }
+  return text;
+}

@@ -1,0 +1,289 @@
+/**
+ * The first moments of a response stream: until content has come, a failure
+ * can still be made good by another account.
+ *
+ * @module
+ */
+import { clearTimeout, setTimeout } from "node:timers";
+import type { Outcome } from "./codex/answer.ts";
+import { Folder, statusOfFailure } from "./codex/fold.ts";
+import {
+  type EventMeaning,
+  EventParser,
+  readEvent,
+  readStreamFailure,
+  type StreamEvent,
+} from "./codex/stream.ts";
+import { Tail } from "./codex/tail.ts";
+
+/** No more of a stream is held back, bytes. */
+const MOST_HELD = 64 * 1024;
+/** Nothing is held back for longer, ms. */
+const LONGEST_HELD_MS = 15_000;
+
+/** How a stream began. */
+export type Guarded =
+  /** With content, or with a failure that concerns only the caller. */
+  | { kind: "open"; response: Response }
+  /** With a failure that another account may make good. */
+  | { kind: "failed"; outcome: Outcome; response: Response }
+  /** Not at all. */
+  | { kind: "broken"; error: unknown; response: Response };
+
+/** What the guard needs to know. */
+export interface GuardOptions {
+  model: string | undefined;
+  /** Epoch ms. */
+  now: () => number;
+  /** Told of the events that say something about the account, whenever they come. */
+  onEvent: (meaning: EventMeaning) => void;
+}
+
+/** Whether a response is a stream of events; some come without a content type. */
+export function isEventStream(response: Response): boolean {
+  if (response.status !== 200 || !response.body) return false;
+  const type = response.headers.get("content-type");
+  return type === null || type === "" || type.includes("event-stream");
+}
+
+/**
+ * Reads a stream until it shows how it goes.
+ *
+ * @param response A response that is a stream of events.
+ * @param options The model, the clock, and whom to tell.
+ */
+export async function guardStream(
+  response: Response,
+  options: GuardOptions,
+): Promise<Guarded> {
+  const held = new Held(response, options);
+  const over = new Promise<"over">((resolve) => {
+    held.timer = setTimeout(() => resolve("over"), LONGEST_HELD_MS);
+  });
+  try {
+    for (;;) {
+      const next = held.read();
+      const read = await Promise.race([next, over]);
+      if (read === "over") return held.open(next);
+      if ("error" in read) return held.broken(read.error);
+      for (const event of read.events) {
+        const end = held.judge(event);
+        if (end) return end;
+      }
+      if (read.done) return held.broken(undefined);
+      if (held.size >= MOST_HELD) return held.open();
+    }
+  } finally {
+    clearTimeout(held.timer);
+  }
+}
+
+type Read =
+  | { done: boolean; value: Uint8Array | undefined; events: StreamEvent[] }
+  | { error: unknown };
+
+/** A stream whose beginning is held back. */
+class Held {
+  timer: ReturnType<typeof setTimeout> | undefined;
+  size = 0;
+  readonly #response: Response;
+  readonly #options: GuardOptions;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #chunks: Uint8Array[] = [];
+  readonly #parser = new EventParser();
+  /** How many bytes have been judged. */
+  #judged = 0;
+
+  constructor(response: Response, options: GuardOptions) {
+    this.#response = response;
+    this.#options = options;
+    this.#reader = response.body!.getReader();
+  }
+
+  async read(): Promise<Read> {
+    try {
+      const { done, value } = await this.#reader.read();
+      if (done) return { done, value, events: this.#parser.flush() };
+      this.#chunks.push(value);
+      this.size += value.length;
+      return { done, value, events: this.#parser.push(value) };
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  /** What an event decides; undefined while nothing is decided. */
+  judge(event: StreamEvent): Guarded | undefined {
+    const { onEvent, now, model } = this.#options;
+    this.#judged = event.end;
+    const meaning = readEvent(event.data, event.event);
+    switch (meaning.kind) {
+      case "preamble":
+        return undefined;
+      case "rate-limits":
+        onEvent(meaning);
+        return undefined;
+      case "failed": {
+        const outcome = readStreamFailure(meaning, now(), model);
+        if (outcome.kind === "other") return this.open();
+        return { kind: "failed", outcome, response: this.#rebuilt() };
+      }
+      case "completed":
+      case "incomplete":
+      case "done":
+      case "content":
+        return this.open();
+    }
+  }
+
+  /** The stream goes to the caller; `pending` is a read under way. */
+  open(pending?: Promise<Read>): Guarded {
+    return { kind: "open", response: this.#rebuilt(pending) };
+  }
+
+  /** What came, and then the end as it was. */
+  broken(error: unknown): Guarded {
+    const response = this.#rebuilt(Promise.resolve(
+      error === undefined
+        ? { done: true, value: undefined, events: [] }
+        : { error },
+    ));
+    return { kind: "broken", error, response };
+  }
+
+  /** What was read together with the event that decided has not been listened to yet. */
+  #catchUp(tail: Tail): void {
+    let skip = this.#judged;
+    for (const chunk of this.#chunks) {
+      if (skip < chunk.length) tail.push(chunk.subarray(skip));
+      skip = Math.max(0, skip - chunk.length);
+    }
+  }
+
+  /** The response with all its bytes, unchanged; nothing is read that is not asked for. */
+  #rebuilt(pending?: Promise<Read>): Response {
+    const reader = this.#reader;
+    // a pending read adds its chunk to these when it ends
+    const chunks = this.#chunks;
+    const tail = new Tail(this.#options.onEvent);
+    this.#catchUp(tail);
+    const body = new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        let chunk = chunks.shift();
+        if (chunk === undefined && pending) {
+          const read = await pending;
+          pending = undefined;
+          if ("error" in read) throw read.error;
+          chunk = chunks.shift();
+          if (chunk === undefined) return controller.close();
+          tail.push(chunk);
+        } else if (chunk === undefined) {
+          const { done, value } = await reader.read();
+          if (done) return controller.close();
+          tail.push(chunk = value);
+        }
+        controller.enqueue(chunk);
+      },
+      cancel: (reason) => reader.cancel(reason),
+    }, { highWaterMark: 0 });
+    return like(this.#response, body);
+  }
+}
+
+/** A response like another one, with another body. */
+function like(
+  response: Response,
+  body: BodyInit,
+  headers: Headers = response.headers,
+  status = response.status,
+): Response {
+  const { url, redirected } = response;
+  const statusText = status === response.status ? response.statusText : "";
+  const copy = new Response(body, { status, statusText, headers });
+  Object.defineProperties(copy, {
+    url: { value: url },
+    redirected: { value: redirected },
+  });
+  return copy;
+}
+
+/**
+ * Reads a whole stream into one JSON response, for a caller who did not ask
+ * for a stream.
+ *
+ * @param response A response that is a stream of events.
+ * @param options The model, the clock, and whom to tell.
+ */
+export async function foldStream(
+  response: Response,
+  options: GuardOptions,
+): Promise<Guarded> {
+  const reader = response.body!.getReader();
+  const parser = new EventParser();
+  const folder = new Folder();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      for (const event of done ? parser.flush() : parser.push(value)) {
+        const end = foldEvent(event, folder, response, options);
+        if (!end) continue;
+        reader.cancel().catch(() => {});
+        return end;
+      }
+      if (done) throw new TypeError("The stream ended before its response");
+    }
+  } catch (error) {
+    const body = JSON.stringify({
+      error: { type: "server_error", message: String(error) },
+    });
+    return {
+      kind: "broken",
+      error,
+      response: folded(response, body, 502),
+    };
+  }
+}
+
+function foldEvent(
+  event: StreamEvent,
+  folder: Folder,
+  response: Response,
+  options: GuardOptions,
+): Guarded | undefined {
+  const meaning = readEvent(event.data, event.event);
+  switch (meaning.kind) {
+    case "preamble":
+    case "done":
+      return undefined;
+    case "rate-limits":
+      options.onEvent(meaning);
+      return undefined;
+    case "content":
+      folder.take(event.data);
+      return undefined;
+    case "completed":
+    case "incomplete": {
+      const body = JSON.stringify(folder.finish(meaning.response));
+      return { kind: "open", response: folded(response, body, 200) };
+    }
+    case "failed": {
+      const { error } = meaning;
+      const outcome = readStreamFailure(meaning, options.now(), options.model);
+      const body = JSON.stringify({ error });
+      const answer = folded(response, body, statusOfFailure(error));
+      return outcome.kind === "other"
+        ? { kind: "open", response: answer }
+        : { kind: "failed", outcome, response: answer };
+    }
+  }
+}
+
+/** One JSON response; what described the stream's bytes is left out. */
+function folded(response: Response, body: string, status: number): Response {
+  const headers = new Headers(response.headers);
+  headers.set("content-type", "application/json");
+  for (
+    const name of ["content-length", "content-encoding", "transfer-encoding"]
+  ) headers.delete(name);
+  return like(response, body, headers, status);
+}
