@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
+import process from "node:process";
 import type { AccountRecord, PoolState, Tokens } from "../types.ts";
 import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
 import { readClaims } from "../codex/jwt.ts";
 import { readTokenAnswer, type TokenAnswer } from "../codex/token_answer.ts";
+import { RotatorError } from "../errors.ts";
 import { setCooldown } from "../pool/facts.ts";
 import { sentOnce } from "./body.ts";
 import { call, type Runtime } from "./runtime.ts";
@@ -22,6 +24,8 @@ export type Access =
 
 /** When an access token expires, epoch ms; Infinity when unknown. */
 export function expiryOf(tokens: Tokens): number {
+  // only a refresh token is there
+  if (tokens.access === "") return 0;
   const stored = tokens.expiresAt;
   if (typeof stored === "number" && stored > 0) return stored;
   return readClaims(tokens.access).expiresAt ?? Infinity;
@@ -102,15 +106,19 @@ export class TokenKeeper {
   async #renew(alias: string, rejected: string | undefined): Promise<Access> {
     const { store, live } = this.#runtime;
     const account = accountOf(live.state, alias);
+    const renew = async () => {
+      // another process may have renewed it while this one waited
+      await live.reload();
+      return this.#kept(alias, rejected) ??
+        await this.#exchange(alias, rejected);
+    };
     try {
-      return await store.exclusive(lockName(alias, account), async () => {
-        // another process may have renewed it while this one waited
-        await live.reload();
-        return this.#kept(alias, rejected) ?? await this.#exchange(
-          alias,
-          rejected,
-        );
-      });
+      return await store.exclusive(lockName(alias, account), renew)
+        // where nothing can be written, no other process can renew it either
+        .catch((error) => {
+          if (!isUnwritable(error)) throw error;
+          return renew();
+        });
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       return await this.#transient(alias, rejected, reason);
@@ -167,6 +175,7 @@ export class TokenKeeper {
       if (account) takeOver(account, answer, issuedAt);
     });
     this.#retryAt.delete(alias);
+    if (live.isBehind) this.#warnUnsaved(alias);
     emit({
       type: "token-refreshed",
       alias,
@@ -176,6 +185,14 @@ export class TokenKeeper {
     return access === undefined
       ? { kind: "unavailable", reason: "The account is gone" }
       : { kind: "ok", access, refreshed: true };
+  }
+
+  /** Whoever ends this process now is locked out, so this is said where it is seen. */
+  #warnUnsaved(alias: string): void {
+    const reason =
+      `The new tokens of "${alias}" could not be saved and are only in this process; make the store writable before it ends, saving is tried again every 10 s`;
+    this.#runtime.emit({ type: "warning", alias, reason });
+    process.stderr.write(`codex-rotator: ${reason}\n`);
   }
 
   /** The issuer refused for good, unless newer tokens came in meanwhile. */
@@ -234,6 +251,10 @@ function accountOf(state: PoolState, alias: string): AccountRecord | undefined {
   return Object.hasOwn(state.accounts, alias)
     ? state.accounts[alias]
     : undefined;
+}
+
+function isUnwritable(error: unknown): boolean {
+  return error instanceof RotatorError && error.code === "store_unwritable";
 }
 
 /** The account that holds a refresh token, also when it was renamed meanwhile. */

@@ -68,6 +68,11 @@ export class LiveState {
     return aged < SYNC_INTERVAL_MS && clock < SYNC_INTERVAL_MS;
   }
 
+  /** Whether a change that matters at once could not be written yet. */
+  get isBehind(): boolean {
+    return this.#pending.changes.length > 0 && this.#flushing === undefined;
+  }
+
   /** Brings in what other processes wrote, unless that was done within the last second. */
   sync(): Promise<void> {
     if (this.isCurrent) return Promise.resolve();

@@ -20,7 +20,7 @@ import {
   utimes,
   writeFile,
 } from "node:fs/promises";
-import { join, toFileUrl } from "@std/path";
+import { dirname, join, toFileUrl } from "@std/path";
 import { RotatorError } from "../../lib/errors.ts";
 import { restoreBackup } from "../../lib/store/backup.ts";
 import { jsonStore } from "../../lib/store/json_store.ts";
@@ -69,6 +69,10 @@ Deno.test(
     assertEquals(await readdir(folder), []);
   }),
 );
+
+Deno.test("jsonStore() refuses an empty path", () => {
+  assertThrows(() => jsonStore(""), TypeError, "empty");
+});
 
 Deno.test(
   "jsonStore() writes readable JSON, privately, and leaves nothing else",
@@ -364,12 +368,15 @@ Deno.test({
       throw new Error("a callback that throws disturbs nothing");
     };
     await writeFile(path, `{"version":1,"accounts":{}}`);
+    await writeFile(`${path}.bak`, `{"version":1,"accounts":{}}`);
     await chmod(path, 0o644);
+    await chmod(`${path}.bak`, 0o644);
     const store = jsonStore(path, { onWarning });
     await store.read();
     assertEquals(await modeOf(path), 0o644);
     await store.update(() => {});
     assertEquals(await modeOf(path), 0o600);
+    assertEquals(await modeOf(`${path}.bak`), 0o600);
     await chmod(path, 0o666);
     await store.update(count);
     assertEquals(await modeOf(path), 0o600);
@@ -554,7 +561,7 @@ Deno.test(
 
 /** What another process does that takes the running update for dead. */
 function takeOver(path: string): void {
-  const folder = path.slice(0, path.lastIndexOf("/"));
+  const folder = dirname(path);
   for (const { name } of Deno.readDirSync(folder)) {
     const isTemp = name.endsWith(".tmp") && !name.endsWith(".bak.tmp");
     if (isTemp || name.endsWith(".lock")) Deno.removeSync(join(folder, name));

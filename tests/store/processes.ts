@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { assertEquals } from "@std/assert";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { fromFileUrl, join } from "@std/path";
 
@@ -70,5 +71,13 @@ export async function withFolder(
     await test(folder);
   } finally {
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Asserts that every start in a log is followed by the end of the same process. */
+export async function assertTakesTurns(log: string): Promise<void> {
+  const lines = (await readFile(log, "utf8")).trim().split("\n");
+  for (let index = 0; index < lines.length; index += 2) {
+    assertEquals(lines[index + 1], lines[index]!.replace("start", "end"));
   }
 }

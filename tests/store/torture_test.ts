@@ -3,24 +3,27 @@
  * counts.
  */
 import { assert, assertEquals } from "@std/assert";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "@std/path";
 import { jsonStore } from "../../lib/store/json_store.ts";
+import { withLock } from "../../lib/store/lock.ts";
 import type { PoolState } from "../../lib/types.ts";
 import {
+  assertTakesTurns,
   type Runtime,
   RUNTIMES,
   startWorker,
   TORTURE,
   withFolder,
-  type Worker,
 } from "./processes.ts";
 
 const WRITERS = TORTURE ? 8 : 4;
 const UPDATES = TORTURE ? 500 : 50;
 const KILLS = TORTURE ? 500 : 30;
-/** Writers that live at the same time while others are killed. */
-const AT_ONCE = 3;
+/** Stores under attack at the same time, as each kill costs its store seconds. */
+const STORES = TORTURE ? 20 : 10;
+/** Writers of each that live at the same time. */
+const AT_ONCE = 2;
 
 function runtimeOf(index: number): Runtime {
   return RUNTIMES[index % RUNTIMES.length]!;
@@ -83,21 +86,29 @@ async function killOne(path: string, index: number): Promise<void> {
   assert(written === acknowledged || written === acknowledged + 1);
 }
 
+/** Kills writers of one store, then checks that the next one gets in. */
+async function attack(folder: string, kills: number): Promise<void> {
+  const path = join(folder, "accounts.json");
+  let started = 0;
+  const lane = async () => {
+    while (started < kills) await killOne(path, started++);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, lane));
+  const store = jsonStore(path, { waitLimit: 5_000 });
+  const { accounts } = await store.update((state) => {
+    state.settings.pinned = "w0";
+  });
+  assertEquals(Object.keys(accounts).length, kills);
+  await assertOnlyStoreIn(folder);
+}
+
 Deno.test(`jsonStore() survives ${KILLS} kills of writers`, () =>
   withFolder(async (folder) => {
-    const path = join(folder, "accounts.json");
-    let started = 0;
-    const lane = async () => {
-      while (started < KILLS) await killOne(path, started++);
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, lane));
-    // Whoever comes next gets in within 5 s.
-    const store = jsonStore(path, { waitLimit: 5_000 });
-    const { accounts } = await store.update((state) => {
-      state.settings.pinned = "w0";
-    });
-    assertEquals(Object.keys(accounts).length, KILLS);
-    await assertOnlyStoreIn(folder);
+    const stores = Array.from(
+      { length: STORES },
+      (_, index) => attack(join(folder, String(index)), KILLS / STORES),
+    );
+    await Promise.all(stores);
   }));
 
 Deno.test("jsonStore() is free again after a writer died inside its update", () =>
@@ -134,6 +145,57 @@ Deno.test({
       }));
     }),
 });
+
+Deno.test("withLock() lets exactly one waiter take a dead holder's place", () =>
+  withFolder(async (folder) => {
+    const path = join(folder, "accounts.json");
+    const holder = startWorker("bun", ["hold", path, "x", "60000"]);
+    assertEquals(await holder.line(), "held");
+    // Taken over within 5 s, or the first of them gives up.
+    const workers = RUNTIMES.map((runtime) =>
+      startWorker(runtime, ["countAlone", path, "x", "1", "5000"])
+    );
+    holder.child.kill("SIGKILL");
+    await holder.rest();
+    for (const worker of workers) assertEquals(await worker.rest(), ["done"]);
+    assertEquals(await readFile(`${path}.tally`, "utf8"), "3");
+    await assertTakesTurns(`${path}.log`);
+    const names = ["accounts.json.log", "accounts.json.tally"];
+    assertEquals((await readdir(folder)).sort(), names);
+  }));
+
+Deno.test("withLock() takes over from one who died before or while leaving", () =>
+  withFolder(async (folder) => {
+    const token = "0123456789abcdef01234567";
+    const cases = [
+      // Created, and no token written yet.
+      { lock: "", marks: [] },
+      // In the middle of the release.
+      { lock: `${token} 00000003\n`, marks: [`${token}.end0`] },
+    ];
+    await Promise.all(cases.map(async ({ lock, marks }, index) => {
+      const path = join(folder, `${index}.lock`);
+      await writeFile(path, lock);
+      for (const mark of marks) await writeFile(`${path}.${mark}`, "");
+      const job = () => Promise.resolve("in");
+      assertEquals(await withLock(path, job, { waitLimit: 5_000 }), "in");
+    }));
+    assertEquals(await readdir(folder), []);
+  }));
+
+Deno.test("withLock() leaves a slow holder alone that is alive", () =>
+  withFolder(async (folder) => {
+    const path = join(folder, "accounts.json");
+    const slow = startWorker("node", ["hold", path, "x", "5500"]);
+    assertEquals(await slow.line(), "held");
+    const waiter = startWorker("bun", ["hold", path, "x", "1"]);
+    const order = await Promise.race([
+      slow.line().then(() => "slow one first"),
+      waiter.line().then(() => "waiter first"),
+    ]);
+    assertEquals(order, "slow one first");
+    await Promise.all([slow.rest(), waiter.rest()]);
+  }));
 
 Deno.test("jsonStore() copes with 50 MB", () =>
   withFolder(async (folder) => {
