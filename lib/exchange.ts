@@ -9,7 +9,7 @@ import { sentOnce } from "./account/body.ts";
 import { type Attempt, learnFacts, learnOutcome } from "./account/learn.ts";
 import { needsBody, type Outcome, readAnswer } from "./codex/answer.ts";
 import { type HeaderFacts, readHeaders } from "./codex/headers.ts";
-import { backendHeaders } from "./codex/request.ts";
+import { backendHeaders, type HeaderRecord } from "./codex/request.ts";
 import {
   type EventMeaning,
   readRateLimitsEvent,
@@ -18,7 +18,7 @@ import {
 import { foldStream, guardStream, isEventStream } from "./guard.ts";
 import type { Call } from "./request.ts";
 import type { House } from "./runtime.ts";
-import { send } from "./send.ts";
+import { type OutgoingInit, send } from "./send.ts";
 
 /** More of an error's body is not looked at, bytes. */
 const MOST_ERROR_BYTES = 64 * 1024;
@@ -129,10 +129,10 @@ function learnEvent(
 function outgoing(
   call: Call,
   sent: Attempt,
-  headers: Headers,
-): RequestInit & { headers: Headers } {
+  headers: HeaderRecord,
+): OutgoingInit {
   const { method, body: { body, replayable } } = call;
-  const init: RequestInit & { headers: Headers } = {
+  const init: OutgoingInit = {
     ...call.init,
     method,
     headers,

@@ -5,14 +5,19 @@
  */
 import { readBody, type ReplayBody } from "./account/body.ts";
 import { adaptBody, withoutCiphertext } from "./codex/adapt.ts";
-import { readRequestBody, sessionKey } from "./codex/request.ts";
+import {
+  type HeaderRecord,
+  headerRecord,
+  readRequestBody,
+  sessionKey,
+} from "./codex/request.ts";
 
 /** What the caller wants sent to the backend. */
 export interface Call {
   /** The backend URL it means. */
   url: string;
   method: string;
-  headers: Headers;
+  headers: HeaderRecord;
   body: ReplayBody;
   /** What else the caller passed, for the fetch underneath. */
   init: RequestInit;
@@ -61,15 +66,13 @@ export async function readCall(
   const { maxReplayBytes } = options;
   const taken = readBody(given, maxReplayBytes, signal);
   const body = taken instanceof Promise ? await taken : taken;
-  const headers = new Headers(init.headers ?? request?.headers);
-  if (body.contentType !== null && !headers.has("content-type")) {
-    headers.set("content-type", body.contentType);
-  }
+  const headers = headerRecord(init.headers ?? request?.headers);
+  if (body.contentType !== null) headers["content-type"] ??= body.contentType;
   const { model, json } = readRequestBody(
     body.readable,
     // the text/plain that a runtime gives a bare string says nothing
-    headers.get("content-type"),
-    headers.get("content-encoding"),
+    headers["content-type"],
+    headers["content-encoding"],
   );
   const method = init.method ?? request?.method ?? "GET";
   const isResponses = method === "POST" && /\/responses(\?|$)/.test(url);
@@ -103,7 +106,7 @@ function rewrite(call: Call, json: Record<string, unknown>): void {
     contentType: null,
     replayable: true,
   };
-  call.headers.set("content-type", "application/json");
+  call.headers["content-type"] = "application/json";
 }
 
 /**

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { targetOf } from "./codex/request.ts";
+import { type HeaderRecord, targetOf } from "./codex/request.ts";
 import type { FetchLike } from "./types.ts";
 
 const MOST_REDIRECTS = 20;
@@ -17,10 +17,15 @@ const IDENTITY_HEADERS = [
   "cookie",
 ];
 
+/** What `fetch` is given beside the URL. */
+export interface OutgoingInit extends Omit<RequestInit, "headers"> {
+  headers: HeaderRecord;
+}
+
 /** A request as it goes out. */
 export interface Outgoing {
   url: string;
-  init: RequestInit & { headers: Headers };
+  init: OutgoingInit;
   /** The body can be sent again. */
   replayable: boolean;
 }
@@ -41,7 +46,7 @@ export async function send(
   const follows = (init.redirect ?? "follow") === "follow";
   if (!follows) return await fetch(outgoing.url, init);
   let url = outgoing.url;
-  let next: RequestInit & { headers: Headers } = { ...init };
+  let next: OutgoingInit = { ...init };
   for (let count = 0;; count++) {
     const response = await fetch(url, { ...next, redirect: "manual" });
     const location = redirectOf(response, url);
@@ -54,7 +59,7 @@ export async function send(
     await response.body?.cancel();
     next = redirected(next, response.status, outgoing.replayable);
     if (targetOf(location.href, backend) !== location.href) {
-      for (const name of IDENTITY_HEADERS) next.headers.delete(name);
+      for (const name of IDENTITY_HEADERS) delete next.headers[name];
     }
     url = location.href;
   }
@@ -74,12 +79,12 @@ function redirectOf(response: Response, url: string): URL | undefined {
 
 /** Method and body after a redirect, by the rules of the fetch standard. */
 function redirected(
-  init: RequestInit & { headers: Headers },
+  init: OutgoingInit,
   status: number,
   replayable: boolean,
-): RequestInit & { headers: Headers } {
+): OutgoingInit {
   const method = (init.method ?? "GET").toUpperCase();
-  const headers = new Headers(init.headers);
+  const headers = { ...init.headers };
   const becomesGet = (status === 303 && method !== "GET" &&
     method !== "HEAD") || (status < 303 && method === "POST");
   if (!becomesGet) {
@@ -92,7 +97,7 @@ function redirected(
   }
   const { body: _dropped, ...rest } = init;
   for (const name of ["content-type", "content-encoding", "content-length"]) {
-    headers.delete(name);
+    delete headers[name];
   }
   return { ...rest, method: "GET", headers };
 }

@@ -9,8 +9,15 @@ import type { Io } from "./io.ts";
 import { suggestion } from "./nearest.ts";
 import { clean } from "./words.ts";
 
+/** Names and paths by the permission that Deno asks for them. */
+export type Grants = Partial<
+  Record<"env" | "read" | "write" | "net", readonly string[]>
+>;
+
 /** What a command needs from a runtime that asks. */
 export interface Needs {
+  /** False: it does without the store. */
+  readonly store?: false;
   /** It changes the store. */
   readonly write?: boolean;
   /** It speaks to the backend and the issuer. */
@@ -31,8 +38,8 @@ export interface Command {
   readonly needs: Needs;
   /** The switch that makes it need the network, and to write, as well. */
   readonly onlineSwitch?: string;
-  /** A file besides the store that it reads. */
-  readonly readsFile?: (context: Context) => string;
+  /** What it needs besides; may fail where it was refused. */
+  readonly grants?: (context: Context) => Grants;
   /** @returns The exit code. */
   run(context: Context): Promise<number>;
 }

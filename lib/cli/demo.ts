@@ -6,16 +6,18 @@
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import process from "node:process";
 import { join } from "@std/path";
 import { createRotator, type Rotator } from "../rotator.ts";
 import { jsonStore } from "../store/json_store.ts";
 import { type FakeCodex, startFakeCodex } from "../testing/fake_codex.ts";
 import type { RotatorEvent } from "../types.ts";
-import type { Command, Context } from "./command.ts";
+import type { Command, Context, Grants } from "./command.ts";
 import { ALLOWED, cast, KNOWN, seed } from "./demo_cast.ts";
 import { eventWords } from "./demo_words.ts";
 import { EXIT } from "./exit.ts";
 import type { Io } from "./io.ts";
+import { allowed } from "./permissions.ts";
 import { renderStatus } from "./render_status.ts";
 import { clean, windowLabel } from "./words.ts";
 
@@ -34,18 +36,40 @@ Examples:
   cli.ts demo
 `,
   operands: [0, 0],
-  needs: {},
+  needs: { store: false },
+  grants,
   run,
 };
 
+function grants(): Grants {
+  const folder = allowed(tmpdir) ?? "/tmp";
+  return {
+    env: ["TMPDIR", "TMP", "TEMP"],
+    read: [folder],
+    write: [folder],
+    net: ["127.0.0.1"],
+  };
+}
+
 async function run({ io }: Context): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "codex-rotator-demo-"));
-  const fake = await startFakeCodex({ accounts: cast(io.now()), now: io.now });
   try {
+    await using fake = await startStandIn(io);
     return await play(io, fake, join(folder, "accounts.json"));
   } finally {
-    await fake.close();
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Deno throws its refusal of a server where only the process can catch it. */
+async function startStandIn(io: Io): Promise<FakeCodex> {
+  const refused = Promise.withResolvers<never>();
+  process.once("uncaughtException", refused.reject);
+  try {
+    const started = startFakeCodex({ accounts: cast(io.now()), now: io.now });
+    return await Promise.race([started, refused.promise]);
+  } finally {
+    process.off("uncaughtException", refused.reject);
   }
 }
 

@@ -7,9 +7,10 @@ import {
   readCodexLogin,
 } from "../account/import.ts";
 import { creditPolicy, isAlias, maySpend } from "../pool/credits.ts";
-import type { Command, Context } from "./command.ts";
+import type { Command, Context, Grants } from "./command.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { notAnAlias } from "./rename.ts";
+import { allowed } from "./permissions.ts";
 import { openStore } from "./setup.ts";
 import { suggestion } from "./nearest.ts";
 import { clean, PROGRAM } from "./words.ts";
@@ -38,7 +39,7 @@ Examples:
   strings: ["alias", "from"],
   operands: [0, 1],
   needs: { write: true },
-  readsFile: loginFile,
+  grants,
   run,
 };
 
@@ -84,6 +85,12 @@ function loginFile({ io, operands }: Context): string {
   throw new CliError(
     "Neither CODEX_HOME nor a home folder is known; name the file to import",
   );
+}
+
+function grants(context: Context): Grants {
+  const env = context.operands.length > 0 ? [] : ["CODEX_HOME", "HOME"];
+  const file = allowed(() => loginFile(context)) ?? "$HOME/.codex/auth.json";
+  return { env, read: [file] };
 }
 
 async function readLogin(path: string): Promise<string> {

@@ -4,7 +4,9 @@
  *
  * @module
  */
+import process from "node:process";
 import { dirname } from "@std/path";
+import { DEFAULT_BACKEND, DEFAULT_ISSUER } from "../codex/endpoints.ts";
 import type { Command, Context } from "./command.ts";
 import {
   BACKEND_VARIABLE,
@@ -18,7 +20,12 @@ import {
 import { PROGRAM } from "./words.ts";
 
 /** Which permissions, by the names Deno gives them. */
-type Grants = Record<"env" | "read" | "write" | "net" | "sys", Set<string>>;
+type Granted = Record<"env" | "read" | "write" | "net" | "sys", Set<string>>;
+
+/** The variables that lead to the store where none names it. */
+const HOME_VARIABLES = process.platform === "win32"
+  ? ["XDG_CONFIG_HOME", "APPDATA", "HOME", "USERPROFILE"]
+  : ["XDG_CONFIG_HOME", "HOME"];
 
 const REFUSED = /Requires (\w+) access to "(.+)", run again/;
 
@@ -50,13 +57,13 @@ export function permissionAdvice(
   context: Context,
   args: readonly string[],
 ): string {
-  const grants = grantsFor(command, context);
+  const granted = grantsFor(command, context);
   const refused = REFUSED.exec(error.message);
   const kind = refused?.[1] ?? "";
-  if (refused !== null && Object.hasOwn(grants, kind)) {
-    add(grants[kind as keyof Grants], refused[2]!);
+  if (refused !== null && Object.hasOwn(granted, kind)) {
+    add(granted[kind as keyof Granted], refused[2]!);
   }
-  const flags = Object.entries(grants).filter(([, names]) => names.size > 0)
+  const flags = Object.entries(granted).filter(([, names]) => names.size > 0)
     .map(([name, names]) => `--allow-${name}=${quote([...names].join(","))}`);
   const call = ["deno run", ...flags, PROGRAM, ...args.map(quote)];
   const what = refused === null
@@ -65,49 +72,59 @@ export function permissionAdvice(
   return `${what}; run: ${call.join(" ")}`;
 }
 
-function grantsFor(
-  { needs, onlineSwitch, readsFile }: Command,
-  context: Context,
-): Grants {
-  const online = needs.network ||
-    (onlineSwitch !== undefined && context.flags.on(onlineSwitch));
-  const grants: Grants = {
+function grantsFor(command: Command, context: Context): Granted {
+  const { needs, onlineSwitch } = command;
+  const granted: Granted = {
     env: new Set(),
     read: new Set(),
     write: new Set(),
     net: new Set(),
     sys: new Set(),
   };
-  if (context.flags.value("store") === undefined) {
-    grants.env.add(STORE_VARIABLE);
+  const online = needs.network ||
+    (onlineSwitch !== undefined && context.flags.on(onlineSwitch));
+  if (needs.store !== false) {
+    const folder = storeFolder(granted, context);
+    granted.read.add(folder);
+    if (needs.write || online) granted.write.add(folder);
   }
-  if (needs.policy) CREDIT_VARIABLES.forEach((name) => grants.env.add(name));
-  const store = allowed(() => storeOf(context));
-  if (store !== undefined) {
-    grants.read.add(dirname(store));
-    if (needs.write || online) grants.write.add(dirname(store));
+  if (needs.policy) CREDIT_VARIABLES.forEach((name) => granted.env.add(name));
+  if (online) addNetwork(granted, context);
+  const more = command.grants?.(context) ?? {};
+  for (const [kind, names] of Object.entries(more)) {
+    for (const name of names) add(granted[kind as keyof Granted], name);
   }
-  const file = readsFile && allowed(() => readsFile(context));
-  if (file !== undefined) add(grants.read, file);
-  if (online) addNetwork(grants, context);
-  return grants;
+  return granted;
 }
 
-function addNetwork(grants: Grants, context: Context): void {
+/** The store's folder, and the variables that tell it where it was not given. */
+function storeFolder(granted: Granted, context: Context): string {
+  const { flags, io } = context;
+  if (flags.value("store") === undefined) {
+    granted.env.add(STORE_VARIABLE);
+    if (!allowed(() => io.env(STORE_VARIABLE))) {
+      HOME_VARIABLES.forEach((name) => granted.env.add(name));
+    }
+  }
+  const store = allowed(() => storeOf(context));
+  return store === undefined ? "$HOME/.config/codex-rotator" : dirname(store);
+}
+
+function addNetwork(granted: Granted, context: Context): void {
   for (
-    const [flag, variable, read] of [
-      ["backend", BACKEND_VARIABLE, backendOf],
-      ["issuer", ISSUER_VARIABLE, issuerOf],
+    const [flag, variable, read, usual] of [
+      ["backend", BACKEND_VARIABLE, backendOf, DEFAULT_BACKEND],
+      ["issuer", ISSUER_VARIABLE, issuerOf, DEFAULT_ISSUER],
     ] as const
   ) {
-    if (context.flags.value(flag) === undefined) grants.env.add(variable);
-    const url = allowed(() => read(context));
-    if (url !== undefined) grants.net.add(new URL(url).host);
+    if (context.flags.value(flag) === undefined) granted.env.add(variable);
+    const url = allowed(() => read(context)) ?? usual;
+    granted.net.add(new URL(url).host);
   }
 }
 
 /** What a reading gives, unless it is refused as well. */
-function allowed<T>(read: () => T): T | undefined {
+export function allowed<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
@@ -116,15 +133,19 @@ function allowed<T>(read: () => T): T | undefined {
   }
 }
 
-/** Adds a path or name unless a folder that holds it is there already. */
+/** Adds a path or host unless the folder or host that holds it is there already. */
 function add(names: Set<string>, name: string): void {
   const covered = [...names].some((it) =>
-    name.startsWith(`${it}/`) || name.startsWith(`${it}\\`)
+    ["/", "\\", ":"].some((end) => name.startsWith(it + end))
   );
   if (!covered) names.add(name);
 }
 
 function quote(word: string): string {
+  // for the shell to fill in, where the folder could not be asked for
+  if (/^[\w@%+=:,./\\-]*\$HOME\/[\w@%+=:,./\\$-]*$/.test(word)) {
+    return `"${word}"`;
+  }
   return /^[\w@%+=:,./\\-]+$/.test(word)
     ? word
     : `'${word.replaceAll("'", "'\\''")}'`;

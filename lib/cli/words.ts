@@ -87,7 +87,7 @@ export function standingWords(account: AccountStatus, now: number): string {
       return "included";
     case "unknown":
       return account.usageObservedAt === null
-        ? "unknown, never checked"
+        ? "unknown, never seen"
         : `unknown, seen ${timeAgo(account.usageObservedAt, now)}`;
     case "credits":
       return account.until === null

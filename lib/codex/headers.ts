@@ -29,12 +29,9 @@ type Slot = (string | undefined)[];
 type Family = Map<string, Slot>;
 
 interface Scan {
-  families: Map<string, Family>;
-  plan?: string;
-  active?: string;
-  hasCredits?: string;
-  unlimited?: string;
-  balance?: string;
+  /** Values of the names in FIXED, at their places. */
+  fixed: (string | undefined)[];
+  families: Map<string, Family> | undefined;
 }
 
 const SLOTS = ["-primary", "-secondary", "-tertiary"];
@@ -44,6 +41,19 @@ const FIELDS = [
   "-reset-at",
   "-reset-after-seconds",
 ];
+/** Names that every answer has and that need no taking apart. */
+const FIXED = new Map([
+  "x-codex-plan-type",
+  "x-codex-active-limit",
+  "x-codex-credits-has-credits",
+  "x-codex-credits-unlimited",
+  "x-codex-credits-balance",
+  ...SLOTS.flatMap((slot) => FIELDS.map((field) => `x-codex${slot}${field}`)),
+].map((name, index) => [name, index]));
+/** Where the unprefixed family begins in FIXED. */
+const MAIN_AT = 5;
+const X = 120;
+const DASH = 45;
 
 /**
  * Reads the headers of a response.
@@ -57,56 +67,45 @@ export function readHeaders(
   observedAt: number,
   model: string | undefined,
 ): HeaderFacts {
-  const scan: Scan = { families: new Map() };
+  const scan: Scan = { fixed: [], families: undefined };
   // for…of over Headers is quadratic on some runtimes, forEach() is not.
   headers.forEach((value, name) => {
-    if (name.startsWith("x-") && value !== "") note(scan, name, value);
+    if (name.charCodeAt(0) !== X || name.charCodeAt(1) !== DASH) return;
+    if (value === "") return;
+    const index = FIXED.get(name);
+    if (index !== undefined) scan.fixed[index] = value;
+    else noteWindow(scan, name, value);
   });
-  const active = readText(scan.active);
-  const named = active === null ? null : meterName(active);
+  const [plan, active, hasCredits, unlimited, balance] = scan.fixed;
+  const families = familiesOf(scan);
+  const activeName = readText(active);
+  const named = activeName === null ? null : meterName(activeName);
   return {
-    plan: readText(scan.plan),
-    usage: scan.families.size === 0
+    plan: readText(plan),
+    usage: families.size === 0
       ? null
-      : readFamilies(scan.families, named, observedAt, model),
-    credits: headerCredits(
-      scan.hasCredits,
-      scan.unlimited,
-      scan.balance,
-      observedAt,
-    ),
-    activeMeter: activeMeter(named, scan.families),
+      : readFamilies(families, named, observedAt, model),
+    credits: headerCredits(hasCredits, unlimited, balance, observedAt),
+    activeMeter: activeMeter(named, families),
   };
 }
 
-function note(scan: Scan, name: string, value: string): void {
-  switch (name) {
-    case "x-codex-plan-type":
-      scan.plan = value;
-      return;
-    case "x-codex-active-limit":
-      scan.active = value;
-      return;
-    case "x-codex-credits-has-credits":
-      scan.hasCredits = value;
-      return;
-    case "x-codex-credits-unlimited":
-      scan.unlimited = value;
-      return;
-    case "x-codex-credits-balance":
-      scan.balance = value;
-      return;
-    default:
-      noteWindow(scan.families, name, value);
+/** All families, the unprefixed one under the main meter's name. */
+function familiesOf(scan: Scan): Map<string, Family> {
+  const families = scan.families ?? new Map<string, Family>();
+  const { fixed } = scan;
+  if (fixed.length <= MAIN_AT) return families;
+  const main = families.get(MAIN_METER) ?? new Map<string, Slot>();
+  for (const [index, slot] of SLOTS.entries()) {
+    const at = MAIN_AT + index * FIELDS.length;
+    const values = fixed.slice(at, at + FIELDS.length);
+    if (values.length > 0) main.set(slot, values);
   }
+  return families.set(MAIN_METER, main);
 }
 
 /** `x-<id>-<slot>-<field>`; the id may itself hold dashes. */
-function noteWindow(
-  families: Map<string, Family>,
-  name: string,
-  value: string,
-): void {
+function noteWindow(scan: Scan, name: string, value: string): void {
   const field = FIELDS.findIndex((suffix) => name.endsWith(suffix));
   const suffix = FIELDS[field];
   if (suffix === undefined) return;
@@ -114,6 +113,7 @@ function noteWindow(
   const slotName = SLOTS.find((slot) => rest.endsWith(slot));
   if (slotName === undefined || rest === slotName) return;
   const id = meterName(rest.slice(0, -slotName.length));
+  const families = scan.families ??= new Map<string, Family>();
   const family = families.get(id) ?? new Map<string, Slot>();
   const slot = family.get(slotName) ?? [];
   slot[field] = value;

@@ -79,30 +79,57 @@ const DROPPED: ReadonlySet<string> = new Set([
 const DEFAULT_AGENT =
   /^(?:$|deno\/|bun\/|node(?:$|\/|\.js|-fetch)|undici|(?:async)?(?:azure)?openai\/|ai(?:-sdk)?\/|python(?:-requests|-httpx|-urllib)?\/|axios\/|got[ /]|go-http-client\/)/i;
 
+/** Headers by their names in lower case: cheaper than `Headers`, for what every request does. */
+export type HeaderRecord = Record<string, string>;
+
+/**
+ * A caller's headers, in whichever form they came.
+ *
+ * @throws {TypeError} When they are not headers.
+ */
+export function headerRecord(given: HeadersInit | undefined): HeaderRecord {
+  const record: HeaderRecord = Object.create(null);
+  if (given === undefined || given === null) return record;
+  const isPlain = Object.getPrototypeOf(given) === Object.prototype;
+  if (isPlain && !(Symbol.iterator in given)) {
+    for (const name of Object.keys(given)) {
+      const key = name.toLowerCase();
+      // names that differ only in case are one header: that is for Headers to join
+      if (key in record) return headerRecord(new Headers(given));
+      record[key] = String((given as Record<string, string>)[name]);
+    }
+    return record;
+  }
+  const headers = given instanceof Headers ? given : new Headers(given);
+  headers.forEach((value, name) => {
+    record[name] = value;
+  });
+  return record;
+}
+
 /**
  * The headers of a request to the backend.
  *
  * @param caller What the caller sent.
- * @throws {TypeError} When a value cannot stand in a header.
+ * @throws {TypeError} When the account's token or id cannot stand in a header.
  */
 export function backendHeaders(
-  caller: Headers | Record<string, string> | [string, string][] | undefined,
+  caller: HeaderRecord | undefined,
   identity: Identity,
   options: BackendHeadersOptions,
-): Headers {
-  const headers = new Headers();
-  const given = caller instanceof Headers ? caller : new Headers(caller);
-  given.forEach((value, name) => {
-    if (DROPPED.has(name)) return;
-    if (name === "x-codex-turn-state" && !options.keepTurnState) return;
-    headers.append(name, value);
-  });
-  if (DEFAULT_AGENT.test(headers.get("user-agent") ?? "")) {
-    headers.set("user-agent", `codex-rotator/${options.version}`);
+): HeaderRecord {
+  const headers: HeaderRecord = {};
+  for (const name in caller) {
+    if (DROPPED.has(name)) continue;
+    if (name === "x-codex-turn-state" && !options.keepTurnState) continue;
+    headers[name] = caller[name]!;
   }
-  if (!headers.get("originator")) headers.set("originator", "codex_rotator");
-  if (isDefaultAccept(headers.get("accept") ?? "", options.accept)) {
-    headers.set("accept", options.accept);
+  if (DEFAULT_AGENT.test(headers["user-agent"] ?? "")) {
+    headers["user-agent"] = `codex-rotator/${options.version}`;
+  }
+  if (!headers["originator"]) headers["originator"] = "codex_rotator";
+  if (isDefaultAccept(headers["accept"] ?? "", options.accept)) {
+    headers["accept"] = options.accept;
   }
   identify(headers, identity);
   return headers;
@@ -113,19 +140,28 @@ function isDefaultAccept(accept: string, wanted: string): boolean {
   return wanted === "text/event-stream" && accept === "application/json";
 }
 
-function identify(headers: Headers, identity: Identity): void {
-  try {
-    headers.set("authorization", `Bearer ${identity.access}`);
-    if (identity.accountId) {
-      headers.set("chatgpt-account-id", identity.accountId);
-    }
-  } catch {
-    // The runtime's own message would show the token.
+function identify(headers: HeaderRecord, identity: Identity): void {
+  const { access, accountId, fedramp } = identity;
+  if (!isHeaderText(access) || (accountId && !isHeaderText(accountId))) {
+    // the runtime's own message would show the token
     throw new TypeError(
       "The account's token or id holds characters that no header can carry; sign in again",
     );
   }
-  if (identity.fedramp) headers.set("x-openai-fedramp", "true");
+  headers["authorization"] = `Bearer ${access}`;
+  if (accountId) headers["chatgpt-account-id"] = accountId;
+  if (fedramp) headers["x-openai-fedramp"] = "true";
+}
+
+const checked = new Set<string>();
+
+/** Whether a text can be sent as it is; long tokens are looked at once. */
+function isHeaderText(text: string): boolean {
+  if (checked.has(text)) return true;
+  if (!/^[\x21-\x7e]+$/.test(text)) return false;
+  if (checked.size >= 256) checked.clear();
+  checked.add(text);
+  return true;
 }
 
 /** What a request's body says, as far as it can be read. */

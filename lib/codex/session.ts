@@ -19,12 +19,12 @@ const MOST_PARTS = 8;
  */
 export function sessionKey(
   json: Record<string, unknown> | undefined,
-  headers: Headers,
+  headers: Readonly<Record<string, string>>,
 ): string | undefined {
   const cacheKey = readText(json?.prompt_cache_key);
   if (cacheKey !== null) return `prompt_cache_key:${sketch(cacheKey, 0)}`;
   for (const name of HEADERS) {
-    const value = readText(headers.get(name));
+    const value = readText(headers[name]);
     if (value !== null) return `${name}:${sketch(value, 0)}`;
   }
   const input = json?.input;

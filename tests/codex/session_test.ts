@@ -7,7 +7,7 @@ import {
 import fc from "fast-check";
 import { sessionKey } from "../../lib/codex/request.ts";
 
-const NONE = new Headers();
+const NONE = {};
 
 function keyOf(json: Record<string, unknown>): string | undefined {
   return sessionKey(json, NONE);
@@ -19,7 +19,7 @@ function message(text: string) {
 
 Deno.test("sessionKey() prefers the cache key to headers, and those to the input", () => {
   const json = { prompt_cache_key: "k", input: [message("a"), message("b")] };
-  const headers = new Headers({ "session-id": "s", "thread-id": "t" });
+  const headers = { "session-id": "s", "thread-id": "t" };
   assertEquals(sessionKey(json, headers), keyOf({ prompt_cache_key: "k" }));
   const { prompt_cache_key: _, ...rest } = json;
   assertEquals(sessionKey(rest, headers), sessionKey(undefined, headers));
@@ -28,9 +28,7 @@ Deno.test("sessionKey() prefers the cache key to headers, and those to the input
 
 Deno.test("sessionKey() keeps the kinds apart", () => {
   const names = ["session-id", "session_id", "conversation_id", "thread-id"];
-  const keys = names.map((name) =>
-    sessionKey(undefined, new Headers({ [name]: "same" }))
-  );
+  const keys = names.map((name) => sessionKey(undefined, { [name]: "same" }));
   keys.push(keyOf({ prompt_cache_key: "same" }));
   assert(keys.every((key) => key !== undefined));
   assertEquals(new Set(keys).size, 5);
