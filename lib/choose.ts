@@ -211,6 +211,6 @@ function chosen(
   call: Call,
   choice: Choice | undefined,
 ): Choice | undefined {
-  if (house.debug) explain(house, call.model, choice?.runner.alias);
+  if (house.debug()) explain(house, call.model, choice?.runner.alias);
   return choice;
 }

@@ -102,7 +102,7 @@ export interface House extends Runtime {
   readonly maxWait: number;
   readonly maxReplayBytes: number;
   /** Explain each selection on stderr. */
-  readonly debug: boolean;
+  readonly debug: () => boolean;
   /** The strategy in force now. */
   readonly strategy: () => StrategyName;
   /** Sends a `warning` event, once for each reason. */
@@ -152,6 +152,7 @@ export function openHouse(options: RotatorOptions): House {
     emit,
   };
   const tokens = new TokenKeeper(runtime);
+  let debug: boolean | undefined;
   return {
     ...runtime,
     tokens,
@@ -163,7 +164,8 @@ export function openHouse(options: RotatorOptions): House {
     affinity: options.affinity ?? true,
     maxWait: options.maxWait ?? 0,
     maxReplayBytes: options.maxReplayBytes ?? MAX_REPLAY_BYTES,
-    debug: isDebug(),
+    // read when first needed: a scoped run is asked for each name
+    debug: () => debug ??= isDebug(),
     strategy: () => options.strategy ?? strategyOf(live.state),
     warnOnce,
   };

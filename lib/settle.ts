@@ -101,7 +101,7 @@ async function onRefused(
   if (
     outcome.kind === "usage-limit" && creditsAllowed &&
     house.usage.mayAsk(alias, account)
-  ) void house.usage.check(alias);
+  ) house.usage.check(alias).catch(() => {});
   if (!call.body.replayable) return response;
   keep(turn, response);
   return leave(turn, sent, reason);

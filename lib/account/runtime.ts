@@ -61,11 +61,17 @@ export async function call(
     });
     return { response, text: await readText(response, limit.signal) };
   } catch (error) {
+    if (isDenied(error)) throw error;
     return { error: error instanceof Error ? error.message : String(error) };
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", end);
   }
+}
+
+/** A permission that the runtime denies: its owner must hear of it as it is. */
+export function isDenied(error: unknown): boolean {
+  return error instanceof Error && error.name === "NotCapable";
 }
 
 /** The body as text, up to a bound. */

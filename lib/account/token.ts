@@ -3,11 +3,12 @@ import process from "node:process";
 import type { AccountRecord, PoolState, Tokens } from "../types.ts";
 import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
 import { readClaims } from "../codex/jwt.ts";
+import { isHeaderText } from "../codex/request.ts";
 import { readTokenAnswer, type TokenAnswer } from "../codex/token_answer.ts";
 import { RotatorError } from "../errors.ts";
 import { setCooldown } from "../pool/facts.ts";
 import { sentOnce } from "./body.ts";
-import { call, type Runtime } from "./runtime.ts";
+import { call, isDenied, type Runtime } from "./runtime.ts";
 
 /** Tokens are renewed when they expire within this, ms. */
 const EARLY_MS = 5 * 60_000;
@@ -54,7 +55,9 @@ export class TokenKeeper {
     const { tokens } = account;
     if (!tokens || account.auth) return undefined;
     const now = this.#runtime.now();
-    return expiryOf(tokens) > now + EARLY_MS ? tokens.access : undefined;
+    return expiryOf(tokens) > now + EARLY_MS && isHeaderText(tokens.access)
+      ? tokens.access
+      : undefined;
   }
 
   /**
@@ -85,6 +88,9 @@ export class TokenKeeper {
     const { tokens, auth } = account;
     if (auth) return { kind: "login", reason: auth.reason };
     if (!tokens) return { kind: "login", reason: "There are no tokens" };
+    if (tokens.access !== "" && !isHeaderText(tokens.access)) {
+      return { kind: "login", reason: "The stored access token is damaged" };
+    }
     if (tokens.access !== rejected) {
       const ok: Access = {
         kind: "ok",
@@ -120,6 +126,7 @@ export class TokenKeeper {
           return renew();
         });
     } catch (error) {
+      if (isDenied(error)) throw error;
       const reason = error instanceof Error ? error.message : String(error);
       return await this.#transient(alias, rejected, reason);
     }

@@ -134,9 +134,9 @@ export class UsageChecker {
     const done = this.#inTurn(alias, givenUp.signal);
     const check: Check = { done, givenUp, waiting: 0 };
     this.#checks.set(alias, check);
-    void done.finally(() => {
+    done.finally(() => {
       if (this.#checks.get(alias) === check) this.#checks.delete(alias);
-    });
+    }).catch(() => {}); // whoever waits for it is told
     return check;
   }
 

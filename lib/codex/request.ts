@@ -156,7 +156,7 @@ function identify(headers: HeaderRecord, identity: Identity): void {
 const checked = new Set<string>();
 
 /** Whether a text can be sent as it is; long tokens are looked at once. */
-function isHeaderText(text: string): boolean {
+export function isHeaderText(text: string): boolean {
   if (checked.has(text)) return true;
   if (!/^[\x21-\x7e]+$/.test(text)) return false;
   if (checked.size >= 256) checked.clear();

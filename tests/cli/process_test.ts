@@ -8,7 +8,8 @@
  * - whatever changes the store: also `--allow-write=FOLDER`
  * - import: also `--allow-read=FILE`
  * - refresh and status --refresh: also `--allow-net=HOSTS`
- * - demo: a folder for temporary files to read and write, and 127.0.0.1
+ * - demo: `--allow-env=TMPDIR,TMP,TEMP`, the folder for temporary files to read
+ *   and write, and `--allow-net=127.0.0.1`
  *
  * FOLDER is the store's. Where `--store`, `--backend`, `--issuer` or the file
  * to import are not given, the variables that name them have to be allowed.
@@ -119,7 +120,16 @@ Deno.test("cli.ts says which flags to give when Deno refuses", async () => {
   const read = `--allow-read=${it.folder}`;
   const write = `--allow-write=${it.folder}`;
   const cases: [string[], string[], string][] = [
-    [[], ["strategy"], "deno run --allow-env=CODEX_ROTATOR_STORE"],
+    [
+      [],
+      ["strategy"],
+      'deno run --allow-env=CODEX_ROTATOR_STORE,XDG_CONFIG_HOME,HOME --allow-read="$HOME/.config/codex-rotator"',
+    ],
+    [
+      ["--allow-env=TMPDIR,TMP,TEMP", "--allow-read", "--allow-write"],
+      ["demo"],
+      "--allow-net=127.0.0.1 cli.ts demo",
+    ],
     [[], ["use", "alice", ...store], `deno run ${read} ${write} cli.ts use`],
     [["--allow-env"], ["status"], `deno run ${env} ${read} cli.ts status`],
     [[read], ["use", "alice", ...store], `deno run ${read} ${write} cli.ts`],
@@ -191,6 +201,24 @@ Deno.test("cli.ts imports and refreshes with the hosts it speaks to", async () =
   const said = [imported, refreshed, status].map((it) => it.out + it.err);
   assert(!said.join("").includes(fake.canary));
   await Deno.remove(dirname(file), { recursive: true });
+});
+
+Deno.test("cli.ts demo needs a temporary folder and the loopback, and leaves nothing", async () => {
+  const folder = await Deno.makeTempDir();
+  const { code, out, err } = await spawn(
+    [
+      "--allow-env=TMPDIR,TMP,TEMP",
+      `--allow-read=${folder}`,
+      `--allow-write=${folder}`,
+      "--allow-net=127.0.0.1",
+    ],
+    ["demo"],
+    { TMPDIR: folder },
+  );
+  assertEquals([code, err], [0, ""]);
+  assertStringIncludes(out, "none of those for an account that may not");
+  assertEquals([...Deno.readDirSync(folder)], []);
+  await Deno.remove(folder);
 });
 
 Deno.test("cli.ts credits says that the environment overrides the store", async () => {

@@ -12,7 +12,7 @@ Deno.test("renderStatus() puts one line per account on a wide terminal", () => {
   carol  plus  exhausted, back in 2 h 14 min     5h ████ 100% 2h14m    7d ██░░  40% 3d4h    50 credits, forbidden
   dora   team  needs a sign-in                                                              credits unknown
     The sign-in was revoked
-  emil   free  unknown, never checked                                                       credits unknown
+  emil   free  unknown, never seen                                                          credits unknown
   fay    pro   unconfirmed, back in 2 h 14 min   7d ███░  81% 3d4h                          unlimited credits, may spend
     codex_bengalfox 5h 3% 2h14m
     2 banked resets
@@ -36,7 +36,7 @@ Deno.test("renderStatus() puts two lines per account on a middling one", () => {
    5h ████████████████████ 100% 2h14m    7d ████████░░░░░░░░░░░░  40% 3d4h
   dora   team  needs a sign-in                  credits unknown
     The sign-in was revoked
-  emil   free  unknown, never checked           credits unknown
+  emil   free  unknown, never seen              credits unknown
   fay    pro   unconfirmed, back in 2 h 14 min  unlimited credits, may spend
    7d ████████████████░░░░  81% 3d4h
     codex_bengalfox 5h 3% 2h14m
@@ -75,7 +75,7 @@ Deno.test("renderStatus() puts everything stacked on a narrow one", () => {
     credits unknown
     The sign-in was revoked
   emil  free
-    unknown, never checked
+    unknown, never seen
     credits unknown
   fay  pro
     unconfirmed, back in 2 h 14 min

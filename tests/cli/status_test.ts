@@ -146,7 +146,7 @@ Deno.test("status --refresh asks the backend first", async () => {
   });
   await using s = await online(fake, ["alice"]);
   const before = await s.run("status");
-  assertStringIncludes(before.out, "unknown, never checked");
+  assertStringIncludes(before.out, "unknown, never seen");
   assertEquals(fake.log.length, 0);
   const after = await s.run("status", "--refresh");
   assertEquals(after.code, 0);
