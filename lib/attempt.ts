@@ -5,10 +5,17 @@
  */
 import { withAbort } from "./account/abort.ts";
 import type { Attempt } from "./account/learn.ts";
-import { candidatesOf, type Choice, type Turn } from "./choose.ts";
+import {
+  candidatesOf,
+  type Choice,
+  pinnedOf,
+  stickyOf,
+  type Turn,
+} from "./choose.ts";
 import { exchange } from "./exchange.ts";
 import { poolOf, rivalsOf } from "./pool/select.ts";
 import { settleWeights } from "./pool/strategy.ts";
+import { reasonOf } from "./report.ts";
 import type { Call } from "./request.ts";
 import type { House } from "./runtime.ts";
 import { settle } from "./settle.ts";
@@ -26,7 +33,7 @@ export async function attempt(
 ): Promise<Response | undefined> {
   const { runner, pool } = choice;
   let rejected: string | undefined;
-  for (;;) {
+  for (let isFirst = true;; isFirst = false) {
     const ready = rejected === undefined
       ? house.tokens.current(runner.account)
       : undefined;
@@ -35,9 +42,15 @@ export async function attempt(
     if (access === undefined) {
       return undefined;
     }
-    announce(house, call, turn, choice);
+    announce(house, choice);
+    if (isFirst) tellSwitch(house, call, turn, choice);
     const beganAt = house.now();
-    countUse(house, call, turn, choice, beganAt);
+    if (isFirst && house.strategy() === "weighted") {
+      settlePick(house, call, turn, choice, beganAt);
+    }
+    // counted when it is sent, so that requests side by side spread out
+    house.roster.use(runner, beganAt);
+    house.live.touch(runner.alias, 1);
     const balanceBefore = runner.account.credits?.balance ?? null;
     const { model } = call;
     const sent: Attempt = { runner, pool, model, beganAt, balanceBefore };
@@ -50,22 +63,19 @@ export async function attempt(
   }
 }
 
-/** Counts a request when it is sent, so that requests side by side spread out. */
-function countUse(
+/** A session that stays where it is takes nobody's turn. */
+function settlePick(
   house: House,
   call: Call,
   turn: Turn,
   { runner }: Choice,
   now: number,
 ): void {
-  if (house.strategy() === "weighted") {
-    const { model } = call;
-    const { preferPlans } = house;
-    const query = { model, now, preferPlans, tried: turn.tried };
-    settleWeights(rivalsOf(candidatesOf(house), runner, query), runner);
-  }
-  house.roster.use(runner, now);
-  house.live.touch(runner.alias, 1);
+  if (runner.alias === stickyOf(house, call, now)) return;
+  const { model } = call;
+  const { preferPlans } = house;
+  const query = { model, now, preferPlans, tried: turn.tried };
+  settleWeights(rivalsOf(candidatesOf(house), runner, query), runner);
 }
 
 /** A token that had to be waited for; what was true when the account was chosen may not be any more. */
@@ -99,26 +109,34 @@ const REASONS: Record<Choice["pool"], string> = {
     "Nobody is known to have included usage left, and it could not be asked",
 };
 
-function announce(
-  house: House,
-  call: Call,
-  turn: Turn,
-  choice: Choice,
-): void {
-  const { runner: { alias }, pool } = choice;
+function announce(house: House, { runner: { alias }, pool }: Choice): void {
   const standing = pool === "first" ? "included" : pool;
   house.emit({ type: "selected", alias, standing, reason: REASONS[pool] });
-  const session = call.session === undefined || !house.affinity
-    ? undefined
-    : house.sessions.get(call.session, house.now())?.alias;
-  const from = turn.left?.alias ?? session;
-  if (from !== undefined && from !== alias) {
-    const reason = turn.left?.reason ?? "The session's account cannot serve it";
-    house.emit({ type: "switched", alias, from, reason });
-  }
   if (pool === "unconfirmed") {
     const reason =
       "This request may be charged: its account could not be asked";
     house.emit({ type: "warning", alias, reason });
   }
+}
+
+/** Tells that another account takes over, from the one before or from the session's. */
+function tellSwitch(
+  house: House,
+  call: Call,
+  turn: Turn,
+  { runner: { alias } }: Choice,
+): void {
+  const from = turn.left?.alias ?? stickyOf(house, call, house.now());
+  if (from === undefined || from === alias) return;
+  const reason = turn.left?.reason ?? whyLeft(house, call, from);
+  house.emit({ type: "switched", alias, from, reason });
+}
+
+/** Why the session's account was not chosen again, in the words of `status`. */
+function whyLeft(house: House, call: Call, alias: string): string {
+  const runner = house.roster.get(alias);
+  if (!runner) return "The session's account is gone";
+  if (pinnedOf(house) !== null) return "Another account is pinned";
+  const why = reasonOf(runner.assess(call.model, house.now()).standing);
+  return `The session's account cannot serve it${why ? ` (${why})` : ""}`;
 }

@@ -5,6 +5,7 @@
  */
 import type { CheckResult } from "./account/usage_check.ts";
 import { explain } from "./debug.ts";
+import { Moment } from "./pool/moment.ts";
 import type { Runner } from "./pool/roster.ts";
 import { type Pool, select, type Selection } from "./pool/select.ts";
 import type { Call } from "./request.ts";
@@ -67,33 +68,62 @@ export function candidatesOf(house: House): readonly Runner[] {
   return runner ? [runner] : [];
 }
 
+/** What came of an account being chosen. */
+export interface Sent<T> {
+  alias: string;
+  result: T;
+}
+
 /**
- * Chooses the account for the next attempt. Accounts whose facts are too old
- * are asked before anything is sent to them, and the exhausted ones before
- * anything is paid for.
+ * Chooses the account for the next attempt and sends on it. Accounts whose
+ * facts are too old are asked before anything is sent to them, and the
+ * exhausted ones before anything is paid for.
  *
- * @returns Whom, or undefined when nobody can serve (now).
+ * @param send Called in the same breath as the choice is made: requests side by
+ * side would otherwise all choose one account before any of them is counted.
+ * @returns What came of it, or undefined when nobody can serve (now).
  */
-export async function choose(
+export async function choose<T>(
   house: House,
   call: Call,
   turn: Turn,
-): Promise<Choice | undefined> {
+  send: (choice: Choice) => Promise<T>,
+): Promise<Sent<T> | undefined> {
   for (let round = 0; round < MOST_ROUNDS; round++) {
     const { choice, held } = selectNow(house, call, turn, false);
+    if (choice?.standing.kind === "included") {
+      return await sendOn(house, call, choice, send);
+    }
     if (choice?.pool === "first") {
-      if (choice.standing.kind === "included") {
-        return chosen(house, call, choice);
-      }
-      const known = await askUnknown(house, call, turn, choice);
-      if (known) return chosen(house, call, known);
+      await askUnknown(house, call, turn, choice);
+      const known = selectNow(house, call, turn, true).choice;
+      if (known?.pool !== "first") continue;
+      return await sendOn(house, call, known, send);
+    }
+    const limited = askableLimited(house, call, turn);
+    if (limited.length > 0) {
+      await house.usage.ask(limited, {
+        signal: call.signal,
+        isEnough: (result) => isIncluded(house, call, result),
+      });
       continue;
     }
-    const asked = await askLimited(house, call, turn);
-    if (asked) continue;
-    return held ? undefined : chosen(house, call, choice);
+    if (choice && !held) return await sendOn(house, call, choice, send);
+    if (house.debug()) explain(house, call.model, undefined);
+    return undefined;
   }
   return undefined;
+}
+
+async function sendOn<T>(
+  house: House,
+  call: Call,
+  choice: Choice,
+  send: (choice: Choice) => Promise<T>,
+): Promise<Sent<T>> {
+  const { alias } = choice.runner;
+  if (house.debug()) explain(house, call.model, alias);
+  return { alias, result: await send(choice) };
 }
 
 function selectNow(
@@ -118,7 +148,7 @@ function selectNow(
 }
 
 /** The account that served this session last. */
-function stickyOf(
+export function stickyOf(
   house: House,
   call: Call,
   now: number,
@@ -136,38 +166,28 @@ async function askUnknown(
   call: Call,
   turn: Turn,
   choice: Choice,
-): Promise<Choice | undefined> {
+): Promise<void> {
   const aliases = askable(
     house,
     call,
     (runner, kind) => kind === "unknown" && !turn.tried.has(runner.alias),
   );
-  if (aliases.length > 0) {
-    const { alias } = choice.runner;
-    const isSticky = alias === stickyOf(house, call, house.now());
-    await house.usage.ask(aliases, {
-      signal: call.signal,
-      isEnough: (result) =>
-        isIncluded(house, call, result) &&
-        (!isSticky || result.alias === alias),
-    });
-  }
-  const known = selectNow(house, call, turn, true).choice;
-  return known?.pool === "first" ? known : undefined;
+  const { alias } = choice.runner;
+  const isSticky = alias === stickyOf(house, call, house.now());
+  await house.usage.ask(aliases, {
+    signal: call.signal,
+    isEnough: (result) =>
+      isIncluded(house, call, result) &&
+      (!isSticky || result.alias === alias),
+  });
 }
 
 /**
- * Asks the exhausted accounts, so that an early reset or a newly credited
- * account counts in this same request.
- *
- * @returns Whether anyone was asked.
+ * The exhausted accounts and their like: they are asked before money is spent,
+ * so that an early reset or a newly credited account counts in this same request.
  */
-async function askLimited(
-  house: House,
-  call: Call,
-  turn: Turn,
-): Promise<boolean> {
-  const aliases = askable(house, call, (runner, kind) => {
+function askableLimited(house: House, call: Call, turn: Turn): string[] {
+  return askable(house, call, (runner, kind) => {
     if (turn.tried.has(runner.alias)) return false;
     if (kind === "credits" || kind === "unconfirmed") return true;
     const { standing, held } = runner.assess(call.model, house.now());
@@ -175,17 +195,12 @@ async function askLimited(
     return standing.kind === "blocked" &&
       (standing.reason === "exhausted" || standing.reason === "unknown");
   });
-  if (aliases.length === 0) return false;
-  await house.usage.ask(aliases, {
-    signal: call.signal,
-    isEnough: (result) => isIncluded(house, call, result),
-  });
-  return true;
 }
 
 /** Without a token there is nothing to ask with. */
 function isTokenTrouble(runner: Runner, now: number): boolean {
-  return (runner.account.cooldowns?.["token"]?.until ?? 0) > now;
+  const pause = runner.account.cooldowns?.["token"];
+  return pause !== undefined && new Moment(now).isRunning(pause.until);
 }
 
 function askable(
@@ -204,13 +219,4 @@ function isIncluded(house: House, call: Call, result: CheckResult): boolean {
   const runner = house.roster.get(result.alias);
   if (!runner) return false;
   return runner.assess(call.model, house.now()).standing.kind === "included";
-}
-
-function chosen(
-  house: House,
-  call: Call,
-  choice: Choice | undefined,
-): Choice | undefined {
-  if (house.debug()) explain(house, call.model, choice?.runner.alias);
-  return choice;
 }

@@ -4,8 +4,8 @@
  * @module
  */
 import process from "node:process";
-import { areUsable } from "./pool/credits.ts";
 import { Moment } from "./pool/moment.ts";
+import { hasUsableCredits } from "./pool/standing.ts";
 import { iso, reasonOf, untilOf } from "./report.ts";
 import type { House } from "./runtime.ts";
 
@@ -27,8 +27,7 @@ export function explain(
     const { alias, account, creditsAllowed, ...runner } of rows(house, model)
   ) {
     const { standing } = runner;
-    const usable = account.credits !== undefined &&
-      areUsable(account.credits, moment);
+    const usable = hasUsableCredits(account, moment);
     const fields = [
       `alias=${alias}`,
       `standing=${standing.kind}`,

@@ -169,17 +169,21 @@ class Held {
     this.#catchUp(tail);
     const body = new ReadableStream<Uint8Array>({
       async pull(controller) {
+        const close = () => {
+          tail.end();
+          controller.close();
+        };
         let chunk = chunks.shift();
         if (chunk === undefined && pending) {
           const read = await pending;
           pending = undefined;
           if ("error" in read) throw read.error;
           chunk = chunks.shift();
-          if (chunk === undefined) return controller.close();
+          if (chunk === undefined) return close();
           tail.push(chunk);
         } else if (chunk === undefined) {
           const { done, value } = await reader.read();
-          if (done) return controller.close();
+          if (done) return close();
           tail.push(chunk = value);
         }
         controller.enqueue(chunk);

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { areUsable } from "./pool/credits.ts";
 import { Moment } from "./pool/moment.ts";
 import type { Runner } from "./pool/roster.ts";
-import type { AccountStatus, CreditFacts, Standing } from "./types.ts";
+import { hasUsableCredits } from "./pool/standing.ts";
+import type { AccountRecord, AccountStatus, Standing } from "./types.ts";
 
 /** An epoch time (ms) as an ISO string; null when it is none. */
 export function iso(time: number | null | undefined): string | null {
@@ -62,7 +62,7 @@ export function accountStatus(
     until: iso(untilOf(standing)),
     creditsAllowed,
     windows: windowsOf(runner),
-    credits: account.credits ? creditsStatus(account.credits, now) : null,
+    credits: creditsStatus(account, now),
     bankedResets: usage?.bankedResets ?? null,
     usageObservedAt: iso(usage?.observedAt),
     tokenExpiresAt: iso(tokens?.expiresAt),
@@ -91,11 +91,12 @@ function windowsOf(runner: Runner): AccountStatus["windows"] {
 }
 
 function creditsStatus(
-  credits: CreditFacts,
+  account: AccountRecord,
   now: number,
-): NonNullable<AccountStatus["credits"]> {
-  const { hasCredits, unlimited, balance } = credits;
-  const usable = areUsable(credits, new Moment(now));
+): AccountStatus["credits"] {
+  if (!account.credits) return null;
+  const { hasCredits, unlimited, balance } = account.credits;
+  const usable = hasUsableCredits(account, new Moment(now));
   return { hasCredits, unlimited, balance: balance ?? null, usable };
 }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readBody, type ReplayBody } from "./account/body.ts";
+import { readBody, type ReplayBody, STRING_TYPE } from "./account/body.ts";
 import { adaptBody, withoutCiphertext } from "./codex/adapt.ts";
 import {
   type HeaderRecord,
@@ -62,7 +62,7 @@ export async function readCall(
   const request = input instanceof Request ? input : undefined;
   const signal = init.signal === undefined ? request?.signal : init.signal;
   signal?.throwIfAborted();
-  const given = init.body === undefined ? request?.body : init.body;
+  const given = init.body ?? request?.body;
   const { maxReplayBytes } = options;
   const taken = readBody(given, maxReplayBytes, signal);
   const body = taken instanceof Promise ? await taken : taken;
@@ -70,8 +70,7 @@ export async function readCall(
   if (body.contentType !== null) headers["content-type"] ??= body.contentType;
   const { model, json } = readRequestBody(
     body.readable,
-    // the text/plain that a runtime gives a bare string says nothing
-    headers["content-type"],
+    declaredType(headers),
     headers["content-encoding"],
   );
   const method = init.method ?? request?.method ?? "GET";
@@ -94,6 +93,12 @@ export async function readCall(
   call.folds = adapted.folds;
   if (adapted.json) rewrite(call, adapted.json);
   return call;
+}
+
+/** The content type, but for the one that a runtime gives any string: that says nothing. */
+function declaredType(headers: HeaderRecord): string | undefined {
+  const type = headers["content-type"];
+  return type?.toLowerCase() === STRING_TYPE.toLowerCase() ? undefined : type;
 }
 
 /** Gives a call another body. */

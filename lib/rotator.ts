@@ -136,12 +136,18 @@ async function tryAll(
 ): Promise<Served | undefined> {
   for (;;) {
     await house.live.sync();
+    await house.tokens.lookAgain();
     call.signal?.throwIfAborted();
     if (house.roster.runners.length === 0) throw noAccounts(house);
-    const choice = await choose(house, call, turn);
-    if (!choice) return undefined;
-    const response = await attempt(house, call, turn, choice);
-    if (response) return { response, alias: choice.runner.alias };
+    const sent = await choose(
+      house,
+      call,
+      turn,
+      (choice) => attempt(house, call, turn, choice),
+    );
+    if (!sent) return undefined;
+    const { result: response, alias } = sent;
+    if (response) return { response, alias };
   }
 }
 
@@ -172,6 +178,6 @@ function finish(
 function noAccounts(house: House): RotatorError {
   return new RotatorError(
     "no_accounts",
-    `No account is in ${house.storeName}; add one with "cli.ts import --copy"`,
+    `No account is in ${house.storeName}; add one with "cli.ts login" or "cli.ts import"`,
   );
 }

@@ -225,7 +225,7 @@ function tellCharge(house: House, sent: Attempt): void {
   const certain = sent.pool === "credits";
   if (house.policy().source === "default") {
     house.warnOnce(
-      "No credit policy is set, so every account may spend its purchased credits, and one just did; set who may with the credits option or CODEX_ROTATOR_CREDIT_ACCOUNTS",
+      "No credit policy is set, so every account may spend its purchased credits, and this request was served on them; set who may with the credits option or CODEX_ROTATOR_CREDIT_ACCOUNTS",
     );
   }
   house.emit({

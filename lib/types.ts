@@ -132,6 +132,8 @@ export interface Tokens {
 export interface AccountSource {
   kind: string;
   path: string;
+  /** A fingerprint of the tokens that the file is known to have held last. */
+  seen?: string;
 }
 
 /** One account as stored. Fields this version does not know are kept. */

@@ -167,3 +167,43 @@ export const TEN_CREDITS = {
   unlimited: false,
   balance: "10",
 };
+
+/** A week that is used up and resets in three days: the included usage is gone. */
+export const EXHAUSTED: FakeAccountOptions = { windows: fullWindows(START) };
+
+/** Exhausted, with ten credits. */
+export const CREDITED: FakeAccountOptions = {
+  windows: fullWindows(START),
+  credits: TEN_CREDITS,
+};
+
+/** A fleet whose facts are fresh, and whose log is empty. */
+export async function startKnown(options: FleetOptions): Promise<Fleet> {
+  const fleet = await startFleet(options);
+  await fleet.rotator.refresh();
+  fleet.fake.clearLog();
+  return fleet;
+}
+
+/** An account's row of `status`, in short: why it stands as it does, and for how many ms more. */
+export async function rowOf(
+  fleet: Fleet,
+  alias: string,
+  model?: string,
+): Promise<[why: string, ms: number | null]> {
+  const report = await fleet.rotator.status(
+    model === undefined ? {} : { model },
+  );
+  const row = report.accounts.find((account) => account.alias === alias);
+  if (!row) throw new Error(`No account is named ${alias}`);
+  const why = row.reason ?? row.standing;
+  return [
+    why,
+    row.until === null ? null : Date.parse(row.until) - fleet.clock.now,
+  ];
+}
+
+/** What was asked of the backend and the issuer, in order. */
+export function kindsOf(fleet: Fleet): string[] {
+  return fleet.fake.log.map((entry) => `${entry.kind}:${entry.account ?? ""}`);
+}

@@ -126,6 +126,9 @@ function isBounded(credits: CreditFacts): boolean {
 
 /** Whether a well-formed observation said that there are none. */
 export function saidNone(credits: CreditFacts): boolean {
-  return credits.hasCredits === false && credits.unlimited === false &&
-    !credits.malformed;
+  const { hasCredits, unlimited, balance, malformed } = credits;
+  const isReadable = balance === null || balance === undefined ||
+    readBalance(balance) !== undefined;
+  return hasCredits === false && unlimited === false && isReadable &&
+    !malformed;
 }

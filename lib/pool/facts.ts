@@ -15,7 +15,7 @@ import type {
   UsageFacts,
   UsageWindow,
 } from "../types.ts";
-import { answeredAt, FUTURE_TOLERANCE_MS } from "./moment.ts";
+import { answeredAt, FUTURE_TOLERANCE_MS, LONGEST_LIMIT_MS } from "./moment.ts";
 import { saidLimited } from "./standing.ts";
 
 /** A usage limit that comes back this soon after usage cleared it is believed, ms. */
@@ -63,6 +63,12 @@ function overlay(
   now: number,
 ): UsageFacts {
   const meters: Record<string, MeterFacts> = { ...base.meters };
+  for (const [name, meter] of Object.entries(meters)) {
+    // what comes later speaks of its own meters only
+    if (meter.observedAt === undefined) {
+      meters[name] = dated(meter, base.observedAt);
+    }
+  }
   let observedAt = believable(base.observedAt, now);
   for (const [name, meter] of Object.entries(other.meters)) {
     const own = Object.hasOwn(meters, name) ? meters[name] : undefined;
@@ -191,7 +197,10 @@ export function creditsFromHeaders(
   seen: HeaderCredits,
 ): CreditFacts {
   const { balance, ...amounts } = seen;
-  if (!current) return { ...amounts, balance: balance ?? null };
+  if (!current) {
+    // an answer asked for earlier still tells what bounds them
+    return { ...amounts, balance: balance ?? null, limitsObservedAt: 0 };
+  }
   return {
     ...current,
     ...amounts,
@@ -229,7 +238,10 @@ export function setCooldown(
     const firm = since >= 0 && since <= FIRM_AFTER_CLEAR_MS;
     return all[key] = firm ? { ...entry, firm } : entry;
   }
-  if (previous.until <= entry.setAt) return all[key] = entry;
+  const isOver = previous.until <= entry.setAt;
+  const isUnbelievable = previous.until >
+    entry.setAt + LONGEST_LIMIT_MS + FUTURE_TOLERANCE_MS;
+  if (isOver || isUnbelievable) return all[key] = entry;
   return all[key] = {
     ...previous,
     ...entry,
@@ -307,4 +319,8 @@ export function joinFacts(
     target.usageCheck = check;
   }
   if (target.cooldowns) target.cooldowns = pruned(target.cooldowns, now);
+  // another clock's future would outlive every use
+  if ((target.lastUsedAt ?? 0) > now + FUTURE_TOLERANCE_MS) {
+    target.lastUsedAt = mine.lastUsedAt ?? null;
+  }
 }

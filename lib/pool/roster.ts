@@ -1,5 +1,6 @@
 import type { AccountRecord, CreditPolicy, PoolState } from "../types.ts";
 import { maySpend } from "./credits.ts";
+import { FUTURE_TOLERANCE_MS } from "./moment.ts";
 import { assess, type Assessment } from "./standing.ts";
 
 /**
@@ -15,8 +16,8 @@ export class Runner {
   sequence = 0;
   /** How often the backend limited it in this process; tells answers asked for before from those after. */
   limits = 0;
-  /** Its credit in smooth weighted round robin, in weights. */
-  balance = 0;
+  /** How much of the next pick is its own by smooth weighted round robin; undefined before its first. */
+  owed: number | undefined;
   #verdict: Assessment | undefined;
   #model: string | undefined;
   #madeAt = 0;
@@ -86,6 +87,18 @@ export class Roster {
   use(runner: Runner, now: number): void {
     runner.sequence = ++this.#uses;
     runner.account.requests = (runner.account.requests ?? 0) + 1;
-    runner.account.lastUsedAt = now;
+    runner.account.lastUsedAt = this.#latestUse(now);
+  }
+
+  /** `now`, unless the clock was set back: then the account just used must not look the longest unused. */
+  #latestUse(now: number): number {
+    let latest = now;
+    for (const { account } of this.#runners) {
+      const usedAt = account.lastUsedAt ?? 0;
+      if (usedAt > latest && usedAt <= now + FUTURE_TOLERANCE_MS) {
+        latest = usedAt;
+      }
+    }
+    return latest;
   }
 }

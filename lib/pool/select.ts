@@ -66,24 +66,22 @@ export function select(
 ): Selection {
   const fresh: (Candidate | undefined)[] = [];
   const again: (Candidate | undefined)[] = [];
-  const last = POOLS.indexOf(query.lastPool);
+  const { tried, model, now } = query;
+  // pools after the best one found so far need not be looked at
+  let last = POOLS.indexOf(query.lastPool);
   let held = false;
   for (const runner of runners) {
-    const { standing, held: isHeld } = runner.assess(query.model, query.now);
-    if (isHeld !== null) held = true;
-    const pool = poolOf(standing);
-    if (pool === undefined) continue;
-    if (query.knownOnly && standing.kind === "unknown") continue;
-    const tried = query.tried.has(runner.alias);
-    if (tried && !query.retriable.has(runner.alias)) continue;
-    const best = tried ? again : fresh;
-    const index = POOLS.indexOf(pool);
+    const verdict = runner.assess(model, now);
+    if (verdict.held !== null) held = true;
+    const { standing } = verdict;
+    const index = poolIndex(standing);
     if (index > last) continue;
-    const candidate = weigh(runner, standing, query);
-    const other = best[index];
-    if (other === undefined || goesBefore(candidate, other, query)) {
-      best[index] = candidate;
-    }
+    if (query.knownOnly && standing.kind === "unknown") continue;
+    const isTried = tried.size > 0 && tried.has(runner.alias);
+    if (isTried && !query.retriable.has(runner.alias)) continue;
+    const best = isTried ? again : fresh;
+    best[index] = better(best[index], runner, standing, query);
+    if (!isTried) last = index;
   }
   for (let index = 0; index <= last; index++) {
     const found = fresh[index] ?? again[index];
@@ -94,28 +92,42 @@ export function select(
   return { choice: undefined, held };
 }
 
-function weigh(
+/** The place of a standing's pool; behind all of them when it cannot serve. */
+function poolIndex(standing: Standing): number {
+  const pool = poolOf(standing);
+  return pool === undefined ? POOLS.length : POOLS.indexOf(pool);
+}
+
+/** The one of both that goes first. Makes an object only for a winner: this runs for every account. */
+function better(
+  other: Candidate | undefined,
   runner: Runner,
   standing: Standing,
   query: SelectQuery,
 ): Candidate {
-  const plan = runner.account.plan;
-  return {
-    runner,
-    standing,
-    preferred: plan !== undefined && query.preferPlans.has(plan),
-    rank: rank(query.strategy, runner, query),
-  };
+  const { plan } = runner.account;
+  const preferred = plan !== undefined && query.preferPlans.has(plan);
+  const place = rank(query.strategy, runner, query);
+  if (other && !goesBefore(runner, preferred, place, other, query)) {
+    return other;
+  }
+  return { runner, standing, preferred, rank: place };
 }
 
-function goesBefore(a: Candidate, b: Candidate, query: SelectQuery): boolean {
+function goesBefore(
+  runner: Runner,
+  preferred: boolean,
+  place: number,
+  other: Candidate,
+  query: SelectQuery,
+): boolean {
   if (query.sticky !== undefined) {
-    if (a.runner.alias === query.sticky) return true;
-    if (b.runner.alias === query.sticky) return false;
+    if (runner.alias === query.sticky) return true;
+    if (other.runner.alias === query.sticky) return false;
   }
-  if (a.preferred !== b.preferred) return a.preferred;
-  if (a.rank !== b.rank) return a.rank < b.rank;
-  return byLastUse(a.runner, b.runner, query.now) < 0;
+  if (preferred !== other.preferred) return preferred;
+  if (place !== other.rank) return place < other.rank;
+  return byLastUse(runner, other.runner, query.now) < 0;
 }
 
 /** The accounts that a chosen one was chosen from by strategy alone, itself included. */
@@ -146,9 +158,11 @@ export function order(
   for (const runner of runners) {
     const { standing } = runner.assess(query.model, query.now);
     if (poolOf(standing) === pool) {
-      candidates.push(weigh(runner, standing, query));
+      candidates.push(better(undefined, runner, standing, query));
     }
   }
-  return candidates.sort((a, b) => goesBefore(a, b, query) ? -1 : 1)
+  const isFirst = (a: Candidate, b: Candidate) =>
+    goesBefore(a.runner, a.preferred, a.rank, b, query);
+  return candidates.sort((a, b) => isFirst(a, b) ? -1 : 1)
     .map((candidate) => candidate.runner);
 }

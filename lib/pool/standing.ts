@@ -8,7 +8,7 @@ import type {
 } from "../types.ts";
 import { MAIN_METER, meterOfModel, SPARK_METER } from "../meters.ts";
 import { areUsable, saidNone } from "./credits.ts";
-import { FRESH_MS, meterObservedAt, Moment } from "./moment.ts";
+import { answeredAt, FRESH_MS, meterObservedAt, Moment } from "./moment.ts";
 
 /** "It has no credits" is believed for this long, ms. */
 const NO_CREDITS_MS = 24 * 3_600_000;
@@ -121,8 +121,10 @@ function block(
 /** An account of which nothing is known yet may still turn out to have the meter. */
 function lacksSpark(account: AccountRecord): boolean {
   if (account.plan === "pro") return false;
-  if (account.usage) return !Object.hasOwn(account.usage.meters, SPARK_METER);
-  return account.plan !== undefined || account.usageCheck !== undefined;
+  const { usage, usageCheck } = account;
+  if (usage && Object.hasOwn(usage.meters, SPARK_METER)) return false;
+  if (usage && answeredAt(usage) !== null) return true;
+  return usageCheck !== undefined;
 }
 
 function coolingDown(
@@ -221,7 +223,7 @@ function meterLimit(
   const said = saidLimited(meter, observedAt);
   if (!said) return limit;
   if (said.windows.length === 0) {
-    return moment.isBefore(said.observedAt + FRESH_MS) ? null : limit;
+    return moment.isBefore(said.observedAt + FRESH_MS + 1) ? null : limit;
   }
   for (const window of blamed(said.windows)) {
     limit = later(limit, unreset(window, said.observedAt, moment));
@@ -261,7 +263,8 @@ function unreset(
     return moment.isBefore(window.resetsAt) ? window.resetsAt : undefined;
   }
   const seenAt = window.observedAt ?? observedAt;
-  return moment.isBefore(seenAt + FRESH_MS) ? null : undefined;
+  // as long as the fact is fresh, its last millisecond included
+  return moment.isBefore(seenAt + FRESH_MS + 1) ? null : undefined;
 }
 
 function isKnown(
@@ -291,10 +294,9 @@ function onUnknown(
   }
   const again = failedAt + CHECK_INTERVAL_MS;
   const { credits } = account;
-  const mayBeCharged = query.creditsAllowed
-    ? runningUntil(account, "credits", moment) === undefined
-    : credits === undefined || saidNone(credits);
-  if (mayBeCharged) {
+  const mayTry = query.creditsAllowed || credits === undefined ||
+    saidNone(credits);
+  if (mayTry && runningUntil(account, "credits", moment) === undefined) {
     return { kind: "unconfirmed", reason: "unknown", until: again };
   }
   return { kind: "blocked", reason: "unknown", until: again };
@@ -318,4 +320,14 @@ function onExhausted(
     return { kind: "unconfirmed", reason: "exhausted", until };
   }
   return areUsable(credits, moment) ? { kind: "credits", until } : blocked;
+}
+
+/** Whether an account's credits could pay now; who allows it is another question. */
+export function hasUsableCredits(
+  account: AccountRecord,
+  moment: Moment,
+): boolean {
+  const { credits } = account;
+  return credits !== undefined && areUsable(credits, moment) &&
+    runningUntil(account, "credits", moment) === undefined;
 }

@@ -44,7 +44,9 @@ export function rank(
       return context.random();
     case "weighted": {
       const weight = weightOf(runner);
-      return weight > 0 ? -(runner.balance + weight) : Infinity;
+      if (weight === 0) return Infinity;
+      // of newcomers the heaviest goes first; no float noise decides between equals
+      return -Math.round((runner.owed ?? weight / (1 + weight)) * 1e9);
     }
     case "drain":
       return longestReset(runner, context) ?? Infinity;
@@ -70,20 +72,22 @@ export function weightOf(runner: Runner): number {
 }
 
 /**
- * Settles a pick of smooth weighted round robin: all of its group gain their
- * weight, the picked one pays the sum.
+ * Settles a pick of smooth weighted round robin: the picked one pays it, and
+ * all of its group gain their share of the next one. Counted in picks instead
+ * of weights, so that nobody is owed a burst when a heavy account goes away.
  */
 export function settleWeights(
   group: readonly Runner[],
   picked: Runner,
 ): void {
   let total = 0;
+  for (const runner of group) total += weightOf(runner);
+  if (total === 0) return;
   for (const runner of group) {
-    const weight = weightOf(runner);
-    runner.balance += weight;
-    total += weight;
+    const share = weightOf(runner) / total;
+    runner.owed = (runner.owed ?? share) + share;
+    if (runner === picked) runner.owed--;
   }
-  picked.balance -= total;
 }
 
 /** When the longest window that still runs resets, epoch ms. */

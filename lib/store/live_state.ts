@@ -48,6 +48,8 @@ export class LiveState {
   #syncedAtClock = -Infinity;
   #syncing: Promise<void> | undefined;
   #pending: Pending = { changes: [], touched: new Map() };
+  /** What is being written: what the store holds until then lacks it. */
+  #writing: Pending | undefined;
   /** Counts the beginnings and the ends of writes. */
   #writes = 0;
   #flushing: Promise<void> | undefined;
@@ -101,6 +103,7 @@ export class LiveState {
     const mine = this.state;
     this.#base = base;
     this.state = cloneState(base);
+    if (this.#writing) this.#apply(this.#writing, this.state, mine);
     this.#apply(this.#pending, this.state, mine);
     this.#options.onLoad(this.state);
   }
@@ -179,6 +182,7 @@ export class LiveState {
 
   async #write(): Promise<void> {
     const writing = this.#pending;
+    this.#writing = writing;
     this.#writes++;
     this.#pending = { changes: [], touched: new Map() };
     clearTimeout(this.#timer);
@@ -187,11 +191,13 @@ export class LiveState {
       const base = await this.#store.update((state) =>
         this.#apply(writing, state, this.state)
       );
+      this.#writing = undefined;
       this.#load(base);
     } catch (error) {
       this.#putBack(writing);
       this.#options.onWriteError(error);
     } finally {
+      this.#writing = undefined;
       this.#writes++;
     }
   }

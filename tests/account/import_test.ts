@@ -1,6 +1,10 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { addLogin, readCodexLogin } from "../../lib/account/import.ts";
-import type { ImportedLogin } from "../../lib/account/import.ts";
+import { addLogin } from "../../lib/account/import.ts";
+import {
+  type ImportedLogin,
+  type LoginFileKind,
+  readLoginFile,
+} from "../../lib/account/login_files.ts";
 import type { AccountRecord, PoolState } from "../../lib/types.ts";
 
 const HOUR = 3_600;
@@ -29,6 +33,11 @@ function file(tokens: Record<string, unknown> | undefined): string {
   return JSON.stringify({ auth_mode: "chatgpt", OPENAI_API_KEY: null, tokens });
 }
 
+/** The one login of a file. */
+function readLogin(text: string, kind?: LoginFileKind): ImportedLogin {
+  return readLoginFile(text, "auth.json", kind).logins[0]!.login;
+}
+
 function login(changes: Partial<ImportedLogin> = {}): ImportedLogin {
   return {
     tokens: { access: "access-1", refresh: "refresh-1", expiresAt: 5_000 },
@@ -45,17 +54,16 @@ function pool(accounts: Record<string, AccountRecord> = {}): PoolState {
   return { version: 1, settings: {}, accounts };
 }
 
-Deno.test("readCodexLogin() reads tokens and what their claims say", () => {
+Deno.test("readLoginFile() reads tokens and what their claims say", () => {
   const access = jwt({ exp: HOUR });
   const id = idToken({ chatgpt_account_is_fedramp: true });
-  const read = readCodexLogin(
+  const read = readLogin(
     "\ufeff" + file({
       id_token: id,
       access_token: access,
       refresh_token: "r",
       account_id: "account-2",
     }),
-    "auth.json",
   );
   assertEquals(read, {
     tokens: { access, refresh: "r", id, expiresAt: HOUR * 1000 },
@@ -68,15 +76,15 @@ Deno.test("readCodexLogin() reads tokens and what their claims say", () => {
   });
 });
 
-Deno.test("readCodexLogin() finds the claims in the access token when there is no other", () => {
-  const read = readCodexLogin(file({ access_token: idToken() }), "auth.json");
+Deno.test("readLoginFile() finds the claims in the access token when there is no other", () => {
+  const read = readLogin(file({ access_token: idToken() }));
   assertEquals(read.userId, "user-1");
   assertEquals(read.accountId, "account-1");
   assertEquals(read.email, "me@example.com");
   assertEquals(Object.keys(read.tokens).sort(), ["access", "expiresAt"]);
 });
 
-Deno.test("readCodexLogin() says what is wrong, and never quotes the file", () => {
+Deno.test("readLoginFile() says what is wrong, and never quotes the file", () => {
   const cases: [string, string][] = [
     ["canary{", "is not a login file"],
     ['["canary"]', "is not a login file"],
@@ -88,13 +96,113 @@ Deno.test("readCodexLogin() says what is wrong, and never quotes the file", () =
   ];
   for (const [text, message] of cases) {
     const error = assertThrows(
-      () => readCodexLogin(text, "auth.json"),
+      () => readLogin(text, "codex"),
       Error,
       message,
     );
     assert(error.message.startsWith("auth.json"));
     assert(!error.message.includes("canary"));
   }
+});
+
+Deno.test("readLoginFile() reads OpenCode's login among those of other providers", () => {
+  const access = idToken();
+  const text = JSON.stringify({
+    anthropic: { type: "oauth", refresh: "x", access: "y", expires: 1 },
+    openai: {
+      type: "oauth",
+      refresh: "r",
+      access,
+      expires: 9_000_000,
+      accountId: "account-1",
+    },
+  });
+  for (const kind of [undefined, "opencode"] as const) {
+    assertEquals(readLogin(text, kind), {
+      tokens: { access, refresh: "r", expiresAt: 2 * HOUR * 1000 },
+      email: "me@example.com",
+      plan: "plus",
+      userId: "user-1",
+      accountId: "account-1",
+      fedramp: false,
+    });
+  }
+  const opaque = JSON.stringify({
+    openai: { type: "oauth", refresh: "r", access: "a", expires: 9_000 },
+  });
+  assertEquals(readLogin(opaque).tokens.expiresAt, 9_000);
+  const key = JSON.stringify({ openai: { type: "api", key: "canary" } });
+  assertThrows(() => readLogin(key), Error, "holds an API key only");
+  const none = JSON.stringify({ anthropic: { type: "oauth", access: "x" } });
+  assertThrows(() => readLogin(none), Error, "holds no ChatGPT login");
+});
+
+Deno.test("readLoginFile() reads opencode-multi-auth's accounts and settings", () => {
+  const text = JSON.stringify({
+    version: 2,
+    accounts: {
+      work: { accessToken: "a", refreshToken: "r", expiresAt: 7_000 },
+      old: {
+        accessToken: idToken(),
+        idToken: idToken(),
+        accountId: "account-9",
+        email: "other@example.com",
+        enabled: false,
+      },
+      dead: { email: "dead@example.com" },
+    },
+    settings: {
+      rotationStrategy: "least-used",
+      accountWeights: { work: 3, old: -1 },
+      creditAccountAliases: ["work"],
+    },
+  });
+  const { kind, logins, without, settings } = readLoginFile(text, "x.json");
+  assertEquals(kind, "opencode-multi-auth");
+  assertEquals(without, ["dead"]);
+  assertEquals(settings, {
+    strategy: "least-used",
+    creditAccountAliases: ["work"],
+  });
+  const [work, old] = logins;
+  assertEquals([work!.alias, work!.weight, work!.enabled], [
+    "work",
+    3,
+    undefined,
+  ]);
+  assertEquals(work!.login.tokens, {
+    access: "a",
+    refresh: "r",
+    expiresAt: 7_000,
+  });
+  assertEquals([old!.weight, old!.enabled], [undefined, false]);
+  assertEquals(old!.login.accountId, "account-9");
+  assertEquals(old!.login.email, "me@example.com");
+});
+
+Deno.test("addLogin() links, links anew and unlinks", () => {
+  const state = pool();
+  const source = { kind: "codex", path: "/x/auth.json" };
+  addLogin(state, login(), { source });
+  assertEquals(state.accounts.me!.source, source);
+  const older = login({ tokens: { access: "old", expiresAt: 1 } });
+  addLogin(state, older);
+  assertEquals(state.accounts.me!.source, source);
+  addLogin(state, login());
+  assertEquals(state.accounts.me!.source, undefined);
+  addLogin(state, login(), { source });
+  assertEquals(state.accounts.me!.source, source);
+});
+
+Deno.test("addLogin() takes fresh tokens whatever the stored ones say", () => {
+  const state = pool();
+  addLogin(state, login({ tokens: { access: "a", expiresAt: 9_000 } }));
+  state.accounts.me!.auth = { invalidAt: 1, reason: "revoked" };
+  const tokens = { access: "b", refresh: "r", expiresAt: 5_000 };
+  const added = addLogin(state, login({ tokens }), { fresh: true });
+  assertEquals(added, { alias: "me", added: false, stored: true });
+  assertEquals(state.accounts.me!.tokens, tokens);
+  assertEquals(state.accounts.me!.auth, undefined);
 });
 
 Deno.test("addLogin() names a new account after its e-mail, then plan, then number", () => {

@@ -85,7 +85,7 @@ Deno.test("commands on accounts end with 4 when there is none", async () => {
   for (const args of calls) {
     const { code, err } = await it.run(...args);
     assertEquals(code, 4, args.join(" "));
-    assertStringIncludes(err, "cli.ts import --copy");
+    assertStringIncludes(err, "cli.ts login");
   }
 });
 

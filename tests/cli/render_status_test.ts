@@ -1,92 +1,115 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { renderStatus } from "../../lib/cli/render_status.ts";
 import { textWidth } from "../../lib/cli/width.ts";
-import { everyStanding, later, NOW, report, row } from "./reports.ts";
+import type { StatusReport } from "../../lib/types.ts";
+import { everyStanding, later, NOW, report, row, windows } from "./reports.ts";
+
+// resets are shown on this machine's clock
+Deno.env.set("TZ", "UTC");
 
 Deno.test("renderStatus() puts one line per account on a wide terminal", () => {
   assertEquals(
-    renderStatus(everyStanding(), { columns: 120, color: false, now: NOW }),
+    renderStatus(everyStanding(), { columns: 160, color: false, now: NOW }),
     `\
-→ alice  plus  included                          5h ██░░  42% 2h14m    7d █░░░  12% 3d4h    no credits
-  bob    plus  on credits for 2 h 14 min         5h ████ 100% 2h14m    7d ██░░  40% 3d4h    12.5 credits, may spend
-  carol  plus  exhausted, back in 2 h 14 min     5h ████ 100% 2h14m    7d ██░░  40% 3d4h    50 credits, forbidden
-  dora   team  needs a sign-in                                                              credits unknown
+→ alice  plus  included                         5h █████░░░░░░░  42%  in 2 h 14 min, 14:14  7d █░░░░░░░░░░░  12%  in 3 d 4 h, Wed 16:00  no credits
+  bob    plus  on credits for 2 h 14 min        5h ████████████ 100%  in 2 h 14 min, 14:14  7d █████░░░░░░░  40%  in 3 d 4 h, Wed 16:00  12.5 credits, may spend
+  carol  plus  exhausted, back in 2 h 14 min    5h ████████████ 100%  in 2 h 14 min, 14:14  7d █████░░░░░░░  40%  in 3 d 4 h, Wed 16:00  50 credits, forbidden
+  dora   team  needs a sign-in                                                                                                           credits unknown
     The sign-in was revoked
-  emil   free  unknown, never seen                                                          credits unknown
-  fay    pro   unconfirmed, back in 2 h 14 min   7d ███░  81% 3d4h                          unlimited credits, may spend
-    codex_bengalfox 5h 3% 2h14m
-    2 banked resets
+  emil   free  unknown, never seen                                                                                                       credits unknown
+  fay    pro   unconfirmed, back in 2 h 14 min                                              7d ██████████░░  81%  in 3 d 4 h, Wed 16:00  unlimited, may spend
+    codex_bengalfox 5h 3%  in 2 h 14 min, 14:14
+    2 banked resets, left untouched
 
-1 of 6 on included usage, 1 on credits, 1 unknown until asked, 1 unconfirmed (may be charged), 2 blocked. Next is alice
-(round-robin); bob frees up in 2 h 14 min.
+1 of 6 on included usage, 1 on credits, 1 unknown until asked, 1 unconfirmed (may be charged), 2 blocked; bob frees up in 2 h 14 min (14:14).
+Next: alice, on included usage, longest unused (round-robin).
 Everyone may spend purchased credits (nothing set); forbid with: cli.ts credits none.
 `,
   );
 });
 
-Deno.test("renderStatus() puts two lines per account on a middling one", () => {
+Deno.test("renderStatus() puts the windows below each account on a usual one", () => {
+  assertEquals(
+    renderStatus(everyStanding(), { columns: 120, color: false, now: NOW }),
+    `\
+→ alice  plus  included                         no credits
+    5h ████████░░░░░░░░░░░░  42%  in 2 h 14 min, 14:14  7d ██░░░░░░░░░░░░░░░░░░  12%  in 3 d 4 h, Wed 16:00
+  bob    plus  on credits for 2 h 14 min        12.5 credits, may spend
+    5h ████████████████████ 100%  in 2 h 14 min, 14:14  7d ████████░░░░░░░░░░░░  40%  in 3 d 4 h, Wed 16:00
+  carol  plus  exhausted, back in 2 h 14 min    50 credits, forbidden
+    5h ████████████████████ 100%  in 2 h 14 min, 14:14  7d ████████░░░░░░░░░░░░  40%  in 3 d 4 h, Wed 16:00
+  dora   team  needs a sign-in                  credits unknown
+    The sign-in was revoked
+  emil   free  unknown, never seen              credits unknown
+  fay    pro   unconfirmed, back in 2 h 14 min  unlimited, may spend
+                                                        7d ████████████████░░░░  81%  in 3 d 4 h, Wed 16:00
+    codex_bengalfox 5h 3%  in 2 h 14 min, 14:14
+    2 banked resets, left untouched
+
+1 of 6 on included usage, 1 on credits, 1 unknown until asked, 1 unconfirmed (may be charged), 2 blocked; bob frees up
+in 2 h 14 min (14:14).
+Next: alice, on included usage, longest unused (round-robin).
+Everyone may spend purchased credits (nothing set); forbid with: cli.ts credits none.
+`,
+  );
+});
+
+Deno.test("renderStatus() shortens bars and names before anything else", () => {
   assertEquals(
     renderStatus(everyStanding(), { columns: 80, color: false, now: NOW }),
     `\
 → alice  plus  included                         no credits
-   5h ████████░░░░░░░░░░░░  42% 2h14m    7d ██░░░░░░░░░░░░░░░░░░  12% 3d4h
+    5h ███░░░  42%  in 2 h 14 min, 14:14  7d █░░░░░  12%  in 3 d 4 h, Wed 16:00
   bob    plus  on credits for 2 h 14 min        12.5 credits, may spend
-   5h ████████████████████ 100% 2h14m    7d ████████░░░░░░░░░░░░  40% 3d4h
+    5h ██████ 100%  in 2 h 14 min, 14:14  7d ██░░░░  40%  in 3 d 4 h, Wed 16:00
   carol  plus  exhausted, back in 2 h 14 min    50 credits, forbidden
-   5h ████████████████████ 100% 2h14m    7d ████████░░░░░░░░░░░░  40% 3d4h
+    5h ██████ 100%  in 2 h 14 min, 14:14  7d ██░░░░  40%  in 3 d 4 h, Wed 16:00
   dora   team  needs a sign-in                  credits unknown
     The sign-in was revoked
   emil   free  unknown, never seen              credits unknown
-  fay    pro   unconfirmed, back in 2 h 14 min  unlimited credits, may spend
-   7d ████████████████░░░░  81% 3d4h
-    codex_bengalfox 5h 3% 2h14m
-    2 banked resets
+  fay    pro   unconfirmed, back in 2 h 14 min  unlimited, may spend
+                                          7d █████░  81%  in 3 d 4 h, Wed 16:00
+    codex_bengalfox 5h 3%  in 2 h 14 min, 14:14
+    2 banked resets, left untouched
 
 1 of 6 on included usage, 1 on credits, 1 unknown until asked, 1 unconfirmed
-(may be charged), 2 blocked. Next is alice (round-robin); bob frees up in 2 h 14
-min.
+(may be charged), 2 blocked; bob frees up in 2 h 14 min (14:14).
+Next: alice, on included usage, longest unused (round-robin).
 Everyone may spend purchased credits (nothing set); forbid with: cli.ts credits
 none.
 `,
   );
 });
 
-Deno.test("renderStatus() puts everything stacked on a narrow one", () => {
+Deno.test("renderStatus() puts each window on a line of its own on a narrow one", () => {
   assertEquals(
     renderStatus(everyStanding(), { columns: 60, color: false, now: NOW }),
     `\
-→ alice  plus
-    included
-    5h ████████░░░░░░░░░░░░  42% 2h14m
-    7d ██░░░░░░░░░░░░░░░░░░  12% 3d4h
-    no credits
-  bob  plus
-    on credits for 2 h 14 min
-    5h ████████████████████ 100% 2h14m
-    7d ████████░░░░░░░░░░░░  40% 3d4h
+→ alice  plus  included  no credits
+    5h ████████░░░░░░░░░░░░  42%  in 2 h 14 min, 14:14
+    7d ██░░░░░░░░░░░░░░░░░░  12%  in 3 d 4 h, Wed 16:00
+  bob  plus  on credits for 2 h 14 min
     12.5 credits, may spend
-  carol  plus
-    exhausted, back in 2 h 14 min
-    5h ████████████████████ 100% 2h14m
-    7d ████████░░░░░░░░░░░░  40% 3d4h
+    5h ████████████████████ 100%  in 2 h 14 min, 14:14
+    7d ████████░░░░░░░░░░░░  40%  in 3 d 4 h, Wed 16:00
+  carol  plus  exhausted, back in 2 h 14 min
     50 credits, forbidden
-  dora  team
-    needs a sign-in
-    credits unknown
+    5h ████████████████████ 100%  in 2 h 14 min, 14:14
+    7d ████████░░░░░░░░░░░░  40%  in 3 d 4 h, Wed 16:00
+  dora  team  needs a sign-in  credits unknown
     The sign-in was revoked
-  emil  free
-    unknown, never seen
-    credits unknown
-  fay  pro
-    unconfirmed, back in 2 h 14 min
-    7d ████████████████░░░░  81% 3d4h
-    unlimited credits, may spend
-    codex_bengalfox 5h 3% 2h14m
-    2 banked resets
+  emil  free  unknown, never seen  credits unknown
+  fay  pro  unconfirmed, back in 2 h 14 min
+    unlimited, may spend
+    7d ████████████████░░░░  81%  in 3 d 4 h, Wed 16:00
+    codex_bengalfox 5h 3%  in 2 h 14 min, 14:14
+    2 banked resets, left untouched
 
 1 of 6 on included usage, 1 on credits, 1 unknown until
-asked, 1 unconfirmed (may be charged), 2 blocked. Next is
-alice (round-robin); bob frees up in 2 h 14 min.
+asked, 1 unconfirmed (may be charged), 2 blocked; bob frees
+up in 2 h 14 min (14:14).
+Next: alice, on included usage, longest unused
+(round-robin).
 Everyone may spend purchased credits (nothing set); forbid
 with: cli.ts credits none.
 `,
@@ -98,7 +121,7 @@ Deno.test("renderStatus() keeps to the width whatever the names", () => {
   const accounts = names.map((name) =>
     row(name, { plan: "plan-of-unusual-length", detail: "w ".repeat(150) })
   );
-  for (const columns of [60, 80, 120, 200]) {
+  for (const columns of [60, 80, 120, 160, 200]) {
     const text = renderStatus(report(accounts), {
       columns,
       color: false,
@@ -193,7 +216,8 @@ Deno.test("renderStatus() says when nobody can serve and who will be first", () 
     report([blocked("a", 7_200_000), blocked("b", 60_000)], { next: null }),
     { columns: 120, color: false, now: NOW },
   );
-  assertStringIncludes(text, "Nobody can serve; b frees up in 1 min");
+  assertStringIncludes(text, "2 blocked; b frees up in 1 min (12:01).");
+  assertStringIncludes(text, "Next: nobody can serve.");
 });
 
 Deno.test("renderStatus() shows a window that has reset, and odd percentages", () => {
@@ -218,6 +242,63 @@ Deno.test("renderStatus() shows a window that has reset, and odd percentages", (
     ]),
     { columns: 120, color: false, now: NOW },
   );
-  assertStringIncludes(text, "  ? █░");
-  assertStringIncludes(text, "250% reset");
+  assertStringIncludes(text, "? █░");
+  assertStringIncludes(text, "250%  reset");
+});
+
+Deno.test("renderStatus() keeps many accounts to a line each where that fits", () => {
+  const accounts = Array.from({ length: 50 }, (_, i) => row(`account-${i}`));
+  const lines = renderStatus(report(accounts), {
+    columns: 120,
+    color: false,
+    now: NOW,
+  }).split("\n");
+  assertEquals(lines.indexOf(""), 50);
+  assertStringIncludes(lines[0]!, "42%  2h14m");
+  assertStringIncludes(lines[51]!, "50 of 50 on included usage");
+});
+
+Deno.test("renderStatus() puts windows of one length in one column", () => {
+  const weekly = row("weekly", { windows: windows(3, 97).slice(1) });
+  for (const columns of [80, 160]) {
+    const lines = renderStatus(report([row("both"), weekly]), {
+      columns,
+      color: false,
+      now: NOW,
+    }).split("\n").filter((line) => line.includes("7d"));
+    assertEquals(lines[1]!.indexOf("7d"), lines[0]!.indexOf("7d"));
+  }
+});
+
+Deno.test("renderStatus() says why this account is next", () => {
+  const cases: [Parameters<typeof row>[1][], Partial<StatusReport>, string][] =
+    [
+      [[{}], {}, "Next: a, on included usage."],
+      [[{}, {}], {}, "on included usage, longest unused (round-robin)."],
+      [[{}, {}], { strategy: "drain" }, "its quota resets soonest (drain)."],
+      [[{ plan: "pro" }, {}], {}, "on included usage, a pro plan first."],
+      [
+        [{ standing: "credits" }],
+        {},
+        "on credits, as no included usage is left.",
+      ],
+      [[{ standing: "unknown" }], {}, "asked for its usage first."],
+      [
+        [{ standing: "unconfirmed" }],
+        {},
+        "nothing else is left (may be charged).",
+      ],
+      [[{}, {}], { pinned: "a" }, "on included usage, pinned."],
+    ];
+  for (const [changes, about, words] of cases) {
+    const accounts = changes.map((it, i) => row("ab"[i]!, it));
+    assertStringIncludes(
+      renderStatus(report(accounts, about), {
+        columns: 120,
+        color: false,
+        now: NOW,
+      }),
+      words,
+    );
+  }
 });

@@ -48,7 +48,7 @@ Deno.test("status shows a row per account and what they add up to", async () => 
   const { code, out, err } = await it.run("status");
   assertEquals([code, err], [0, ""]);
   assertStringIncludes(out, "→ alice");
-  assertStringIncludes(out, "42% 2h14m");
+  assertStringIncludes(out, "42%  in 2 h 14 min, ");
   assertStringIncludes(out, "12.5 credits, may spend");
   assertStringIncludes(out, "The sign-in was revoked");
   assertStringIncludes(
@@ -81,7 +81,7 @@ Deno.test("status without an account names the command that adds one", async () 
   await using it = await bench();
   const plain = await it.run("status");
   assertEquals([plain.code, plain.out], [4, ""]);
-  assertStringIncludes(plain.err, "cli.ts import --copy");
+  assertStringIncludes(plain.err, "cli.ts login");
   const json = await it.run("status", "--json");
   assertEquals(json.code, 4);
   assertEquals(JSON.parse(json.out).accounts, []);
@@ -211,7 +211,7 @@ Deno.test("refresh without an account is valid JSON all the same", async () => {
   const { code, out, err } = await it.run("refresh", "--json");
   assertEquals(code, 4);
   assertEquals(JSON.parse(out), { version: 1, accounts: [] });
-  assertStringIncludes(err, "cli.ts import --copy");
+  assertStringIncludes(err, "cli.ts login");
 });
 
 Deno.test("credits shows who may spend, and sets it", async () => {

@@ -140,7 +140,7 @@ Deno.test("creditWords() says how much there is and whether it may be spent", ()
   assertEquals(say({ credits: credits(null) }), "credits, may spend");
   assertEquals(
     say({ credits: { ...credits("1"), unlimited: true } }),
-    "unlimited credits, may spend",
+    "unlimited, may spend",
   );
 });
 

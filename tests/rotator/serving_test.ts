@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { fullWindows, START, startFleet, TEN_CREDITS } from "./fleet.ts";
+import { fullWindows, START, startFleet, TEN_CREDITS } from "../fleet.ts";
 
 Deno.test("rotator.fetch() asks unknown accounts before it sends anything", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });

@@ -1,0 +1,423 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { fromFileUrl, join } from "@std/path";
+import type { RefreshReport } from "../../lib/types.ts";
+import { codexFile, linkedSetUp, MINUTE, openCodeFile } from "./linked.ts";
+
+const WORKER = fromFileUrl(new URL("./link_worker.ts", import.meta.url));
+const ROOT = fromFileUrl(new URL("../../", import.meta.url));
+
+function only({ accounts }: RefreshReport): RefreshReport["accounts"][number] {
+  assertEquals(accounts.length, 1);
+  return accounts[0]!;
+}
+
+Deno.test("a linked account gives renewed tokens back and touches nothing else", async () => {
+  await using s = await linkedSetUp();
+  const before = await s.signIn();
+  await Deno.chmod(s.file, 0o640);
+  await s.link();
+  const began = Date.now();
+  assertEquals(only(await s.rotator.refresh()).ok, true);
+  const { tokens } = s.state().accounts.me!;
+  assert(tokens!.refresh !== before.refresh);
+  const text = await s.read();
+  const file = JSON.parse(text);
+  assertEquals(file.tokens, {
+    id_token: tokens!.id,
+    access_token: tokens!.access,
+    refresh_token: tokens!.refresh,
+    account_id: before.accountId,
+  });
+  assert(Date.parse(file.last_refresh) >= began);
+  // all else is byte for byte what it was
+  const { last_refresh: at, tokens: written } = file;
+  assertEquals(
+    text,
+    codexFile({
+      ...before,
+      id: written.id_token,
+      access: written.access_token,
+      refresh: written.refresh_token,
+    }).replace("2026-01-02T03:04:05.678901Z", at),
+  );
+  assertEquals((await Deno.stat(s.file)).mode! & 0o777, 0o640);
+  assertEquals(s.shown(), [before.refresh]);
+  assertEquals(
+    [...Deno.readDirSync(s.folder)].map(({ name }) => name).sort(),
+    ["auth.json", "store"],
+  );
+});
+
+Deno.test("a linked account keeps the style of its file and the link to it", async () => {
+  await using s = await linkedSetUp();
+  const before = await s.signIn();
+  const real = join(s.folder, "real.json");
+  const tabs = JSON.stringify(JSON.parse(codexFile(before)), null, "\t");
+  await Deno.writeTextFile(
+    real,
+    `\ufeff${tabs.replaceAll("\n", "\r\n")}\r\n`,
+  );
+  await Deno.remove(s.file);
+  await Deno.symlink(real, s.file);
+  await s.link();
+  assertEquals(only(await s.rotator.refresh()).ok, true);
+  assert((await Deno.lstat(s.file)).isSymlink);
+  const text = new TextDecoder("utf-8", { ignoreBOM: true })
+    .decode(await Deno.readFile(real));
+  assert(text.startsWith('\ufeff{\r\n\t"auth_mode"'));
+  assert(text.endsWith("}\r\n"));
+  assertEquals(/[^\r]\n/.test(text), false);
+  const { access } = s.state().accounts.me!.tokens!;
+  assertStringIncludes(text, access);
+});
+
+Deno.test("an account linked to OpenCode's file gives renewed tokens back to it", async () => {
+  await using s = await linkedSetUp({ kind: "opencode" });
+  const before = await s.signIn();
+  await s.link();
+  assertEquals(only(await s.rotator.refresh()).ok, true);
+  const { tokens } = s.state().accounts.me!;
+  assertEquals(
+    await s.read(),
+    openCodeFile({
+      ...before,
+      access: tokens!.access,
+      refresh: tokens!.refresh!,
+      expiresAt: tokens!.expiresAt!,
+    }),
+  );
+  assertEquals(s.shown(), [before.refresh]);
+});
+
+Deno.test("a linked account takes the other tool's newer tokens over without a token call", async () => {
+  await using s = await linkedSetUp();
+  await s.signIn();
+  await s.link();
+  const newer = await s.signIn("me", 60 * MINUTE);
+  const text = await s.read();
+  assertEquals(only(await s.rotator.refresh()).ok, true);
+  assertEquals(s.shown(), []);
+  assertEquals(s.state().accounts.me!.tokens!.refresh, newer.refresh);
+  assertEquals(await s.read(), text);
+});
+
+Deno.test("a linked account takes newer tokens over when the backend refuses its own", async () => {
+  await using s = await linkedSetUp();
+  await s.signIn("me", 60 * MINUTE);
+  await s.link();
+  s.fake.revoke("me", "access");
+  const newer = await s.signIn("me", 60 * MINUTE);
+  const report = only(await s.rotator.refresh());
+  assertEquals([report.ok, report.tokenRefreshed], [true, true]);
+  assertEquals(s.shown(), []);
+  assertEquals(s.state().accounts.me!.tokens!.access, newer.access);
+});
+
+Deno.test("a linked account never takes older tokens over", async () => {
+  await using s = await linkedSetUp();
+  const current = await s.signIn("me", -MINUTE);
+  await s.link();
+  await s.signIn("me", -10 * MINUTE);
+  assertEquals(only(await s.rotator.refresh()).ok, true);
+  assertEquals(s.shown(), [current.refresh]);
+  const { tokens } = s.state().accounts.me!;
+  assertEquals(
+    JSON.parse(await s.read()).tokens.refresh_token,
+    tokens!.refresh,
+  );
+});
+
+Deno.test("a linked account never takes another person or workspace over, and says why", async () => {
+  const workspace = { userId: "user-me", email: "me@example.com" };
+  await using s = await linkedSetUp({
+    accounts: { me: {}, other: {}, team: workspace },
+  });
+  for (const name of ["other", "team"]) {
+    await s.signIn();
+    await s.link();
+    await s.signIn(name, 60 * MINUTE);
+    const text = await s.read();
+    const report = only(await s.rotator.refresh());
+    assertEquals(report.ok, false);
+    assertStringIncludes(report.error!, s.file);
+    assertStringIncludes(report.error!, "another person or workspace");
+    const { auth, tokens, accountId } = s.state().accounts.me!;
+    assertEquals(accountId, "account-me");
+    assert(auth !== null && tokens!.access !== s.fake.canary);
+    assertEquals(await s.read(), text);
+    assertEquals(s.shown(), []);
+  }
+});
+
+Deno.test("a linked account goes on with its own tokens when the file is gone or cannot be read", async () => {
+  const damages = [null, "", '{"tokens": {"acc', "null", '{"tokens": null}'];
+  await Promise.all(damages.map(async (damage) => {
+    await using s = await linkedSetUp();
+    const { refresh } = await s.signIn();
+    await s.link();
+    if (damage === null) await Deno.remove(s.file);
+    else await Deno.writeTextFile(s.file, damage);
+    assertEquals(only(await s.rotator.refresh()).ok, true);
+    assertEquals(s.shown(), [refresh]);
+    assert(s.state().accounts.me!.tokens!.refresh !== refresh);
+    assertEquals(await s.read().catch(() => null), damage);
+  }));
+});
+
+Deno.test("a linked account waits for a file that is being written", async () => {
+  await using s = await linkedSetUp();
+  await s.signIn();
+  await s.link();
+  const newer = s.fake.tokens("me");
+  const text = codexFile(newer);
+  await Deno.writeTextFile(s.file, text.slice(0, 200));
+  const refreshing = s.rotator.refresh();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await Deno.writeTextFile(s.file, text);
+  assertEquals(only(await refreshing).ok, true);
+  assertEquals(s.shown(), []);
+  assertEquals(s.state().accounts.me!.tokens!.refresh, newer.refresh);
+});
+
+Deno.test("a linked account lets the other tool finish a renewal of its own", async () => {
+  await using s = await linkedSetUp();
+  const spent = await s.signIn();
+  await s.link();
+  // as the Codex CLI does: read, renew, write, and no lock
+  const renewed = await renew(s.fake.issuer, spent.refresh);
+  const refreshing = s.rotator.refresh();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const access = renewed.access_token;
+  await Deno.writeTextFile(
+    s.file,
+    codexFile({
+      ...spent,
+      access,
+      id: renewed.id_token,
+      refresh: renewed.refresh_token,
+    }),
+  );
+  assertEquals(only(await refreshing).ok, true);
+  assertEquals(s.shown(), [spent.refresh]);
+  assertEquals(s.state().accounts.me!.tokens!.access, access);
+  assertEquals(s.fake.violations, []);
+});
+
+Deno.test("a linked account looks again when the issuer says that its token was used", async () => {
+  await using s = await linkedSetUp({
+    accounts: {
+      me: {
+        tokenQueue: [{
+          status: 401,
+          body: JSON.stringify({ error: { code: "refresh_token_reused" } }),
+        }],
+      },
+    },
+  });
+  const spent = await s.signIn();
+  await s.link();
+  const refreshing = s.rotator.refresh();
+  await s.fake.seen((entry) => entry.kind === "token" && entry.done);
+  const newer = await s.signIn("me", 60 * MINUTE);
+  assertEquals(only(await refreshing).ok, true);
+  assertEquals(s.shown(), [spent.refresh]);
+  assertEquals(s.state().accounts.me!.tokens!.refresh, newer.refresh);
+});
+
+Deno.test("a linked account keeps what the other tool wrote during the token call", async () => {
+  await using s = await linkedSetUp({
+    accounts: { me: { tokenQueue: [{ delayMs: 300 }] } },
+  });
+  await s.signIn();
+  await s.link();
+  const refreshing = s.rotator.refresh();
+  await s.fake.seen((entry) => entry.kind === "token");
+  const newer = await s.signIn("me", 90 * MINUTE);
+  const text = await s.read();
+  assertEquals(only(await refreshing).ok, true);
+  assertEquals(await s.read(), text);
+  assertEquals(s.state().accounts.me!.tokens!.refresh, newer.refresh);
+});
+
+Deno.test("a linked account that needs a sign-in comes back when the other tool signed in", async () => {
+  await using s = await linkedSetUp();
+  await s.signIn();
+  await s.link();
+  s.fake.revoke("me", "all");
+  assertEquals(only(await s.rotator.refresh()).ok, false);
+  assert(s.state().accounts.me!.auth);
+  const ask = () =>
+    s.rotator.fetch(`${s.rotator.baseURL}/responses`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model: "gpt-5.5", input: "Hello" }),
+    });
+  const calls = s.shown().length;
+  const refused = await ask();
+  assertEquals(refused.status, 401);
+  await refused.body?.cancel();
+  assertEquals(s.shown().length, calls);
+  await s.signIn("me", 60 * MINUTE);
+  let status = 0;
+  for (let turn = 0; turn < 40 && status !== 200; turn++) {
+    const answer = await ask();
+    status = answer.status;
+    await answer.body?.cancel();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  assertEquals(status, 200);
+  assertEquals(s.state().accounts.me!.auth, undefined);
+});
+
+Deno.test("a linked account spends no token that it could not give back", async () => {
+  await using s = await linkedSetUp();
+  const store = join(s.folder, "store");
+  const host = new URL(s.fake.issuer).host;
+  const env = "--allow-env=CODEX_ROTATOR_CREDIT_ACCOUNTS," +
+    "OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES,CODEX_ROTATOR_DEBUG," +
+    "OPENCODE_MULTI_AUTH_DEBUG";
+  for (const read of [store, `${store},${s.file}`]) {
+    const before = await s.signIn();
+    await s.link();
+    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "--no-prompt",
+        "--import-map=tests/npm_imports.json",
+        `--allow-read=${read}`,
+        `--allow-write=${store}`,
+        `--allow-net=${host}`,
+        env,
+        "cli.ts",
+        "refresh",
+        "--store",
+        s.storePath,
+        "--backend",
+        s.fake.backend,
+        "--issuer",
+        s.fake.issuer,
+      ],
+      cwd: ROOT,
+      stdout: "piped",
+      stderr: "piped",
+    }).output();
+    const said = [stdout, stderr].map((it) => new TextDecoder().decode(it))
+      .join("");
+    assertStringIncludes(said, `--allow-read=${s.folder}`);
+    assertStringIncludes(said, `--allow-write=${s.folder}`);
+    assert(!said.includes(s.fake.canary));
+    assertEquals(await s.read(), codexFile(before));
+    assert(!s.state().accounts.me!.auth);
+  }
+  assertEquals(s.shown(), []);
+});
+
+Deno.test("two processes and the file's other owner renew at the same time, and nobody is locked out", async () => {
+  const ROUNDS = 3;
+  await using s = await linkedSetUp({
+    accounts: { me: { windows: [{ seconds: 18_000, usedPercent: 1 }] } },
+  });
+  await s.signIn("me", 60 * MINUTE);
+  await s.link();
+  const args = [s.storePath, s.fake.backend, s.fake.issuer, s.file];
+  const workers = ["rotator", "rotator", "codex"].map((role) =>
+    startWorker(role, args)
+  );
+  try {
+    for (let round = 0; round < ROUNDS; round++) {
+      s.fake.revoke("me", "access");
+      const told = await Promise.all(
+        workers.map(async (worker) => {
+          await worker.say("go");
+          return await worker.line();
+        }),
+      );
+      assertEquals(told, ["ok", "ok", "ok"]);
+    }
+  } finally {
+    await Promise.all(workers.map((worker) => worker.end()));
+  }
+  assertEquals(s.fake.violations, []);
+  const shown = s.shown();
+  assertEquals(new Set(shown).size, shown.length);
+  assert(shown.length >= ROUNDS);
+  assertEquals(
+    JSON.parse(await s.read()).tokens.refresh_token,
+    s.state().accounts.me!.tokens!.refresh,
+  );
+  assertEquals(s.state().accounts.me!.auth, undefined);
+});
+
+Deno.test("two stores linked to one file renew one after the other", async () => {
+  await using s = await linkedSetUp();
+  const before = await s.signIn();
+  await s.link();
+  const copy = join(s.folder, "store", "second.json");
+  await Deno.copyFile(s.storePath, copy);
+  const args = (store: string) => [
+    store,
+    s.fake.backend,
+    s.fake.issuer,
+    s.file,
+  ];
+  const workers = [s.storePath, copy].map((store) =>
+    startWorker("rotator", args(store))
+  );
+  try {
+    const told = await Promise.all(
+      workers.map(async (worker) => {
+        await worker.say("go");
+        return await worker.line();
+      }),
+    );
+    assertEquals(told, ["ok", "ok"]);
+  } finally {
+    await Promise.all(workers.map((worker) => worker.end()));
+  }
+  assertEquals(s.shown(), [before.refresh]);
+  assertEquals(s.fake.violations, []);
+});
+
+function startWorker(role: string, args: readonly string[]) {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", WORKER, role, ...args],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  return {
+    say: (text: string) => writer.write(new TextEncoder().encode(`${text}\n`)),
+    async line() {
+      let text = "";
+      while (!text.includes("\n")) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        text += value;
+      }
+      return text.trim();
+    },
+    async end() {
+      await writer.close();
+      await reader.cancel();
+      await child.status;
+    },
+  };
+}
+
+async function renew(
+  issuer: string,
+  refreshToken: string,
+): Promise<Record<"access_token" | "refresh_token" | "id_token", string>> {
+  const response = await fetch(`${issuer}/oauth/token`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      client_id: "app_EMoamEEZ73f0CkXaXp7hrann",
+      grant_type: "refresh_token",
+      refresh_token: refreshToken,
+    }),
+  });
+  return await response.json();
+}

@@ -1,0 +1,139 @@
+/** An account that is linked to the Codex CLI's file, with a stand-in for the issuer. */
+import { join } from "@std/path";
+import {
+  createRotator,
+  jsonStore,
+  type PoolState,
+  type Rotator,
+  type RotatorEvent,
+} from "../../mod.ts";
+import { addLogin } from "../../lib/account/import.ts";
+import { sourceOf } from "../../lib/account/link.ts";
+import {
+  type LoginFileKind,
+  readLoginFile,
+} from "../../lib/account/login_files.ts";
+import {
+  type FakeAccountOptions,
+  type FakeCodex,
+  type FakeTokens,
+  startFakeCodex,
+} from "../../lib/testing/fake_codex.ts";
+
+export const MINUTE = 60_000;
+
+/** Such a set-up, gone at the end of the test. */
+export interface LinkedSetUp extends AsyncDisposable {
+  readonly fake: FakeCodex;
+  readonly folder: string;
+  readonly file: string;
+  readonly storePath: string;
+  readonly rotator: Rotator;
+  readonly events: RotatorEvent[];
+  /** The refresh tokens that were shown, in order. */
+  shown(): string[];
+  /** Signs in with the other tool. */
+  signIn(name?: string, lifetimeMs?: number): Promise<FakeTokens>;
+  /** Imports the file as it is, linked to it. */
+  link(): Promise<void>;
+  state(): PoolState;
+  read(): Promise<string>;
+}
+
+/** The Codex CLI's file, as it writes it. */
+export function codexFile(tokens: FakeTokens): string {
+  return JSON.stringify(
+    {
+      auth_mode: "chatgpt",
+      OPENAI_API_KEY: null,
+      tokens: {
+        id_token: tokens.id,
+        access_token: tokens.access,
+        refresh_token: tokens.refresh,
+        account_id: tokens.accountId,
+      },
+      last_refresh: "2026-01-02T03:04:05.678901Z",
+      agent_identity: { kept: [1, "two"] },
+    },
+    null,
+    2,
+  );
+}
+
+/** OpenCode's file, as it writes it. */
+export function openCodeFile(tokens: FakeTokens): string {
+  return JSON.stringify(
+    {
+      anthropic: { type: "api", key: "another" },
+      openai: {
+        type: "oauth",
+        refresh: tokens.refresh,
+        access: tokens.access,
+        expires: tokens.expiresAt,
+        accountId: tokens.accountId,
+      },
+    },
+    null,
+    2,
+  );
+}
+
+/** Starts a stand-in for issuer and backend, a store and a login file. */
+export async function linkedSetUp(
+  options: {
+    accounts?: Record<string, FakeAccountOptions>;
+    kind?: LoginFileKind;
+  } = {},
+): Promise<LinkedSetUp> {
+  const { accounts = { me: {}, other: {} }, kind = "codex" } = options;
+  const fake = await startFakeCodex({ accounts });
+  const folder = await Deno.makeTempDir();
+  const file = join(folder, "auth.json");
+  const storePath = join(folder, "store", "accounts.json");
+  const store = jsonStore(storePath);
+  const events: RotatorEvent[] = [];
+  const rotator = createRotator({
+    store,
+    backend: fake.backend,
+    issuer: fake.issuer,
+    credits: "none",
+    onEvent: (event) => events.push(event),
+  });
+  const write = kind === "codex" ? codexFile : openCodeFile;
+  return {
+    fake,
+    folder,
+    file,
+    storePath,
+    rotator,
+    events,
+    shown: () =>
+      fake.log.flatMap(({ kind, json }) => {
+        const token = (json as { refresh_token?: string })?.refresh_token;
+        return kind === "token" && token !== undefined ? [token] : [];
+      }),
+    async signIn(name = "me", lifetimeMs = -MINUTE) {
+      const tokens = fake.tokens(name, { lifetimeMs });
+      await Deno.writeTextFile(file, write(tokens));
+      return tokens;
+    },
+    async link() {
+      const { logins: [found] } = readLoginFile(
+        await Deno.readTextFile(file),
+        file,
+        kind,
+      );
+      const { login } = found!;
+      await store.update((state) => {
+        addLogin(state, login, { source: sourceOf(kind, file, login) });
+      });
+    },
+    state: () => JSON.parse(Deno.readTextFileSync(storePath)),
+    read: () => Deno.readTextFile(file),
+    async [Symbol.asyncDispose]() {
+      await rotator.close();
+      await fake.close();
+      await Deno.remove(folder, { recursive: true });
+    },
+  };
+}

@@ -1,0 +1,324 @@
+import { assertEquals } from "@std/assert";
+import {
+  clearUsageLimits,
+  creditsFromHeaders,
+  joinFacts,
+  mergeCredits,
+  mergeUsage,
+  setCooldown,
+} from "../../lib/pool/facts.ts";
+import type {
+  AccountRecord,
+  UsageFacts,
+  UsageWindow,
+} from "../../lib/types.ts";
+import {
+  account,
+  credits,
+  DAY,
+  HOUR,
+  MINUTE,
+  noCredits,
+  NOW,
+  usage,
+  verdict,
+  window,
+} from "./accounts.ts";
+
+const WEEK = { windowSeconds: 604_800, resetsAt: NOW + 3 * DAY };
+
+function answer(at: number, windows: UsageWindow[]): UsageFacts {
+  return { ...usage(windows), observedAt: at, answeredAt: at };
+}
+
+function headers(
+  at: number,
+  windows: UsageWindow[],
+  meter = "codex",
+): UsageFacts {
+  return {
+    observedAt: at,
+    answeredAt: null,
+    meters: {
+      [meter]: {
+        observedAt: at,
+        windows: windows.map((window) => ({ ...window, observedAt: at })),
+      },
+    },
+  };
+}
+
+function percents(facts: UsageFacts, meter = "codex"): (number | null)[][] {
+  return (facts.meters[meter]?.windows ?? [])
+    .map(({ windowSeconds, usedPercent }) => [windowSeconds, usedPercent]);
+}
+
+Deno.test("mergeUsage() lets a usage answer replace its meters and drop the others", () => {
+  const before = {
+    ...answer(NOW - 10, [window(10), window(20, WEEK)]),
+    meters: {
+      ...usage([window(10)]).meters,
+      codex_bengalfox: { windows: [window(99)] },
+    },
+  };
+  const merged = mergeUsage(before, answer(NOW, [window(30)]), NOW);
+  assertEquals(Object.keys(merged.meters), ["codex"]);
+  assertEquals(percents(merged), [[18_000, 30]]);
+});
+
+Deno.test("mergeUsage() lets headers replace windows of the same length and keep the rest", () => {
+  const before = answer(NOW - 10, [window(10), window(20, WEEK)]);
+  const merged = mergeUsage(before, headers(NOW, [window(30)]), NOW);
+  assertEquals(percents(merged), [[18_000, 30], [604_800, 20]]);
+});
+
+Deno.test("mergeUsage() keeps the rest only until it resets", () => {
+  const before = answer(NOW - 10, [
+    window(10),
+    window(100, { ...WEEK, resetsAt: NOW - 1 }),
+  ]);
+  const merged = mergeUsage(before, headers(NOW, [window(30)]), NOW);
+  assertEquals(percents(merged), [[18_000, 30]]);
+});
+
+Deno.test("mergeUsage() does not let an answer that was asked for earlier undo what is newer", () => {
+  const full = headers(NOW, [window(100)]);
+  const late = answer(NOW - 10, [window(10), window(20, WEEK)]);
+  const merged = mergeUsage(mergeUsage(undefined, full, NOW), late, NOW);
+  assertEquals(percents(merged), [[18_000, 100], [604_800, 20]]);
+  const later = mergeUsage(merged, answer(NOW + 1, [window(5)]), NOW + 1);
+  assertEquals(percents(later), [[18_000, 5]]);
+});
+
+Deno.test("mergeUsage() keeps a limit that was said when later headers show other windows", () => {
+  const said = usage([window(60)], { meter: { limitReached: true } });
+  const merged = mergeUsage(said, headers(NOW + 1, [window(2, WEEK)]), NOW + 1);
+  const record = account({ usage: merged });
+  assertEquals(
+    verdict(record, { allowed: false, now: NOW + 1 }),
+    "blocked:exhausted",
+  );
+  const open = mergeUsage(merged, answer(NOW + 2, [window(60)]), NOW + 2);
+  assertEquals(
+    verdict(account({ usage: open }), { allowed: false, now: NOW + 2 }),
+    "included",
+  );
+});
+
+Deno.test("mergeUsage() makes no meter fresh that was not spoken of", () => {
+  const written = usage([window(10)], { observedAt: NOW - HOUR });
+  const other = headers(NOW, [window(1)], "codex_bengalfox");
+  const record = account({ usage: mergeUsage(written, other, NOW) });
+  assertEquals(verdict(record), "unknown");
+  const twin = mergeUsage(written, headers(NOW, [window(11)]), NOW);
+  assertEquals(verdict(account({ usage: twin })), "included");
+});
+
+Deno.test("mergeUsage() does not let facts from the future of another clock win for ever", () => {
+  const ahead = answer(NOW + HOUR, [window(1)]);
+  const merged = mergeUsage(ahead, answer(NOW, [window(100)]), NOW);
+  assertEquals(percents(merged), [[18_000, 100]]);
+});
+
+Deno.test("mergeUsage() remembers that every request is charged until an answer says otherwise", () => {
+  const only = {
+    observedAt: NOW - 10,
+    answeredAt: NOW - 10,
+    meters: {},
+    creditOnly: true,
+  };
+  const seen = mergeUsage(only, headers(NOW, [window(1)]), NOW);
+  assertEquals(seen.creditOnly, true);
+  const told = mergeUsage(seen, answer(NOW + 1, [window(1)]), NOW + 1);
+  assertEquals(told.creditOnly ?? false, false);
+});
+
+Deno.test("creditsFromHeaders() replaces three fields and lets the rest stand", () => {
+  const known = credits({
+    observedAt: NOW - 10,
+    overageLimitReached: true,
+    spendControlReached: true,
+    individualLimit: true,
+    reachedType: "workspace_owner_credits_depleted",
+  });
+  const seen = {
+    observedAt: NOW,
+    hasCredits: true,
+    unlimited: true,
+    balance: "7",
+  };
+  const merged = mergeCredits(known, creditsFromHeaders(known, seen), NOW);
+  assertEquals(merged, {
+    ...known,
+    ...seen,
+    malformed: false,
+    limitsObservedAt: NOW - 10,
+  });
+});
+
+Deno.test("mergeCredits() takes bounds from an answer that was asked for before headers came", () => {
+  const seen = creditsFromHeaders(undefined, {
+    observedAt: NOW,
+    hasCredits: true,
+    unlimited: false,
+    balance: "9",
+  });
+  const late = credits({
+    observedAt: NOW - 10,
+    balance: "10",
+    overageLimitReached: true,
+  });
+  const merged = mergeCredits(seen, late, NOW);
+  assertEquals([merged.balance, merged.overageLimitReached], ["9", true]);
+});
+
+Deno.test("mergeCredits() lets the newer amounts and the newer bounds win in any order", () => {
+  const first = credits({ observedAt: NOW - 20, overageLimitReached: true });
+  const second = noCredits({
+    observedAt: NOW - 10,
+    overageLimitReached: false,
+  });
+  assertEquals(mergeCredits(first, second, NOW), second);
+  assertEquals(mergeCredits(second, first, NOW), second);
+});
+
+Deno.test("setCooldown() never shortens one that runs, and replaces one that is over", () => {
+  const record: AccountRecord = {};
+  const set = (until: number, setAt: number) => {
+    setCooldown(record, "throttle", { until, setAt });
+    return record.cooldowns!["throttle"]!.until;
+  };
+  assertEquals(set(NOW + HOUR, NOW), NOW + HOUR);
+  assertEquals(set(NOW + MINUTE, NOW + 1), NOW + HOUR);
+  assertEquals(set(NOW + 2 * HOUR, NOW + 1), NOW + 2 * HOUR);
+  assertEquals(set(NOW + 3 * HOUR, NOW + 2 * HOUR), NOW + 3 * HOUR);
+  assertEquals(set(NOW + 2 * HOUR + 60, NOW + 4 * HOUR), NOW + 2 * HOUR + 60);
+});
+
+Deno.test("setCooldown() leaves other causes alone and is not held up by an impossible one", () => {
+  const record: AccountRecord = {
+    cooldowns: {
+      token: { until: NOW + HOUR, setAt: NOW },
+      throttle: { until: NOW + 400 * DAY, setAt: NOW },
+    },
+  };
+  setCooldown(record, "throttle", { until: NOW + MINUTE, setAt: NOW });
+  assertEquals(record.cooldowns!["throttle"]!.until, NOW + MINUTE);
+  assertEquals(record.cooldowns!["token"]!.until, NOW + HOUR);
+});
+
+const KEY = "usage-limit:codex";
+function limited(): AccountRecord {
+  return account({ cooldowns: { [KEY]: { until: NOW + HOUR, setAt: NOW } } });
+}
+
+Deno.test("clearUsageLimits() needs an answer asked for after the limit that calls the meter open", () => {
+  const open = answer(NOW + 10, [window(5)]);
+  const rows: [string, UsageFacts, askedAt: number, cleared: boolean][] = [
+    ["open", open, NOW + 10, true],
+    ["asked for before", open, NOW - 1, false],
+    [
+      "a full window",
+      answer(NOW + 10, [window(5), window(100, WEEK)]),
+      NOW + 10,
+      false,
+    ],
+    [
+      "limit reached",
+      usage([window(5)], { meter: { limitReached: true } }),
+      NOW + 10,
+      false,
+    ],
+    [
+      "not allowed",
+      usage([window(5)], { meter: { allowed: false } }),
+      NOW + 10,
+      false,
+    ],
+    ["not mentioned", { observedAt: NOW, meters: {} }, NOW + 10, false],
+    ["credits only", { ...open, creditOnly: true }, NOW + 10, false],
+  ];
+  for (const [why, facts, askedAt, cleared] of rows) {
+    const record = limited();
+    clearUsageLimits(record, facts, askedAt, NOW + 20);
+    const runs = verdict({ ...record, usage: open }, {
+      allowed: false,
+      now: NOW + 20,
+    });
+    assertEquals([why, runs], [
+      why,
+      cleared ? "included" : "blocked:exhausted",
+    ]);
+  }
+});
+
+Deno.test("clearUsageLimits() leaves every other cooldown alone", () => {
+  const cooldowns = Object.fromEntries(
+    [
+      "throttle",
+      "token",
+      "credits",
+      "plan",
+      "workspace",
+      "model:m",
+      "usage-limit:codex_bengalfox",
+    ]
+      .map((key) => [key, { until: NOW + HOUR, setAt: NOW }]),
+  );
+  const record = account({ cooldowns: structuredClone(cooldowns) });
+  clearUsageLimits(record, answer(NOW + 10, [window(5)]), NOW + 10, NOW + 20);
+  assertEquals(record.cooldowns, cooldowns);
+});
+
+Deno.test("setCooldown() believes a limit that comes back within five minutes of being cleared", () => {
+  const comeBack = (after: number) => {
+    const record = limited();
+    const clearedAt = NOW + MINUTE;
+    clearUsageLimits(
+      record,
+      answer(clearedAt, [window(5)]),
+      clearedAt,
+      clearedAt,
+    );
+    const again = clearedAt + after;
+    setCooldown(record, KEY, { until: again + HOUR, setAt: again });
+    clearUsageLimits(
+      record,
+      answer(again + 1, [window(5)]),
+      again + 1,
+      again + 1,
+    );
+    return verdict(record, { allowed: false, now: again + 2 });
+  };
+  assertEquals(comeBack(5 * MINUTE), "blocked:exhausted");
+  assertEquals(comeBack(5 * MINUTE + 1), "unknown");
+});
+
+Deno.test("joinFacts() brings what one process learned into the record of another", () => {
+  const stored = account({
+    usage: answer(NOW - 10, [window(10)]),
+    credits: credits({ observedAt: NOW - 10 }),
+    usageCheck: { askedAt: NOW - 10 },
+  });
+  const mine = account({
+    usage: answer(NOW, [window(100)]),
+    credits: noCredits(),
+    usageCheck: { askedAt: NOW, failedAt: NOW },
+  });
+  joinFacts(stored, mine, NOW);
+  assertEquals(percents(stored.usage!), [[18_000, 100]]);
+  assertEquals(stored.credits?.hasCredits, false);
+  assertEquals(stored.usageCheck?.failedAt, NOW);
+  joinFacts(
+    stored,
+    account({
+      usage: answer(NOW - 5, [window(1)]),
+      credits: credits({ observedAt: NOW - 5 }),
+      usageCheck: { askedAt: NOW - 5 },
+    }),
+    NOW,
+  );
+  assertEquals(percents(stored.usage!), [[18_000, 100]]);
+  assertEquals(stored.credits?.hasCredits, false);
+  assertEquals(stored.usageCheck?.failedAt, NOW);
+});

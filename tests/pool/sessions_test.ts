@@ -1,0 +1,29 @@
+import { assertEquals } from "@std/assert";
+import { Sessions } from "../../lib/pool/sessions.ts";
+import { MINUTE, NOW } from "./accounts.ts";
+
+Deno.test("sessions.get() forgets a session after 60 idle minutes", () => {
+  const sessions = new Sessions();
+  sessions.note("s", "a", NOW);
+  assertEquals(sessions.get("s", NOW + 60 * MINUTE)?.alias, "a");
+  sessions.note("s", "b", NOW + 60 * MINUTE);
+  assertEquals(sessions.get("s", NOW + 120 * MINUTE)?.alias, "b");
+  assertEquals(sessions.get("s", NOW + 120 * MINUTE + 1), undefined);
+  assertEquals(sessions.get("other", NOW), undefined);
+});
+
+Deno.test("sessions.note() keeps the memory bounded and the latest sessions in it", () => {
+  const sessions = new Sessions();
+  for (let n = 0; n < 25_000; n++) sessions.note(`s${n}`, "a", NOW);
+  assertEquals(sessions.size, 20_000);
+  assertEquals(sessions.get("s0", NOW), undefined);
+  assertEquals(sessions.get("s24999", NOW)?.alias, "a");
+});
+
+Deno.test("sessions.markCleaned() is remembered when another account goes on", () => {
+  const sessions = new Sessions();
+  sessions.markCleaned("s", "a", NOW);
+  sessions.note("s", "b", NOW + 1);
+  const { alias, cleaned } = sessions.get("s", NOW + 2)!;
+  assertEquals([alias, cleaned], ["b", true]);
+});

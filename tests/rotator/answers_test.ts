@@ -1,0 +1,488 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import type {
+  FakeAccountOptions,
+  FakeAnswer,
+} from "../../lib/testing/fake_codex.ts";
+import {
+  CREDITED,
+  DAY,
+  type Fleet,
+  HOUR,
+  kindsOf,
+  MINUTE,
+  rowOf,
+  startFleet,
+  startKnown,
+  TEN_CREDITS,
+} from "../fleet.ts";
+
+/** Two open accounts; alice answers as told, bob is next. */
+function pair(
+  answer: FakeAnswer,
+  more: FakeAccountOptions = {},
+): Promise<Fleet> {
+  return startKnown({
+    credits: "none",
+    accounts: { alice: { queue: [answer], ...more }, bob: {} },
+  });
+}
+
+function limit(more: Record<string, unknown> = {}, status = 429): FakeAnswer {
+  return {
+    status,
+    body: { error: { type: "usage_limit_reached", message: "Limit", ...more } },
+  };
+}
+
+Deno.test("rotator.fetch() learns windows and credits from headers, without asking", async () => {
+  await using fleet = await startFleet({
+    accounts: { alice: { costPercent: 10, credits: TEN_CREDITS } },
+  });
+  for (let n = 0; n < 5; n++) {
+    await fleet.ask();
+    fleet.clock.now += 15 * MINUTE;
+  }
+  assertEquals(fleet.usageCalls(), 1);
+  const { accounts } = await fleet.rotator.status();
+  assertEquals(accounts[0]?.windows.map((window) => window.usedPercent), [
+    50,
+    50,
+  ]);
+  fleet.clock.now += 1;
+  await fleet.ask();
+  assertEquals(fleet.usageCalls(), 2, "facts that are too old are asked for");
+});
+
+Deno.test("rotator.fetch() renews a refused token once and tries the same account again", async () => {
+  const answers: [string, FakeAnswer][] = [
+    ["401", { status: 401, body: { error: { code: "token_expired" } } }],
+    ["403 JSON", {
+      status: 403,
+      body: {
+        error: {
+          code: "token_invalidated",
+          message: "Your token has been invalidated",
+        },
+      },
+    }],
+  ];
+  for (const [why, answer] of answers) {
+    await using fleet = await pair(answer);
+    const { status, alias } = await fleet.ask();
+    assertEquals([why, status, alias], [why, 200, "alice"]);
+    assertEquals(kindsOf(fleet), [
+      "responses:alice",
+      "token:alice",
+      "responses:alice",
+    ]);
+    assertEquals(fleet.fake.violations, []);
+  }
+});
+
+Deno.test("rotator.fetch() pauses an account whose renewed token is refused as well", async () => {
+  await using fleet = await startKnown({
+    credits: "none",
+    accounts: { alice: {}, bob: {} },
+  });
+  fleet.fake.account("alice").rejectAll = true;
+  assertEquals((await fleet.ask()).alias, "bob");
+  assertEquals(kindsOf(fleet), [
+    "responses:alice",
+    "token:alice",
+    "responses:alice",
+    "responses:bob",
+  ]);
+  assertEquals(await rowOf(fleet, "alice"), ["cooldown", 5 * MINUTE]);
+});
+
+Deno.test("rotator.fetch() leaves nobody signed out by a storm of 401", async () => {
+  await using fleet = await startKnown({
+    accounts: { alice: {}, bob: {}, carol: {} },
+  });
+  for (const name of ["alice", "bob", "carol"]) {
+    fleet.fake.account(name).rejectAll = true;
+  }
+  const answer = await fleet.ask();
+  assertEquals([answer.status, answer.response.headers.get("retry-after")], [
+    429,
+    "300",
+  ]);
+  for (const name of ["alice", "bob", "carol"]) {
+    assertEquals(await rowOf(fleet, name), ["cooldown", 5 * MINUTE]);
+    fleet.fake.account(name).rejectAll = false;
+  }
+  const kinds = fleet.fake.log.map((entry) => entry.kind);
+  assertEquals(
+    [kinds.length, kinds.filter((kind) => kind === "token").length],
+    [9, 3],
+  );
+  fleet.clock.now += 5 * MINUTE - 1;
+  assertEquals((await fleet.ask()).status, 429);
+  fleet.clock.now += 1;
+  assertEquals((await fleet.ask()).status, 200);
+});
+
+Deno.test("rotator.fetch() goes on without an account whose sign-in is over", async () => {
+  await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
+  fleet.fake.revoke("alice", "all");
+  assertEquals((await fleet.ask()).alias, "bob");
+  assertEquals((await rowOf(fleet, "alice"))[0], "login");
+  fleet.clock.now += 10 * DAY;
+  for (let n = 0; n < 3; n++) await fleet.ask();
+  assertEquals(
+    kindsOf(fleet).filter((kind) => kind === "token:alice").length,
+    1,
+  );
+  assertEquals(
+    fleet.events.filter((event) => event.type === "login-required").length,
+    1,
+  );
+});
+
+Deno.test("rotator.fetch() leaves a deactivated workspace alone for 30 minutes", async () => {
+  await using fleet = await pair({
+    status: 402,
+    body: { detail: { code: "deactivated_workspace" } },
+  });
+  assertEquals((await fleet.ask()).alias, "bob");
+  assertEquals(await rowOf(fleet, "alice"), ["workspace", 30 * MINUTE]);
+  fleet.clock.now += 30 * MINUTE;
+  assertEquals((await rowOf(fleet, "alice"))[0], "included");
+});
+
+Deno.test("rotator.fetch() leaves an account's missing model alone for 30 minutes, others not", async () => {
+  await using fleet = await startKnown({
+    credits: "none",
+    accounts: { alice: { supportedModels: ["gpt-5.5"] }, bob: {} },
+  });
+  assertEquals((await fleet.ask({ model: "gpt-6" })).alias, "bob");
+  assertEquals(await rowOf(fleet, "alice", "gpt-6"), ["model", 30 * MINUTE]);
+  assertEquals((await rowOf(fleet, "alice", "gpt-5.5"))[0], "included");
+  assertEquals((await fleet.ask({ model: "gpt-5.5" })).alias, "alice");
+  assertEquals((await fleet.ask({ model: "gpt-6" })).alias, "bob");
+});
+
+Deno.test("rotator.fetch() believes a usage limit until the time it names, within bounds", async () => {
+  const start = 1_800_000_000;
+  const rows: [string, FakeAnswer, ms: number][] = [
+    [
+      "resets_at",
+      limit({ resets_at: start + 700, resets_in_seconds: 5 }),
+      700_000,
+    ],
+    ["resets_in_seconds", limit({ resets_in_seconds: 500 }), 500_000],
+    ["neither", limit(), 15 * MINUTE],
+    ["headers", {
+      ...limit(),
+      headers: {
+        "x-codex-primary-used-percent": "100",
+        "x-codex-primary-window-minutes": "300",
+        "x-codex-primary-reset-at": String(start + 800),
+      },
+    }, 800_000],
+    ["in the past", limit({ resets_at: start - 5 }), MINUTE],
+    ["right now", limit({ resets_in_seconds: 0 }), MINUTE],
+    ["too far away", limit({ resets_in_seconds: 90 * 86_400 }), 35 * DAY],
+    ["as 404", limit({ resets_in_seconds: 500 }, 404), 500_000],
+  ];
+  for (const [why, answer, ms] of rows) {
+    await using fleet = await pair(answer);
+    const { status, alias } = await fleet.ask();
+    assertEquals([why, status, alias], [why, 200, "bob"]);
+    assertEquals([why, ...await rowOf(fleet, "alice")], [why, "exhausted", ms]);
+    assertEquals(fleet.usageCalls(), 0, "who may not spend is not asked");
+  }
+});
+
+Deno.test("rotator.fetch() counts a limit on the meter it is about", async () => {
+  const spark = {
+    codex_bengalfox: { windows: [{ seconds: 18_000, usedPercent: 1 }] },
+  };
+  await using fleet = await pair({
+    ...limit({ resets_in_seconds: 500 }),
+    headers: { "x-codex-active-limit": "codex_bengalfox" },
+  }, { meters: spark });
+  fleet.fake.account("bob").meters = spark;
+  await fleet.rotator.refresh();
+  assertEquals(
+    (await fleet.ask({ model: "gpt-5.3-codex-spark" })).alias,
+    "bob",
+  );
+  assertEquals(
+    (await rowOf(fleet, "alice", "gpt-5.3-codex-spark"))[0],
+    "exhausted",
+  );
+  assertEquals((await rowOf(fleet, "alice"))[0], "included");
+});
+
+Deno.test("rotator.fetch() asks in the background after a limit, where credits may follow", async () => {
+  await using fleet = await startKnown({
+    credits: ["alice"],
+    accounts: { alice: {}, bob: {} },
+  });
+  fleet.clock.now += MINUTE;
+  const { fake } = fleet;
+  fake.account("alice").queue.push(limit());
+  fake.account("bob").queue.push(limit());
+  await fleet.ask();
+  await fake.seen((entry) =>
+    entry.kind === "usage" && entry.done && entry.account === "alice"
+  );
+  assertEquals(
+    fake.log.filter((entry) => entry.kind === "usage").map((entry) =>
+      entry.account
+    ),
+    ["alice"],
+    "who may not spend is not asked",
+  );
+});
+
+Deno.test("rotator.fetch() leaves a plan without Codex alone for 30 minutes", async () => {
+  await using fleet = await pair({
+    status: 429,
+    body: { error: { code: "usage_not_included" } },
+  });
+  assertEquals((await fleet.ask()).alias, "bob");
+  assertEquals(await rowOf(fleet, "alice"), ["plan", 30 * MINUTE]);
+});
+
+const CREDIT_CODES = [
+  "insufficient_quota",
+  "credit_balance_exhausted",
+  "organization_spend_limit_exceeded",
+  "project_spend_limit_exceeded",
+  "organization_usage_limit_exceeded",
+];
+
+Deno.test("rotator.fetch() takes a credit code on included usage as a limit of five minutes", async () => {
+  for (const code of CREDIT_CODES) {
+    await using fleet = await pair({
+      status: 429,
+      body: { error: { code, message: "No" } },
+    });
+    assertEquals((await fleet.ask()).alias, "bob");
+    assertEquals([code, ...await rowOf(fleet, "alice")], [
+      code,
+      "exhausted",
+      5 * MINUTE,
+    ]);
+  }
+});
+
+Deno.test("rotator.fetch() does not try refused credits again for five minutes, whatever usage says", async () => {
+  for (const code of [...CREDIT_CODES, "usage_limit_reached"]) {
+    await using fleet = await startKnown({
+      accounts: { alice: { ...CREDITED, creditsRefused: code } },
+    });
+    assertEquals((await fleet.ask()).status, 429);
+    assertEquals(
+      fleet.fake.log.filter((entry) => entry.kind === "responses").length,
+      1,
+    );
+    fleet.clock.now += 5 * MINUTE - 1;
+    assertEquals((await fleet.ask()).status, 429);
+    assertEquals(
+      fleet.fake.log.filter((entry) => entry.kind === "responses").length,
+      1,
+    );
+    fleet.fake.account("alice").creditsRefused = false;
+    fleet.clock.now += 1;
+    assertEquals([code, (await fleet.ask()).status], [code, 200]);
+  }
+});
+
+Deno.test("rotator.fetch() never calls an account unconfirmed whose credits were just refused", async () => {
+  await using fleet = await startKnown({
+    accounts: { alice: { ...CREDITED, creditsRefused: "insufficient_quota" } },
+  });
+  await fleet.ask();
+  fleet.fake.account("alice").usageAlways = { status: 500 };
+  fleet.clock.now += 61_000;
+  assertEquals((await fleet.ask()).status, 429);
+  assertEquals(
+    fleet.fake.log.filter((entry) => entry.kind === "responses").length,
+    1,
+  );
+});
+
+Deno.test("rotator.fetch() pauses a throttled account for as long as it is told", async () => {
+  const rows: [string, FakeAnswer, ms: number][] = [
+    [
+      "Retry-After",
+      { status: 429, headers: { "retry-after": "17" }, body: {} },
+      17_000,
+    ],
+    ["the text", {
+      status: 429,
+      body: {
+        error: {
+          code: "rate_limit_exceeded",
+          message: "Please try again in 1.5s.",
+        },
+      },
+    }, 1_500],
+    ["the text, ms", {
+      status: 429,
+      body: {
+        error: { code: "rate_limit_exceeded", message: "try again in 250ms" },
+      },
+    }, 250],
+    ["nothing", { status: 429, body: "" }, MINUTE],
+    ["HTML", { status: 429, body: "<p>Slow down</p>" }, MINUTE],
+  ];
+  for (const [why, answer, ms] of rows) {
+    await using fleet = await pair(answer);
+    const { status, alias } = await fleet.ask();
+    assertEquals([why, status, alias], [why, 200, "bob"]);
+    assertEquals([why, ...await rowOf(fleet, "alice")], [why, "cooldown", ms]);
+    fleet.clock.now += ms;
+    assertEquals((await rowOf(fleet, "alice"))[0], "included");
+  }
+});
+
+Deno.test("rotator.fetch() returns as it came what says nothing about the account", async () => {
+  const rows: FakeAnswer[] = [
+    { status: 403, body: "<html>Just a moment</html>" },
+    {
+      status: 403,
+      body: { error: { code: "forbidden", message: "Not here" } },
+    },
+    { status: 400, body: { detail: "Something else is wrong" } },
+    { status: 402, body: { detail: "Pay first" } },
+    { status: 404, body: { error: { message: "No such thing" } } },
+    { status: 409, body: { error: "conflict" } },
+    { status: 413, body: "too large" },
+    { status: 422, body: "what?" },
+    {
+      status: 500,
+      body: { error: { type: "server_error" } },
+      headers: { "x-request-id": "req_1" },
+    },
+  ];
+  for (const answer of rows) {
+    await using fleet = await pair(answer);
+    const { status, text, alias, response } = await fleet.ask();
+    const sent = typeof answer.body === "string"
+      ? answer.body
+      : JSON.stringify(answer.body);
+    assertEquals([status, text, alias], [answer.status, sent, "alice"]);
+    assertEquals(
+      response.headers.get("x-request-id"),
+      answer.headers?.["x-request-id"] ?? null,
+    );
+    assertEquals(await rowOf(fleet, "alice"), ["included", null]);
+    assertEquals(fleet.fake.log.length, 1);
+  }
+});
+
+Deno.test("rotator.fetch() does not let an answer from before a limit clear it", async () => {
+  await using fleet = await startKnown({
+    credits: "none",
+    accounts: { alice: {} },
+  });
+  const { fake, clock } = fleet;
+  const held = Promise.withResolvers<void>();
+  fake.account("alice").queue.push(
+    { until: held.promise },
+    limit({ resets_in_seconds: 3600 }),
+  );
+  const first = fleet.ask();
+  await fake.seen((entry) => entry.kind === "responses");
+  clock.now += 1_000;
+  assertEquals((await fleet.ask()).status, 429);
+  held.resolve();
+  assertEquals((await first).status, 200);
+  assertEquals(await rowOf(fleet, "alice"), ["exhausted", HOUR]);
+});
+
+Deno.test("rotator.fetch() lets usage end a limit early, and believes one that comes back", async () => {
+  await using fleet = await startKnown({
+    credits: "none",
+    accounts: { alice: {} },
+  });
+  const { fake, clock } = fleet;
+  fake.account("alice").queue.push(limit({ resets_in_seconds: 3600 }));
+  assertEquals((await fleet.ask()).status, 429);
+  assertEquals(fleet.usageCalls(), 0, "asked less than 60 s ago");
+  clock.now += MINUTE;
+  assertEquals((await fleet.ask()).status, 200);
+  assertEquals(fleet.usageCalls(), 1);
+  fake.account("alice").queue.push(limit({ resets_in_seconds: 3600 }));
+  clock.now += MINUTE;
+  assertEquals((await fleet.ask()).status, 429);
+  clock.now += 10 * MINUTE;
+  assertEquals(
+    (await fleet.ask()).status,
+    429,
+    "usage cannot end it a second time",
+  );
+  assertEquals(
+    fake.log.filter((entry) => entry.kind === "responses").length,
+    3,
+  );
+  clock.now += 50 * MINUTE;
+  assertEquals((await fleet.ask()).status, 200);
+});
+
+Deno.test("rotator.fetch() does not let usage that was asked for before a limit end it", async () => {
+  await using fleet = await startKnown({
+    credits: "none",
+    accounts: { alice: {} },
+  });
+  const { fake, clock } = fleet;
+  const held = Promise.withResolvers<void>();
+  fake.account("alice").usageQueue.push({ until: held.promise });
+  const refreshing = fleet.rotator.refresh();
+  await fake.seen((entry) => entry.kind === "usage");
+  fake.account("alice").queue.push(limit({ resets_in_seconds: 3600 }));
+  clock.now += 1;
+  assertEquals((await fleet.ask()).status, 429);
+  held.resolve();
+  await refreshing;
+  assertEquals((await rowOf(fleet, "alice"))[0], "exhausted");
+});
+
+Deno.test("rotator.fetch() never lets usage end a throttle", async () => {
+  await using fleet = await pair({
+    status: 429,
+    headers: { "retry-after": "600" },
+    body: {},
+  });
+  await fleet.ask();
+  fleet.clock.now += MINUTE;
+  await fleet.rotator.refresh();
+  assertEquals(await rowOf(fleet, "alice"), ["cooldown", 9 * MINUTE]);
+});
+
+Deno.test("rotator.refresh() learns nothing from a usage endpoint that fails", async () => {
+  for (const status of [403, 404, 429, 500, 503]) {
+    await using fleet = await startKnown({
+      accounts: { alice: { usageAlways: undefined } },
+    });
+    fleet.fake.account("alice").usageAlways = { status, body: "<p>no</p>" };
+    const { accounts } = await fleet.rotator.refresh();
+    assertEquals([status, accounts[0]?.ok, accounts[0]?.standing], [
+      status,
+      false,
+      "included",
+    ]);
+    assertMatch(accounts[0]?.error ?? "", new RegExp(String(status)));
+  }
+});
+
+Deno.test("rotator.refresh() takes 401 and 402 from the usage endpoint as from the backend", async () => {
+  await using fleet = await startKnown({
+    accounts: { alice: {}, bob: {}, carol: {} },
+  });
+  fleet.fake.account("alice").usageQueue.push({ status: 401, body: {} });
+  fleet.fake.account("bob").deactivated = true;
+  fleet.fake.account("carol").rejectAll = true;
+  const { accounts } = await fleet.rotator.refresh();
+  assertEquals(accounts.map((row) => [row.ok, row.tokenRefreshed]), [
+    [true, true],
+    [false, false],
+    [false, true],
+  ]);
+  assertEquals(await rowOf(fleet, "bob"), ["workspace", 30 * MINUTE]);
+  assertEquals(await rowOf(fleet, "carol"), ["cooldown", 5 * MINUTE]);
+});

@@ -1,0 +1,205 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import type {
+  FakeAccountOptions,
+  FakeAnswer,
+} from "../../lib/testing/fake_codex.ts";
+import {
+  CREDITED,
+  type Fleet,
+  kindsOf,
+  MINUTE,
+  rowOf,
+  startKnown,
+} from "../fleet.ts";
+
+/** alice has included usage and trouble; bob could serve on credits, or on included usage. */
+function troubled(bob: FakeAccountOptions): Promise<Fleet> {
+  return startKnown({ random: () => 0, accounts: { alice: {}, bob } });
+}
+
+const HICCUPS: [string, FakeAnswer][] = [
+  ["502", { status: 502, body: "bad gateway" }],
+  ["503", { status: 503, body: { error: { code: "server_is_overloaded" } } }],
+  ["504", { status: 504, body: "too late" }],
+  ["short throttle", {
+    status: 429,
+    headers: { "retry-after": "10" },
+    body: {},
+  }],
+];
+
+Deno.test("rotator.fetch() spends nothing because of a hiccup; an included sibling serves", async () => {
+  for (const [why, answer] of HICCUPS) {
+    await using fleet = await troubled(CREDITED);
+    fleet.fake.account("alice").always = answer;
+    const { status, alias } = await fleet.ask();
+    assertEquals([why, status], [why, answer.status]);
+    if (status !== 429) assertEquals(alias, "alice");
+    assertEquals(fleet.fake.charged, []);
+
+    await using twin = await troubled({});
+    twin.fake.account("alice").always = answer;
+    assertEquals([why, (await twin.ask()).alias], [why, "bob"]);
+  }
+});
+
+Deno.test("rotator.fetch() spends nothing because of a connection that breaks; an included sibling serves", async () => {
+  await using fleet = await troubled(CREDITED);
+  fleet.fake.account("alice").always = { drop: "before-headers" };
+  await assertRejects(() => fleet.ask(), Error);
+  assertEquals(fleet.fake.charged, []);
+
+  await using twin = await troubled({});
+  twin.fake.account("alice").always = { drop: "before-headers" };
+  assertEquals((await twin.ask()).alias, "bob");
+});
+
+Deno.test("rotator.fetch() spends nothing because of token trouble; an included sibling serves", async () => {
+  for (const trouble of ["issuer", "backend"]) {
+    const run = async (bob: FakeAccountOptions) => {
+      await using fleet = await troubled(bob);
+      const alice = fleet.fake.account("alice");
+      if (trouble === "backend") alice.rejectAll = true;
+      else {
+        fleet.fake.revoke("alice", "access");
+        alice.tokenAlways = { status: 503, body: "later" };
+      }
+      const first = await fleet.ask();
+      fleet.clock.now += 59_000;
+      const second = await fleet.ask();
+      return [first.status, second.status, fleet.fake.charged.length];
+    };
+    assertEquals([trouble, ...await run(CREDITED)], [trouble, 429, 429, 0]);
+    assertEquals([trouble, ...await run({})], [trouble, 200, 200, 0]);
+  }
+});
+
+Deno.test("rotator.fetch() answers a short throttle with its Retry-After", async () => {
+  await using fleet = await troubled(CREDITED);
+  fleet.fake.account("alice").queue.push({
+    status: 429,
+    headers: { "retry-after": "7" },
+    body: {},
+  });
+  for (let n = 0; n < 2; n++) {
+    const { status, response } = await fleet.ask();
+    assertEquals([status, response.headers.get("retry-after")], [429, "7"]);
+    assertEquals(response.headers.get("x-should-retry"), null);
+  }
+  fleet.clock.now += 7_000;
+  assertEquals((await fleet.ask()).alias, "alice");
+  assertEquals(fleet.fake.charged, []);
+});
+
+Deno.test("rotator.fetch() moves on from a long throttle, to credits where allowed", async () => {
+  const throttle = { status: 429, headers: { "retry-after": "11" }, body: {} };
+  await using fleet = await troubled(CREDITED);
+  fleet.fake.account("alice").queue.push(throttle);
+  assertEquals((await fleet.ask()).alias, "bob");
+  assertEquals(fleet.fake.charged.length, 1);
+  await using twin = await startKnown({
+    credits: "none",
+    accounts: { alice: {}, bob: CREDITED },
+  });
+  twin.fake.account("alice").queue.push(throttle);
+  const { status, response } = await twin.ask();
+  assertEquals([status, response.headers.get("retry-after")], [429, "11"]);
+});
+
+Deno.test("rotator.fetch() tries a hiccup twice more and gives the real answer", async () => {
+  await using fleet = await startKnown({
+    random: () => 0,
+    accounts: { alice: {}, bob: {} },
+  });
+  for (const name of ["alice", "bob"]) {
+    fleet.fake.account(name).always = {
+      status: 503,
+      body: `overloaded ${name}`,
+    };
+  }
+  const { status, text, alias } = await fleet.ask();
+  assertEquals(kindsOf(fleet), [
+    "responses:alice",
+    "responses:bob",
+    "responses:alice",
+  ]);
+  assertEquals([status, text, alias], [503, "overloaded alice", "alice"]);
+  for (const name of ["alice", "bob"]) {
+    assertEquals(await rowOf(fleet, name), ["included", null]);
+  }
+});
+
+Deno.test("rotator.fetch() gets over a hiccup on the only account", async () => {
+  await using fleet = await startKnown({
+    random: () => 0,
+    accounts: { alice: {} },
+  });
+  fleet.fake.account("alice").queue.push({ status: 503 }, { status: 504 });
+  assertEquals((await fleet.ask()).status, 200);
+  assertEquals(fleet.fake.log.length, 3);
+});
+
+Deno.test("rotator.fetch() repeats nothing that may have been charged", async () => {
+  for (const status of [502, 504]) {
+    await using fleet = await startKnown({
+      random: () => 0,
+      accounts: { alice: CREDITED, bob: CREDITED },
+    });
+    fleet.fake.account("alice").always = { status, body: "gone" };
+    const answer = await fleet.ask();
+    assertEquals([answer.status, answer.text, answer.alias], [
+      status,
+      "gone",
+      "alice",
+    ]);
+    assertEquals(fleet.fake.log.length, 1);
+  }
+  await using fleet = await startKnown({
+    random: () => 0,
+    accounts: { alice: CREDITED, bob: CREDITED },
+  });
+  fleet.fake.account("alice").always = { drop: "before-headers" };
+  await assertRejects(() => fleet.ask(), Error);
+  assertEquals(fleet.fake.log.length, 1);
+});
+
+Deno.test("rotator.fetch() repeats an overloaded request on credits, in the same pool", async () => {
+  await using fleet = await startKnown({
+    random: () => 0,
+    accounts: { alice: CREDITED, bob: CREDITED },
+  });
+  fleet.fake.account("alice").always = { status: 503, body: "" };
+  const { status, alias } = await fleet.ask();
+  assertEquals([status, alias, fleet.fake.charged.length], [200, "bob", 1]);
+});
+
+Deno.test("rotator.fetch() sends what may be charged once, also where a used connection breaks", async () => {
+  await using fleet = await startKnown({ accounts: { alice: CREDITED } });
+  await fleet.ask();
+  fleet.fake.clearLog();
+  fleet.fake.account("alice").always = { drop: "before-headers" };
+  await assertRejects(() => fleet.ask(), Error);
+  assertEquals(kindsOf(fleet), ["responses:alice"]);
+});
+
+Deno.test("rotator.fetch() shows a refresh token once, also where a used connection breaks", async () => {
+  await using fleet = await startKnown({ accounts: { alice: {} } });
+  await fleet.ask();
+  fleet.fake.clearLog();
+  fleet.fake.revoke("alice", "access");
+  fleet.fake.account("alice").tokenAlways = { drop: "before-headers" };
+  assertEquals((await fleet.ask()).status, 429);
+  assertEquals(kindsOf(fleet), ["responses:alice", "token:alice"]);
+  assertEquals(fleet.fake.violations, []);
+});
+
+Deno.test("rotator.fetch() takes a failed usage check for no hiccup", async () => {
+  await using fleet = await startKnown({
+    accounts: { alice: { credits: CREDITED.credits! }, bob: CREDITED },
+  });
+  fleet.fake.account("alice").usageAlways = { status: 500 };
+  fleet.clock.now += 16 * MINUTE;
+  const { alias } = await fleet.ask();
+  assertEquals([alias, fleet.fake.charged.length], ["bob", 1]);
+  assertEquals((await rowOf(fleet, "alice"))[0], "unknown");
+});

@@ -1,0 +1,138 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { EXHAUSTED, type Fleet, startKnown } from "../fleet.ts";
+
+const USER = { type: "message", role: "user", content: "Hello" };
+const FOREIGN = [
+  { type: "reasoning", encrypted_content: "enc:elsewhere:1", summary: [] },
+  { type: "compaction", encrypted_content: "enc:elsewhere:2" },
+];
+const REFUSED = {
+  type: "response.failed",
+  response: { error: { code: "invalid_encrypted_content", message: "No" } },
+};
+const CREATED = { type: "response.created", response: { id: "r" } };
+
+/** Who was sent what: the types of the input's items, and whether it goes on from a response. */
+function sent(fleet: Fleet): [string | null, string, boolean][] {
+  return fleet.fake.log.filter(({ kind }) => kind === "responses")
+    .map(({ account, json }) => {
+      const { input, ...rest } = json as { input: { type: string }[] };
+      const types = input.map(({ type }) => type).join(" ");
+      return [account, types, Object.hasOwn(rest, "previous_response_id")];
+    });
+}
+
+function warnings(fleet: Fleet): number {
+  return fleet.events.filter(({ type }) => type === "warning").length;
+}
+
+const WHOLE = "message reasoning compaction";
+
+Deno.test("a conversation from elsewhere goes on without what only its account can read", async () => {
+  await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
+  const answer = await fleet.ask({
+    input: [USER, ...FOREIGN],
+    previous_response_id: "resp_1",
+  });
+  assertEquals(answer.status, 200);
+  assertEquals(sent(fleet), [
+    ["alice", WHOLE, true],
+    ["alice", "message", false],
+  ]);
+  assertEquals(warnings(fleet), 1);
+});
+
+Deno.test("a conversation is healed when its stream says so, folded or not, or when only the text does", async () => {
+  const answers = [
+    { events: [CREATED, REFUSED] },
+    {
+      status: 400,
+      body: { detail: "The encrypted content could not be verified." },
+    },
+  ];
+  for (const answer of answers) {
+    for (const stream of [true, false]) {
+      await using fleet = await startKnown({
+        accounts: { alice: { queue: [answer] }, bob: {} },
+      });
+      const healed = await fleet.ask({ input: [USER, ...FOREIGN], stream });
+      assertEquals([healed.status, healed.alias], [200, "alice"]);
+      assertMatch(healed.text, /Hello from alice/);
+      assertEquals(sent(fleet).map(([, types]) => types), [WHOLE, "message"]);
+    }
+  }
+});
+
+Deno.test("a conversation is healed once, and its refusal stands when that does not help", async () => {
+  const refused = {
+    status: 400,
+    body: { error: { code: "invalid_encrypted_content", message: "Still no" } },
+  };
+  await using fleet = await startKnown({
+    accounts: { alice: { always: refused }, bob: {} },
+  });
+  const healed = await fleet.ask({ input: [USER, ...FOREIGN] });
+  assertEquals([healed.status, healed.alias], [400, "alice"]);
+  assertMatch(healed.text, /Still no/);
+  assertEquals(sent(fleet).length, 2);
+  fleet.fake.clearLog();
+  fleet.fake.account("bob").always = refused;
+  const plain = await fleet.ask({ input: [USER] });
+  assertEquals(plain.status, 400);
+  assertEquals(sent(fleet).length, 1, "there was nothing to leave out");
+});
+
+Deno.test("a conversation that moves keeps being cleaned, and other sessions are left alone", async () => {
+  await using fleet = await startKnown({
+    accounts: { alice: { plan: "pro" }, bob: {} },
+  });
+  const own = { type: "reasoning", encrypted_content: "enc:alice:1" };
+  const body = { input: [USER, own], prompt_cache_key: "one" };
+  await fleet.ask(body);
+  fleet.fake.account("alice").queue.push({
+    status: 429,
+    body: { error: { type: "usage_limit_reached" } },
+  });
+  await fleet.ask(body);
+  await fleet.ask(body);
+  await fleet.ask({ ...body, input: [USER], prompt_cache_key: "two" });
+  assertEquals(sent(fleet), [
+    ["alice", "message reasoning", false],
+    ["alice", "message reasoning", false],
+    ["bob", "message reasoning", false],
+    ["bob", "message", false],
+    ["bob", "message", false],
+    ["bob", "message", false],
+  ]);
+  assertEquals(warnings(fleet), 1);
+});
+
+Deno.test("a turn state goes to the account that gave it, and to no other", async () => {
+  await using fleet = await startKnown({
+    accounts: { alice: { plan: "pro" }, bob: {} },
+  });
+  const states = () =>
+    fleet.fake.log.filter(({ kind }) => kind === "responses")
+      .map(({ account, headers }) => [account, headers["x-codex-turn-state"]]);
+  const headers: Record<string, string> = {
+    "content-type": "application/json",
+    "session-id": "one",
+  };
+  const first = await fleet.ask({}, { headers });
+  const state = first.response.headers.get("x-codex-turn-state")!;
+  headers["x-codex-turn-state"] = state;
+  await fleet.ask({}, { headers });
+  fleet.fake.account("alice").windows = structuredClone(EXHAUSTED.windows!);
+  await fleet.ask({}, { headers });
+  assertEquals(states(), [
+    ["alice", undefined],
+    ["alice", state],
+    ["alice", state],
+    ["bob", undefined],
+  ]);
+  fleet.fake.clearLog();
+  const { "session-id": _, ...unnamed } = headers;
+  await fleet.ask({}, { headers: unnamed });
+  assertEquals(states(), [["bob", undefined]], "nobody knows whose it is");
+  assertEquals(fleet.fake.violations, []);
+});

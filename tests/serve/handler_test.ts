@@ -1,0 +1,459 @@
+import {
+  assert,
+  assertEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import fc from "fast-check";
+import { createRotator, memoryStore, type Rotator } from "../../mod.ts";
+import {
+  createHandler,
+  type HandlerOptions,
+  Observer,
+  type ServedRequest,
+} from "../../lib/serve/mod.ts";
+import type { FakeLogEntry } from "../../lib/testing/fake_codex.ts";
+import {
+  type Fleet,
+  type FleetOptions,
+  requestBody,
+  startFleet,
+  TEN_CREDITS,
+} from "../fleet.ts";
+
+const KEY = "a-key";
+const ORIGIN = "http://127.0.0.1:8791";
+const FULL = [{ seconds: 18_000, usedPercent: 100 }];
+
+interface Desk extends AsyncDisposable {
+  fleet: Fleet;
+  seen: ServedRequest[];
+  observer: Observer;
+  /** A request with the key. */
+  get(path: string, headers?: Record<string, string>): Promise<Response>;
+  post(path: string, init?: RequestInit): Promise<Response>;
+}
+
+async function startDesk(
+  options: FleetOptions,
+  more: HandlerOptions = {},
+): Promise<Desk> {
+  const seen: ServedRequest[] = [];
+  const observer = new Observer({ onRequest: (it) => seen.push(it) });
+  const { onEvent } = observer;
+  const fleet = await startFleet({ credits: "none", onEvent, ...options });
+  const handler = createHandler(fleet.rotator, { key: KEY, observer, ...more });
+  const authorization = `Bearer ${KEY}`;
+  return {
+    fleet,
+    seen,
+    observer,
+    get: (path, headers) =>
+      handler(
+        new Request(ORIGIN + path, { headers: { authorization, ...headers } }),
+      ),
+    post: (path, init = {}) =>
+      handler(
+        new Request(ORIGIN + path, {
+          method: "POST",
+          body: JSON.stringify(requestBody()),
+          ...init,
+          headers: {
+            authorization,
+            "content-type": "application/json",
+            ...init.headers,
+          },
+        }),
+      ),
+    [Symbol.asyncDispose]: () => fleet[Symbol.asyncDispose](),
+  };
+}
+
+function emptyRotator(): Rotator {
+  return createRotator({ store: memoryStore(), credits: "none" });
+}
+
+Deno.test("createHandler() maps its paths onto the backend's", async () => {
+  await using desk = await startDesk({ accounts: { alice: {} } });
+  for (const base of ["", "/v1", "/backend-api/codex"]) {
+    for (const path of ["/responses", "/responses/compact"]) {
+      const answer = await desk.post(base + path);
+      assertEquals(answer.status, 200, base + path);
+      await answer.text();
+      const sent = desk.fleet.fake.log.at(-1)!;
+      assertEquals(sent.path, `/backend-api/codex${path}`);
+      assertEquals(sent.json, requestBody());
+    }
+    const models = await desk.get(`${base}/models?client_version=1`);
+    assert((await models.json()).models.length > 0);
+    assertEquals(
+      desk.fleet.fake.log.at(-1)!.path,
+      "/backend-api/codex/models?client_version=1",
+    );
+  }
+});
+
+Deno.test("createHandler() passes a stream on byte for byte", async () => {
+  await using desk = await startDesk({ accounts: { alice: {} } });
+  const direct = await desk.fleet.ask();
+  const answer = await desk.post("/v1/responses");
+  const type = answer.headers.get("content-type") ?? "";
+  assertStringIncludes(type, "text/event-stream");
+  const varying = /(resp|msg|rs|req)_?\d+|"created_at":\d+/g;
+  assertEquals(
+    (await answer.text()).replaceAll(varying, "#"),
+    direct.text.replaceAll(varying, "#"),
+  );
+});
+
+Deno.test("createHandler() knows no other path and no other method", async () => {
+  await using desk = await startDesk({ accounts: { alice: {} } });
+  const paths = [
+    "/",
+    "/v1",
+    "/v1/chat/completions",
+    "/backend-api/wham/usage",
+    "/v1/responses/compact/more",
+    "/v1//responses",
+    "/v1/responses/../../wham/usage",
+    "/v1/responses%2f..%2f..%2fwham/usage",
+  ];
+  for (const path of paths) {
+    assertEquals((await desk.post(path)).status, 404, path);
+  }
+  const wrong = await desk.get("/v1/responses");
+  assertEquals([wrong.status, wrong.headers.get("allow")], [405, "POST"]);
+  for (const path of ["/v1/models", "/health", "/status", "/metrics"]) {
+    assertEquals((await desk.post(path)).status, 405, path);
+  }
+  assertEquals(desk.fleet.fake.log.length, 0);
+});
+
+Deno.test("createHandler() lets nobody in who does not show the key", async () => {
+  await using desk = await startDesk({ accounts: { alice: {} } });
+  const shown = [
+    "",
+    KEY,
+    `Basic ${KEY}`,
+    "Bearer",
+    "Bearer ",
+    `Bearer ${KEY}x`,
+    `Bearer ${KEY.slice(1)}`,
+    `Bearer ${KEY.toUpperCase()}`,
+    `Bearer ${KEY}, Bearer x`,
+  ];
+  const paths = ["/v1/models", "/health", "/status", "/metrics", "/none"];
+  for (const authorization of shown) {
+    for (const path of paths) {
+      const answer = await desk.get(path, { authorization });
+      assertEquals(answer.status, 401, `${authorization} ${path}`);
+      assertEquals(answer.headers.get("www-authenticate"), "Bearer");
+      assert(!(await answer.text()).includes(KEY));
+    }
+  }
+  await fc.assert(
+    fc.asyncProperty(fc.string(), async (text) => {
+      fc.pre(text.trim() !== KEY && /^[ -~]*$/.test(text));
+      const authorization = `Bearer ${text}`;
+      const { status } = await desk.get("/health", { authorization });
+      assertEquals(status, 401);
+    }),
+  );
+  assertEquals((await desk.get("/health")).status, 200);
+  assertEquals(desk.fleet.fake.log.length, 0);
+});
+
+Deno.test("createHandler() refuses browsers and foreign hosts, key or no key", async () => {
+  for (const key of [KEY, null]) {
+    await using desk = await startDesk({ accounts: { alice: {} } }, { key });
+    const refused: Record<string, string>[] = [
+      { origin: "https://example.com" },
+      { origin: ORIGIN },
+      { origin: "null" },
+      { "sec-fetch-site": "cross-site" },
+      { "sec-fetch-site": "same-origin" },
+      { host: "example.com" },
+      { host: "example.com:8791" },
+      { host: "127.0.0.1.example.com" },
+      { host: "127.0.0.1:8791@example.com" },
+      { host: "192.168.1.5:8791" },
+      { host: "localhost.example.com" },
+      { host: "" },
+    ];
+    for (const headers of refused) {
+      const answer = await desk.get("/health", headers);
+      assertEquals(answer.status, 403, JSON.stringify(headers));
+      for (const [name] of answer.headers) {
+        assert(!name.startsWith("access-control"));
+      }
+    }
+    for (const host of ["localhost:8791", "127.0.0.1", "[::1]:8791"]) {
+      assertEquals((await desk.get("/health", { host })).status, 200, host);
+    }
+  }
+});
+
+Deno.test("createHandler() knows the names it is given", async () => {
+  const hosts = ["box.lan"];
+  await using named = await startDesk({ accounts: { alice: {} } }, { hosts });
+  const statuses = async (desk: Desk, names: string[]) =>
+    await Promise.all(
+      names.map(async (host) => (await desk.get("/health", { host })).status),
+    );
+  const names = ["Box.lan:8791", "192.168.1.5", "[fe80::1]:80", "evil.lan"];
+  assertEquals(await statuses(named, names), [200, 403, 403, 403]);
+  await using open = await startDesk({ accounts: { alice: {} } }, {
+    hosts: ["0.0.0.0"],
+  });
+  assertEquals(await statuses(open, names), [403, 200, 200, 403]);
+});
+
+Deno.test("createHandler() wants a key that it can ask for", () => {
+  const rotator = emptyRotator();
+  const before = Deno.env.get("CODEX_ROTATOR_SERVE_KEY");
+  Deno.env.delete("CODEX_ROTATOR_SERVE_KEY");
+  try {
+    assertThrows(() => createHandler(rotator), TypeError, "No key is set");
+    assertThrows(() => createHandler(rotator, { key: "" }), TypeError);
+    assertThrows(
+      () => createHandler(rotator, { key: "two words" }),
+      TypeError,
+      "characters that no header can carry",
+    );
+    Deno.env.set("CODEX_ROTATOR_SERVE_KEY", "from-outside");
+    createHandler(rotator);
+  } finally {
+    Deno.env.delete("CODEX_ROTATOR_SERVE_KEY");
+    if (before !== undefined) Deno.env.set("CODEX_ROTATOR_SERVE_KEY", before);
+  }
+});
+
+Deno.test("createHandler() passes on what is the caller's to say, and nothing else", async () => {
+  await using desk = await startDesk({ accounts: { alice: {} } });
+  desk.fleet.fake.account("alice").headers = (headers) => ({
+    ...headers,
+    "set-cookie": "cloud=1",
+    "access-control-allow-origin": "*",
+  });
+  const answer = await desk.post("/v1/responses", {
+    headers: {
+      "cookie": "mine=1",
+      "proxy-authorization": "Basic c2VjcmV0",
+      "x-forwarded-for": "10.0.0.1",
+      "x-api-key": KEY,
+      "connection": "x-hop",
+      "x-hop": "1",
+      "session-id": "s-1",
+      "user-agent": "my-agent/2",
+    },
+  });
+  await answer.text();
+  const { headers } = desk.fleet.fake.log.at(-1)!;
+  assertEquals(headers["session-id"], "s-1");
+  assertEquals(headers["user-agent"], "my-agent/2");
+  assertEquals(headers["cookie"], undefined);
+  assertEquals(headers["x-hop"], undefined);
+  const said = JSON.stringify(headers);
+  for (const it of [KEY, "mine=1", "c2VjcmV0", "10.0.0.1"]) {
+    assert(!said.includes(it), it);
+  }
+  assertEquals(answer.headers.get("set-cookie"), null);
+  assertEquals(answer.headers.get("access-control-allow-origin"), null);
+  assertEquals(answer.headers.get("x-codex-plan-type"), "plus");
+});
+
+Deno.test("createHandler() bounds bodies and headers", async () => {
+  const maxBodyBytes = 1000;
+  await using desk = await startDesk({ accounts: { alice: {} } }, {
+    maxBodyBytes,
+  });
+  const large = "x".repeat(maxBodyBytes + 1);
+  const known = await desk.post("/v1/responses", { body: large });
+  assertEquals(known.status, 413);
+  let pulled = 0;
+  const endless = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      pulled++;
+      controller.enqueue(new Uint8Array(100));
+    },
+  });
+  const unknown = await desk.post("/v1/responses", { body: endless });
+  assertEquals(unknown.status, 413);
+  assert(pulled < 20, String(pulled));
+  const wide = await desk.get("/health", { "x-wide": "x".repeat(70_000) });
+  assertEquals(wide.status, 431);
+  assertEquals(desk.fleet.fake.log.length, 0);
+  const fits = await desk.post("/v1/responses");
+  assertEquals(fits.status, 200);
+  await fits.text();
+});
+
+Deno.test("createHandler() cancels upstream when its caller goes away", async () => {
+  await using desk = await startDesk({ accounts: { alice: {} } });
+  const { fake } = desk.fleet;
+  fake.account("alice").reply = { padBytes: 64 << 20 };
+  const answer = await desk.post("/v1/responses");
+  const reader = answer.body!.getReader();
+  await reader.read();
+  await reader.cancel();
+  const isAnswered = (after: number) => (it: FakeLogEntry) =>
+    it.kind === "responses" && it.n > after && it.done;
+  const first = await fake.seen(isAnswered(0));
+  assert(first.aborted);
+  assertEquals(desk.seen.map((it) => it.result), ["cancelled"]);
+  fake.account("alice").queue.push({ hang: true });
+  const gone = new AbortController();
+  const waiting = desk.post("/v1/responses", { signal: gone.signal });
+  await fake.seen((it) => it.kind === "responses" && it.n > first.n);
+  gone.abort();
+  await waiting;
+  assert((await fake.seen(isAnswered(first.n))).aborted);
+  assertEquals(desk.seen.map((it) => it.result), ["cancelled", "cancelled"]);
+  assertEquals(desk.observer.running, 0);
+});
+
+Deno.test("createHandler() reads no more of a stream than its caller takes", async () => {
+  let pulled = 0;
+  const event = 'data: {"type":"response.output_text.delta","delta":"x"}\n\n';
+  const endless = () =>
+    new ReadableStream<Uint8Array>({
+      pull(controller) {
+        pulled++;
+        controller.enqueue(new TextEncoder().encode(event));
+      },
+    }, { highWaterMark: 0 });
+  await using desk = await startDesk({
+    accounts: { alice: {} },
+    fetch: async (input, init) =>
+      init?.method === "POST"
+        ? new Response(endless(), {
+          headers: { "content-type": "text/event-stream" },
+        })
+        : await fetch(input, init),
+  });
+  const answer = await desk.post("/v1/responses");
+  const reader = answer.body!.getReader();
+  for (let i = 1; i <= 100; i++) {
+    const { value } = await reader.read();
+    assertEquals(new TextDecoder().decode(value), event);
+    assertEquals(pulled, i);
+  }
+  await reader.cancel();
+});
+
+Deno.test("createHandler() answers as the rotator does when nobody can serve", async () => {
+  await using desk = await startDesk({
+    accounts: { alice: { windows: FULL, credits: TEN_CREDITS } },
+  });
+  const answer = await desk.post("/v1/responses");
+  assertEquals(answer.status, 429);
+  assert(Number(answer.headers.get("retry-after")) > 0);
+  const { error } = await answer.json();
+  assertEquals(error.type, "usage_limit_reached");
+  assertEquals(error.accounts[0].alias, "alice");
+  assertEquals(desk.fleet.fake.charged, []);
+  assertEquals(desk.seen.map((it) => [it.result, it.account]), [
+    ["limited", null],
+  ]);
+});
+
+Deno.test("createHandler() tells that there is no account, or no backend", async () => {
+  await using empty = emptyRotator();
+  const url = `${ORIGIN}/v1/models`;
+  const none = await createHandler(empty, { key: null })(new Request(url));
+  assertEquals(none.status, 403);
+  assertEquals((await none.json()).error.type, "no_accounts");
+  await using desk = await startDesk({
+    accounts: { alice: {} },
+    fetch: () => Promise.reject(new TypeError("no route")),
+    random: () => 0,
+  });
+  const lost = await desk.get("/v1/models");
+  assertEquals(lost.status, 502);
+  assertEquals((await lost.json()).error.type, "backend_unreachable");
+});
+
+Deno.test("createHandler() tells /status without e-mails, and no token anywhere", async () => {
+  await using desk = await startDesk({
+    accounts: { alice: {}, bob: { windows: FULL } },
+  });
+  const { fake, rotator } = desk.fleet;
+  await (await desk.post("/v1/responses")).text();
+  const status = await desk.get("/status");
+  const text = await status.text();
+  const report = await rotator.status();
+  const accounts = report.accounts.map((it) => ({ ...it, email: null }));
+  assertEquals(JSON.parse(text), { ...report, accounts });
+  assertEquals(report.accounts[0]?.email, "alice@example.com");
+  const metrics = await (await desk.get("/metrics")).text();
+  const health = await (await desk.get("/health")).text();
+  assertEquals(JSON.parse(health), { status: "ok" });
+  for (const it of [text, metrics, health, JSON.stringify(desk.seen)]) {
+    assert(!it.includes(fake.canary) && !it.includes("@example.com"));
+  }
+});
+
+Deno.test("createHandler() counts who served on what, for /metrics", async () => {
+  await using desk = await startDesk({
+    accounts: {
+      alice: {},
+      bob: { windows: FULL, credits: TEN_CREDITS },
+    },
+    credits: ["bob"],
+  });
+  const { fake, clock } = desk.fleet;
+  await (await desk.post("/v1/responses")).text();
+  fake.account("alice").windows = FULL;
+  await (await desk.post("/v1/responses")).text();
+  clock.now += 1000;
+  const lines = (await (await desk.get("/metrics")).text()).split("\n");
+  const expected = [
+    'requests_total{account="alice",standing="included",result="ok"} 1',
+    'requests_total{account="bob",standing="credits",result="ok"} 1',
+    'charged_requests_total{account="bob",certain="true"} 1',
+    'switches_total{from="alice",account="bob"} 1',
+    'cooldowns_total{account="alice",cause="usage-limit"} 1',
+    'window_used_percent{account="bob",meter="codex",window_seconds="18000"} 100',
+    'account_standing{account="alice",standing="blocked",reason="exhausted"} 1',
+    'account_standing{account="bob",standing="credits",reason="exhausted"} 1',
+  ];
+  for (const line of expected) {
+    assert(
+      lines.some((it) => it.startsWith(`codex_rotator_${line}`)),
+      `${line}\n${lines.join("\n")}`,
+    );
+  }
+  const shape = /^codex_rotator_\w+(\{(\w+="(\\.|[^"\\])*",?)*\})? [\d.]+$/;
+  for (const line of lines) {
+    assert(line === "" || line.startsWith("# ") || shape.test(line), line);
+  }
+  assertEquals(fake.charged.length, 1);
+});
+
+Deno.test("createHandler() records each request once", async () => {
+  await using desk = await startDesk({ accounts: { alice: {} } });
+  const body = JSON.stringify(requestBody({ prompt_cache_key: "thread-7" }));
+  await (await desk.post("/v1/responses", { body })).text();
+  await (await desk.get("/nothing")).text();
+  const facts = desk.seen.map(({ at: _at, ms: _ms, ...rest }) => rest);
+  assertEquals(facts, [
+    {
+      model: "gpt-5.5",
+      session: "thread-7",
+      account: "alice",
+      standing: "included",
+      attempts: 1,
+      status: 200,
+      result: "ok",
+    },
+    {
+      model: null,
+      session: null,
+      account: null,
+      standing: null,
+      attempts: 0,
+      status: 404,
+      result: "refused",
+    },
+  ]);
+});

@@ -1,0 +1,286 @@
+/**
+ * `cli.ts serve` as a process of its own, with no more permissions than it
+ * needs: read and write for the store's folder, the addresses it listens on and
+ * speaks to, and three variables (five without --store, --backend, --issuer).
+ */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { connect } from "node:net";
+import { join } from "@std/path";
+import { requestBody } from "../fleet.ts";
+import { KEY, serveCommand, type Serving, startServing } from "./serving.ts";
+
+const HEADERS = {
+  "authorization": `Bearer ${KEY}`,
+  "content-type": "application/json",
+};
+const NONE = { creditAccountAliases: "none" };
+
+function ask({ baseURL }: Serving, init: RequestInit = {}): Promise<Response> {
+  return fetch(`${baseURL}/responses`, {
+    method: "POST",
+    headers: HEADERS,
+    body: JSON.stringify(requestBody({ prompt_cache_key: "thread 7" })),
+    ...init,
+  });
+}
+
+async function spawn(
+  folder: string,
+  args: string[],
+  env: Record<string, string> = {},
+) {
+  const { code, stdout, stderr } = await serveCommand(folder, args, env)
+    .output();
+  const decoder = new TextDecoder();
+  return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
+}
+
+Deno.test("serve answers, logs a line per request, and ends by SIGTERM", async () => {
+  await using it = await startServing({
+    accounts: { alice: {} },
+    settings: NONE,
+    args: ["--log"],
+  });
+  const answer = await ask(it);
+  assertStringIncludes(await answer.text(), "response.completed");
+  const lost = await fetch(`${it.origin}/status`);
+  assertEquals(lost.status, 401);
+  await lost.body?.cancel();
+  const status = await fetch(`${it.origin}/status`, { headers: HEADERS });
+  assertEquals((await status.json()).accounts[0].requests, 1);
+  assertEquals(await it.stop(), 0);
+  const lines = it.err().trim().split("\n");
+  const line =
+    /^\d{4}-\S+Z model=gpt-5.5 session=thread_7 account=alice standing=included attempts=1 status=200 result=ok ms=\d+$/;
+  assertEquals(lines.filter((text) => line.test(text)).length, 1, it.err());
+  assertStringIncludes(it.err(), "status=401 result=refused");
+  assert(!it.err().includes(KEY) && !it.err().includes(it.fake.canary));
+});
+
+Deno.test("serve lets running requests finish when it is told to stop", async () => {
+  for (const [signal, code] of [["SIGTERM", 0], ["SIGINT", 130]] as const) {
+    await using it = await startServing({
+      accounts: { alice: {} },
+      settings: NONE,
+    });
+    const { queue } = it.fake.account("alice");
+    const { promise: until, resolve } = Promise.withResolvers<void>();
+    queue.push({ until });
+    const running = ask(it);
+    await it.fake.seen((entry) => entry.kind === "responses");
+    it.child.kill(signal);
+    await it.said("Stopping");
+    const late = await ask(it).then((late) => late.status, () => "refused");
+    assertEquals(late, "refused");
+    resolve();
+    assertStringIncludes(await (await running).text(), "response.completed");
+    assertEquals((await it.child.status).code, code);
+  }
+});
+
+Deno.test("serve ends at once by a second signal", async () => {
+  await using it = await startServing({
+    accounts: { alice: { queue: [{ hang: true }] } },
+    settings: NONE,
+  });
+  const running = ask(it).then(() => "answered", () => "cut");
+  await it.fake.seen((entry) => entry.kind === "responses");
+  it.child.kill("SIGINT");
+  await it.said("Stopping");
+  it.child.kill("SIGINT");
+  assertEquals((await it.child.status).code, 130);
+  assertEquals(await running, "cut");
+});
+
+Deno.test("serve cancels upstream when its caller goes away", async () => {
+  await using it = await startServing({
+    accounts: { alice: { reply: { padBytes: 64 << 20 } } },
+    settings: NONE,
+  });
+  const gone = new AbortController();
+  const answer = await ask(it, { signal: gone.signal });
+  const reader = answer.body!.getReader();
+  await reader.read();
+  gone.abort();
+  await reader.read().catch(() => {});
+  const sent = await it.fake.seen((entry) =>
+    entry.kind === "responses" && entry.done
+  );
+  assert(sent.aborted);
+});
+
+Deno.test("serve makes its key at the first start and shows it", async () => {
+  await using it = await startServing({
+    accounts: { alice: {} },
+    settings: NONE,
+    env: {},
+  });
+  const key = (await Deno.readTextFile(join(it.folder, "serve-key"))).trim();
+  const shown = await spawn(it.folder, ["--show-key"]);
+  assertEquals([shown.code, shown.out, shown.err], [0, `${key}\n`, ""]);
+  assertStringIncludes(it.err(), join(it.folder, "serve-key"));
+  assert(!it.err().includes(key));
+  const statuses = await Promise.all([KEY, key].map(async (it_) => {
+    const headers = { authorization: `Bearer ${it_}` };
+    const answer = await fetch(`${it.origin}/health`, { headers });
+    await answer.body?.cancel();
+    return answer.status;
+  }));
+  assertEquals(statuses, [401, 200]);
+});
+
+Deno.test("serve asks for no key on the loopback alone", async () => {
+  await using it = await startServing({
+    accounts: { alice: {} },
+    settings: NONE,
+    args: ["--no-key"],
+    env: {},
+  });
+  const answer = await fetch(`${it.origin}/health`);
+  assertEquals(answer.status, 200);
+  await answer.body?.cancel();
+  const origin = { origin: "http://example.com" };
+  const page = await fetch(`${it.origin}/health`, { headers: origin });
+  assertEquals(page.status, 403);
+  await page.body?.cancel();
+  for (const host of ["0.0.0.0", "192.168.1.5", "::", "example.com"]) {
+    const open = await spawn(it.folder, ["--no-key", "--host", host]);
+    assertEquals([open.code, open.out], [2, ""]);
+    assertStringIncludes(open.err, "--no-key");
+  }
+});
+
+Deno.test("serve says what is wrong with its port", async () => {
+  await using it = await startServing({ accounts: { alice: {} } });
+  const { port } = new URL(it.origin);
+  const backend = ["--backend", it.fake.backend, "--issuer", it.fake.issuer];
+  const taken = await spawn(it.folder, ["--port", port, ...backend]);
+  assertEquals([taken.code, taken.out], [1, ""]);
+  assertStringIncludes(taken.err, `Port ${port} of 127.0.0.1 is taken`);
+  for (const wrong of ["x", "-1", "65536", "1.5"]) {
+    const { code, err } = await spawn(it.folder, [`--port=${wrong}`]);
+    assertEquals(code, 2, err);
+  }
+});
+
+Deno.test("serve refuses a body that is too large while it comes", async () => {
+  await using it = await startServing({
+    accounts: { alice: {} },
+    settings: NONE,
+  });
+  const port = Number(new URL(it.origin).port);
+  const head =
+    `POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${KEY}\r\nTransfer-Encoding: chunked\r\n\r\n`;
+  const chunk = `100000\r\n${"x".repeat(1 << 20)}\r\n`;
+  const text = await new Promise<string>((resolve) => {
+    let sent = 0;
+    const socket = connect(port, "127.0.0.1", () => socket.write(head));
+    // one more than fit, and then no end
+    const more = () => {
+      while (sent++ < 33) if (!socket.write(chunk)) return;
+    };
+    socket.on("drain", more);
+    socket.on("data", (data) => (resolve(String(data)), socket.destroy()));
+    socket.on("close", () => resolve("closed"));
+    socket.on("error", () => {});
+  });
+  assertStringIncludes(text, "HTTP/1.1 413");
+  assertEquals(it.fake.log.length, 0);
+});
+
+/** Bytes that are no proper request, or one that is not finished. */
+function badRequests(n: number): Uint8Array<ArrayBuffer>[] {
+  const texts = [
+    "",
+    "\r\n\r\n",
+    "GET\r\n\r\n",
+    "GET / HTTP/9.9\r\n\r\n",
+    "GET /health HTTP/1.1\r\n\r\n",
+    "GET /health HTTP/1.0\r\n\r\n",
+    "GET //evil/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "GET http://evil/health HTTP/1.1\r\nHost: evil\r\n\r\n",
+    "GET * HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "CONNECT evil:443 HTTP/1.1\r\nHost: evil:443\r\n\r\n",
+    "GET /health HTTP/1.1\r\nHost: a b\r\nHost: c\r\n\r\n",
+    "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    "POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\nx",
+    "POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nxx",
+    `POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${KEY}\r\nContent-Length: 5000\r\n\r\n{"model"`,
+    `POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${KEY}\r\nContent-Length: 8\r\n\r\n{"model"`,
+    `GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ${
+      "x".repeat(200_000)
+    }\r\n\r\n`,
+    `GET /${"y".repeat(200_000)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`,
+    "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+  ];
+  const encoder = new TextEncoder();
+  const bytes = texts.map((text) => encoder.encode(text));
+  while (bytes.length < n) {
+    // a known one with some bytes changed, or cut off
+    const copy = bytes[Math.floor(Math.random() * texts.length)]!.slice(0, 999);
+    for (let i = 0; i < 4 && copy.length > 0; i++) {
+      copy[Math.floor(Math.random() * copy.length)] = Math.random() * 256;
+    }
+    bytes.push(copy.slice(0, Math.ceil(Math.random() * copy.length)));
+  }
+  return bytes;
+}
+
+/** Sends bytes and waits for the end of the connection, or not. */
+function throwAt(port: number, bytes: Uint8Array): Promise<string> {
+  return new Promise((resolve) => {
+    let text = "";
+    const socket = connect(port, "127.0.0.1", () => socket.end(bytes));
+    socket.on("data", (data) => text += String(data));
+    socket.on("error", () => {});
+    socket.on("close", () => resolve(text));
+    socket.setTimeout(2_000, () => socket.destroy());
+  });
+}
+
+Deno.test("serve loses nothing under bad HTTP", async () => {
+  await using it = await startServing({
+    accounts: { alice: {}, bob: {} },
+    settings: NONE,
+  });
+  const port = Number(new URL(it.origin).port);
+  const bad = badRequests(400);
+  let good = 0;
+  let isOver = false;
+  const asking = Array.from({ length: 4 }, async () => {
+    while (!isOver) {
+      const answer = await ask(it);
+      assertEquals(answer.status, 200);
+      assertStringIncludes(await answer.text(), "response.completed");
+      good++;
+    }
+  });
+  const answers: string[] = [];
+  const throwing = Array.from({ length: 20 }, async () => {
+    for (let next = bad.pop(); next; next = bad.pop()) {
+      answers.push(await throwAt(port, next));
+    }
+  });
+  await Promise.all(throwing);
+  isOver = true;
+  await Promise.all(asking);
+  assert(good > 0);
+  const said = answers.join("");
+  assert(!said.includes(KEY) && !said.includes(it.fake.canary));
+  assert(!said.includes('{"status":"ok"}'), "someone got in");
+  const headers = HEADERS;
+  const metrics = await fetch(`${it.origin}/metrics`, { headers });
+  assertStringIncludes(
+    await metrics.text(),
+    "codex_rotator_requests_running 1\n",
+  );
+  const { log } = it.fake;
+  const whole = log.filter((entry) => entry.kind === "responses").length;
+  // the one request that is finished but is no JSON may have reached the backend too
+  assert(whole >= good && whole <= good + 400);
+  assertEquals(await it.stop(), 0);
+  assertEquals(it.err().match(/error|uncaught/gi), null, it.err());
+});

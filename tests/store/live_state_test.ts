@@ -1,0 +1,159 @@
+import { assert, assertEquals } from "@std/assert";
+import { joinFacts } from "../../lib/pool/facts.ts";
+import { setCooldown } from "../../lib/pool/facts.ts";
+import { LiveState } from "../../lib/store/live_state.ts";
+import { memoryStore } from "../../lib/store/memory_store.ts";
+import type { PoolState, Store } from "../../lib/types.ts";
+
+const NOW = 1_800_000_000_000;
+const SEED = { accounts: { alice: { tokens: { access: "x" } } } };
+
+interface Gate {
+  store: Store;
+  /** While set, updates wait for it. */
+  closed: PromiseWithResolvers<void> | undefined;
+  /** What updates fail with, while set. */
+  failure: Error | undefined;
+  reads: number;
+  updates: number;
+}
+
+/** A store whose writing can be held up. */
+function gated(inner: Store): Gate {
+  const gate: Gate = {
+    closed: undefined,
+    failure: undefined,
+    reads: 0,
+    updates: 0,
+    store: {
+      read() {
+        gate.reads++;
+        return inner.read();
+      },
+      async update(change) {
+        gate.updates++;
+        await gate.closed?.promise;
+        if (gate.failure) throw gate.failure;
+        return await inner.update(change);
+      },
+      exclusive: (name, job) => inner.exclusive(name, job),
+    },
+  };
+  return gate;
+}
+
+function open(store: Store, errors: unknown[] = []): LiveState {
+  return new LiveState(store, {
+    now: () => NOW,
+    join: joinFacts,
+    onChange() {},
+    onLoad() {},
+    onWriteError: (error) => errors.push(error),
+  });
+}
+
+function limit(state: PoolState): void {
+  setCooldown(state.accounts["alice"]!, "throttle", {
+    until: NOW + 60_000,
+    setAt: NOW,
+  });
+}
+
+function useOnce(live: LiveState): void {
+  const alice = live.state.accounts["alice"]!;
+  alice.usage = {
+    observedAt: NOW,
+    answeredAt: null,
+    meters: {
+      codex: {
+        observedAt: NOW,
+        windows: [{
+          usedPercent: 100,
+          windowSeconds: 18_000,
+          resetsAt: NOW + 1_000_000,
+          observedAt: NOW,
+        }],
+      },
+    },
+  };
+  alice.requests = (alice.requests ?? 0) + 1;
+  alice.lastUsedAt = NOW;
+  live.touch("alice", 1);
+}
+
+Deno.test("LiveState keeps what it is writing when another process commits meanwhile", async () => {
+  const inner = memoryStore(SEED);
+  const gate = gated(inner);
+  const live = open(gate.store);
+  await live.reload();
+  gate.closed = Promise.withResolvers();
+  useOnce(live);
+  const written = live.commit(limit);
+  await inner.update((state) => {
+    state.settings.strategy = "drain";
+  });
+  await live.reload();
+  const during = live.state.accounts["alice"]!;
+  assertEquals(live.state.settings.strategy, "drain");
+  assert(during.cooldowns?.["throttle"], "the cooldown counts");
+  assertEquals(during.usage?.meters["codex"]?.windows[0]?.usedPercent, 100);
+  gate.closed.resolve();
+  await written;
+  const stored = (await inner.read()).accounts["alice"]!;
+  assertEquals(stored.requests, 1);
+  assertEquals(stored.lastUsedAt, NOW);
+  assertEquals(stored.usage?.meters["codex"]?.windows[0]?.usedPercent, 100);
+  assert(stored.cooldowns?.["throttle"]);
+  await live.close();
+});
+
+Deno.test("LiveState keeps what could not be written and writes it later", async () => {
+  const inner = memoryStore(SEED);
+  const gate = gated(inner);
+  const errors: unknown[] = [];
+  const live = open(gate.store, errors);
+  await live.reload();
+  gate.failure = new Error("The disk is full");
+  useOnce(live);
+  await live.commit(limit);
+  assertEquals(errors, [gate.failure]);
+  assertEquals(live.isBehind, true);
+  gate.failure = undefined;
+  await live.flush();
+  assertEquals(live.isBehind, false);
+  const stored = (await inner.read()).accounts["alice"]!;
+  assertEquals([stored.requests, stored.cooldowns?.["throttle"]?.until], [
+    1,
+    NOW + 60_000,
+  ]);
+  await live.close();
+});
+
+Deno.test("LiveState does not bring back an account that another process removed", async () => {
+  const inner = memoryStore(SEED);
+  const live = open(inner);
+  await live.reload();
+  useOnce(live);
+  await inner.update((state) => {
+    delete state.accounts["alice"];
+  });
+  await live.flush();
+  assertEquals(Object.keys((await inner.read()).accounts), []);
+  assertEquals(Object.keys(live.state.accounts), []);
+  await live.close();
+});
+
+Deno.test("LiveState reads at most once per second and writes counters behind", async () => {
+  const gate = gated(memoryStore(SEED));
+  const live = open(gate.store);
+  await live.sync();
+  for (let n = 0; n < 1000; n++) {
+    await live.sync();
+    useOnce(live);
+  }
+  assert(gate.reads <= 3, `${gate.reads} reads`);
+  assertEquals(gate.updates, 0);
+  await live.close();
+  assertEquals(gate.updates, 1);
+  assertEquals(live.state.accounts["alice"]?.requests, 1000);
+});
