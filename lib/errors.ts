@@ -18,11 +18,14 @@ export type RotatorErrorCode =
  * ```
  */
 export class RotatorError extends Error {
+  /** Always the same. */
   override readonly name = "RotatorError";
   /** What went wrong, stable across versions. */
   readonly code: RotatorErrorCode;
 
   /**
+   * Makes the error.
+   *
    * @param code What went wrong.
    * @param message What was found, what is wanted, and what to do next.
    * @param options The cause, where there is one.

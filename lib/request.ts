@@ -62,11 +62,12 @@ export async function readCall(
   const request = input instanceof Request ? input : undefined;
   const signal = init.signal === undefined ? request?.signal : init.signal;
   signal?.throwIfAborted();
+  // read before the body: afterwards Bun does not know a form's type any more
+  const headers = headerRecord(init.headers ?? request?.headers);
   const given = init.body ?? request?.body;
   const { maxReplayBytes } = options;
   const taken = readBody(given, maxReplayBytes, signal);
   const body = taken instanceof Promise ? await taken : taken;
-  const headers = headerRecord(init.headers ?? request?.headers);
   if (body.contentType !== null) headers["content-type"] ??= body.contentType;
   const { model, json } = readRequestBody(
     body.readable,

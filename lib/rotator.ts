@@ -67,7 +67,11 @@ export interface Rotator extends AsyncDisposable {
 export function createRotator(options: RotatorOptions = {}): Rotator {
   const house = openHouse(options);
   const served = new WeakMap<Response, string>();
-  const close = () => house.live.close();
+  const close = async () => {
+    await house.usage.close();
+    await house.tokens.settled();
+    await house.live.close();
+  };
   return {
     baseURL: `${house.backend}/codex`,
     async fetch(input, init) {

@@ -32,6 +32,7 @@ export interface MeterFacts {
   allowed?: boolean | null;
   /** `limit_reached` as last observed. */
   limitReached?: boolean | null;
+  /** Its windows, each named by its length. */
   windows: UsageWindow[];
   /** When any part of this meter was observed last, epoch ms; absent: with the account's usage. */
   observedAt?: number;
@@ -45,9 +46,11 @@ export interface MeterFacts {
 
 /** What `model_usage` says of one model. */
 export interface ModelUsage {
+  /** Whether the plan serves the model now. */
   available: boolean;
   /** Epoch ms, or null when unknown. */
   availableAt: number | null;
+  /** Whether credits would let it be used; null when not said. */
   creditsWouldEnable: boolean | null;
 }
 
@@ -57,9 +60,11 @@ export interface UsageFacts {
   observedAt: number;
   /** When the last whole usage answer was observed; null: never; absent: at `observedAt`. */
   answeredAt?: number | null;
+  /** All meters by their name; `codex` is the main one. */
   meters: Record<string, MeterFacts>;
   /** The last usage answer had no rate limit but credits: every request is charged. */
   creditOnly?: boolean;
+  /** What was said of single models, by their name. */
   modelUsage?: Record<string, ModelUsage>;
   /** Resets in the bank, shown and never redeemed. */
   bankedResets?: number | null;
@@ -67,13 +72,17 @@ export interface UsageFacts {
 
 /** What was observed of an account's purchased credits. */
 export interface CreditFacts {
+  /** When the amounts were observed, epoch ms. */
   observedAt: number;
   /** null when the backend sent something that is not a boolean. */
   hasCredits: boolean | null;
+  /** Whether they never run out; null as for `hasCredits`. */
   unlimited: boolean | null;
   /** Decimal string as the backend sent it, or null when unknown. */
   balance: string | null;
+  /** The limit on spending beyond the plan is reached. */
   overageLimitReached?: boolean;
+  /** A spend control is reached. */
   spendControlReached?: boolean;
   /** A spend limit of this person backs the credits, so the balance does not count. */
   individualLimit?: boolean;
@@ -89,7 +98,9 @@ export interface CreditFacts {
 export interface HeaderCredits {
   /** Epoch ms. */
   observedAt: number;
+  /** Whether there are any. */
   hasCredits: boolean;
+  /** Whether they never run out. */
   unlimited: boolean;
   /** As sent, also when it is no number; absent when it was not said. */
   balance?: string;
@@ -121,8 +132,11 @@ export interface UsageCheck {
 
 /** The tokens of one login. */
 export interface Tokens {
+  /** What requests carry; empty when only a refresh token is known. */
   access: string;
+  /** What a new access token is got with; serves once. */
   refresh?: string;
+  /** Tells who signed in. */
   id?: string;
   /** Epoch ms; null or absent when unknown. */
   expiresAt?: number | null;
@@ -130,7 +144,9 @@ export interface Tokens {
 
 /** A login file of another tool that this account stays linked to. */
 export interface AccountSource {
+  /** Whose file it is, for example `codex`. */
   kind: string;
+  /** Where it is. */
   path: string;
   /** A fingerprint of the tokens that the file is known to have held last. */
   seen?: string;
@@ -138,9 +154,13 @@ export interface AccountSource {
 
 /** One account as stored. Fields this version does not know are kept. */
 export interface AccountRecord {
+  /** The ChatGPT account or workspace. */
   accountId?: string;
+  /** The person. */
   userId?: string;
+  /** The address that the login was made with. */
   email?: string;
+  /** The plan as the backend calls it. */
   plan?: string;
   /** The token's claims ask for the FedRAMP header. */
   fedramp?: boolean;
@@ -148,15 +168,21 @@ export interface AccountRecord {
   enabled?: boolean;
   /** Absent: 1. */
   weight?: number;
+  /** The login itself; absent: a sign-in is needed. */
   tokens?: Tokens;
+  /** The file of another tool that the login is shared with, while it is. */
   source?: AccountSource;
+  /** What was observed of its usage; absent: nothing yet. */
   usage?: UsageFacts;
+  /** What was observed of its credits; absent: nothing yet. */
   credits?: CreditFacts;
   /** Keys: throttle, token, usage-limit:METER, credits, plan, workspace, model:SLUG. */
   cooldowns?: Record<string, Cooldown>;
   /** Set while only a sign-in helps. */
   auth?: { invalidAt: number; reason: string } | null;
+  /** How asking it for its usage went last. */
   usageCheck?: UsageCheck;
+  /** How many requests were sent on it, each attempt counted. */
   requests?: number;
   /** Epoch ms. */
   lastUsedAt?: number | null;
@@ -164,16 +190,21 @@ export interface AccountRecord {
 
 /** What the owner set. */
 export interface Settings {
+  /** Name of the strategy; absent: round-robin. */
   strategy?: string;
   /** "all", "none" or aliases; absent or null: unset. */
   creditAccountAliases?: unknown;
+  /** The only account that may serve; absent or null: all may. */
   pinned?: string | null;
 }
 
 /** All that is remembered. Fields this version does not know are kept. */
 export interface PoolState {
+  /** The form of the state; this is 1. */
   version: number;
+  /** What the owner set. */
   settings: Settings;
+  /** All accounts by alias. */
   accounts: Record<string, AccountRecord>;
 }
 
@@ -222,7 +253,9 @@ export type Standing =
 
 /** Who may spend purchased credits. */
 export interface CreditPolicy {
+  /** Everybody, nobody, or these aliases. */
   allow: "all" | "none" | readonly string[];
+  /** Where that was set. */
   source: "option" | "environment" | "store" | "default";
   /** What is wrong with the setting, when money therefore fails closed. */
   warning?: string;
@@ -230,32 +263,49 @@ export interface CreditPolicy {
 
 /** One row of {@linkcode StatusReport}. */
 export interface AccountStatus {
+  /** Its name. */
   alias: string;
+  /** The address that the login was made with. */
   email: string | null;
+  /** The plan as the backend calls it. */
   plan: string | null;
+  /** Whether the owner lets it serve. */
   enabled: boolean;
+  /** The verdict. */
   standing: Standing["kind"];
+  /** Why, in a word; null where nothing is wrong. */
   reason: string | null;
+  /** When that ends; null when unknown, or never by itself. */
   until: string | null;
+  /** Whether the policy lets it spend credits. */
   creditsAllowed: boolean;
+  /** All windows of all meters, the main meter first. */
   windows: {
     meter: string;
     windowSeconds: number | null;
     usedPercent: number;
     resetsAt: string | null;
   }[];
+  /** Its credits as last observed; null when never. */
   credits: {
     hasCredits: boolean | null;
     unlimited: boolean | null;
     balance: string | null;
     usable: boolean;
   } | null;
+  /** Resets in the bank; null when not said. */
   bankedResets: number | null;
+  /** When anything of its usage was observed last. */
   usageObservedAt: string | null;
+  /** When its access token expires. */
   tokenExpiresAt: string | null;
+  /** How many requests were sent on it. */
   requests: number;
+  /** When the last one was. */
   lastUsedAt: string | null;
+  /** Its weight for the strategy `weighted`. */
   weight: number;
+  /** The file of another tool that the login is shared with. */
   source: AccountSource | null;
   /** Why a sign-in is needed or the last check failed, for people. */
   detail: string | null;
@@ -263,11 +313,17 @@ export interface AccountStatus {
 
 /** The answer of `status`. Times are ISO strings. */
 export interface StatusReport {
+  /** The form of the report. */
   version: 1;
+  /** When it was made. */
   now: string;
+  /** The store that it speaks of. */
   store: string;
+  /** The strategy in force. */
   strategy: StrategyName;
+  /** The only account that may serve; null: all may. */
   pinned: string | null;
+  /** The credit policy in force, and names in it that no account bears. */
   credits: {
     allow: "all" | "none" | string[];
     source: CreditPolicy["source"];
@@ -276,12 +332,15 @@ export interface StatusReport {
   };
   /** Who would serve the next request. */
   next: string | null;
+  /** All accounts, sorted by alias. */
   accounts: AccountStatus[];
 }
 
 /** The answer of `refresh`. */
 export interface RefreshReport {
+  /** The form of the report. */
   version: 1;
+  /** How it went, sorted by alias; `error` is null where it went well. */
   accounts: {
     alias: string;
     ok: boolean;

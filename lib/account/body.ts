@@ -27,10 +27,13 @@ export function sentOnce(
 ): { body: BodyInit; duplex?: "half" } {
   const again = globalThis.navigator?.userAgent?.startsWith("Deno/") ?? false;
   if (!again) return { body };
-  const stream = new Response(body).body;
+  // the stream of a Response of known content would count as that content
+  const stream = new Response(body).body?.pipeThrough(new TransformStream());
   return stream ? { body: stream, duplex: "half" } : { body };
 }
 
+/** What `fetch` calls a bare string. */
+export const STRING_TYPE = "text/plain;charset=UTF-8";
 /** Default of {@linkcode readBody}'s bound, bytes. */
 export const MAX_REPLAY_BYTES = 32 * 1024 * 1024;
 
@@ -49,10 +52,8 @@ export function readBody(
   if (body === null || body === undefined) {
     return whole(undefined, undefined, null);
   }
-  if (typeof body === "string") return whole(body, body, null);
-  if (body instanceof Blob) {
-    return whole(body, undefined, body.type || null);
-  }
+  if (typeof body === "string") return whole(body, body, STRING_TYPE);
+  if (body instanceof Blob) return readBlob(body, maxBytes);
   // the caller may go on writing into its buffer
   if (body instanceof ArrayBuffer) {
     return ofBytes(new Uint8Array(body.slice(0)));
@@ -65,7 +66,10 @@ export function readBody(
   if (body instanceof FormData || body instanceof URLSearchParams) {
     return encoded(new Response(body));
   }
-  const stream = new Response(body as BodyInit).body;
+  // wrapped in a Response, one of a Request would not count as used in Deno
+  const stream = body instanceof ReadableStream
+    ? body
+    : new Response(body as BodyInit).body;
   return stream
     ? readStream(stream, maxBytes, signal)
     : whole(undefined, undefined, null);
@@ -86,10 +90,20 @@ function ofBytes(
   return whole(bytes, bytes, contentType);
 }
 
+/** A blob can be read as often as it takes; what may be JSON is looked into. */
+async function readBlob(blob: Blob, maxBytes: number): Promise<ReplayBody> {
+  const type = blob.type || null;
+  const maySay = type === null || type.includes("json");
+  return maySay && blob.size <= maxBytes
+    ? ofBytes(new Uint8Array(await blob.arrayBuffer()), type)
+    : whole(blob, undefined, type);
+}
+
 /** A form's boundary is drawn anew each time, so it is encoded once. */
 async function encoded(response: Response): Promise<ReplayBody> {
-  const bytes = new Uint8Array(await response.arrayBuffer());
-  return ofBytes(bytes, response.headers.get("content-type"));
+  // read before the body: afterwards Bun does not know it any more
+  const contentType = response.headers.get("content-type");
+  return ofBytes(new Uint8Array(await response.arrayBuffer()), contentType);
 }
 
 async function readStream(
@@ -104,6 +118,11 @@ async function readStream(
     while (size <= maxBytes) {
       const { done, value } = await withAbort(reader.read(), signal);
       if (done) return ofBytes(joined(chunks, size));
+      if (!(value instanceof Uint8Array)) {
+        throw new TypeError(
+          `A body's stream must be made of Uint8Arrays, but a chunk is ${typeof value}`,
+        );
+      }
       chunks.push(value);
       size += value.length;
     }

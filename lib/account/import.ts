@@ -1,20 +1,26 @@
 /**
- * Logins that other tools hold: reading them, and adding them to the pool.
+ * Adding logins to the pool: those of other tools, and fresh sign-ins.
  *
  * @module
  */
 import { readClaims } from "../codex/jwt.ts";
 import { isAlias } from "../pool/credits.ts";
-import type { AccountRecord, PoolState, Tokens } from "../types.ts";
+import type {
+  AccountRecord,
+  AccountSource,
+  PoolState,
+  Tokens,
+} from "../types.ts";
+import type { ImportedLogin } from "./login_files.ts";
 
-/** A login as read from another tool. */
-export interface ImportedLogin {
-  tokens: Tokens;
-  email: string | null;
-  plan: string | null;
-  userId: string | null;
-  accountId: string | null;
-  fedramp: boolean;
+/** How a login is added. */
+export interface AddOptions {
+  /** Its name if it is new; default: from its e-mail. */
+  alias?: string | undefined;
+  /** The file that it stays linked to; default: none, also where there was one. */
+  source?: AccountSource | undefined;
+  /** Its tokens were issued just now: they replace any others. */
+  fresh?: boolean;
 }
 
 /** What became of a login that was added. */
@@ -27,57 +33,23 @@ export interface AddedLogin {
 }
 
 /**
- * Reads the Codex CLI's login file.
- *
- * @param text The file's content.
- * @param path The file's path, for messages.
- * @throws {Error} When it holds no ChatGPT login.
- */
-export function readCodexLogin(text: string, path: string): ImportedLogin {
-  const file = parseObject(text, path);
-  const tokens = isObject(file.tokens) ? file.tokens : undefined;
-  const access = tokens && nonEmpty(tokens.access_token);
-  if (tokens === undefined || access === undefined) {
-    throw new Error(noLogin(file, path));
-  }
-  const id = nonEmpty(tokens.id_token);
-  const refresh = nonEmpty(tokens.refresh_token);
-  const claims = readClaims(id);
-  const more = readClaims(access);
-  return {
-    tokens: {
-      access,
-      ...(refresh === undefined ? {} : { refresh }),
-      ...(id === undefined ? {} : { id }),
-      expiresAt: more.expiresAt,
-    },
-    email: claims.email ?? more.email,
-    plan: claims.plan ?? more.plan,
-    userId: claims.userId ?? more.userId,
-    accountId: nonEmpty(tokens.account_id) ?? claims.accountId ??
-      more.accountId,
-    fedramp: claims.fedramp || more.fedramp,
-  };
-}
-
-/**
  * Adds a login to the pool, to be called inside a store's `update`. A login of
  * a person and workspace that is known already updates that account.
  *
  * @param state Changed in place.
  * @param login The login to add.
- * @param options `alias`: its name if it is new; default: from its e-mail.
+ * @param options Its name, and where it comes from.
  * @throws {Error} When the alias is taken by another login.
  */
 export function addLogin(
   state: PoolState,
   login: ImportedLogin,
-  options: { alias?: string | undefined } = {},
+  options: AddOptions = {},
 ): AddedLogin {
   const known = Object.keys(state.accounts)
     .find((alias) => isSameLogin(state.accounts[alias]!, login));
   if (known !== undefined) {
-    const stored = updateLogin(state.accounts[known]!, login);
+    const stored = updateLogin(state.accounts[known]!, login, options);
     return { alias: known, added: false, stored };
   }
   const alias = options.alias ?? freeAlias(state, login);
@@ -87,12 +59,17 @@ export function addLogin(
       `${alias} is another account already; give this one another name`,
     );
   }
-  state.accounts[alias] = { ...describe(login), tokens: login.tokens };
+  const account: AccountRecord = state.accounts[alias] = {};
+  takeLogin(account, login);
+  link(account, options.source);
   return { alias, added: true, stored: true };
 }
 
-/** One person can hold several workspaces, and one workspace several people. */
-function isSameLogin(account: AccountRecord, login: ImportedLogin): boolean {
+/** Whether a login is of the account's person and workspace: one person can hold several workspaces, and one workspace several people. */
+export function isSameLogin(
+  account: AccountRecord,
+  login: ImportedLogin,
+): boolean {
   if ((account.accountId ?? null) !== login.accountId) return false;
   if (account.userId !== undefined && login.userId !== null) {
     return account.userId === login.userId;
@@ -103,38 +80,55 @@ function isSameLogin(account: AccountRecord, login: ImportedLogin): boolean {
   return account.tokens?.access === login.tokens.access;
 }
 
-/** Takes over a login's tokens unless those of the account are newer. */
-function updateLogin(account: AccountRecord, login: ImportedLogin): boolean {
-  const before = account.tokens && freshness(account.tokens);
-  const after = freshness(login.tokens);
-  if (before && after && after < before) return false;
-  if (isSameTokens(account.tokens, login.tokens)) return true;
-  Object.assign(account, describe(login));
-  account.tokens = login.tokens;
-  delete account.auth;
-  delete account.cooldowns?.token;
-  return true;
-}
-
-function isSameTokens(before: Tokens | undefined, after: Tokens): boolean {
-  return before?.access === after.access && before.refresh === after.refresh;
-}
-
-/** Later for newer tokens, epoch ms; null when they do not tell. */
-function freshness(tokens: Tokens): number | null {
-  return tokens.expiresAt ?? readClaims(tokens.access).expiresAt ??
-    readClaims(tokens.id).expiresAt;
-}
-
-function describe(login: ImportedLogin): AccountRecord {
-  const { email, plan, userId, accountId, fedramp } = login;
-  return {
+/** Gives an account a login's tokens, and takes back what held against the old ones. */
+export function takeLogin(account: AccountRecord, login: ImportedLogin): void {
+  const { email, plan, userId, accountId, fedramp, tokens } = login;
+  Object.assign(account, {
     ...(accountId === null ? {} : { accountId }),
     ...(userId === null ? {} : { userId }),
     ...(email === null ? {} : { email }),
     ...(plan === null ? {} : { plan }),
     ...(fedramp ? { fedramp } : {}),
-  };
+    tokens,
+  });
+  delete account.auth;
+  delete account.cooldowns?.token;
+}
+
+/** Later for newer tokens, epoch ms; null when they do not tell. */
+export function freshness(tokens: Tokens): number | null {
+  return tokens.expiresAt ?? readClaims(tokens.access).expiresAt ??
+    readClaims(tokens.id).expiresAt;
+}
+
+/** Whether two sets of tokens are the same. */
+export function isSameTokens(
+  before: Tokens | undefined,
+  after: Tokens,
+): boolean {
+  return before?.access === after.access && before.refresh === after.refresh;
+}
+
+/** Takes over a login's tokens unless those of the account are newer. */
+function updateLogin(
+  account: AccountRecord,
+  login: ImportedLogin,
+  { fresh = false, source }: AddOptions,
+): boolean {
+  const before = account.tokens && freshness(account.tokens);
+  const after = freshness(login.tokens);
+  if (!fresh && before && after && after < before) return false;
+  if (!isSameTokens(account.tokens, login.tokens)) takeLogin(account, login);
+  link(account, source);
+  return true;
+}
+
+function link(
+  account: AccountRecord,
+  source: AccountSource | undefined,
+): void {
+  if (source === undefined) delete account.source;
+  else account.source = { ...source };
 }
 
 /** The e-mail's local part, then with the plan, then with a number. */
@@ -155,33 +149,4 @@ function aliasFrom(text: string): string {
   const name = text.replace(/[^A-Za-z0-9._-]+/g, "-")
     .replace(/^[^A-Za-z0-9]+|-+$/g, "").slice(0, 40);
   return isAlias(name) ? name : "account";
-}
-
-function noLogin(file: Record<string, unknown>, path: string): string {
-  const next = "sign in to ChatGPT with that tool first, then import again";
-  return nonEmpty(file.OPENAI_API_KEY) === undefined
-    ? `${path} holds no ChatGPT login (no tokens.access_token); ${next}`
-    : `${path} holds an API key only, which has no ChatGPT usage to share; ${next}`;
-}
-
-function parseObject(text: string, path: string): Record<string, unknown> {
-  let json: unknown;
-  try {
-    json = JSON.parse(text.replace(/^\ufeff/, ""));
-  } catch {
-    // The parser's own message would quote the file, and so perhaps a token.
-    json = undefined;
-  }
-  if (isObject(json)) return json;
-  throw new Error(
-    `${path} is not a login file of the Codex CLI: it holds no JSON object; name the right file, or sign in with that tool again`,
-  );
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function nonEmpty(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
 }

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import process from "node:process";
 import type { AccountRecord, PoolState, Tokens } from "../types.ts";
 import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
@@ -7,7 +6,19 @@ import { isHeaderText } from "../codex/request.ts";
 import { readTokenAnswer, type TokenAnswer } from "../codex/token_answer.ts";
 import { RotatorError } from "../errors.ts";
 import { setCooldown } from "../pool/facts.ts";
+import { Moment } from "../pool/moment.ts";
 import { sentOnce } from "./body.ts";
+import { accountOf, holderOf, lockName, takeOver } from "./holder.ts";
+import {
+  adopt,
+  giveBack,
+  holdLink,
+  isLinked,
+  type LinkedAccount,
+  lookAtLink,
+  noteSeen,
+} from "./link.ts";
+import type { ImportedLogin } from "./login_files.ts";
 import { call, isDenied, type Runtime } from "./runtime.ts";
 
 /** Tokens are renewed when they expire within this, ms. */
@@ -16,6 +27,12 @@ const EARLY_MS = 5 * 60_000;
 const RETRY_MS = 60_000;
 /** A token call may take this long, ms. */
 const CALL_LIMIT_MS = 20_000;
+/** How often the linked file is looked at, so that the other tool can finish first. */
+const GRACE_TURNS = 10;
+/** The same, after the issuer said that someone else was first. */
+const LATE_TURNS = 20;
+/** The linked files of accounts that need a sign-in are looked at this often, ms. */
+const LOOK_AGAIN_MS = 1_000;
 
 /** A token to send with, or why there is none. */
 export type Access =
@@ -42,6 +59,7 @@ export class TokenKeeper {
   #renewals = new Map<string, Promise<Access>>();
   /** After a failed early renewal: when the next may be tried, epoch ms. */
   #retryAt = new Map<string, number>();
+  #lookedAt = -Infinity;
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
@@ -68,7 +86,8 @@ export class TokenKeeper {
    */
   access(alias: string, rejected?: string): Promise<Access> {
     const kept = this.#kept(alias, rejected);
-    if (kept) return Promise.resolve(kept);
+    const isLost = kept?.kind === "login" && this.#linked(alias);
+    if (kept && !isLost) return Promise.resolve(kept);
     let renewal = this.#renewals.get(alias);
     if (!renewal) {
       renewal = this.#renew(alias, rejected)
@@ -76,6 +95,35 @@ export class TokenKeeper {
       this.#renewals.set(alias, renewal);
     }
     return renewal;
+  }
+
+  /**
+   * Brings accounts back that need a sign-in, where the tool whose file they
+   * are linked to has been signed in again.
+   */
+  async lookAgain(): Promise<void> {
+    const since = performance.now() - this.#lookedAt;
+    if (since < LOOK_AGAIN_MS) return;
+    this.#lookedAt = performance.now();
+    for (const [alias, account] of Object.entries(this.#state.accounts)) {
+      if (!account.auth || !isLinked(account)) continue;
+      const look = await lookAtLink(account, 1).catch(() => undefined);
+      if (look?.kind === "newer") await this.access(alias);
+    }
+  }
+
+  get #state(): PoolState {
+    return this.#runtime.live.state;
+  }
+
+  #linked(alias: string): LinkedAccount | undefined {
+    const account = accountOf(this.#state, alias);
+    return account && isLinked(account) ? account : undefined;
+  }
+
+  /** Waits for the renewals under way: what they bring must be saved. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#renewals.values());
   }
 
   /** What can be said without a token call. */
@@ -103,8 +151,9 @@ export class TokenKeeper {
       if (expiry > now && waits) return ok;
     }
     const pause = account.cooldowns?.["token"];
-    if (pause && pause.until > now) {
-      return { kind: "unavailable", reason: "The token could not be renewed" };
+    if (pause && new Moment(now).isRunning(pause.until)) {
+      const reason = pause.detail ?? "The token could not be renewed";
+      return { kind: "unavailable", reason };
     }
     return undefined;
   }
@@ -115,8 +164,15 @@ export class TokenKeeper {
     const renew = async () => {
       // another process may have renewed it while this one waited
       await live.reload();
-      return this.#kept(alias, rejected) ??
-        await this.#exchange(alias, rejected);
+      const linked = this.#linked(alias);
+      const kept = this.#kept(alias, rejected);
+      if (kept?.kind === "login" && linked) {
+        return await this.#recover(alias, rejected, linked) ?? kept;
+      }
+      if (kept) return kept;
+      return linked
+        ? await this.#renewLinked(alias, rejected, linked)
+        : await this.#exchange(alias, rejected);
     };
     try {
       return await store.exclusive(lockName(alias, account), renew)
@@ -129,6 +185,89 @@ export class TokenKeeper {
       if (isDenied(error)) throw error;
       const reason = error instanceof Error ? error.message : String(error);
       return await this.#transient(alias, rejected, reason);
+    }
+  }
+
+  /** Gives the other tool, which knows no lock, time to finish a renewal of its own. */
+  async #renewLinked(
+    alias: string,
+    rejected: string | undefined,
+    linked: LinkedAccount,
+  ): Promise<Access> {
+    return await this.#takeFromLink(alias, rejected, 1) ??
+      await holdLink(
+        linked,
+        async () =>
+          await this.#takeFromLink(alias, rejected, GRACE_TURNS) ??
+            await this.#exchange(alias, rejected),
+      );
+  }
+
+  /** What the linked file makes unnecessary to ask the issuer for. */
+  async #takeFromLink(
+    alias: string,
+    rejected: string | undefined,
+    turns: number,
+  ): Promise<Access | undefined> {
+    const linked = this.#linked(alias);
+    if (!linked) return undefined;
+    const look = await lookAtLink(linked, turns);
+    switch (look.kind) {
+      case "newer":
+        await this.#adopt(alias, look.login, linked.source.path);
+        return this.#kept(alias, rejected);
+      case "other":
+        return await this.#refused(alias, linked.tokens?.refresh, look.reason);
+      case "nothing":
+        return undefined;
+    }
+  }
+
+  /** A sign-in with the other tool serves this account as well. */
+  async #recover(
+    alias: string,
+    rejected: string | undefined,
+    linked: LinkedAccount,
+  ): Promise<Access | undefined> {
+    const look = await lookAtLink(linked, 1).catch(() => undefined);
+    if (look?.kind !== "newer") return undefined;
+    await this.#adopt(alias, look.login, linked.source.path);
+    return this.#kept(alias, rejected) ??
+      await this.#renewLinked(alias, rejected, linked);
+  }
+
+  async #adopt(
+    alias: string,
+    login: ImportedLogin,
+    path: string,
+  ): Promise<void> {
+    const { live, emit } = this.#runtime;
+    const before = accountOf(live.state, alias)?.tokens;
+    await live.commit((state) => adopt(state, login, before));
+    this.#retryAt.delete(alias);
+    const reason = `Newer tokens were taken over from ${path}`;
+    emit({ type: "token-refreshed", alias, reason });
+  }
+
+  /** Gives the new tokens to the tool whose file the account is linked to. */
+  async #giveBack(
+    alias: string,
+    before: LinkedAccount,
+    tokens: Tokens,
+  ): Promise<void> {
+    const { live, emit, now } = this.#runtime;
+    const given = await giveBack(before, tokens, now());
+    switch (given.kind) {
+      case "written":
+        return await live.commit((state) => noteSeen(state, tokens));
+      case "newer":
+        return await this.#adopt(alias, given.login, before.source.path);
+      case "left": {
+        if (given.reason === undefined) return;
+        const reason =
+          `The tool of ${before.source.path} has to sign in again, as the renewed tokens could not be given to it: ${given.reason}`;
+        return emit({ type: "warning", alias, reason });
+      }
     }
   }
 
@@ -164,7 +303,8 @@ export class TokenKeeper {
       case "tokens":
         return await this.#save(alias, spent, answer);
       case "refused":
-        return await this.#refused(alias, spent, answer.reason);
+        return await this.#takeFromLink(alias, rejected, LATE_TURNS) ??
+          await this.#refused(alias, spent, answer.reason);
       case "transient":
         return await this.#transient(alias, rejected, answer.reason);
     }
@@ -177,10 +317,16 @@ export class TokenKeeper {
   ): Promise<Access> {
     const { live, emit, now } = this.#runtime;
     const issuedAt = now();
-    await live.commit((state) => {
+    const linked = this.#linked(alias);
+    const before = linked && { ...linked };
+    const saved = live.commit((state) => {
       const account = holderOf(state, alias, spent);
       if (account) takeOver(account, answer, issuedAt);
     });
+    const tokens = accountOf(live.state, alias)?.tokens;
+    // at once, as the other tool would show the spent token meanwhile
+    if (before && tokens) await this.#giveBack(alias, before, tokens);
+    await saved;
     this.#retryAt.delete(alias);
     if (live.isBehind) this.#warnUnsaved(alias);
     emit({
@@ -254,62 +400,6 @@ export class TokenKeeper {
   }
 }
 
-function accountOf(state: PoolState, alias: string): AccountRecord | undefined {
-  return Object.hasOwn(state.accounts, alias)
-    ? state.accounts[alias]
-    : undefined;
-}
-
 function isUnwritable(error: unknown): boolean {
   return error instanceof RotatorError && error.code === "store_unwritable";
-}
-
-/** The account that holds a refresh token, also when it was renamed meanwhile. */
-function holderOf(
-  state: PoolState,
-  alias: string,
-  spent: string | undefined,
-): AccountRecord | undefined {
-  const account = accountOf(state, alias);
-  if (account && account.tokens?.refresh === spent) return account;
-  if (spent === undefined) return undefined;
-  return Object.values(state.accounts)
-    .find((other) => other.tokens?.refresh === spent);
-}
-
-/** What the answer holds replaces what is there; what it lacks stays. */
-function takeOver(
-  account: AccountRecord,
-  answer: TokenAnswer & { kind: "tokens" },
-  issuedAt: number,
-): void {
-  const access = answer.access ?? account.tokens?.access ?? "";
-  const expiresAt = answer.access === undefined
-    ? account.tokens?.expiresAt ?? null
-    : readClaims(access).expiresAt ??
-      (answer.expiresInSeconds === undefined
-        ? null
-        : issuedAt + answer.expiresInSeconds * 1000);
-  account.tokens = {
-    ...account.tokens,
-    access,
-    expiresAt,
-    ...(answer.refresh === undefined ? {} : { refresh: answer.refresh }),
-    ...(answer.id === undefined ? {} : { id: answer.id }),
-  };
-  delete account.auth;
-  if (account.cooldowns) delete account.cooldowns["token"];
-  const claims = readClaims(answer.id);
-  if (claims.email !== null) account.email = claims.email;
-  if (claims.plan !== null) account.plan = claims.plan;
-}
-
-/** Accounts are told apart by identity, so that a renamed one keeps its lock. */
-function lockName(alias: string, account: AccountRecord | undefined): string {
-  const identity = account?.userId || account?.accountId
-    ? `${account.userId ?? ""}/${account.accountId ?? ""}`
-    : `alias:${alias}`;
-  return `token-${
-    createHash("sha256").update(identity).digest("hex").slice(0, 16)
-  }`;
 }

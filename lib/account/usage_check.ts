@@ -64,7 +64,8 @@ export class UsageChecker {
 
   /** Whether an account may be asked now: once per minute, in all processes. */
   mayAsk(alias: string, account: AccountRecord): boolean {
-    if (this.#checks.has(alias)) return true;
+    const running = this.#checks.get(alias);
+    if (running && !running.givenUp.signal.aborted) return true;
     const stored = account.usageCheck?.askedAt ?? -Infinity;
     const own = this.#askedAt.get(alias) ?? -Infinity;
     const since = this.#runtime.now() - Math.max(stored, own);
@@ -121,12 +122,22 @@ export class UsageChecker {
       : this.#start(alias);
     check.waiting++;
     const leave = () => {
-      if (--check.waiting === 0) check.givenUp.abort();
+      if (--check.waiting > 0) return;
+      check.givenUp.abort();
+      // nothing was learned, so the next one may ask again
+      this.#askedAt.delete(alias);
     };
     signal?.addEventListener("abort", leave, { once: true });
     if (signal?.aborted) leave();
     return withAbort(check.done, signal)
       .finally(() => signal?.removeEventListener("abort", leave));
+  }
+
+  /** Gives up what is under way, and waits until nothing more can be learned from it. */
+  async close(): Promise<void> {
+    const checks = [...this.#checks.values()];
+    for (const { givenUp } of checks) givenUp.abort();
+    await Promise.allSettled(checks.map(({ done }) => done));
   }
 
   #start(alias: string): Check {

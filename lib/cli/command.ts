@@ -33,6 +33,8 @@ export interface Command {
   readonly booleans?: readonly string[];
   /** Options that take a value. */
   readonly strings?: readonly string[];
+  /** Options whose value may be left out; without one it is "". */
+  readonly optional?: readonly string[];
   /** How many operands it takes: at least, at most. */
   readonly operands: readonly [number, number];
   readonly needs: Needs;
@@ -63,6 +65,8 @@ export interface Flags {
 export interface FlagNames {
   readonly booleans?: readonly string[];
   readonly strings?: readonly string[];
+  /** Options whose value may be left out. */
+  readonly optional?: readonly string[];
   /** Leave all from the first operand on as it is. */
   readonly stopEarly?: boolean;
 }
@@ -83,10 +87,15 @@ export function readArguments(
 ): { flags: Flags; operands: string[] } {
   const booleans = [...COMMON.booleans, ...(names.booleans ?? [])];
   const strings = [...COMMON.strings, ...(names.strings ?? [])];
-  const known = [...booleans, ...strings];
-  const parsed: Record<string, unknown> = parseArgs([...args], {
+  const optional = names.optional ?? [];
+  const known = [...booleans, ...strings, ...optional];
+  // written out, so that it does not take the next argument for its value
+  const written = args.map((arg) =>
+    optional.includes(arg.replace(/^--/, "")) ? `${arg}=` : arg
+  );
+  const parsed: Record<string, unknown> = parseArgs(written, {
     boolean: booleans,
-    string: [...strings, "_"],
+    string: [...strings, ...optional, "_"],
     alias: { h: "help" },
     stopEarly: names.stopEarly ?? false,
     unknown(arg: string, key?: string): boolean {

@@ -10,7 +10,7 @@ export interface CommandEntry {
 /** All commands, in the order in which the help shows them. */
 export const commands: ReadonlyMap<string, CommandEntry> = new Map([
   ["status", {
-    usage: "status [--json] [--refresh] [--check] [--model M]",
+    usage: "status [--json] [--refresh] [--watch[=S]] [--check] [--model M]",
     summary: "shows who can serve, on what, and until when",
     load: () => import("./status.ts"),
   }],
@@ -19,9 +19,14 @@ export const commands: ReadonlyMap<string, CommandEntry> = new Map([
     summary: "asks the backend how much usage is left",
     load: () => import("./refresh.ts"),
   }],
+  ["login", {
+    usage: "login [ALIAS] [--device]",
+    summary: "signs in; the way to add several accounts",
+    load: () => import("./login.ts"),
+  }],
   ["import", {
-    usage: "import [FILE] --copy [--alias NAME] [--from codex]",
-    summary: "adds the account that another tool is signed in with",
+    usage: "import [FILE] [--alias NAME] [--from TOOL] [--copy] [--settings]",
+    summary: "adds the accounts that other tools are signed in with",
     load: () => import("./import.ts"),
   }],
   ["credits", {
@@ -59,10 +64,20 @@ export const commands: ReadonlyMap<string, CommandEntry> = new Map([
     summary: "forgets accounts and their tokens",
     load: () => import("./remove.ts"),
   }],
+  ["doctor", {
+    usage: "doctor [--offline] [--emails] [--json]",
+    summary: "looks for what is wrong, and says what to do",
+    load: () => import("./doctor.ts"),
+  }],
   ["restore", {
     usage: "restore",
     summary: "puts the backup of the store back",
     load: () => import("./restore.ts"),
+  }],
+  ["serve", {
+    usage: "serve [--port N] [--host H] [--log] [--no-key] [--show-key]",
+    summary: "lets agents that know only a base URL rotate too",
+    load: () => import("./serve.ts"),
   }],
   ["demo", {
     usage: "demo",

@@ -1,5 +1,6 @@
 import type { Command } from "./command.ts";
 import { type CommandEntry, commands } from "./commands.ts";
+import { wrap } from "./table.ts";
 import { PROGRAM } from "./words.ts";
 
 const COMMON = `Options of every command:
@@ -28,7 +29,8 @@ ${list.join("\n")}
 ${COMMON}
 Examples:
   ${PROGRAM} demo                     see it work, without an account
-  ${PROGRAM} import --copy            add the account of the Codex CLI
+  ${PROGRAM} login                    add an account; once for each
+  ${PROGRAM} import                   add those of Codex CLI and OpenCode
   ${PROGRAM} status --refresh         who can serve now
   ${PROGRAM} credits none             never spend purchased credits
   ${PROGRAM} help status              options and examples of a command
@@ -46,4 +48,27 @@ ${sentence}
 ${command.help.trim()}
 
 ${COMMON}`;
+}
+
+/** The same help for a terminal that is narrower than it was written for. */
+export function reflow(help: string, columns: number): string {
+  if (help.split("\n").every((it) => it.length <= columns)) return help;
+  const blocks: { indent: number; text: string }[] = [];
+  for (const text of help.split("\n")) {
+    const indent = text.search(/\S|$/);
+    const last = blocks.at(-1);
+    // goes on where the second column of the line before, or its text, began
+    const goesOn = last !== undefined && last.text !== "" && text !== "" &&
+      indent === last.indent && (indent === 0 || indent > 4);
+    if (goesOn) last.text += ` ${text.trim()}`;
+    else {
+      const column = /^ *\S.*?\S {2,}(?=\S)/.exec(text)?.[0].length;
+      blocks.push({ indent: column ?? indent, text });
+    }
+  }
+  return blocks.flatMap(({ indent, text }) => {
+    const [head, rest] = [text.slice(0, indent), text.slice(indent)];
+    const lines = wrap(rest, Math.max(20, columns - indent), "keep");
+    return lines.map((it, i) => (i === 0 ? head : " ".repeat(indent)) + it);
+  }).join("\n");
 }

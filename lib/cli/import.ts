@@ -1,41 +1,54 @@
 import { readFile } from "node:fs/promises";
-import { join } from "@std/path";
+import { resolve } from "@std/path";
+import { type AddedLogin, addLogin } from "../account/import.ts";
+import { sourceOf } from "../account/link.ts";
 import {
-  type AddedLogin,
-  addLogin,
-  type ImportedLogin,
-  readCodexLogin,
-} from "../account/import.ts";
-import { creditPolicy, isAlias, maySpend } from "../pool/credits.ts";
+  type FoundLogin,
+  LOGIN_FILE_KINDS,
+  type LoginFile,
+  type LoginFileKind,
+  readLoginFile,
+  TOOL_NAMES,
+} from "../account/login_files.ts";
+import { isAlias } from "../pool/credits.ts";
+import type { AccountSource, PoolState } from "../types.ts";
+import { creditNote, nameOf, renameHint } from "./added.ts";
 import type { Command, Context, Grants } from "./command.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
+import { applySettings } from "./import_settings.ts";
+import { loginPlaces, PLACE_VARIABLES } from "./login_places.ts";
+import { suggestion } from "./nearest.ts";
 import { notAnAlias } from "./rename.ts";
 import { allowed } from "./permissions.ts";
 import { openStore } from "./setup.ts";
-import { suggestion } from "./nearest.ts";
 import { clean, PROGRAM } from "./words.ts";
 
-const TOOLS = ["codex"];
-
-/** `import`: adds the account that another tool is signed in with. */
+/** `import`: adds the accounts that other tools are signed in with. */
 export const command: Command = {
   help: `
-Reads the login file of the Codex CLI: FILE, else $CODEX_HOME/auth.json, else
-~/.codex/auth.json. An account that is known already gets the newer tokens.
+Reads the login files of the Codex CLI, OpenCode and opencode-multi-auth: FILE,
+or all that are found where those tools keep them. An account that is known
+already gets the newer tokens.
 
-A refresh token serves one holder only: after --copy the other tool must not use
-its login any more, and has to sign in again to go on working.
+A refresh token serves one holder only. The files of the Codex CLI and OpenCode
+are therefore linked: tokens renewed here are written back to the file, those
+renewed there are taken over, and both tools go on working. After --copy, and
+always with opencode-multi-auth, the other tool must not use its login any more
+and has to sign in again to go on working.
 
 Options:
-  --copy           take the tokens over; required
   --alias NAME     the new account's alias; default: from its e-mail
-  --from codex     whose file it is
+  --from TOOL      whose file it is: codex, opencode or opencode-multi-auth
+  --copy           take the tokens over instead of linking
+  --settings       take over opencode-multi-auth's strategy, weights and the
+                   list of accounts that may spend credits, too
 
 Examples:
-  cli.ts import --copy
-  cli.ts import ~/other/auth.json --copy --alias work
+  cli.ts import
+  cli.ts import ~/other/auth.json --alias work
+  cli.ts import --from opencode-multi-auth --settings
 `,
-  booleans: ["copy"],
+  booleans: ["copy", "settings"],
   strings: ["alias", "from"],
   operands: [0, 1],
   needs: { write: true },
@@ -43,100 +56,219 @@ Examples:
   run,
 };
 
+/** A login file, and where it is. */
+interface OpenedFile extends LoginFile {
+  readonly path: string;
+}
+
+/** What became of one login. */
+interface Outcome extends AddedLogin {
+  readonly file: OpenedFile;
+  readonly found: FoundLogin;
+  readonly linked: boolean;
+}
+
 async function run(context: Context): Promise<number> {
   const { io, flags } = context;
-  const tool = flags.value("from") ?? "codex";
-  if (!TOOLS.includes(tool)) {
-    throw usageError(
-      `Cannot import from ${clean(tool)}${suggestion(tool, TOOLS)}; known is: ${
-        TOOLS.join(", ")
-      }`,
-    );
-  }
+  const kind = kindOf(flags.value("from"));
   const alias = flags.value("alias");
   if (alias !== undefined && !isAlias(alias)) {
     throw usageError(notAnAlias(alias));
   }
-  if (!flags.on("copy")) throw usageError(linkingIsMissing(context));
-  const path = loginFile(context);
-  const login = readCodexLogin(await readLogin(path), path);
-  let added: AddedLogin | undefined;
-  const state = await openStore(context).update((state) => {
-    added = addLogin(state, login, { alias });
-  });
-  io.out(`${confirmation(added!, login, alias)}\n`);
-  if (added!.stored) io.out(`${copyNotice(path)}\n`);
-  const policy = creditPolicy({ store: state.settings.creditAccountAliases });
-  if (added!.added && policy.source === "store") {
-    const may = maySpend(policy, added!.alias) ? "may" : "may not";
-    io.out(`${added!.alias} ${may} spend purchased credits\n`);
+  const files = await readFiles(context, kind);
+  const count = files.reduce((sum, { logins }) => sum + logins.length, 0);
+  if (alias !== undefined && count > 1) {
+    throw usageError(
+      `--alias names one account, and ${count} were found; name the file that holds just this one, or leave --alias out and use: ${PROGRAM} rename`,
+    );
   }
+  let outcomes: Outcome[] = [];
+  let notes: string[] = [];
+  const state = await openStore(context).update((state) => {
+    outcomes = files.flatMap((file) => addAll(state, file, context));
+    notes = flags.on("settings") ? takeSettings(state, files, outcomes) : [];
+  });
+  for (const outcome of outcomes) {
+    io.out(`${confirmation(outcome, alias)}\n${creditNote(state, outcome)}`);
+  }
+  for (const { path, without } of files) {
+    if (without.length === 0) continue;
+    io.err(
+      `${clean(path)} names accounts without a login, which were left out: ${
+        without.map(clean).join(", ")
+      }\n`,
+    );
+  }
+  for (const note of [...copyNotices(outcomes), ...notes]) io.out(`${note}\n`);
   return EXIT.ok;
 }
 
-/** The file to import. */
-function loginFile({ io, operands }: Context): string {
-  const [file] = operands;
-  if (file !== undefined) return file;
-  const folder = io.env("CODEX_HOME");
-  if (folder) return join(folder, "auth.json");
-  const home = io.env("HOME") || io.env("USERPROFILE");
-  if (home) return join(home, ".codex", "auth.json");
-  throw new CliError(
-    "Neither CODEX_HOME nor a home folder is known; name the file to import",
+function kindOf(tool: string | undefined): LoginFileKind | undefined {
+  const kind = LOGIN_FILE_KINDS.find((it) => it === tool);
+  if (tool === undefined || kind !== undefined) return kind;
+  throw usageError(
+    `Cannot import from ${clean(tool)}${
+      suggestion(tool, LOGIN_FILE_KINDS)
+    }; known are: ${LOGIN_FILE_KINDS.join(", ")}`,
   );
 }
 
-function grants(context: Context): Grants {
-  const env = context.operands.length > 0 ? [] : ["CODEX_HOME", "HOME"];
-  const file = allowed(() => loginFile(context)) ?? "$HOME/.codex/auth.json";
-  return { env, read: [file] };
+function grants({ io, flags, operands: [file] }: Context): Grants {
+  if (file !== undefined) return { read: [file] };
+  const kind = LOGIN_FILE_KINDS.find((it) => it === flags.value("from"));
+  const places = allowed(() => loginPlaces(io.env, kind && [kind]));
+  const read = places?.map(({ path }) => path) ?? ["$HOME"];
+  return { env: PLACE_VARIABLES, read };
 }
 
-async function readLogin(path: string): Promise<string> {
+/** The file that is named, or all that are found. */
+async function readFiles(
+  { io, operands: [file] }: Context,
+  kind: LoginFileKind | undefined,
+): Promise<OpenedFile[]> {
+  if (file !== undefined) {
+    const text = await readText(file);
+    if (text !== undefined) return [open(text, file, kind)];
+    throw new CliError(
+      `There is no ${
+        clean(file)
+      }; sign in with that tool first, or name another file`,
+    );
+  }
+  const places = loginPlaces(io.env, kind && [kind]);
+  const files: OpenedFile[] = [];
+  const faults: string[] = [];
+  for (const place of places) {
+    const text = await readText(place.path);
+    if (text === undefined) continue;
+    try {
+      files.push(open(text, place.path, place.kind));
+    } catch (error) {
+      faults.push((error as Error).message);
+    }
+  }
+  if (files.length === 0) throw new CliError(nothingFound(places, faults));
+  faults.forEach((fault) => io.err(`Skipped: ${clean(fault)}\n`));
+  return files;
+}
+
+function open(
+  text: string,
+  path: string,
+  kind: LoginFileKind | undefined,
+): OpenedFile {
+  return { ...readLoginFile(text, path, kind), path };
+}
+
+/** undefined when there is no such file. */
+async function readText(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
     const { code } = error as { code?: string };
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     if (code === undefined) throw error;
     throw new CliError(
-      code === "ENOENT"
-        ? `There is no ${path}; sign in with the Codex CLI first, or name the file to import`
-        : `${path} cannot be read (${code}); name a file that can`,
+      `${clean(path)} cannot be read (${code}); name a file that can`,
     );
   }
 }
 
-function linkingIsMissing({ operands, flags }: Context): string {
-  const alias = flags.value("alias");
-  const call = [
-    PROGRAM,
-    "import",
-    ...operands.map(clean),
-    "--copy",
-    ...(alias === undefined ? [] : ["--alias", alias]),
-  ];
-  return `Linking to the other tool's file is not available yet; to take its tokens over, after which that tool must sign in again, run: ${
-    call.join(" ")
-  }`;
+function nothingFound(
+  places: readonly { path: string }[],
+  faults: readonly string[],
+): string {
+  if (faults.length > 0) return faults.join("; ");
+  const next = `sign in with: ${PROGRAM} login, or name the file to import`;
+  return places.length === 0
+    ? `No home folder is known in which other tools keep their logins; ${next}`
+    : `No login of another tool was found, looked for ${
+      places.map(({ path }) => clean(path)).join(", ")
+    }; ${next}`;
+}
+
+/** Adds the logins of one file, to be called inside a store's `update`. */
+function addAll(
+  state: PoolState,
+  file: OpenedFile,
+  { flags }: Context,
+): Outcome[] {
+  return file.logins.map((found) => {
+    const source = flags.on("copy") ? undefined : linkTo(file, found);
+    const alias = flags.value("alias") ?? freeName(state, found.alias);
+    const added = addLogin(state, found.login, { alias, source });
+    if (added.added && found.enabled === false) {
+      state.accounts[added.alias]!.enabled = false;
+    }
+    const linked = source !== undefined && added.stored;
+    return { ...added, file, found, linked };
+  });
+}
+
+/** The link to the file; undefined for a tool whose place the rotator takes. */
+function linkTo(
+  { kind, path }: OpenedFile,
+  { login }: FoundLogin,
+): AccountSource | undefined {
+  if (kind === "opencode-multi-auth") return undefined;
+  const { accountId, userId, email, tokens } = login;
+  const isKnown = accountId !== null && (userId !== null || email !== null);
+  if (isKnown && tokens.refresh !== undefined) {
+    return sourceOf(kind, resolve(path), login);
+  }
+  throw new CliError(
+    `${clean(path)} cannot be linked, as it ${
+      isKnown ? "holds no refresh token" : "does not tell whose login it is"
+    }; sign in with that tool again, or take its tokens over with --copy`,
+  );
+}
+
+/** The other tool's name for a login, where it can be had here. */
+function freeName(
+  { accounts }: PoolState,
+  name: string | undefined,
+): string | undefined {
+  if (name === undefined || !isAlias(name)) return undefined;
+  return Object.hasOwn(accounts, name) ? undefined : name;
+}
+
+function takeSettings(
+  state: PoolState,
+  files: readonly OpenedFile[],
+  outcomes: readonly Outcome[],
+): string[] {
+  const file = files.find((it) => it.kind === "opencode-multi-auth");
+  if (file === undefined) {
+    throw new CliError(
+      `There are no settings to take over, only ${
+        TOOL_NAMES["opencode-multi-auth"]
+      } has them; leave --settings out, or name its file`,
+    );
+  }
+  const taken = outcomes.filter((it) => it.file === file);
+  return applySettings(state, file.settings, taken);
 }
 
 function confirmation(
-  { alias, added, stored }: AddedLogin,
-  { email, plan }: ImportedLogin,
+  { alias, added, stored, linked, file, found }: Outcome,
   wanted: string | undefined,
 ): string {
-  const who = clean([email, plan].filter((it) => it !== null).join(", "));
-  const name = who === "" ? alias : `${alias} (${who})`;
-  if (added) return `${name} is added`;
-  const kept = wanted === undefined || wanted === alias
-    ? ""
-    : `; it keeps its alias, change it with: ${PROGRAM} rename ${alias} ${wanted}`;
+  const name = nameOf(alias, found.login);
+  const link = linked
+    ? `, linked to ${clean(resolve(file.path))}: both tools go on working`
+    : "";
+  if (added) return `${name} is added${link}`;
+  const kept = renameHint(alias, wanted);
   return stored
-    ? `${name} was known already and has these tokens now${kept}`
+    ? `${name} was known already and has these tokens now${link}${kept}`
     : `${name} was known already, and its tokens are newer than these: nothing is changed${kept}`;
 }
 
-function copyNotice(path: string): string {
-  return `The tokens of ${path} are in use here now: the other tool must not use them any more, sign in there again before you use it`;
+function copyNotices(outcomes: readonly Outcome[]): string[] {
+  const copied = outcomes.filter((it) => it.stored && !it.linked);
+  return [...new Set(copied.map((it) => it.file))].map(({ path }) =>
+    `The tokens of ${
+      clean(path)
+    } are in use here now: the other tool must not use them any more, sign in there again before you use it`
+  );
 }

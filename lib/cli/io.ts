@@ -4,6 +4,8 @@
  * @module
  */
 import process from "node:process";
+import { createInterface } from "node:readline";
+import { openUrl } from "./open_url.ts";
 
 /** The world as a command sees it. */
 export interface Io {
@@ -13,13 +15,21 @@ export interface Io {
   err(text: string): void;
   /** Whether progress on stderr is seen by a person. */
   readonly errIsTerminal: boolean;
+  /** Whether stdout can be drawn over. */
+  readonly outIsTerminal: boolean;
   readonly color: boolean;
-  /** Width of the terminal in columns. */
+  /** Width of the terminal in columns, now. */
   readonly columns: number;
+  /** Its height in lines, now. */
+  readonly rows: number;
   /** Epoch ms. */
   now(): number;
   /** Aborts when the person interrupts. */
   readonly signal: AbortSignal;
+  /** The lines that the person types, until `signal` aborts; absent: nobody does. */
+  lines?(signal: AbortSignal): AsyncIterable<string>;
+  /** Opens an address in the person's browser; absent: there is none. */
+  openUrl?(url: string): void;
 }
 
 /** The world of this process. */
@@ -29,10 +39,18 @@ export function processIo(signal: AbortSignal): Io {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
     errIsTerminal: process.stderr.isTTY === true,
+    outIsTerminal: process.stdout.isTTY === true,
     color: process.stdout.isTTY === true && !noColor(),
-    columns: process.stdout.columns || 80,
+    get columns() {
+      return process.stdout.columns || 80;
+    },
+    get rows() {
+      return process.stdout.rows || 24;
+    },
     now: Date.now,
     signal,
+    lines: readLines,
+    openUrl,
   };
 }
 
@@ -40,4 +58,21 @@ export function processIo(signal: AbortSignal): Io {
 function noColor(): boolean {
   const { Deno } = globalThis as { Deno?: { noColor?: boolean } };
   return Deno?.noColor ?? Boolean(process.env.NO_COLOR);
+}
+
+async function* readLines(signal: AbortSignal): AsyncGenerator<string> {
+  if (signal.aborted) return;
+  const { stdin } = process;
+  const reader = createInterface({ input: stdin, terminal: false });
+  const end = () => reader.close();
+  signal.addEventListener("abort", end, { once: true });
+  try {
+    yield* reader;
+  } finally {
+    signal.removeEventListener("abort", end);
+    reader.close();
+    // an input that stays open must not keep the process
+    stdin.unref?.();
+    stdin.destroy();
+  }
 }

@@ -13,10 +13,9 @@ import {
 } from "./command.ts";
 import { type CommandEntry, commands } from "./commands.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
-import { commandHelp, generalHelp } from "./help.ts";
+import { commandHelp, generalHelp, reflow } from "./help.ts";
 import type { Io } from "./io.ts";
 import { suggestion } from "./nearest.ts";
-import { isPermissionError, permissionAdvice } from "./permissions.ts";
 import { clean } from "./words.ts";
 
 /**
@@ -69,18 +68,24 @@ async function runCommand(
     const code = await command.run(context);
     return context.io.signal.aborted ? EXIT.interrupted : code;
   } catch (error) {
-    if (!isPermissionError(error)) throw error;
+    if (exitCode(error) === EXIT.noAccount) {
+      const { firstRun } = await import("./first_run.ts");
+      throw new CliError(firstRun(context), EXIT.noAccount);
+    }
+    if (!(error instanceof Error && error.name === "NotCapable")) throw error;
+    // rarely needed, and not small
+    const { permissionAdvice } = await import("./permissions.ts");
     throw new CliError(permissionAdvice(error, command, context, args));
   }
 }
 
 function print(io: Io, text: string): number {
-  io.out(text);
+  io.out(reflow(text, io.columns));
   return EXIT.ok;
 }
 
 function missingCommand(io: Io): number {
-  io.err(generalHelp());
+  io.err(reflow(generalHelp(), io.columns));
   return EXIT.usage;
 }
 

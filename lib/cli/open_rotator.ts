@@ -1,7 +1,6 @@
 import { createRotator, type Rotator } from "../rotator.ts";
 import type { RefreshReport } from "../types.ts";
 import type { Context } from "./command.ts";
-import { throwIfRefused } from "./permissions.ts";
 import { backendOf, issuerOf, openStore } from "./setup.ts";
 import { clean } from "./words.ts";
 
@@ -47,6 +46,7 @@ export async function refreshAccounts(
       io.err(`\r\u001b[K${text}`);
     },
   });
+  const { throwIfRefused } = await import("./permissions.ts");
   throwIfRefused(report.accounts.map((it) => it.error));
   return report;
 }

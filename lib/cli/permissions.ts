@@ -5,7 +5,7 @@
  * @module
  */
 import process from "node:process";
-import { dirname } from "@std/path";
+import { dirname } from "node:path";
 import { DEFAULT_BACKEND, DEFAULT_ISSUER } from "../codex/endpoints.ts";
 import type { Command, Context } from "./command.ts";
 import {

@@ -1,28 +1,29 @@
 /**
- * The status table as a person sees it: one row per account, on one line where
- * the terminal is wide enough, else on two or stacked.
+ * The status table as a person sees it: a row per account, and where the
+ * terminal is too narrow for that, its windows below it.
  *
  * @module
  */
 import type { AccountStatus, StatusReport } from "../types.ts";
+import { footer } from "./status_footer.ts";
 import {
   type Cell,
   cell,
-  cellWidth,
   type Color,
   columnWidths,
   fit,
+  flow,
   line,
   wrap,
 } from "./table.ts";
-import { footer } from "./status_footer.ts";
+import { clean, creditWords, standingWords } from "./words.ts";
 import {
-  clean,
-  creditWords,
-  shortDuration,
-  standingWords,
-  windowLabel,
-} from "./words.ts";
+  fixedWidths,
+  type UsedWindow,
+  windowCell,
+  type WindowWidths,
+  windowWords,
+} from "./window_cell.ts";
 
 /** How a report is shown. */
 export interface RenderOptions {
@@ -33,19 +34,31 @@ export interface RenderOptions {
   now: number;
 }
 
-const NAME_WIDTH = 24;
+/** Aliases and plans are cut as little as the terminal allows. */
+const CUTS = [
+  { alias: 32, plan: 14 },
+  { alias: 24, plan: 14 },
+  { alias: 16, plan: 10 },
+  { alias: 12, plan: 8 },
+] as const;
+type Cut = { readonly alias: number; readonly plan: number };
 const SHORTEST_BAR = 4;
 const LONGEST_BAR = 20;
+/** From so many accounts on, one line each matters more than time in words. */
+const MANY = 12;
+/** What stands before the lines below an account. */
+const INDENT = "    ";
 
 /** An account's cells, before they are laid out. */
 interface Row {
-  readonly name: Cell;
-  readonly plan: Cell;
-  readonly standing: Cell;
-  readonly credits: Cell;
-  readonly windows: AccountStatus["windows"];
+  readonly cells: readonly Cell[];
+  /** By column; empty where the account lacks that window. */
+  readonly windows: readonly (UsedWindow | undefined)[];
   readonly notes: readonly string[];
 }
+
+/** Lays rows out; undefined where they do not fit. */
+type Layout = (rows: Row[], options: RenderOptions) => string[] | undefined;
 
 /**
  * Renders a status report for people.
@@ -56,38 +69,71 @@ export function renderStatus(
   report: StatusReport,
   options: RenderOptions,
 ): string {
-  const rows = report.accounts.map((account) =>
-    readRow(account, report.next === account.alias, options.now)
-  );
-  const table = onOneLine(rows, options) ?? onTwoLines(rows, options) ??
-    stacked(rows, options);
   const below = footer(report, options.now)
     .flatMap((text) => wrap(text, options.columns));
-  return [...table, "", ...below, ""].join("\n");
+  if (report.accounts.length === 0) return [...below, ""].join("\n");
+  return [...table(report, options), "", ...below, ""].join("\n");
 }
 
-function readRow(account: AccountStatus, isNext: boolean, now: number): Row {
-  const alias = fit(clean(account.alias), NAME_WIDTH);
-  return {
-    name: isNext
+function table(report: StatusReport, options: RenderOptions): string[] {
+  const many = report.accounts.length >= MANY;
+  const layouts: Layout[] = [
+    (rows, options) => onOneLine(rows, options, "words"),
+    ...(many ? [(rows: Row[]) => onOneLine(rows, options, "short")] : []),
+    onTwoLines,
+  ];
+  for (const layout of layouts) {
+    for (const cut of CUTS) {
+      const lines = layout(readRows(report, cut, options.now), options);
+      if (lines !== undefined) return lines;
+    }
+  }
+  return stacked(readRows(report, CUTS[1], options.now), options);
+}
+
+function readRows(report: StatusReport, cut: Cut, now: number): Row[] {
+  const windows = windowColumns(report.accounts);
+  return report.accounts.map((account, i) => {
+    const alias = fit(clean(account.alias), cut.alias);
+    const name: Cell = report.next === account.alias
       ? [{ text: "→ ", color: "green" }, { text: alias, color: "bold" }]
-      : cell(`  ${alias}`),
-    plan: cell(fit(clean(account.plan ?? "-"), 14)),
-    standing: cell(standingWords(account, now), standingColor(account)),
-    credits: cell(creditWords(account)),
-    windows: account.windows.filter((it) => it.meter === "codex")
-      .sort((a, b) => (a.windowSeconds ?? 0) - (b.windowSeconds ?? 0)),
-    notes: notes(account, now),
-  };
+      : cell(`  ${alias}`);
+    return {
+      cells: [
+        name,
+        cell(fit(clean(account.plan ?? "-"), cut.plan)),
+        cell(standingWords(account, now), standingColor(account)),
+        cell(creditWords(account)),
+      ],
+      windows: windows[i]!,
+      notes: notes(account, now),
+    };
+  });
 }
 
+/** The main meter's windows, those of one length in one column where that takes no more room. */
+function windowColumns(accounts: readonly AccountStatus[]): Row["windows"][] {
+  const length = (it: UsedWindow) => it.windowSeconds ?? 0;
+  const rows = accounts.map(({ windows }) =>
+    windows.filter((it) => it.meter === "codex")
+      .sort((a, b) => length(a) - length(b))
+  );
+  const lengths = [...new Set(rows.flat().map(length))].sort((a, b) => a - b);
+  const most = Math.max(0, ...rows.map((windows) => windows.length));
+  if (lengths.length !== most) return rows;
+  return rows.map((windows) =>
+    lengths.map((it) => windows.find((window) => length(window) === it))
+  );
+}
+
+// Words in yellow can hardly be read on a light background.
 function standingColor(account: AccountStatus): Color {
   switch (account.standing) {
     case "included":
       return "green";
     case "credits":
     case "unconfirmed":
-      return "yellow";
+      return "magenta";
     case "unknown":
       return "dim";
     case "blocked":
@@ -98,125 +144,111 @@ function standingColor(account: AccountStatus): Color {
 /** What does not fit into a column, a line each. */
 function notes(account: AccountStatus, now: number): string[] {
   const further = account.windows.filter((it) => it.meter !== "codex")
-    .map((it) => `${clean(it.meter)} ${windowWords(it, now).join(" ")}`);
+    .map((it) => {
+      const { label, percent, reset } = windowWords(it, now, "words");
+      return `${clean(it.meter)} ${label} ${percent}  ${reset}`.trimEnd();
+    });
   const banked = account.bankedResets ?? 0;
   return [
     ...further,
     ...(banked > 0
-      ? [`${banked} banked ${banked === 1 ? "reset" : "resets"}`]
+      ? [
+        `${banked} banked ${banked === 1 ? "reset" : "resets"}, left untouched`,
+      ]
       : []),
     ...(account.detail === null ? [] : [clean(account.detail)]),
   ];
 }
 
-function windowWords(
-  it: AccountStatus["windows"][number],
-  now: number,
-): [label: string, percent: string, reset: string] {
-  const left = it.resetsAt === null ? NaN : Date.parse(it.resetsAt) - now;
-  return [
-    windowLabel(it.windowSeconds),
-    `${Math.round(it.usedPercent)}%`,
-    left > 0 ? shortDuration(left) : left <= 0 ? "reset" : "",
-  ];
-}
-
-/** One window: label, bar, percent and time to reset, without a bar when it has no room. */
-function windowCell(
-  it: AccountStatus["windows"][number],
-  barWidth: number,
-  now: number,
-): Cell {
-  const [label, percent, reset] = windowWords(it, now);
-  const words = `${percent.padStart(4)} ${reset.padEnd(6)}`;
-  const used = Math.min(100, Math.max(0, it.usedPercent));
-  const filled = used > 0 && used < 100
-    ? Math.min(barWidth - 1, Math.max(1, Math.round(used / 100 * barWidth)))
-    : Math.round(used / 100 * barWidth);
-  const bar = "█".repeat(filled) + "░".repeat(barWidth - filled);
-  return [
-    { text: `${label.padStart(3)} ` },
-    { text: bar, color: used >= 100 ? "red" : used >= 80 ? "yellow" : "green" },
-    { text: ` ${words}` },
-  ];
-}
-
-/** Columns that the windows take besides their bars. */
-const WINDOW_WORDS = 4 + 1 + 4 + 1 + 6;
-
-function onOneLine(rows: Row[], options: RenderOptions): string[] | undefined {
-  const count = Math.max(0, ...rows.map((row) => row.windows.length));
-  const cells = rows.map((row) => [
-    row.name,
-    row.plan,
-    row.standing,
-    ...Array.from({ length: count }, () => cell(" ".repeat(WINDOW_WORDS))),
-    row.credits,
-  ]);
-  const bar = barWidth(options.columns - lineWidth(columnWidths(cells)), count);
+function onOneLine(
+  rows: Row[],
+  options: RenderOptions,
+  style: "words" | "short",
+): string[] | undefined {
+  const fixed = fixedWidths(rows.map((row) => row.windows), options.now, style);
+  const widths = columnWidths(rows.map((row) => row.cells));
+  const taken = lineWidth([...widths, ...fixed.map((it) => it.total)]);
+  const bar = barWidth(options.columns - taken, fixed.length);
   if (bar < SHORTEST_BAR) return undefined;
-  rows.forEach((row, i) => {
-    const windows = row.windows.map((it) => windowCell(it, bar, options.now));
-    cells[i]!.splice(3, windows.length, ...windows);
+  const all = [
+    ...widths.slice(0, 3),
+    ...fixed.map((it) => it.total + bar),
+    ...widths.slice(3),
+  ];
+  return rows.flatMap((row) => {
+    const windows = windowCells(row.windows, fixed, bar, options.now);
+    const blank = fixed.slice(windows.length).map(() => cell(""));
+    const [name, plan, standing, credits] = row.cells as [
+      Cell,
+      Cell,
+      Cell,
+      Cell,
+    ];
+    const cells = [name, plan, standing, ...windows, ...blank, credits];
+    return [line(cells, all, options.color), ...noteLines(row, options)];
   });
-  const widths = columnWidths(cells);
-  return rows.flatMap((row, i) => [
-    line(cells[i]!, widths, options.color),
-    ...noteLines(row, options),
-  ]);
 }
 
 function onTwoLines(rows: Row[], options: RenderOptions): string[] | undefined {
-  const cells = rows.map((row) => [
-    row.name,
-    row.plan,
-    row.standing,
-    row.credits,
-  ]);
-  const widths = columnWidths(cells);
-  const count = Math.max(0, ...rows.map((row) => row.windows.length));
-  const room = options.columns - 4 - count * (WINDOW_WORDS + 2);
-  const bar = barWidth(room, count);
+  const widths = columnWidths(rows.map((row) => row.cells));
+  const fixed = fixedWidths(
+    rows.map((row) => row.windows),
+    options.now,
+    "words",
+  );
+  const taken = INDENT.length + lineWidth(fixed.map((it) => it.total));
+  const bar = barWidth(options.columns - taken, fixed.length);
   if (lineWidth(widths) > options.columns || bar < SHORTEST_BAR) {
     return undefined;
   }
-  return rows.flatMap((row, i) => {
-    const windows = row.windows.map((it) => windowCell(it, bar, options.now));
+  return rows.flatMap((row) => {
+    const windows = windowCells(row.windows, fixed, bar, options.now);
+    const below = line(
+      windows,
+      fixed.map((it) => it.total + bar),
+      options.color,
+    );
     return [
-      line(cells[i]!, widths, options.color),
-      ...(windows.length === 0
-        ? []
-        : [`  ${line(windows, windows.map(cellWidth), options.color)}`]),
+      line(row.cells, widths, options.color),
+      ...(below === "" ? [] : [INDENT + below]),
       ...noteLines(row, options),
     ];
   });
 }
 
 function stacked(rows: Row[], options: RenderOptions): string[] {
-  const bar = Math.max(
-    1,
-    Math.min(LONGEST_BAR, options.columns - WINDOW_WORDS - 4),
+  const { columns, color, now } = options;
+  const windows = rows.map((row) =>
+    row.windows.filter((it) => it !== undefined)
   );
-  const under = (it: Cell) => `    ${line([it], [], options.color)}`;
-  return rows.flatMap((row) => [
-    line([row.name, row.plan], [], options.color),
-    under(row.standing),
-    ...row.windows.map((it) =>
-      `   ${line([windowCell(it, bar, options.now)], [], options.color)}`
+  const [fixed] = fixedWidths(windows.flat().map((it) => [it]), now, "words");
+  const room = columns - INDENT.length - (fixed?.total ?? 0);
+  const bar = Math.max(1, Math.min(LONGEST_BAR, room));
+  return rows.flatMap((row, i) => [
+    ...flow(row.cells, columns, color),
+    ...windows[i]!.map((it) =>
+      INDENT + line(windowCells([it], [fixed!], bar, now), [], color)
     ),
-    under(row.credits),
     ...noteLines(row, options),
   ]);
 }
 
-function noteLines(row: Row, { columns, color }: RenderOptions): string[] {
-  return row.notes.map((note) =>
-    line(
-      [cell(`    ${fit(note, Math.max(20, columns - 4))}`, "dim")],
-      [],
-      color,
-    )
+function windowCells(
+  windows: Row["windows"],
+  fixed: readonly WindowWidths[],
+  bar: number,
+  now: number,
+): Cell[] {
+  return windows.map((it, i) =>
+    it === undefined ? cell("") : windowCell(it, fixed[i]!, bar, now)
   );
+}
+
+function noteLines(row: Row, { columns, color }: RenderOptions): string[] {
+  return row.notes.map((note) => {
+    const text = fit(note, Math.max(20, columns - INDENT.length));
+    return INDENT + line([cell(text, "dim")], [], color);
+  });
 }
 
 function lineWidth(widths: readonly number[]): number {

@@ -1,6 +1,7 @@
+import type { Rotator } from "../rotator.ts";
 import type { StatusReport } from "../types.ts";
 import type { Command, Context } from "./command.ts";
-import { CliError, EXIT } from "./exit.ts";
+import { CliError, EXIT, usageError } from "./exit.ts";
 import { renderStatus } from "./render_status.ts";
 import {
   openOnlineRotator,
@@ -13,9 +14,9 @@ import { clean } from "./words.ts";
 /** `status`: who can serve, on what, and until when. */
 export const command: Command = {
   help: `
-A row per account: alias, plan, standing, a bar per usage window with the time
-to its reset, purchased credits. An arrow marks who would serve next. Nothing is
-sent anywhere unless --refresh is given.
+A row per account: alias, plan, standing, purchased credits, and a bar per usage
+window with the time of its reset. An arrow marks who would serve next. Nothing
+is sent anywhere unless --refresh is given.
 
   included      the plan pays
   unknown       not observed lately; asked before it serves
@@ -24,62 +25,124 @@ sent anywhere unless --refresh is given.
   all else      cannot serve now
 
 Options:
-  --json           the report as JSON
-  --refresh        ask the backend first
-  --check          tell by the exit code: 0 someone is on included usage,
-                   3 nobody is, but someone may serve, 4 nothing can serve until
-                   someone signs in, 69 nothing can serve for another reason
-  --model M        for this model
+  --json       the report as JSON; see lib/cli/status.schema.json
+  --refresh    ask the backend first
+  --watch[=S]  show it again every 2 (or S) seconds, until Ctrl-C; with
+               --refresh the backend is asked once a minute, with --json
+               there is a report per line
+  --check      tell by the exit code: 0 someone is on included usage,
+               3 nobody is, but someone may serve, 4 nothing can serve
+               until someone signs in, 69 nothing can serve for another
+               reason
+  --model M    for this model
 
 Examples:
   cli.ts status
+  cli.ts status --watch --refresh
   cli.ts status --refresh --model gpt-5.3-codex-spark
   cli.ts status --json | jq -r .next
   cli.ts status --check || echo "no included usage left"
 `,
   booleans: ["json", "refresh", "check"],
   strings: ["model"],
+  optional: ["watch"],
   operands: [0, 0],
   needs: { policy: true },
   onlineSwitch: "refresh",
   run,
 };
 
+/** With `--watch` the backend is asked so often, ms. */
+const REFRESH_INTERVAL = 60_000;
+
 async function run(context: Context): Promise<number> {
+  const { flags } = context;
+  const interval = flags.value("watch");
+  if (interval !== undefined && flags.on("check")) {
+    throw usageError(
+      "--check ends with an exit code, which --watch never comes to; give one of them",
+    );
+  }
+  if (interval !== undefined) return await again(context, interval);
+  const rotator = open(context);
+  try {
+    return await once(rotator, context);
+  } finally {
+    await rotator.close();
+  }
+}
+
+function open(context: Context): Rotator {
+  return context.flags.on("refresh")
+    ? openOnlineRotator(context)
+    : openRotator(context);
+}
+
+async function once(rotator: Rotator, context: Context): Promise<number> {
   const { flags, io } = context;
-  const { report, failed } = await read(context);
+  const failed = flags.on("refresh") && await refresh(rotator, context);
+  const report = await read(rotator, context);
   if (flags.on("json")) io.out(`${JSON.stringify(report, null, 2)}\n`);
   if (report.accounts.length === 0) {
     throw new CliError(noAccount(), EXIT.noAccount);
   }
-  if (!flags.on("json")) {
-    const { columns, color } = io;
-    io.out(renderStatus(report, { columns, color, now: io.now() }));
-  }
+  if (!flags.on("json")) io.out(render(report, context));
   if (flags.on("check")) return checkCode(report);
   return failed ? EXIT.failed : EXIT.ok;
 }
 
-async function read(
-  context: Context,
-): Promise<{ report: StatusReport; failed: boolean }> {
-  const { flags, io } = context;
-  const model = flags.value("model");
-  const refresh = flags.on("refresh");
-  const rotator = refresh ? openOnlineRotator(context) : openRotator(context);
+async function again(outer: Context, seconds: string): Promise<number> {
+  const { aside, watch, watchInterval } = await import("./watch.ts");
+  const interval = watchInterval(seconds);
+  const beside = aside(outer.io);
+  const context = { ...outer, io: beside.io };
+  const rotator = open(context);
+  let askedAt = -Infinity;
   try {
-    const refreshed = refresh
-      ? (await refreshAccounts(rotator, context, [])).accounts
-      : [];
-    const failures = refreshed.filter((it) => !it.ok);
-    for (const { alias, error } of failures) {
-      io.err(`${clean(alias)}: ${clean(error ?? "not refreshed")}\n`);
-    }
-    const report = await rotator.status(model === undefined ? {} : { model });
-    return { report, failed: failures.length > 0 };
+    await watch(outer.io, interval, async () => {
+      const now = outer.io.now();
+      if (context.flags.on("refresh") && now - askedAt >= REFRESH_INTERVAL) {
+        askedAt = now;
+        await refresh(rotator, context);
+      }
+      const text = snapshot(await read(rotator, context), context);
+      if (outer.io.outIsTerminal) beside.keep();
+      return text + beside.kept();
+    });
   } finally {
     await rotator.close();
   }
+  return EXIT.interrupted;
+}
+
+/** One of many, to be told from the one before. */
+function snapshot(report: StatusReport, context: Context): string {
+  if (context.flags.on("json")) return `${JSON.stringify(report)}\n`;
+  const text = render(report, context);
+  return context.io.outIsTerminal ? text : `${report.now}\n${text}\n`;
+}
+
+function render(report: StatusReport, { io }: Context): string {
+  const { columns, color } = io;
+  return renderStatus(report, { columns, color, now: io.now() });
+}
+
+async function read(
+  rotator: Rotator,
+  { flags }: Context,
+): Promise<StatusReport> {
+  const model = flags.value("model");
+  return await rotator.status(model === undefined ? {} : { model });
+}
+
+/** @returns Whether that failed for someone. */
+async function refresh(rotator: Rotator, context: Context): Promise<boolean> {
+  const { accounts } = await refreshAccounts(rotator, context, []);
+  const failures = accounts.filter((it) => !it.ok);
+  for (const { alias, error } of failures) {
+    context.io.err(`${clean(alias)}: ${clean(error ?? "not refreshed")}\n`);
+  }
+  return failures.length > 0;
 }
 
 /** What `--check` says by its exit code, of those who are candidates at all. */

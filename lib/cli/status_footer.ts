@@ -1,11 +1,15 @@
 import type { AccountStatus, StatusReport } from "../types.ts";
+import { fit } from "./table.ts";
 import {
   clean,
+  clockTime,
   inTime,
   policyProblems,
   policyWords,
   PROGRAM,
 } from "./words.ts";
+
+const NAME_WIDTH = 32;
 
 /**
  * What the status table adds up to, a sentence or two per line.
@@ -16,6 +20,7 @@ export function footer(report: StatusReport, now: number): string[] {
   if (report.accounts.length === 0) return [`${noAccount()}.`];
   return [
     summary(report, now),
+    `${nextWords(report)}.`,
     `${policyWords(report.credits)}.`,
     ...policyProblems(report.credits).map((text) => `${text}.`),
     ...pin(report),
@@ -24,23 +29,20 @@ export function footer(report: StatusReport, now: number): string[] {
 
 /** That there is no account, and how to add one, without a full stop. */
 export function noAccount(): string {
-  return `No account is in the store; add one with: ${PROGRAM} import --copy`;
+  return `No account is in the store; sign in with: ${PROGRAM} login, or take over another tool's login with: ${PROGRAM} import FILE`;
 }
 
-function summary(report: StatusReport, now: number): string {
+function summary({ accounts }: StatusReport, now: number): string {
   const count = (kind: AccountStatus["standing"]) =>
-    report.accounts.filter((it) => it.standing === kind).length;
+    accounts.filter((it) => it.standing === kind).length;
   const parts = [
-    `${count("included")} of ${report.accounts.length} on included usage`,
+    `${count("included")} of ${accounts.length} on included usage`,
     `${count("credits")} on credits`,
     ...said(count("unknown"), "unknown until asked"),
     ...said(count("unconfirmed"), "unconfirmed (may be charged)"),
     ...said(count("blocked"), "blocked"),
   ];
-  const next = report.next === null
-    ? "Nobody can serve"
-    : `Next is ${clean(report.next)} (${report.strategy})`;
-  return `${parts.join(", ")}. ${next}${freesUp(report.accounts, now)}.`;
+  return `${parts.join(", ")}${freesUp(accounts, now)}.`;
 }
 
 function said(count: number, words: string): string[] {
@@ -49,17 +51,71 @@ function said(count: number, words: string): string[] {
 
 /** Which account that cannot serve on included usage will be the first to. */
 function freesUp(accounts: readonly AccountStatus[], now: number): string {
-  const [first] = accounts.flatMap(({ alias, until, reason }) =>
-    until === null || reason === "unknown" ? [] : [{ alias, until }]
+  const [first] = accounts.flatMap(({ alias, until, reason, enabled }) =>
+    until === null || reason === "unknown" || !enabled ? [] : [{ alias, until }]
   ).sort((a, b) => Date.parse(a.until) - Date.parse(b.until));
-  return first === undefined
-    ? ""
-    : `; ${clean(first.alias)} frees up ${inTime(first.until, now)}`;
+  if (first === undefined) return "";
+  const { alias, until } = first;
+  const clock = Date.parse(until) > now ? ` (${clockTime(until, now)})` : "";
+  return `; ${shortName(alias)} frees up ${inTime(until, now)}${clock}`;
+}
+
+function shortName(alias: string): string {
+  return fit(clean(alias), NAME_WIDTH);
+}
+
+/** Who serves next, on what, and why this one of several. */
+function nextWords(report: StatusReport): string {
+  const next = report.accounts.find((it) => it.alias === report.next);
+  if (next === undefined) return "Next: nobody can serve";
+  const name = shortName(next.alias);
+  return `Next: ${
+    [name, onWhat(next), ...whyThisOne(next, report)].join(", ")
+  }`;
+}
+
+function onWhat({ standing }: AccountStatus): string {
+  switch (standing) {
+    case "included":
+      return "on included usage";
+    case "unknown":
+      return "asked for its usage first";
+    case "credits":
+      return "on credits, as no included usage is left";
+    case "unconfirmed":
+      return "as nothing else is left (may be charged)";
+    case "blocked":
+      return "blocked";
+  }
+}
+
+const ORDER: Readonly<Record<StatusReport["strategy"], string>> = {
+  "round-robin": "longest unused",
+  "least-used": "fewest requests",
+  "random": "drawn at random",
+  "weighted": "its turn by weight",
+  "drain": "its quota resets soonest",
+};
+
+function whyThisOne(
+  next: AccountStatus,
+  { accounts, pinned, strategy }: StatusReport,
+): string[] {
+  if (pinned !== null) return ["pinned"];
+  const peers = accounts.filter((it) => it !== next && pool(it) === pool(next));
+  if (peers.length === 0) return [];
+  const rivals = peers.filter((it) => it.plan === next.plan);
+  if (next.plan === "pro" && rivals.length === 0) return ["a pro plan first"];
+  return [`${ORDER[strategy]} (${strategy})`];
+}
+
+function pool({ standing }: AccountStatus): string {
+  return standing === "unknown" ? "included" : standing;
 }
 
 function pin({ pinned, accounts }: StatusReport): string[] {
   if (pinned === null) return [];
-  const alias = clean(pinned);
+  const alias = shortName(pinned);
   const undo = `undo with: ${PROGRAM} use --auto`;
   return accounts.some((it) => it.alias === pinned)
     ? [`Pinned to ${alias}: only it serves; ${undo}`]

@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { styleText } from "node:util";
 import { textWidth } from "./width.ts";
 
 /** The colours in use. */
-export type Color = "green" | "yellow" | "red" | "dim" | "bold";
+export type Color = "green" | "yellow" | "magenta" | "red" | "dim" | "bold";
 
 /** A piece of a cell; its text holds no escape sequence. */
 export interface Piece {
@@ -63,22 +62,57 @@ export function fit(text: string, width: number): string {
   return `${kept}…`;
 }
 
-/** Breaks a text at spaces into lines of at most `width` columns. */
-export function wrap(text: string, width: number): string[] {
+/**
+ * Breaks a text at spaces into lines of at most `width` columns.
+ *
+ * @param long What to do with a word that is longer: commands and paths are
+ *   of no use when they are cut.
+ */
+export function wrap(
+  text: string,
+  width: number,
+  long: "cut" | "keep" = "cut",
+): string[] {
   const lines: string[] = [];
   for (const word of text.split(" ")) {
     const longer = lines.length === 0 ? word : `${lines.at(-1)} ${word}`;
     if (lines.length > 0 && textWidth(longer) <= width) {
       lines[lines.length - 1] = longer;
     } else {
-      lines.push(fit(word, width));
+      lines.push(long === "cut" ? fit(word, width) : word);
     }
   }
   return lines;
 }
 
+/** Cells one after another, two spaces apart, on as few lines as they fit on. */
+export function flow(
+  row: readonly Cell[],
+  width: number,
+  color: boolean,
+): string[] {
+  const lines: Cell[][] = [];
+  for (const it of row) {
+    const last = lines.at(-1);
+    const taken = (last ?? []).reduce((sum, it) => sum + cellWidth(it) + 2, 0);
+    if (last !== undefined && taken + cellWidth(it) <= width) last.push(it);
+    else lines.push(lines.length === 0 ? [it] : [cell("  "), it]);
+  }
+  return lines.map((cells) => line(cells, [], color));
+}
+
+// The terminal's own palette, so that its owner's choice of light or dark holds.
+const CODES: Readonly<Record<Color, readonly [on: number, off: number]>> = {
+  bold: [1, 22],
+  dim: [2, 22],
+  red: [31, 39],
+  green: [32, 39],
+  yellow: [33, 39],
+  magenta: [35, 39],
+};
+
 function paint({ text, color }: Piece, wanted: boolean): string {
   if (!wanted || color === undefined) return text;
-  // Asking the stream would need permissions that a scoped run lacks.
-  return styleText(color, text, { validateStream: false });
+  const [on, off] = CODES[color];
+  return `\u001b[${on}m${text}\u001b[${off}m`;
 }

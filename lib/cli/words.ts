@@ -60,6 +60,23 @@ export function inTime(at: string, now: number): string {
   return ms > 0 ? `in ${duration(ms)}` : "now";
 }
 
+const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
+
+/**
+ * A time on the clock of this machine: "14:05" today, "Wed 14:05" within a
+ * week, else "29 Mar".
+ */
+export function clockTime(at: string, now: number): string {
+  const date = new Date(at);
+  const time = [date.getHours(), date.getMinutes()]
+    .map((it) => String(it).padStart(2, "0")).join(":");
+  if (date.toDateString() === new Date(now).toDateString()) return time;
+  return Math.abs(date.getTime() - now) < 6 * DAY
+    ? `${WEEKDAYS[date.getDay()]} ${time}`
+    : `${date.getDate()} ${MONTHS[date.getMonth()]}`;
+}
+
 /** "3 min ago". */
 export function timeAgo(at: string | number, now: number): string {
   const ms = now - (typeof at === "number" ? at : Date.parse(at));
@@ -131,7 +148,7 @@ export function creditWords(account: AccountStatus): string {
 function creditAmount(
   credits: NonNullable<AccountStatus["credits"]>,
 ): string | undefined {
-  if (credits.unlimited === true) return "unlimited credits";
+  if (credits.unlimited === true) return "unlimited";
   if (credits.hasCredits === false) return undefined;
   if (credits.balance === null) return "credits";
   const balance = Number(credits.balance);

@@ -118,7 +118,8 @@ function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
   return whole;
 }
 
-function readBlock(block: string, end: number): StreamEvent | undefined {
+/** One event out of its lines; undefined where they hold no data. */
+export function readBlock(block: string, end: number): StreamEvent | undefined {
   let event: string | null = null;
   let data: string | undefined;
   for (const line of block.split(/\r\n|\r|\n/)) {

@@ -5,22 +5,26 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { readBlock } from "./event_parser.ts";
 import { type EventMeaning, readEvent } from "./stream.ts";
 
 const LF = 10;
-const MARKERS = ["codex.rate_limits", "response.failed", '"type":"error"'];
-/** A line shows within this what it is about, bytes. */
-const LINE_HEAD = 256;
+const CR = 13;
+const MARKER =
+  /codex\.rate_limits|response\.failed|"type"\s*:\s*"error"|^event:\s*error/m;
+/** An event shows within this what it is about, bytes. */
+const HEAD = 256;
 /** An event longer than this is not about the account, bytes. */
-const LONGEST_EVENT = 32 * 1024;
+const LONGEST_EVENT = 64 * 1024;
 
 /** Picks out the events that say something about the account. */
 export class Tail {
   readonly #onEvent: (meaning: EventMeaning) => void;
-  /** The line that is not complete yet; its beginning, or all of it where it matters. */
-  #line = "";
-  /** The rest of this line does not matter. */
+  /** The event that is not complete yet; its beginning, or all of it where it matters. */
+  #event = "";
+  /** The rest of this event does not matter. */
   #skips = false;
+  #lineIsBlank = true;
 
   constructor(onEvent: (meaning: EventMeaning) => void) {
     this.#onEvent = onEvent;
@@ -30,45 +34,46 @@ export class Tail {
   push(chunk: Uint8Array): void {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     for (let at = 0; at < bytes.length;) {
-      const lineEnd = bytes.indexOf(LF, at);
-      const end = lineEnd < 0 ? bytes.length : lineEnd;
+      const found = bytes.indexOf(LF, at);
+      const end = found < 0 ? bytes.length : found;
+      const isBlank = end === at || (end === at + 1 && bytes[at] === CR);
+      this.#lineIsBlank &&= isBlank;
       if (!this.#skips) this.#take(bytes, at, end);
-      if (lineEnd >= 0) this.#endLine();
+      if (found >= 0) this.#endLine();
       at = end + 1;
     }
   }
 
+  /** The stream has ended; its last event may lack the blank line. */
+  end(): void {
+    const event = this.#event;
+    this.#event = "";
+    const skipped = this.#skips;
+    this.#skips = false;
+    if (skipped || !MARKER.test(event)) return;
+    const block = Buffer.from(event, "latin1").toString("utf8");
+    const { data, event: name } = readBlock(block, 0) ?? {};
+    if (data !== undefined) this.#onEvent(readEvent(data, name ?? null));
+  }
+
   /** Takes a part of a line, as much of it as may matter. */
   #take(bytes: Buffer, start: number, end: number): void {
-    const head = LINE_HEAD - this.#line.length;
-    if (head > 0) {
-      // latin1 never fails on a cut character, and the markers are ASCII
-      this.#line += bytes.toString(
-        "latin1",
-        start,
-        Math.min(end, start + head),
-      );
-      start = Math.min(end, start + head);
-      if (this.#line.length < LINE_HEAD) return;
-    }
-    const matters = this.#line.length < LONGEST_EVENT &&
-      MARKERS.some((marker) => this.#line.slice(0, LINE_HEAD).includes(marker));
-    if (!matters) {
+    const head = Math.min(end, start + Math.max(0, HEAD - this.#event.length));
+    // latin1 never fails on a cut character, and the markers are ASCII
+    this.#event += bytes.toString("latin1", start, head);
+    if (head === end) return;
+    const size = this.#event.length + end - head;
+    if (size <= LONGEST_EVENT && MARKER.test(this.#event.slice(0, HEAD))) {
+      this.#event += bytes.toString("latin1", head, end);
+    } else {
       this.#skips = true;
-      this.#line = "";
-      return;
+      this.#event = "";
     }
-    this.#line += bytes.toString("latin1", start, end);
   }
 
   #endLine(): void {
-    const line = this.#line;
-    this.#line = "";
-    const skipped = this.#skips;
-    this.#skips = false;
-    if (skipped || !line.startsWith("data:")) return;
-    if (!MARKERS.some((marker) => line.includes(marker))) return;
-    const data = Buffer.from(line.slice(5), "latin1").toString("utf8").trim();
-    this.#onEvent(readEvent(data, null));
+    if (this.#lineIsBlank) this.end();
+    else if (!this.#skips) this.#event += "\n";
+    this.#lineIsBlank = true;
   }
 }

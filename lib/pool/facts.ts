@@ -46,21 +46,25 @@ export function mergeUsage(
   const answered = answeredAt(current);
   const currentAt = answered === null ? null : believable(answered, now);
   if (incomingAt === null) {
-    return overlay(current, incoming, currentAt ?? -Infinity, now);
+    return overlay(current, incoming, currentAt ?? -Infinity, now, true);
   }
   if (currentAt === null || incomingAt >= currentAt) {
     // strictly newer than the answer: one observed together with it is in it
-    return overlay(incoming, current, incomingAt + 1, now);
+    return overlay(incoming, current, incomingAt + 1, now, false);
   }
-  return overlay(current, incoming, currentAt + 1, now);
+  return overlay(current, incoming, currentAt + 1, now, true);
 }
 
-/** `base` with those parts of `other` that were observed at `since` (epoch ms) or later. */
+/**
+ * `base` with those parts of `other` that were observed at `since` (epoch ms)
+ * or later; `isLater`: `other` came in later than `base`.
+ */
 function overlay(
   base: UsageFacts,
   other: UsageFacts,
   since: number,
   now: number,
+  isLater: boolean,
 ): UsageFacts {
   const meters: Record<string, MeterFacts> = { ...base.meters };
   for (const [name, meter] of Object.entries(meters)) {
@@ -77,6 +81,7 @@ function overlay(
       dated(meter, other.observedAt),
       since,
       now,
+      isLater,
     );
     if (!merged) continue;
     meters[name] = merged;
@@ -106,6 +111,7 @@ function overlayMeter(
   other: MeterFacts & { observedAt: number },
   since: number,
   now: number,
+  isLater: boolean,
 ): MeterFacts | undefined {
   const newer = other.windows.filter((window) =>
     believable(window.observedAt!, now) >= since
@@ -114,7 +120,9 @@ function overlayMeter(
     ? other.limit
     : undefined;
   if (newer.length === 0 && !limit) return base;
-  const windows = base ? replaceWindows(base.windows, newer, now) : newer;
+  const windows = base
+    ? replaceWindows(base.windows, newer, now, isLater)
+    : newer;
   const merged: MeterFacts = {
     ...(base ?? { windows }),
     windows,
@@ -129,10 +137,16 @@ function overlayMeter(
   return merged;
 }
 
+/**
+ * Puts windows in the place of those of the same length. Of two that were
+ * observed at one moment the fuller one is newer, unless one of them has
+ * started afresh: then `isLater` tells.
+ */
 function replaceWindows(
   base: readonly UsageWindow[],
   newer: readonly UsageWindow[],
   now: number,
+  isLater: boolean,
 ): UsageWindow[] {
   const windows = base.filter((window) =>
     window.resetsAt === null || window.resetsAt > now
@@ -141,12 +155,16 @@ function replaceWindows(
     const index = windows.findIndex((own) =>
       own.windowSeconds === window.windowSeconds
     );
-    if (index < 0) windows.push(window);
-    else if (
-      window.observedAt! >= believable(windows[index]!.observedAt!, now)
-    ) {
-      windows[index] = window;
+    if (index < 0) {
+      windows.push(window);
+      continue;
     }
+    const own = windows[index]!;
+    const after = window.observedAt! - believable(own.observedAt!, now);
+    const fuller = window.resetsAt === own.resetsAt
+      ? window.usedPercent > own.usedPercent
+      : isLater;
+    if (after > 0 || (after === 0 && fuller)) windows[index] = window;
   }
   return windows;
 }

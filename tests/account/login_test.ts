@@ -168,6 +168,8 @@ Deno.test("signInByBrowser() wants a paste when both ports are taken, or says wh
   const ports = taken.map(({ port }) => port);
   const error = await assertRejects(() => startSignIn({ ports }), Error);
   assertStringIncludes(error.message, "--device");
+  await using closed = await startSignIn({ ports, async *pasted() {} });
+  await assertRejects(() => closed.done, Error, "--device");
   const lines = Promise.withResolvers<string>();
   await using s = await startSignIn({
     ports,

@@ -2,11 +2,14 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { startFakeCodex } from "../../lib/testing/fake_codex.ts";
 import type { Settings } from "../../lib/types.ts";
-import { type Bench, bench, run } from "./run.ts";
+import { loginPlaces } from "../../lib/cli/login_places.ts";
+import { account, type Bench, bench, run } from "./run.ts";
 
 /** A Codex CLI home with the login of an account of the stand-in. */
 async function signedIn(name = "me", settings?: Settings) {
-  const fake = await startFakeCodex({ accounts: { me: {}, other: {} } });
+  const fake = await startFakeCodex({
+    accounts: { me: {}, other: {}, third: {} },
+  });
   const it = settings ? await bench({}, settings) : await bench();
   const home = join(it.folder, ".codex");
   await Deno.mkdir(home);
@@ -90,15 +93,158 @@ Deno.test("import --copy updates an account that is known", async () => {
   );
 });
 
-Deno.test("import without --copy names the exact command, and changes nothing", async () => {
+Deno.test("import links to the file, so that both tools go on working", async () => {
   await using s = await signedIn();
-  const { code, out, err } = await call(s.it, [s.file, "--alias", "work"]);
-  assertEquals([code, out], [2, ""]);
-  assertStringIncludes(
-    err,
-    `run: cli.ts import ${s.file} --copy --alias work`,
+  const { code, out } = await call(s.it, [s.file, "--alias", "work"]);
+  assertEquals(code, 0);
+  assertStringIncludes(out, `is added, linked to ${s.file}: both tools go on`);
+  assert(!out.includes("must not use"));
+  const { kind, path } = s.it.state().accounts.work!.source!;
+  assertEquals([kind, path], ["codex", s.file]);
+  const copied = await call(s.it, [s.file, "--copy"]);
+  assertStringIncludes(copied.out, "the other tool must not use them any more");
+  assertEquals(s.it.state().accounts.work!.source, undefined);
+  await call(s.it, [s.file]);
+  assertEquals(s.it.state().accounts.work!.source!.path, s.file);
+});
+
+Deno.test("import never replaces newer tokens, nor links to older ones", async () => {
+  await using s = await signedIn();
+  await call(s.it, [s.file, "--copy"]);
+  const before = s.it.state().accounts.me!;
+  const older = s.fake.tokens("me", { lifetimeMs: 1_000 });
+  const tokens = {
+    access_token: older.access,
+    refresh_token: older.refresh,
+    account_id: older.accountId,
+  };
+  await Deno.writeTextFile(s.file, JSON.stringify({ tokens }));
+  const { code, out } = await call(s.it, [s.file]);
+  assertEquals(code, 0);
+  assertStringIncludes(out, "its tokens are newer than these");
+  assertEquals(s.it.state().accounts.me, before);
+});
+
+Deno.test("import finds the logins of all tools where they keep them", async () => {
+  await using s = await signedIn();
+  const [openCode, multiAuth] = [
+    s.fake.tokens("other"),
+    s.fake.tokens("third"),
+  ];
+  const data = join(s.it.folder, ".local", "share", "opencode");
+  const config = join(s.it.folder, ".config", "opencode-multi-auth");
+  await Deno.mkdir(data, { recursive: true });
+  await Deno.mkdir(config, { recursive: true });
+  const openai = {
+    type: "oauth",
+    refresh: openCode.refresh,
+    access: openCode.access,
+    expires: openCode.expiresAt,
+  };
+  await Deno.writeTextFile(join(data, "auth.json"), JSON.stringify({ openai }));
+  const personal = {
+    accessToken: multiAuth.access,
+    refreshToken: multiAuth.refresh,
+    enabled: false,
+  };
+  await Deno.writeTextFile(
+    join(config, "accounts.json"),
+    JSON.stringify({ version: 2, accounts: { personal, "dead one": {} } }),
   );
-  assertEquals(await exists(s.it.path), false);
+  const home = { HOME: s.it.folder };
+  const several = await call(s.it, ["--alias", "work"], home);
+  assertEquals([several.code, several.out], [2, ""]);
+  assertStringIncludes(several.err, "3 were found");
+  const { code, out, err } = await call(s.it, [], home);
+  assertEquals(code, 0, err);
+  const { accounts } = s.it.state();
+  assertEquals(
+    Object.entries(accounts).map(([alias, it]) => [alias, it.source?.kind]),
+    [["me", "codex"], ["other", "opencode"], ["personal", undefined]],
+  );
+  assertEquals(accounts.personal!.enabled, false);
+  assertStringIncludes(err, "left out: dead one");
+  const notices = out.match(/The tokens of \S+ are in use here now/g);
+  assertEquals(notices?.length, 1);
+  assertStringIncludes(notices![0]!, config);
+  assert(!(out + err).includes(s.fake.canary));
+  const again = await call(s.it, ["--from=codex"], home);
+  assertEquals(again.out.trim().split("\n").length, 1);
+});
+
+Deno.test("import looks where variables point, and says where it looked", async () => {
+  await using s = await signedIn();
+  const env = {
+    CODEX_HOME: "/nowhere/codex",
+    XDG_DATA_HOME: "/nowhere/data",
+    XDG_CONFIG_HOME: "/nowhere/config",
+    HOME: s.it.folder,
+  };
+  const { code, err } = await call(s.it, [], env);
+  assertEquals(code, 1);
+  for (
+    const path of [
+      "/nowhere/codex/auth.json",
+      "/nowhere/data/opencode/auth.json",
+      "/nowhere/config/opencode-multi-auth/accounts.json",
+      "cli.ts login",
+    ]
+  ) {
+    assertStringIncludes(err, path);
+  }
+});
+
+Deno.test("loginPlaces() knows the places of Windows as well", () => {
+  const env: Record<string, string> = {
+    USERPROFILE: "/u",
+    APPDATA: "/u/roaming",
+    LOCALAPPDATA: "/u/local",
+  };
+  const places = (platform: string) =>
+    loginPlaces((name) => env[name], undefined, platform)
+      .map(({ path }) => path);
+  assertEquals(places("win32"), [
+    "/u/.codex/auth.json",
+    "/u/.local/share/opencode/auth.json",
+    "/u/local/opencode/auth.json",
+    "/u/.config/opencode-multi-auth/accounts.json",
+    "/u/roaming/opencode-multi-auth/accounts.json",
+  ]);
+  assertEquals(places("linux").length, 3);
+});
+
+Deno.test("import --settings takes over strategy, weights and credit list under the names of here", async () => {
+  await using s = await signedIn();
+  await using it = await bench({ work: account("someone") });
+  const [a, b] = [s.fake.tokens("me"), s.fake.tokens("other")];
+  const file = join(s.it.folder, "accounts.json");
+  const accounts = {
+    work: { accessToken: a.access, refreshToken: a.refresh },
+    spare: { accessToken: b.access, refreshToken: b.refresh },
+    dead: {},
+  };
+  const settings = {
+    rotationStrategy: "weighted-round-robin",
+    accountWeights: { work: 4, dead: 9 },
+    creditAccountAliases: ["work", "dead"],
+  };
+  await Deno.writeTextFile(file, JSON.stringify({ accounts, settings }));
+  const plain = await call(it, [file]);
+  assertEquals(plain.code, 0, plain.err);
+  assertEquals(it.state().settings, {});
+  const { code, out } = await call(it, [file, "--settings"]);
+  assertEquals(code, 0);
+  const state = it.state();
+  assertEquals(Object.keys(state.accounts), ["work", "me", "spare"]);
+  assertEquals(state.settings.strategy, "weighted");
+  // the name work is someone else's here, who must not spend by it
+  assertEquals(state.settings.creditAccountAliases, ["me"]);
+  assertEquals(state.accounts.me!.weight, 4);
+  assertEquals(state.accounts.work!.weight, undefined);
+  assertStringIncludes(out, "Only me may spend purchased credits now");
+  const none = await call(it, [s.file, "--settings"]);
+  assertEquals(none.code, 1);
+  assertStringIncludes(none.err, "only opencode-multi-auth has them");
 });
 
 Deno.test("import says what is wrong with the call or the file", async () => {

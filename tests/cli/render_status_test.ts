@@ -247,15 +247,19 @@ Deno.test("renderStatus() shows a window that has reset, and odd percentages", (
 });
 
 Deno.test("renderStatus() keeps many accounts to a line each where that fits", () => {
-  const accounts = Array.from({ length: 50 }, (_, i) => row(`account-${i}`));
+  const [, bob] = everyStanding().accounts;
+  const accounts = Array.from(
+    { length: 50 },
+    (_, i) => ({ ...bob!, alias: `account-${i}` }),
+  );
   const lines = renderStatus(report(accounts), {
     columns: 120,
     color: false,
     now: NOW,
   }).split("\n");
   assertEquals(lines.indexOf(""), 50);
-  assertStringIncludes(lines[0]!, "42%  2h14m");
-  assertStringIncludes(lines[51]!, "50 of 50 on included usage");
+  assertStringIncludes(lines[0]!, "100%  2h14m");
+  assertStringIncludes(lines[51]!, "0 of 50 on included usage, 50 on credits");
 });
 
 Deno.test("renderStatus() puts windows of one length in one column", () => {

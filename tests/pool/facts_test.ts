@@ -120,6 +120,36 @@ Deno.test("mergeUsage() does not let facts from the future of another clock win 
   assertEquals(percents(merged), [[18_000, 100]]);
 });
 
+Deno.test("mergeUsage() takes the fuller of two windows that were seen at one moment", () => {
+  const known = mergeUsage(
+    answer(NOW - 10, [window(80)]),
+    headers(NOW, [window(90)]),
+    NOW,
+  );
+  const ahead = mergeUsage(known, headers(NOW, [window(100)]), NOW);
+  assertEquals(percents(ahead), [[18_000, 100]]);
+  assertEquals(percents(mergeUsage(ahead, headers(NOW, [window(90)]), NOW)), [[
+    18_000,
+    100,
+  ]], "answers overtake each other");
+  assertEquals(
+    percents(mergeUsage(known, ahead, NOW)),
+    [[18_000, 100]],
+    "and the store lags behind",
+  );
+  assertEquals(percents(mergeUsage(ahead, known, NOW)), [[18_000, 100]]);
+});
+
+Deno.test("mergeUsage() takes the later of two windows of one moment when one has started afresh", () => {
+  const full = headers(NOW, [window(100)]);
+  const afresh = headers(NOW, [window(1, { resetsAt: NOW + 5 * HOUR })]);
+  const known = answer(NOW - 10, [window(80)]);
+  const merged = mergeUsage(mergeUsage(known, full, NOW), afresh, NOW);
+  assertEquals(percents(merged), [[18_000, 1]]);
+  const stored = mergeUsage(known, full, NOW);
+  assertEquals(percents(mergeUsage(stored, merged, NOW)), [[18_000, 1]]);
+});
+
 Deno.test("mergeUsage() remembers that every request is charged until an answer says otherwise", () => {
   const only = {
     observedAt: NOW - 10,

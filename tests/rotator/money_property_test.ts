@@ -294,3 +294,32 @@ Deno.test("rotator.fetch() moves an account into the first pool by a reset, not 
     assertEquals([status, alias, fake.charged.length], [200, "a", before]);
   });
 });
+
+Deno.test("rotator.fetch() keeps to the pools when requests come side by side", async () => {
+  await run(async (scene) => {
+    const accounts = scene.accounts.map((options) => ({
+      ...options,
+      costPercent: 0,
+      credits: options.credits
+        ? { ...options.credits, costPerRequest: 0 }
+        : null,
+    }));
+    await using fleet = await open({ ...scene, accounts });
+    const { fake, clock } = fleet;
+    for (const { wait } of scene.steps.slice(0, 5)) {
+      clock.now += wait;
+      const all = accounts.map((_, index) => fake.account(NAMES[index]!));
+      const included = all.some((one) => isIncluded(one, "", clock.now));
+      const affordable = all.some((one) =>
+        isPayable(one) && maySpend(scene, one.name)
+      );
+      const before = fake.charged.length;
+      const answers = await Promise.all([1, 2, 3, 4].map(() => fleet.ask()));
+      const served = answers.filter(({ status }) => status === 200).length;
+      assertEquals(
+        [served, fake.charged.length - before],
+        included ? [4, 0] : affordable ? [4, 4] : [0, 0],
+      );
+    }
+  });
+});

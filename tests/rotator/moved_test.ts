@@ -105,6 +105,8 @@ Deno.test("a conversation that moves keeps being cleaned, and other sessions are
     ["bob", "message", false],
   ]);
   assertEquals(warnings(fleet), 1);
+  const moves = fleet.events.filter(({ type }) => type === "switched");
+  assertEquals(moves.length, 1, "the second try on Bob is no move");
 });
 
 Deno.test("a turn state goes to the account that gave it, and to no other", async () => {

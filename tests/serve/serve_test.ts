@@ -174,12 +174,16 @@ Deno.test("serve refuses a body that is too large while it comes", async () => {
   const chunk = `100000\r\n${"x".repeat(1 << 20)}\r\n`;
   const text = await new Promise<string>((resolve) => {
     let sent = 0;
-    const socket = connect(port, "127.0.0.1", () => socket.write(head));
     // one more than fit, and then no end
     const more = () => {
       while (sent++ < 33) if (!socket.write(chunk)) return;
     };
+    const socket = connect(port, "127.0.0.1", () => {
+      socket.write(head);
+      more();
+    });
     socket.on("drain", more);
+    socket.setTimeout(5_000, () => socket.destroy());
     socket.on("data", (data) => (resolve(String(data)), socket.destroy()));
     socket.on("close", () => resolve("closed"));
     socket.on("error", () => {});

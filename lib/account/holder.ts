@@ -1,0 +1,72 @@
+/**
+ * Which account holds a token, and what a renewal makes of it.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { readClaims } from "../codex/jwt.ts";
+import type { TokenAnswer } from "../codex/token_answer.ts";
+import type { AccountRecord, PoolState } from "../types.ts";
+
+/** The account of that name. */
+export function accountOf(
+  state: PoolState,
+  alias: string,
+): AccountRecord | undefined {
+  return Object.hasOwn(state.accounts, alias)
+    ? state.accounts[alias]
+    : undefined;
+}
+
+/** The account that holds a refresh token, also when it was renamed meanwhile. */
+export function holderOf(
+  state: PoolState,
+  alias: string,
+  spent: string | undefined,
+): AccountRecord | undefined {
+  const account = accountOf(state, alias);
+  if (account && account.tokens?.refresh === spent) return account;
+  if (spent === undefined) return undefined;
+  return Object.values(state.accounts)
+    .find((other) => other.tokens?.refresh === spent);
+}
+
+/** What the answer holds replaces what is there; what it lacks stays. */
+export function takeOver(
+  account: AccountRecord,
+  answer: TokenAnswer & { kind: "tokens" },
+  issuedAt: number,
+): void {
+  const access = answer.access ?? account.tokens?.access ?? "";
+  const expiresAt = answer.access === undefined
+    ? account.tokens?.expiresAt ?? null
+    : readClaims(access).expiresAt ??
+      (answer.expiresInSeconds === undefined
+        ? null
+        : issuedAt + answer.expiresInSeconds * 1000);
+  account.tokens = {
+    ...account.tokens,
+    access,
+    expiresAt,
+    ...(answer.refresh === undefined ? {} : { refresh: answer.refresh }),
+    ...(answer.id === undefined ? {} : { id: answer.id }),
+  };
+  delete account.auth;
+  if (account.cooldowns) delete account.cooldowns["token"];
+  const claims = readClaims(answer.id);
+  if (claims.email !== null) account.email = claims.email;
+  if (claims.plan !== null) account.plan = claims.plan;
+}
+
+/** Accounts are told apart by identity, so that a renamed one keeps its lock. */
+export function lockName(
+  alias: string,
+  account: AccountRecord | undefined,
+): string {
+  const identity = account?.userId || account?.accountId
+    ? `${account.userId ?? ""}/${account.accountId ?? ""}`
+    : `alias:${alias}`;
+  return `token-${
+    createHash("sha256").update(identity).digest("hex").slice(0, 16)
+  }`;
+}

@@ -1,0 +1,257 @@
+import { timingSafeEqual } from "node:crypto";
+import {
+  authorizeUrl,
+  CLIENT_ID,
+  LOGIN_PORTS,
+  LOGIN_SCOPE,
+  loginRedirect,
+} from "../codex/endpoints.ts";
+import { errorText, exchangeCode, type LoginOptions } from "./login.ts";
+import {
+  type CallbackAnswer,
+  type CallbackServer,
+  listenForCallback,
+} from "./login_callback.ts";
+import type { ImportedLogin } from "./login_files.ts";
+
+/** Where the person is sent. */
+export interface BrowserAddress {
+  /** The address to open. */
+  readonly url: string;
+  /** Whether the browser's return is waited for; false: it has to be pasted. */
+  readonly listening: boolean;
+}
+
+/** How to sign in with a browser. */
+export interface BrowserLoginOptions extends LoginOptions {
+  /** Shows the address, and opens it where that can be done. */
+  readonly onAddress: (address: BrowserAddress) => void;
+  /** Keeps the login; only then the browser is told that it worked. */
+  readonly keep: (login: ImportedLogin) => Promise<void>;
+  /** Lines that the person pastes; absent: nobody can. */
+  readonly pasted?:
+    | ((signal: AbortSignal) => AsyncIterable<string>)
+    | undefined;
+  /** Told why a pasted line is of no use. */
+  readonly onUseless?: (reason: string) => void;
+  /**
+   * Where the browser may return to.
+   * @default {[1455, 1457]}
+   */
+  readonly ports?: readonly number[];
+}
+
+/**
+ * Signs in with a browser: PKCE, and a return to this machine, or an address
+ * pasted by a person whose browser runs on another one.
+ *
+ * @throws {Error} When the person or the issuer refuses, or no port is free
+ * and nobody can paste.
+ */
+export async function signInByBrowser(
+  options: BrowserLoginOptions,
+): Promise<void> {
+  const login = new BrowserLogin(options);
+  const { signal, ports = LOGIN_PORTS } = options;
+  signal.throwIfAborted();
+  const server = await listenForCallback(
+    ports,
+    (query) => login.answer(query),
+  );
+  try {
+    await login.run(server, ports);
+  } finally {
+    await server?.close();
+  }
+}
+
+/** What came back from the browser. */
+type Return =
+  | { kind: "code"; code: string }
+  | { kind: "refused"; reason: string }
+  | { kind: "useless"; reason: string };
+
+const SIGNED_IN: CallbackAnswer = {
+  status: 200,
+  title: "Signed in",
+  text:
+    "The account is in codex-rotator's store. You can close this page and go back to the terminal.",
+};
+
+class BrowserLogin {
+  readonly #options: BrowserLoginOptions;
+  readonly #state = randomText(32);
+  readonly #verifier = randomText(64);
+  readonly #done = Promise.withResolvers<void>();
+  #redirect = "";
+  #begun = false;
+
+  constructor(options: BrowserLoginOptions) {
+    this.#options = options;
+    // whoever waits for it hears of it; it must not end the process before
+    this.#done.promise.catch(() => {});
+  }
+
+  async run(
+    server: CallbackServer | undefined,
+    ports: readonly number[],
+  ): Promise<void> {
+    const { signal, pasted, onAddress, issuer } = this.#options;
+    const unreachable = new Error(
+      `The ports ${
+        ports.join(" and ")
+      } are taken, and the browser can return to no other; end what listens there, or sign in with --device`,
+    );
+    if (server === undefined && pasted === undefined) throw unreachable;
+    this.#redirect = loginRedirect(server?.port ?? ports[0]!);
+    const end = () => this.#done.reject(signal.reason);
+    signal.addEventListener("abort", end, { once: true });
+    const over = new AbortController();
+    try {
+      const challenge = await challengeOf(this.#verifier);
+      const url = addressOf(issuer, this.#redirect, this.#state, challenge);
+      onAddress({ url, listening: server !== undefined });
+      if (signal.aborted) end();
+      this.#readPasted(over.signal).then(() => {
+        if (server === undefined) this.#done.reject(unreachable);
+      }).catch(this.#done.reject);
+      await this.#done.promise;
+    } finally {
+      signal.removeEventListener("abort", end);
+      over.abort();
+    }
+  }
+
+  /** What the browser is shown when it returns. */
+  async answer(query: URLSearchParams): Promise<CallbackAnswer> {
+    try {
+      const useless = await this.#take(readReturn(query, this.#state));
+      if (useless === undefined) return SIGNED_IN;
+      return { status: 400, title: "Not signed in", text: useless };
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      return { status: 400, title: "Not signed in", text };
+    }
+  }
+
+  /** @returns Why it is of no use; undefined when the account is kept. */
+  async #take(came: Return): Promise<string | undefined> {
+    switch (came.kind) {
+      case "useless":
+        return came.reason;
+      case "refused":
+        if (!this.#begun) {
+          this.#done.reject(
+            new Error(`The issuer refused the sign-in: ${came.reason}`),
+          );
+        }
+        break;
+      case "code":
+        // a code serves once: a page that is loaded again waits for the first
+        if (!this.#begun) {
+          this.#begun = true;
+          this.#complete(came.code).then(this.#done.resolve, this.#done.reject);
+        }
+    }
+    await this.#done.promise;
+    return undefined;
+  }
+
+  async #complete(code: string): Promise<void> {
+    const login = await exchangeCode(this.#options, {
+      code,
+      verifier: this.#verifier,
+      redirect: this.#redirect,
+    });
+    await this.#options.keep(login);
+  }
+
+  async #readPasted(signal: AbortSignal): Promise<void> {
+    const { pasted, onUseless } = this.#options;
+    if (pasted === undefined) return;
+    for await (const line of pasted(signal)) {
+      if (line.trim() === "") continue;
+      const useless = await this.#take(readPaste(line.trim(), this.#state));
+      if (useless === undefined) return;
+      onUseless?.(useless);
+    }
+  }
+}
+
+/** A pasted address, or the bare code from it. */
+function readPaste(line: string, state: string): Return {
+  const start = line.indexOf("?");
+  if (start >= 0) {
+    const query = line.slice(start + 1).replace(/#.*$/, "");
+    return readReturn(new URLSearchParams(query), state);
+  }
+  if (/^[\w.~-]{8,}$/.test(line)) return { kind: "code", code: line };
+  return {
+    kind: "useless",
+    reason:
+      "That is not the address that the browser ended on; it begins with http://localhost and holds a code",
+  };
+}
+
+/** Only an answer to this very sign-in counts, a refusal too. */
+function readReturn(query: URLSearchParams, state: string): Return {
+  if (!isSame(query.get("state") ?? "", state)) {
+    return {
+      kind: "useless",
+      reason:
+        "This answer belongs to another sign-in (its state differs); use the address that was shown last",
+    };
+  }
+  const error = query.get("error");
+  if (error !== null) {
+    const reason = errorText(error, query.get("error_description"));
+    return { kind: "refused", reason };
+  }
+  const code = query.get("code");
+  if (code) return { kind: "code", code };
+  return {
+    kind: "useless",
+    reason: "The answer holds no code; start the sign-in again",
+  };
+}
+
+function addressOf(
+  issuer: string,
+  redirect: string,
+  state: string,
+  challenge: string,
+): string {
+  const query = new URLSearchParams({
+    response_type: "code",
+    client_id: CLIENT_ID,
+    redirect_uri: redirect,
+    scope: LOGIN_SCOPE,
+    code_challenge: challenge,
+    code_challenge_method: "S256",
+    id_token_add_organizations: "true",
+    codex_cli_simplified_flow: "true",
+    state,
+    originator: "codex_rotator",
+  });
+  return `${authorizeUrl(issuer)}?${query}`;
+}
+
+function randomText(bytes: number): string {
+  return base64Url(crypto.getRandomValues(new Uint8Array(bytes)));
+}
+
+async function challengeOf(verifier: string): Promise<string> {
+  const bytes = new TextEncoder().encode(verifier);
+  const hash = await crypto.subtle.digest("SHA-256", bytes);
+  return base64Url(new Uint8Array(hash));
+}
+
+function base64Url(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-")
+    .replaceAll("/", "_").replaceAll("=", "");
+}
+
+function isSame(a: string, b: string): boolean {
+  const [one, other] = [a, b].map((it) => new TextEncoder().encode(it));
+  return one!.length === other!.length && timingSafeEqual(one!, other!);
+}

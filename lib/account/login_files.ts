@@ -1,0 +1,237 @@
+/**
+ * The login files of other tools: what they hold, and nothing of it in any
+ * message.
+ *
+ * @module
+ */
+import {
+  isRecord,
+  parseJson,
+  readNumber,
+  readPositive,
+  readText,
+} from "../codex/json.ts";
+import { readClaims } from "../codex/jwt.ts";
+import type { Tokens } from "../types.ts";
+
+/** Whose login file it is. */
+export type LoginFileKind = "codex" | "opencode" | "opencode-multi-auth";
+
+/** The tools whose files can be read. */
+export const LOGIN_FILE_KINDS: readonly LoginFileKind[] = [
+  "codex",
+  "opencode",
+  "opencode-multi-auth",
+];
+
+/** A login as the issuer or another tool's file gives it. */
+export interface ImportedLogin {
+  tokens: Tokens;
+  email: string | null;
+  plan: string | null;
+  userId: string | null;
+  accountId: string | null;
+  fedramp: boolean;
+}
+
+/** One account of a file, and what the tool had set for it. */
+export interface FoundLogin {
+  login: ImportedLogin;
+  /** Its name in the other tool. */
+  alias?: string;
+  enabled?: boolean;
+  weight?: number;
+}
+
+/** What opencode-multi-auth's owner had set; absent: nothing. */
+export interface ForeignSettings {
+  strategy?: string;
+  creditAccountAliases?: unknown;
+}
+
+/** What a login file holds. */
+export interface LoginFile {
+  kind: LoginFileKind;
+  logins: FoundLogin[];
+  /** Names in it that hold no login. */
+  without: string[];
+  settings: ForeignSettings;
+}
+
+/** How the tools are called. */
+export const TOOL_NAMES: Readonly<Record<LoginFileKind, string>> = {
+  "codex": "the Codex CLI",
+  "opencode": "OpenCode",
+  "opencode-multi-auth": "opencode-multi-auth",
+};
+
+/**
+ * Reads a login file.
+ *
+ * @param text Its content.
+ * @param path Its path, for messages.
+ * @param kind Whose it is; by default what it looks like.
+ * @throws {Error} When it holds no ChatGPT login.
+ */
+export function readLoginFile(
+  text: string,
+  path: string,
+  kind?: LoginFileKind,
+): LoginFile {
+  const json = parseJson(text.replace(/^\ufeff/, ""));
+  if (!isRecord(json)) throw new Error(noObject(path, kind));
+  const found = kind ?? kindOf(json);
+  switch (found) {
+    case "codex":
+      return single(found, codexLogin(json, path));
+    case "opencode":
+      return single(found, openCodeLogin(json, path));
+    case "opencode-multi-auth":
+      return multiAuthFile(json, path);
+  }
+}
+
+/** A login from its tokens and their claims; what is known otherwise goes first. */
+export function loginOf(
+  tokens: Tokens,
+  known: Partial<Pick<ImportedLogin, "accountId" | "email" | "plan">> = {},
+): ImportedLogin {
+  const claims = readClaims(tokens.id);
+  const more = readClaims(tokens.access);
+  return {
+    tokens: {
+      ...tokens,
+      expiresAt: more.expiresAt ?? tokens.expiresAt ?? null,
+    },
+    email: claims.email ?? more.email ?? known.email ?? null,
+    plan: claims.plan ?? more.plan ?? known.plan ?? null,
+    userId: claims.userId ?? more.userId,
+    accountId: known.accountId ?? claims.accountId ?? more.accountId,
+    fedramp: claims.fedramp || more.fedramp,
+  };
+}
+
+function single(kind: LoginFileKind, login: ImportedLogin): LoginFile {
+  return { kind, logins: [{ login }], without: [], settings: {} };
+}
+
+function kindOf(json: Record<string, unknown>): LoginFileKind {
+  if (isRecord(json.accounts)) return "opencode-multi-auth";
+  // OpenCode's file may hold its logins with any number of other providers
+  const isOpenCode = !("tokens" in json) && !("OPENAI_API_KEY" in json) &&
+    Object.values(json).some((it) => isRecord(it) && readText(it.type));
+  return isOpenCode ? "opencode" : "codex";
+}
+
+function codexLogin(
+  file: Record<string, unknown>,
+  path: string,
+): ImportedLogin {
+  const tokens = isRecord(file.tokens) ? file.tokens : {};
+  const read = tokensOf(
+    tokens.access_token,
+    tokens.refresh_token,
+    tokens.id_token,
+  );
+  if (read !== undefined) {
+    return loginOf(read, { accountId: readText(tokens.account_id) });
+  }
+  throw new Error(
+    readText(file.OPENAI_API_KEY) === null
+      ? `${path} holds no ChatGPT login (no tokens.access_token); ${NEXT}`
+      : `${path} holds an API key only, which has no ChatGPT usage to share; ${NEXT}`,
+  );
+}
+
+function openCodeLogin(
+  file: Record<string, unknown>,
+  path: string,
+): ImportedLogin {
+  const openai = isRecord(file.openai) ? file.openai : {};
+  const read = openai.type === "oauth"
+    ? tokensOf(openai.access, openai.refresh, undefined, openai.expires)
+    : undefined;
+  if (read !== undefined) {
+    return loginOf(read, { accountId: readText(openai.accountId) });
+  }
+  throw new Error(
+    openai.type === "api"
+      ? `${path} holds an API key only for OpenAI, which has no ChatGPT usage to share; ${NEXT}`
+      : `${path} holds no ChatGPT login (no openai.access); ${NEXT}`,
+  );
+}
+
+function multiAuthFile(
+  file: Record<string, unknown>,
+  path: string,
+): LoginFile {
+  const accounts = isRecord(file.accounts) ? Object.entries(file.accounts) : [];
+  const settings = isRecord(file.settings) ? file.settings : {};
+  const weights = isRecord(settings.accountWeights)
+    ? settings.accountWeights
+    : {};
+  const found = accounts.map(([alias, value]) => ({
+    alias,
+    read: multiAuthLogin(alias, value, readNumber(weights[alias])),
+  }));
+  const logins = found.flatMap(({ read }) => read === undefined ? [] : [read]);
+  if (logins.length === 0) {
+    throw new Error(`${path} holds no ChatGPT login (no accounts); ${NEXT}`);
+  }
+  const strategy = readText(settings.rotationStrategy);
+  const credits = settings.creditAccountAliases ?? undefined;
+  return {
+    kind: "opencode-multi-auth",
+    logins,
+    without: found.filter(({ read }) => !read).map(({ alias }) => alias),
+    settings: {
+      ...(strategy === null ? {} : { strategy }),
+      ...(credits === undefined ? {} : { creditAccountAliases: credits }),
+    },
+  };
+}
+
+function multiAuthLogin(
+  alias: string,
+  value: unknown,
+  weight: number | undefined,
+): FoundLogin | undefined {
+  if (!isRecord(value)) return undefined;
+  const { accessToken, refreshToken, idToken, expiresAt } = value;
+  const tokens = tokensOf(accessToken, refreshToken, idToken, expiresAt);
+  if (tokens === undefined) return undefined;
+  return {
+    login: loginOf(tokens, {
+      accountId: readText(value.accountId),
+      email: readText(value.email),
+      plan: readText(value.planType),
+    }),
+    alias,
+    ...(value.enabled === false ? { enabled: false } : {}),
+    ...(weight !== undefined && weight >= 0 ? { weight } : {}),
+  };
+}
+
+function tokensOf(
+  access: unknown,
+  refresh: unknown,
+  id: unknown,
+  expiresAt?: unknown,
+): Tokens | undefined {
+  const [a, r, i] = [readText(access), readText(refresh), readText(id)];
+  if (a === null) return undefined;
+  return {
+    access: a,
+    ...(r === null ? {} : { refresh: r }),
+    ...(i === null ? {} : { id: i }),
+    expiresAt: readPositive(expiresAt),
+  };
+}
+
+const NEXT = "sign in to ChatGPT with that tool first, then import again";
+
+// The parser's own message would quote the file, and so perhaps a token.
+function noObject(path: string, kind: LoginFileKind | undefined): string {
+  const whose = kind === undefined ? "another tool" : TOOL_NAMES[kind];
+  return `${path} is not a login file of ${whose}: it holds no JSON object; name the right file, or sign in with that tool again`;
+}

@@ -1,0 +1,157 @@
+import { readLinked } from "../account/link_file.ts";
+import type {
+  AccountRecord,
+  AccountStatus,
+  PoolState,
+  RefreshReport,
+  StatusReport,
+} from "../types.ts";
+import type { Context } from "./command.ts";
+import type { Finding } from "./findings.ts";
+import {
+  openOnlineRotator,
+  openRotator,
+  refreshAccounts,
+} from "./open_rotator.ts";
+import { clean, PROGRAM, standingWords } from "./words.ts";
+
+/**
+ * How each account stands, and what keeps it from serving.
+ *
+ * @param state What the store holds.
+ * @param ask Ask the backend, and renew tokens that need it.
+ */
+export async function accountFindings(
+  context: Context,
+  state: PoolState,
+  ask: boolean,
+): Promise<Finding[]> {
+  const { report, refreshed } = await read(context, ask);
+  const errors = new Map(refreshed.map(({ alias, error }) => [alias, error]));
+  const now = context.io.now();
+  const findings: Finding[] = [];
+  for (const account of report.accounts) {
+    const record = state.accounts[account.alias];
+    const error = errors.get(account.alias) ?? null;
+    findings.push(standingFinding(account, error, now));
+    if (record !== undefined) {
+      findings.push(...tokenFindings(account.alias, record));
+      findings.push(...await linkFindings(account.alias, record));
+    }
+  }
+  return [...findings, ...doubles(state)];
+}
+
+async function read(
+  context: Context,
+  ask: boolean,
+): Promise<{ report: StatusReport; refreshed: RefreshReport["accounts"] }> {
+  const rotator = ask ? openOnlineRotator(context) : openRotator(context);
+  try {
+    const refreshed = ask
+      ? (await refreshAccounts(rotator, context, [])).accounts
+      : [];
+    return { report: await rotator.status(), refreshed };
+  } finally {
+    await rotator.close();
+  }
+}
+
+function standingFinding(
+  account: AccountStatus,
+  error: string | null,
+  now: number,
+): Finding {
+  const alias = clean(account.alias);
+  const who = [account.email, account.plan].filter((it) => it !== null)
+    .map(clean).join(", ");
+  const text = `${alias}${who === "" ? "" : ` (${who})`}: ${
+    standingWords(account, now)
+  }`;
+  const detail = account.detail === null ? "" : `, ${clean(account.detail)}`;
+  if (account.reason === "login") {
+    const advice = signIn(alias);
+    return { level: "problem", text: text + detail, advice };
+  }
+  if (!account.enabled) {
+    const advice = `to let it serve again: ${PROGRAM} enable ${alias}`;
+    return { level: "note", text, advice };
+  }
+  if (error !== null) {
+    return {
+      level: "problem",
+      text: `${text}, and asking for its usage failed: ${clean(error)}`,
+      advice: `try again with: ${PROGRAM} refresh ${alias}`,
+    };
+  }
+  const fine = account.standing !== "blocked";
+  return { level: fine ? "ok" : "note", text: text + detail };
+}
+
+function signIn(alias: string): string {
+  return `sign in again: ${PROGRAM} login ${alias}`;
+}
+
+function tokenFindings(alias: string, record: AccountRecord): Finding[] {
+  const { tokens, source, auth } = record;
+  if (tokens === undefined || tokens.refresh || source || auth) return [];
+  return [{
+    level: "warning",
+    text: `${
+      clean(alias)
+    } has no refresh token, so its sign-in ends with its access token`,
+    advice: signIn(clean(alias)),
+  }];
+}
+
+/** Whether the file that an account is linked to still holds this account. */
+async function linkFindings(
+  alias: string,
+  { source, userId, accountId }: AccountRecord,
+): Promise<Finding[]> {
+  if (source === undefined) return [];
+  const { kind, path } = source;
+  const name = `${clean(alias)}'s linked file ${clean(path)}`;
+  const advice = signIn(clean(alias));
+  if (kind !== "codex" && kind !== "opencode") {
+    const text = `${name} is of an unknown kind, ${clean(kind)}`;
+    return [{ level: "warning", text, advice }];
+  }
+  const found = await readLinked({ kind, path });
+  if (typeof found === "string") {
+    const text = found === "missing"
+      ? `${name} is gone; its last tokens go on being used`
+      : `${name} holds no login that can be read; its last tokens go on being used`;
+    return [{ level: "warning", text, advice }];
+  }
+  const { login } = found;
+  const isOther = (mine: string | undefined, theirs: string | null) =>
+    mine !== undefined && theirs !== null && mine !== theirs;
+  if (isOther(userId, login.userId) || isOther(accountId, login.accountId)) {
+    const text = `${name} holds another person or workspace now`;
+    return [{ level: "problem", text, advice }];
+  }
+  return [{ level: "ok", text: `${name} holds the same sign-in` }];
+}
+
+/** Accounts that are the same person and workspace: one renews the token of the other away. */
+function doubles({ accounts }: PoolState): Finding[] {
+  const seen = new Map<string, string>();
+  return Object.keys(accounts).sort().flatMap((alias): Finding[] => {
+    const { userId, accountId } = accounts[alias]!;
+    if (userId === undefined || accountId === undefined) return [];
+    const identity = JSON.stringify([userId, accountId]);
+    const first = seen.get(identity);
+    if (first === undefined) {
+      seen.set(identity, alias);
+      return [];
+    }
+    return [{
+      level: "problem",
+      text: `${clean(first)} and ${
+        clean(alias)
+      } are the same person and workspace, so they end each other's sign-in`,
+      advice: `${PROGRAM} remove ${clean(alias)}`,
+    }];
+  });
+}

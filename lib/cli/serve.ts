@@ -1,0 +1,207 @@
+import process from "node:process";
+import { isLoopback } from "../codex/endpoints.ts";
+import { createRotator, type Rotator } from "../rotator.ts";
+import {
+  createHandler,
+  Observer,
+  type RunningServer,
+  type ServedRequest,
+  startServer,
+} from "../serve/mod.ts";
+import {
+  KEY_VARIABLE,
+  keyFile,
+  readOrMakeKey,
+  usableKey,
+} from "../serve/key.ts";
+import type { RotatorEvent } from "../types.ts";
+import type { Command, Context } from "./command.ts";
+import { CliError, EXIT, usageError } from "./exit.ts";
+import type { Io } from "./io.ts";
+import { backendOf, issuerOf, openStore, storeOf } from "./setup.ts";
+import { clean } from "./words.ts";
+
+const DEFAULT_PORT = "8791";
+const DEFAULT_HOST = "127.0.0.1";
+/** Running requests get so long when the server is to stop, ms. */
+const GRACE = 30_000;
+
+/** `serve`: a loopback server for agents that know only a base URL. */
+export const command: Command = {
+  help: `
+Answers as the backend does, each request on the account that should serve it:
+
+  POST /v1/responses   also /responses and /backend-api/codex/responses,
+                       and /compact beside each
+  GET  /v1/models      the models of an account
+  GET  /health         200 while it runs
+  GET  /status         as status --json, without e-mail addresses
+  GET  /metrics        counters and usage windows, for Prometheus
+
+Callers show a key as their API key: the one in $${KEY_VARIABLE}, else
+the one in the file serve-key beside the store, made at the first start. What
+a browser sends is refused. SIGTERM or Ctrl-C lets running requests finish, for
+at most ${GRACE / 1000} s; a second one ends at once. The base URL is on stdout.
+
+Options:
+  --port N     default ${DEFAULT_PORT}; 0: any free one
+  --host H     default ${DEFAULT_HOST}
+  --no-key     ask for no key; on the loopback only
+  --show-key   print the key and end
+  --log        a line per request on stderr
+
+Examples:
+  cli.ts serve
+  cli.ts serve --log
+  OPENAI_BASE_URL=http://${DEFAULT_HOST}:${DEFAULT_PORT}/v1 \\
+    OPENAI_API_KEY=$(cli.ts serve --show-key) my-agent
+`,
+  booleans: ["no-key", "show-key", "log"],
+  strings: ["port", "host"],
+  operands: [0, 0],
+  needs: { write: true, network: true, policy: true },
+  run,
+};
+
+async function run(context: Context): Promise<number> {
+  const { flags, io } = context;
+  const port = portOf(flags.value("port") ?? DEFAULT_PORT);
+  const hostname = flags.value("host") ?? DEFAULT_HOST;
+  if (flags.on("show-key")) {
+    io.out(`${(await keyOf(context)).key}\n`);
+    return EXIT.ok;
+  }
+  const { key, source } = flags.on("no-key")
+    ? withoutKey(hostname)
+    : await keyOf(context);
+  const observer = new Observer({
+    now: io.now,
+    ...(flags.on("log") ? { onRequest: (it) => io.err(logLine(it)) } : {}),
+  });
+  await using rotator = openServingRotator(context, observer);
+  const handler = createHandler(rotator, { key, observer, hosts: [hostname] });
+  const server = await listen(handler, hostname, port);
+  io.out(`${server.url}/v1\n`);
+  io.err(`Serving at ${server.url}/v1; ${source}\n`);
+  return await stopped(server, io);
+}
+
+function portOf(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
+  if (port <= 65_535) return port;
+  throw usageError(`--port is ${clean(text)}; give a number from 0 to 65535`);
+}
+
+interface Key {
+  key: string | null;
+  /** What to tell about it. */
+  source: string;
+}
+
+function withoutKey(hostname: string): Key {
+  if (isLoopback(hostname.includes(":") ? `[${hostname}]` : hostname)) {
+    return { key: null, source: "it asks for no key" };
+  }
+  throw usageError(
+    `--no-key with --host ${
+      clean(hostname)
+    } would let others in; leave one of them out`,
+  );
+}
+
+async function keyOf(context: Context): Promise<Key> {
+  const set = context.io.env(KEY_VARIABLE);
+  if (set !== undefined && set !== "") {
+    const source = `its key is the one in ${KEY_VARIABLE}`;
+    return { key: usableKey(set, KEY_VARIABLE), source };
+  }
+  const path = keyFile(storeOf(context));
+  const source = `its key is in ${clean(path)}; serve --show-key prints it`;
+  return { key: await readOrMakeKey(path), source };
+}
+
+function openServingRotator(context: Context, observer: Observer): Rotator {
+  const { io } = context;
+  return createRotator({
+    store: openStore(context),
+    now: io.now,
+    backend: backendOf(context),
+    issuer: issuerOf(context),
+    onEvent(event) {
+      observer.onEvent(event);
+      tell(event, io);
+    },
+  });
+}
+
+/** What its owner should see although nobody asked. */
+function tell(event: RotatorEvent, io: Io): void {
+  if (event.type === "warning") io.err(`Warning: ${clean(event.reason)}\n`);
+  if (event.type === "login-required") {
+    io.err(`Warning: ${clean(event.alias)}: ${clean(event.reason)}\n`);
+  }
+}
+
+async function listen(
+  handler: (request: Request) => Promise<Response>,
+  hostname: string,
+  port: number,
+): Promise<RunningServer> {
+  try {
+    return await startServer(handler, { hostname, port });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EADDRINUSE") {
+      throw new CliError(
+        `Port ${port} of ${
+          clean(hostname)
+        } is taken; end what uses it or give another one with --port`,
+      );
+    }
+    throw error;
+  }
+}
+
+/** Waits until someone ends the server, and for its running requests. */
+async function stopped(server: RunningServer, io: Io): Promise<number> {
+  const code = await untilTold(io.signal);
+  io.err("Stopping; running requests may finish, again to end at once\n");
+  process.on("SIGINT", () => process.exit(EXIT.interrupted));
+  process.on("SIGTERM", () => process.exit(EXIT.failed));
+  await server.stop(GRACE);
+  return code;
+}
+
+function untilTold(signal: AbortSignal): Promise<number> {
+  // Other commands end within 2 s of the first Ctrl-C; here requests may finish.
+  process.removeAllListeners("SIGINT");
+  return new Promise((resolve) => {
+    process.once("SIGINT", () => resolve(EXIT.interrupted));
+    process.once("SIGTERM", () => resolve(EXIT.ok));
+    signal.addEventListener("abort", () => resolve(EXIT.interrupted));
+  });
+}
+
+/** One request as a line of names and values. */
+function logLine(request: ServedRequest): string {
+  const { at, model, session, account, standing, attempts } = request;
+  const fields = {
+    model,
+    session,
+    account,
+    standing,
+    attempts,
+    status: request.status,
+    result: request.result,
+    ms: Math.round(request.ms),
+  };
+  const words = Object.entries(fields).map(([name, value]) =>
+    `${name}=${word(value)}`
+  );
+  return `${new Date(at).toISOString()} ${words.join(" ")}\n`;
+}
+
+function word(value: string | number | null): string {
+  if (value === null || value === "") return "-";
+  return clean(String(value)).replaceAll(" ", "_").slice(0, 64);
+}

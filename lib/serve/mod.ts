@@ -1,0 +1,19 @@
+/**
+ * A rotator behind a base URL, for agents that know nothing else.
+ *
+ * @module
+ */
+export { createHandler, type HandlerOptions } from "./handler.ts";
+export {
+  type Handler,
+  type ListenOptions,
+  type RunningServer,
+  startServer,
+} from "./node_server.ts";
+export {
+  type Counts,
+  Observer,
+  type ObserverOptions,
+  type Result,
+  type ServedRequest,
+} from "./observer.ts";

@@ -1,0 +1,304 @@
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import {
+  createRotator,
+  jsonStore,
+  memoryStore,
+  type PoolState,
+  type Store,
+} from "../../mod.ts";
+import type { FakeAnswer } from "../../lib/testing/fake_codex.ts";
+import {
+  DAY,
+  type Fleet,
+  HOUR,
+  kindsOf,
+  MINUTE,
+  rowOf,
+  START,
+  startFleet,
+  startKnown,
+} from "../fleet.ts";
+
+function tokenCalls(fleet: Fleet): number {
+  return fleet.fake.log.filter((entry) => entry.kind === "token").length;
+}
+
+/** A fleet of one whose access token expires in so many ms. */
+async function expiringIn(
+  ms: number,
+  more: { store?: (initial: Partial<PoolState>) => Store } = {},
+): Promise<Fleet> {
+  const fleet = await startFleet({
+    fake: { accessLifetimeMs: ms },
+    credits: "none",
+    accounts: { alice: {} },
+    ...more,
+  });
+  fleet.fake.account("alice").accessLifetimeMs = DAY;
+  return fleet;
+}
+
+Deno.test("a token is renewed when it expires within five minutes, not before", async () => {
+  for (
+    const [ms, calls] of [[-HOUR, 1], [MINUTE, 1], [5 * MINUTE, 1], [
+      5 * MINUTE + 1000,
+      0,
+    ], [DAY, 0]] as const
+  ) {
+    await using fleet = await expiringIn(ms);
+    assertEquals((await fleet.ask()).status, 200);
+    assertEquals([ms, tokenCalls(fleet)], [ms, calls]);
+    assertEquals(fleet.fake.violations, []);
+  }
+});
+
+Deno.test("a token is renewed once for 100 requests at a time", async () => {
+  await using fleet = await expiringIn(MINUTE);
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, () => fleet.ask()),
+  );
+  assertEquals(answers.filter(({ status }) => status === 200).length, 100);
+  assertEquals(tokenCalls(fleet), 1);
+});
+
+Deno.test("a token is renewed once for many requests that it is refused to", async () => {
+  await using fleet = await startKnown({ accounts: { alice: {} } });
+  fleet.fake.revoke("alice", "access");
+  const answers = await Promise.all(
+    Array.from({ length: 30 }, () => fleet.ask()),
+  );
+  assertEquals(answers.filter(({ status }) => status === 200).length, 30);
+  assertEquals([tokenCalls(fleet), fleet.fake.violations], [1, []]);
+});
+
+Deno.test("a token is renewed once by two rotators on one file", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "rotator-token-"));
+  try {
+    const path = join(folder, "accounts.json");
+    await using fleet = await startFleet({
+      fake: { accessLifetimeMs: MINUTE },
+      accounts: { alice: {} },
+    });
+    fleet.fake.account("alice").accessLifetimeMs = DAY;
+    const initial = await (fleet.store as Store).read();
+    await jsonStore(path).update((state) => {
+      Object.assign(state.accounts, structuredClone(initial.accounts));
+    });
+    const { backend, issuer } = fleet.fake;
+    const now = () => fleet.clock.now;
+    await using first = createRotator({ store: path, backend, issuer, now });
+    await using second = createRotator({
+      store: jsonStore(path),
+      backend,
+      issuer,
+      now,
+    });
+    const reports = await Promise.all([
+      first.refresh(),
+      second.refresh(),
+      first.refresh(),
+    ]);
+    assertEquals(reports.map(({ accounts }) => accounts[0]?.ok), [
+      true,
+      true,
+      true,
+    ]);
+    assertEquals([tokenCalls(fleet), fleet.fake.violations], [1, []]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+Deno.test("new tokens are saved before they are used", async () => {
+  let inner: Store | undefined;
+  const seen: boolean[] = [];
+  await using fleet = await startFleet({
+    fake: { accessLifetimeMs: MINUTE },
+    accounts: { alice: {} },
+    store: (initial) => inner = memoryStore(initial),
+    fetch: async (input, init) => {
+      const shown = new Headers(init?.headers).get("authorization");
+      const state = await inner!.read();
+      if (shown !== null) {
+        seen.push(
+          shown === `Bearer ${state.accounts["alice"]?.tokens?.access}`,
+        );
+      }
+      return await fetch(input, init);
+    },
+  });
+  fleet.fake.account("alice").accessLifetimeMs = DAY;
+  const before = (await inner!.read()).accounts["alice"]?.tokens;
+  assertEquals((await fleet.ask()).status, 200);
+  const after = (await inner!.read()).accounts["alice"]?.tokens;
+  assert(before?.refresh !== after?.refresh);
+  assertEquals(seen, [true, true], "usage, then the request");
+  assertEquals(after?.expiresAt, START + DAY);
+});
+
+Deno.test("a renewal takes over what the issuer gives and keeps the rest", async () => {
+  await using fleet = await expiringIn(MINUTE);
+  const store = fleet.store as Store;
+  const before = (await store.read()).accounts["alice"]!.tokens!;
+  const alice = fleet.fake.account("alice");
+  alice.tokenFields = ["access_token"];
+  await fleet.ask();
+  const after = (await store.read()).accounts["alice"]!.tokens!;
+  assert(after.access !== before.access);
+  assertEquals([after.refresh, after.id], [before.refresh, before.id]);
+});
+
+const TRANSIENT: [string, FakeAnswer][] = [
+  ["500", { status: 500, body: "oops" }],
+  ["429", { status: 429, body: {} }],
+  ["403 HTML", { status: 403, body: "<html>Just a moment</html>" }],
+  ["400 of another kind", {
+    status: 400,
+    body: { error: "temporarily_unavailable" },
+  }],
+  ["not JSON", { status: 200, body: "fine" }],
+  ["nothing in it", { status: 200, body: {} }],
+  ["cut off", { drop: "before-headers" }],
+  ["a redirect", { redirect: "http://127.0.0.1:1/elsewhere" }],
+];
+
+Deno.test("a failed renewal of an expired token pauses the account for a minute, nothing more", async () => {
+  for (const [why, answer] of TRANSIENT) {
+    await using fleet = await expiringIn(-HOUR);
+    const alice = fleet.fake.account("alice");
+    if (!answer.drop) alice.tokenQueue.push(answer);
+    else alice.tokenQueue.push({ ...answer, status: 500 });
+    assertEquals([why, (await fleet.ask()).status], [why, 429]);
+    assertEquals([why, ...await rowOf(fleet, "alice")], [
+      why,
+      "cooldown",
+      MINUTE,
+    ]);
+    fleet.clock.now += MINUTE - 1;
+    assertEquals((await fleet.ask()).status, 429);
+    assertEquals(tokenCalls(fleet), 1);
+    fleet.clock.now += 1;
+    assertEquals([why, (await fleet.ask()).status, tokenCalls(fleet)], [
+      why,
+      200,
+      2,
+    ]);
+  }
+});
+
+Deno.test("a failed early renewal sets no cooldown: the valid token goes on being used", async () => {
+  await using fleet = await expiringIn(4 * MINUTE);
+  fleet.fake.account("alice").tokenAlways = { status: 503, body: "" };
+  for (const wait of [0, 1_000, 58_000]) {
+    fleet.clock.now += wait;
+    assertEquals((await fleet.ask()).status, 200);
+  }
+  assertEquals((await rowOf(fleet, "alice"))[0], "included");
+  assertEquals(tokenCalls(fleet), 1, "and is tried again a minute later");
+  fleet.clock.now += 1_000;
+  assertEquals((await fleet.ask()).status, 200);
+  assertEquals(tokenCalls(fleet), 2);
+  fleet.clock.now += 3 * MINUTE;
+  assertEquals((await fleet.ask()).status, 429, "until it has expired");
+  assertEquals((await rowOf(fleet, "alice"))[0], "cooldown");
+});
+
+const FINAL: [string, FakeAnswer][] = [
+  ["401", { status: 401, body: {} }],
+  ["expired", {
+    status: 400,
+    body: { error: { code: "refresh_token_expired" } },
+  }],
+  ["reused", {
+    status: 400,
+    body: { error: { code: "refresh_token_reused" } },
+  }],
+  ["invalidated", { status: 403, body: { code: "refresh_token_invalidated" } }],
+  ["invalid_grant", { status: 400, body: { error: "invalid_grant" } }],
+];
+
+Deno.test("a refusal for good needs a sign-in, and no token call is made until new tokens arrive", async () => {
+  for (const [why, answer] of FINAL) {
+    await using fleet = await expiringIn(-HOUR);
+    const { fake, clock } = fleet;
+    fake.account("alice").tokenQueue.push(answer);
+    assertEquals([why, (await fleet.ask()).status], [why, 401]);
+    clock.now += 10 * DAY;
+    assertEquals([why, (await fleet.ask()).status], [why, 401]);
+    await fleet.rotator.refresh();
+    assertEquals([why, tokenCalls(fleet)], [why, 1]);
+    assertEquals(
+      fleet.events.filter(({ type }) => type === "login-required").length,
+      1,
+    );
+
+    const { access, refresh, expiresAt } = fake.tokens("alice");
+    await (fleet.store as Store).update((state) => {
+      const alice = state.accounts["alice"]!;
+      alice.tokens = { access, refresh, expiresAt };
+      delete alice.auth;
+    });
+    clock.now += 1_000;
+    assertEquals([why, (await fleet.ask()).status], [why, 200]);
+  }
+});
+
+Deno.test("a reused refresh token is no matter where the store has a newer one", async () => {
+  await using fleet = await expiringIn(-HOUR);
+  const { fake } = fleet;
+  const release = Promise.withResolvers<void>();
+  fake.account("alice").tokenQueue.push({
+    status: 400,
+    body: { error: { code: "refresh_token_reused" } },
+    until: release.promise,
+  });
+  const answer = fleet.ask();
+  await fake.seen((entry) => entry.kind === "token");
+  const { access, refresh, expiresAt } = fake.tokens("alice");
+  await (fleet.store as Store).update((state) => {
+    state.accounts["alice"]!.tokens = { access, refresh, expiresAt };
+  });
+  release.resolve();
+  assertEquals((await answer).status, 200);
+  assertEquals([(await rowOf(fleet, "alice"))[0], tokenCalls(fleet)], [
+    "included",
+    1,
+  ]);
+});
+
+Deno.test("a token that another process renewed is taken over without a call", async () => {
+  await using fleet = await startKnown({ accounts: { alice: {} } });
+  const { fake } = fleet;
+  fake.revoke("alice", "access");
+  const { access, refresh, expiresAt } = fake.tokens("alice");
+  await (fleet.store as Store).update((state) => {
+    state.accounts["alice"]!.tokens = { access, refresh, expiresAt };
+  });
+  assertEquals((await fleet.ask()).status, 200);
+  assertEquals(kindsOf(fleet), ["responses:alice", "responses:alice"]);
+});
+
+Deno.test("a token call shows the refresh token to the issuer only, once", async () => {
+  await using fleet = await expiringIn(MINUTE);
+  const { refresh } = (await (fleet.store as Store).read()).accounts["alice"]!
+    .tokens!;
+  await fleet.ask();
+  const holding = fleet.fake.log.filter((entry) =>
+    entry.text.includes(refresh!) ||
+    JSON.stringify(entry.headers).includes(refresh!)
+  );
+  assertEquals(holding.map(({ kind, method, path }) => [kind, method, path]), [[
+    "token",
+    "POST",
+    "/issuer/oauth/token",
+  ]]);
+  assertEquals(holding[0]?.json, {
+    client_id: "app_EMoamEEZ73f0CkXaXp7hrann",
+    grant_type: "refresh_token",
+    refresh_token: refresh,
+  });
+  assertEquals(holding[0]?.headers["authorization"], undefined);
+});

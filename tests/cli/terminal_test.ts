@@ -1,0 +1,141 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { startFakeCodex } from "../../lib/testing/fake_codex.ts";
+import { textWidth } from "../../lib/cli/width.ts";
+import { account, bench } from "./run.ts";
+import { hasTerminal, startInTerminal } from "./terminal.ts";
+
+const ignore = !hasTerminal;
+// deno-lint-ignore no-control-regex
+const ESCAPES = /\u001b\[[?\d;]*[a-zA-Z]/g;
+
+Deno.test({
+  name: "status in a terminal is coloured and keeps to its width",
+  ignore,
+  async fn() {
+    await using it = await bench({
+      alice: account("alice"),
+      ["b".repeat(64)]: account("bob", { enabled: false }),
+    });
+    for (const columns of [60, 80, 120]) {
+      const status = startInTerminal(["status", "--store", it.path], {
+        columns,
+      });
+      assertEquals(await status.end(), 0, status.text);
+      assertStringIncludes(status.text, "\u001b[2munknown, never seen");
+      const lines = status.text.replace(ESCAPES, "").split("\r\n");
+      for (const line of lines) assert(textWidth(line) <= columns, line);
+    }
+  },
+});
+
+Deno.test({
+  name: "status in a terminal obeys NO_COLOR",
+  ignore,
+  async fn() {
+    await using it = await bench({ alice: account("alice") });
+    const status = startInTerminal(["status", "--store", it.path], {
+      env: { NO_COLOR: "1" },
+    });
+    assertEquals(await status.end(), 0, status.text);
+    assertEquals(status.text.match(/\u001b\[\d+m/g), null);
+  },
+});
+
+Deno.test({
+  name: "status --watch draws in place and leaves the terminal as it was",
+  ignore,
+  async fn() {
+    await using it = await bench({ alice: account("alice") });
+    const args = ["status", "--watch=0.1", "--store", it.path];
+    const watched = startInTerminal(args);
+    await watched.until("never seen");
+    // not drawn again before something changes
+    const state = it.state();
+    state.accounts.alice!.enabled = false;
+    await Deno.writeTextFile(it.path, JSON.stringify(state));
+    await watched.until("disabled");
+    await watched.type("\x03");
+    assertEquals(await watched.end(), 130);
+    const { text } = watched;
+    const enter = text.indexOf("\u001b[?1049h\u001b[?25l");
+    const leave = text.indexOf("\u001b[?25h\u001b[?1049l");
+    assert(enter >= 0 && leave > enter, JSON.stringify(text));
+    assertEquals(text.slice(leave), "\u001b[?25h\u001b[?1049l");
+    // in place: each frame begins at the top and clears line by line
+    const frames = text.slice(enter, leave).split("\u001b[?2026h").slice(1);
+    assertEquals(frames.length, 2);
+    for (const frame of frames) {
+      assert(frame.startsWith("\u001b[H") && !frame.includes("\u001b[2J"));
+      for (const line of frame.split("\r\n").slice(0, -1)) {
+        assert(line.trimEnd().endsWith("\u001b[K"), JSON.stringify(line));
+      }
+    }
+  },
+});
+
+Deno.test({
+  name: "status --watch shows the sum where not all rows fit",
+  ignore,
+  async fn() {
+    const names = Array.from({ length: 30 }, (_, i) => `account-${i}`);
+    await using it = await bench(
+      Object.fromEntries(names.map((name) => [name, account(name)])),
+    );
+    const args = ["status", "--watch=0.1", "--store", it.path];
+    const watched = startInTerminal(args, { columns: 120, rows: 12 });
+    await watched.until("Everyone may spend");
+    await watched.type("\x03");
+    assertEquals(await watched.end(), 130);
+    const [, frame = ""] = watched.text.split("\u001b[?2026h");
+    const lines = frame.split("\u001b[J")[0]!.split("\n");
+    assertEquals(lines.length, 12);
+    assertStringIncludes(frame, "more lines; enlarge the terminal");
+    assertStringIncludes(frame, "30 unknown until asked");
+  },
+});
+
+Deno.test({
+  name: "status --watch goes on when the store cannot be read for a while",
+  ignore,
+  async fn() {
+    await using it = await bench({ alice: account("alice") });
+    const whole = await Deno.readTextFile(it.path);
+    const args = ["status", "--watch=0.1", "--store", it.path];
+    const watched = startInTerminal(args, { columns: 120 });
+    await watched.until("never seen");
+    await Deno.writeTextFile(it.path, whole.slice(0, -9));
+    await watched.until("Error: ");
+    await Deno.writeTextFile(it.path, whole);
+    await watched.until("never seen", 2);
+    await watched.type("\x03");
+    assertEquals(await watched.end(), 130);
+  },
+});
+
+Deno.test({
+  name: "refresh in a terminal shows its progress and takes it away again",
+  ignore,
+  async fn() {
+    await using fake = await startFakeCodex({ accounts: { me: {}, you: {} } });
+    const login = (name: string) => {
+      const { access, refresh, id, expiresAt } = fake.tokens(name);
+      return account(name, { tokens: { access, refresh, id, expiresAt } });
+    };
+    await using it = await bench({ me: login("me"), you: login("you") });
+    const refresh = startInTerminal([
+      "refresh",
+      "--store",
+      it.path,
+      "--backend",
+      fake.backend,
+      "--issuer",
+      fake.issuer,
+    ]);
+    assertEquals(await refresh.end(), 0, refresh.text);
+    assertStringIncludes(refresh.text, "\r\u001b[KRefreshed 1 of 2");
+    assertStringIncludes(
+      refresh.text,
+      "\r\u001b[Kme: included\r\nyou: included",
+    );
+  },
+});

@@ -1,0 +1,217 @@
+/**
+ * What `deno task ok`, `test`, `bench` and `bundle` do. Imports nothing that
+ * has to be fetched: it finds out first where the imports come from.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import process from "node:process";
+import { programOf, type Runtime } from "./runtimes.ts";
+
+const DENO = Deno.execPath();
+const ROOT = decodeURIComponent(new URL("..", import.meta.url).pathname);
+const CLIENTS = `${ROOT}tests/clients`;
+/** Modules that people import: their docs are checked and their examples run. */
+const PUBLIC = [
+  "mod.ts",
+  "lib/serve/mod.ts",
+  "lib/testing/fake_codex.ts",
+];
+
+interface Counts {
+  passed: number;
+  failed: number;
+}
+
+const total: Counts = { passed: 0, failed: 0 };
+const failures: string[] = [];
+
+/** Where the registry of deno.json's imports cannot be reached, npm has the same code. */
+const imports = canReachJsr() ? [] : ["--import-map=tests/npm_imports.json"];
+
+function canReachJsr(): boolean {
+  const { status } = spawnSync(DENO, ["cache", "jsr:@std/assert@^1"], {
+    cwd: ROOT,
+    stdio: "ignore",
+    timeout: 20_000,
+  });
+  return status === 0;
+}
+
+/** Runs a command, passes its output on, and counts the tests that it tells of. */
+function run(name: string, command: readonly string[]): Promise<boolean> {
+  console.log(`\n# ${name}`);
+  const [program, ...args] = command;
+  const child = spawn(program!, args, {
+    cwd: ROOT,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let text = "";
+  child.stdout.on("data", (chunk) => {
+    text += chunk;
+    process.stdout.write(chunk);
+  });
+  child.stderr.on("data", (chunk) => {
+    text += chunk;
+    process.stderr.write(chunk);
+  });
+  return new Promise((resolve) => {
+    child.on("error", (error) => {
+      failures.push(`${name}: ${error.message}`);
+      resolve(false);
+    });
+    child.on("close", (code) => {
+      count(text);
+      if (code !== 0) failures.push(name);
+      resolve(code === 0);
+    });
+  });
+}
+
+/** Adds up what the runners say at their ends. */
+function count(output: string): void {
+  // deno-lint-ignore no-control-regex
+  const text = output.replaceAll(/\u001b\[[0-9;]*m/g, "");
+  for (
+    const [, passed, failed] of text.matchAll(/(\d+) passed.*?(\d+) failed/g)
+  ) {
+    total.passed += Number(passed);
+    total.failed += Number(failed);
+  }
+  for (const [, found, what] of text.matchAll(/^ *(\d+) (pass|fail)$/gm)) {
+    total[what === "pass" ? "passed" : "failed"] += Number(found);
+  }
+  for (
+    const [, what, found] of text.matchAll(/^(?:#|ℹ) (pass|fail) (\d+)$/gm)
+  ) {
+    total[what === "pass" ? "passed" : "failed"] += Number(found);
+  }
+}
+
+/** All TypeScript files below a folder, packages apart. */
+function typescriptBelow(folder: string): string[] {
+  return [...Deno.readDirSync(`${ROOT}${folder}`)].flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory) {
+      return entry.name === "node_modules" ? [] : typescriptBelow(path);
+    }
+    return entry.name.endsWith(".ts") ? [path] : [];
+  });
+}
+
+async function check(): Promise<void> {
+  await run("fmt", [DENO, "fmt", "--check"]);
+  await run("lint", [DENO, "lint", "--quiet"]);
+  await run("check", [
+    DENO,
+    "check",
+    ...imports,
+    "mod.ts",
+    "cli.ts",
+    "lib",
+    // what runs with its clients' own packages is left to them
+    ...typescriptBelow("tests"),
+  ]);
+  await run("doc lint", [DENO, "doc", "--lint", ...imports, ...PUBLIC]);
+}
+
+async function test(): Promise<void> {
+  await installClients();
+  await run("tests", [DENO, "test", "-A", "--quiet", ...imports]);
+  await run("examples", [DENO, "test", "-A", "--doc", ...imports, ...PUBLIC]);
+  await portable("bun", ["test", "./tests/portable"]);
+  await portable("node", ["--test", "tests/portable/**/*.test.ts"]);
+}
+
+/** The same files that Deno has run already, on another runtime. */
+async function portable(runtime: Runtime, args: string[]): Promise<void> {
+  const program = programOf(runtime);
+  if (program !== undefined) {
+    await run(`portable tests on ${runtime}`, [program, ...args]);
+  } else if (Deno.env.get("CI") === "true") {
+    failures.push(`portable tests on ${runtime}: it is not here`);
+  } else {
+    console.log(`\nSkipped: portable tests on ${runtime}, which is not here`);
+  }
+}
+
+/** The clients that only tests need. */
+async function installClients(): Promise<void> {
+  if (existsSync(`${CLIENTS}/node_modules/.package-lock.json`)) return;
+  const found = spawnSync("npm", ["--version"], { stdio: "ignore" });
+  if (found.status !== 0) {
+    console.log("Skipped: tests with real clients, which npm installs");
+    return;
+  }
+  await run("install clients", [
+    "npm",
+    "ci",
+    "--prefix",
+    CLIENTS,
+    "--no-audit",
+    "--no-fund",
+    "--loglevel=error",
+  ]);
+}
+
+async function bundle(): Promise<void> {
+  await run("bundle", [
+    DENO,
+    "bundle",
+    "--quiet",
+    "--platform=deno",
+    ...imports,
+    "-o",
+    "dist/codex-rotator.js",
+    "cli.ts",
+  ]);
+}
+
+async function bench(): Promise<void> {
+  await run("bench", [DENO, "run", "-A", ...imports, "tests/bench/all.ts"]);
+}
+
+async function torture(): Promise<void> {
+  Deno.env.set("TORTURE", "1");
+  await run("torture", [
+    DENO,
+    "test",
+    "-A",
+    ...imports,
+    "tests/store",
+    "tests/account",
+  ]);
+}
+
+/** As a person sees it: on this terminal. */
+function demo(): Promise<void> {
+  const args = ["run", "-A", ...imports, "cli.ts", "demo"];
+  const { status } = spawnSync(DENO, args, { cwd: ROOT, stdio: "inherit" });
+  if (status !== 0) failures.push("demo");
+  return Promise.resolve();
+}
+
+const TASKS: Record<string, () => Promise<void>> = {
+  check,
+  test,
+  bundle,
+  bench,
+  torture,
+  demo,
+  async ok() {
+    await check();
+    await test();
+  },
+};
+
+const name = Deno.args[0] ?? "";
+const task = Object.hasOwn(TASKS, name) ? TASKS[name] : undefined;
+if (!task) {
+  console.error(`There is no task "${name}"; use one of ${Object.keys(TASKS)}`);
+  Deno.exit(2);
+}
+await task();
+if (failures.length > 0) console.error(`\nFailed: ${failures.join(", ")}`);
+if (name === "ok" || name === "test" || name === "torture") {
+  console.log(`\n${total.passed} passed, ${total.failed} failed`);
+}
+Deno.exit(failures.length > 0 ? 1 : 0);
