@@ -69,9 +69,14 @@ export function accountStatus(
     requests: account.requests ?? 0,
     lastUsedAt: account.lastUsedAt ? iso(account.lastUsedAt) : null,
     weight: account.weight ?? 1,
-    source: account.source ?? null,
+    source: sourceOf(runner),
     detail: detailOf(runner, standing, now),
   };
+}
+
+function sourceOf({ account }: Runner): AccountStatus["source"] {
+  const { source } = account;
+  return source ? { kind: source.kind, path: source.path } : null;
 }
 
 /** The main meter's windows first, shorter ones before longer ones. */

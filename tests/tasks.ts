@@ -117,7 +117,15 @@ async function check(): Promise<void> {
 async function test(): Promise<void> {
   await installClients();
   await run("tests", [DENO, "test", "-A", "--quiet", ...imports]);
-  await run("examples", [DENO, "test", "-A", "--doc", ...imports, ...PUBLIC]);
+  await run("examples", [
+    DENO,
+    "test",
+    "-A",
+    "--doc",
+    ...imports,
+    "mod.ts",
+    "lib",
+  ]);
   await portable("bun", ["test", "./tests/portable"]);
   await portable("node", ["--test", "tests/portable/**/*.test.ts"]);
 }

@@ -4,8 +4,6 @@
  * @module
  */
 import process from "node:process";
-import { createInterface } from "node:readline";
-import { openUrl } from "./open_url.ts";
 
 /** The world as a command sees it. */
 export interface Io {
@@ -38,7 +36,9 @@ export function processIo(signal: AbortSignal): Io {
     env: (name) => process.env[name],
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
-    errIsTerminal: process.stderr.isTTY === true,
+    get errIsTerminal() {
+      return process.stderr.isTTY === true;
+    },
     outIsTerminal: process.stdout.isTTY === true,
     color: process.stdout.isTTY === true && !noColor(),
     get columns() {
@@ -50,7 +50,7 @@ export function processIo(signal: AbortSignal): Io {
     now: Date.now,
     signal,
     lines: readLines,
-    openUrl,
+    openUrl: (url) => void openUrl(url),
   };
 }
 
@@ -60,8 +60,15 @@ function noColor(): boolean {
   return Deno?.noColor ?? Boolean(process.env.NO_COLOR);
 }
 
+// Few commands need these, and all would wait for them to load.
+
+async function openUrl(url: string): Promise<void> {
+  (await import("./open_url.ts")).openUrl(url);
+}
+
 async function* readLines(signal: AbortSignal): AsyncGenerator<string> {
   if (signal.aborted) return;
+  const { createInterface } = await import("node:readline");
   const { stdin } = process;
   const reader = createInterface({ input: stdin, terminal: false });
   const end = () => reader.close();

@@ -148,9 +148,7 @@ function replaceWindows(
   now: number,
   isLater: boolean,
 ): UsageWindow[] {
-  const windows = base.filter((window) =>
-    window.resetsAt === null || window.resetsAt > now
-  );
+  const windows = [...base];
   for (const window of newer) {
     const index = windows.findIndex((own) =>
       own.windowSeconds === window.windowSeconds
@@ -166,7 +164,9 @@ function replaceWindows(
       : isLater;
     if (after > 0 || (after === 0 && fuller)) windows[index] = window;
   }
-  return windows;
+  return windows.filter((window) =>
+    window.resetsAt === null || window.resetsAt > now || newer.includes(window)
+  );
 }
 
 /**

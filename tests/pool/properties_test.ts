@@ -202,10 +202,16 @@ const observations = fc.uniqueArray(
     isAnswer: fc.boolean(),
     limit: fc.boolean(),
     meter: fc.constantFrom("codex", "codex_bengalfox"),
-    windows: fc.uniqueArray(window(false), {
-      maxLength: 2,
-      selector: (one) => one.windowSeconds,
-    }),
+    // what has reset is forgotten, and with it when it was seen
+    windows: fc.uniqueArray(
+      window(false).filter(({ resetsAt }) =>
+        resetsAt === null || resetsAt > NOW
+      ),
+      {
+        maxLength: 2,
+        selector: (one) => one.windowSeconds,
+      },
+    ),
   }),
   { minLength: 1, maxLength: 6, selector: (one) => one.at },
 ).map((list) =>
