@@ -40,7 +40,11 @@ export interface Fleet extends AsyncDisposable {
   events: RotatorEvent[];
   clock: { now: number };
   /** Sends a request as an agent would, to the end of its answer. */
-  ask(body?: Record<string, unknown>, init?: RequestInit): Promise<Answered>;
+  ask(
+    body?: Record<string, unknown>,
+    init?: RequestInit,
+    by?: Rotator,
+  ): Promise<Answered>;
   /** Who served, in order; "name$" when it was charged. */
   served(): string[];
   /** How many usage requests there were. */
@@ -100,7 +104,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     store: kept,
     events,
     clock,
-    ask: (body, init) => ask(rotator, body, init),
+    ask: (body, init, by = rotator) => ask(by, body, init),
     served: () => servedBy(fake),
     usageCalls: () => fake.log.filter((entry) => entry.kind === "usage").length,
     async [Symbol.asyncDispose]() {

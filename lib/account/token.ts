@@ -1,5 +1,5 @@
 import process from "node:process";
-import type { AccountRecord, PoolState, Tokens } from "../types.ts";
+import type { AccountRecord, Tokens } from "../types.ts";
 import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
 import { readClaims } from "../codex/jwt.ts";
 import { isHeaderText } from "../codex/request.ts";
@@ -9,16 +9,8 @@ import { setCooldown } from "../pool/facts.ts";
 import { Moment } from "../pool/moment.ts";
 import { sentOnce } from "./body.ts";
 import { accountOf, holderOf, lockName, takeOver } from "./holder.ts";
-import {
-  adopt,
-  giveBack,
-  holdLink,
-  isLinked,
-  type LinkedAccount,
-  lookAtLink,
-  noteSeen,
-} from "./link.ts";
-import type { ImportedLogin } from "./login_files.ts";
+import { holdLink, isLinked, type LinkedAccount, lookAtLink } from "./link.ts";
+import { LinkKeeper } from "./link_keeper.ts";
 import { call, isDenied, type Runtime } from "./runtime.ts";
 
 /** Tokens are renewed when they expire within this, ms. */
@@ -56,6 +48,7 @@ export function expiryOf(tokens: Tokens): number {
  */
 export class TokenKeeper {
   readonly #runtime: Runtime;
+  readonly #links: LinkKeeper;
   #renewals = new Map<string, Promise<Access>>();
   /** After a failed early renewal: when the next may be tried, epoch ms. */
   #retryAt = new Map<string, number>();
@@ -63,6 +56,7 @@ export class TokenKeeper {
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
+    this.#links = new LinkKeeper(runtime);
   }
 
   /**
@@ -86,7 +80,7 @@ export class TokenKeeper {
    */
   access(alias: string, rejected?: string): Promise<Access> {
     const kept = this.#kept(alias, rejected);
-    const isLost = kept?.kind === "login" && this.#linked(alias);
+    const isLost = kept?.kind === "login" && this.#links.of(alias);
     if (kept && !isLost) return Promise.resolve(kept);
     let renewal = this.#renewals.get(alias);
     if (!renewal) {
@@ -105,20 +99,12 @@ export class TokenKeeper {
     const since = performance.now() - this.#lookedAt;
     if (since < LOOK_AGAIN_MS) return;
     this.#lookedAt = performance.now();
-    for (const [alias, account] of Object.entries(this.#state.accounts)) {
+    const { accounts } = this.#runtime.live.state;
+    for (const [alias, account] of Object.entries(accounts)) {
       if (!account.auth || !isLinked(account)) continue;
       const look = await lookAtLink(account, 1).catch(() => undefined);
       if (look?.kind === "newer") await this.access(alias);
     }
-  }
-
-  get #state(): PoolState {
-    return this.#runtime.live.state;
-  }
-
-  #linked(alias: string): LinkedAccount | undefined {
-    const account = accountOf(this.#state, alias);
-    return account && isLinked(account) ? account : undefined;
   }
 
   /** Waits for the renewals under way: what they bring must be saved. */
@@ -164,7 +150,7 @@ export class TokenKeeper {
     const renew = async () => {
       // another process may have renewed it while this one waited
       await live.reload();
-      const linked = this.#linked(alias);
+      const linked = this.#links.of(alias);
       const kept = this.#kept(alias, rejected);
       if (kept?.kind === "login" && linked) {
         return await this.#recover(alias, rejected, linked) ?? kept;
@@ -209,12 +195,12 @@ export class TokenKeeper {
     rejected: string | undefined,
     turns: number,
   ): Promise<Access | undefined> {
-    const linked = this.#linked(alias);
+    const linked = this.#links.of(alias);
     if (!linked) return undefined;
     const look = await lookAtLink(linked, turns);
     switch (look.kind) {
       case "newer":
-        await this.#adopt(alias, look.login, linked.source.path);
+        await this.#links.adopt(alias, look.login, linked.source.path);
         return this.#kept(alias, rejected);
       case "other":
         return await this.#refused(alias, linked.tokens?.refresh, look.reason);
@@ -231,44 +217,9 @@ export class TokenKeeper {
   ): Promise<Access | undefined> {
     const look = await lookAtLink(linked, 1).catch(() => undefined);
     if (look?.kind !== "newer") return undefined;
-    await this.#adopt(alias, look.login, linked.source.path);
+    await this.#links.adopt(alias, look.login, linked.source.path);
     return this.#kept(alias, rejected) ??
       await this.#renewLinked(alias, rejected, linked);
-  }
-
-  async #adopt(
-    alias: string,
-    login: ImportedLogin,
-    path: string,
-  ): Promise<void> {
-    const { live, emit } = this.#runtime;
-    const before = accountOf(live.state, alias)?.tokens;
-    await live.commit((state) => adopt(state, login, before));
-    this.#retryAt.delete(alias);
-    const reason = `Newer tokens were taken over from ${path}`;
-    emit({ type: "token-refreshed", alias, reason });
-  }
-
-  /** Gives the new tokens to the tool whose file the account is linked to. */
-  async #giveBack(
-    alias: string,
-    before: LinkedAccount,
-    tokens: Tokens,
-  ): Promise<void> {
-    const { live, emit, now } = this.#runtime;
-    const given = await giveBack(before, tokens, now());
-    switch (given.kind) {
-      case "written":
-        return await live.commit((state) => noteSeen(state, tokens));
-      case "newer":
-        return await this.#adopt(alias, given.login, before.source.path);
-      case "left": {
-        if (given.reason === undefined) return;
-        const reason =
-          `The tool of ${before.source.path} has to sign in again, as the renewed tokens could not be given to it: ${given.reason}`;
-        return emit({ type: "warning", alias, reason });
-      }
-    }
   }
 
   /** The token call itself, with the account's lock held. */
@@ -317,7 +268,7 @@ export class TokenKeeper {
   ): Promise<Access> {
     const { live, emit, now } = this.#runtime;
     const issuedAt = now();
-    const linked = this.#linked(alias);
+    const linked = this.#links.of(alias);
     const before = linked && { ...linked };
     const saved = live.commit((state) => {
       const account = holderOf(state, alias, spent);
@@ -325,7 +276,7 @@ export class TokenKeeper {
     });
     const tokens = accountOf(live.state, alias)?.tokens;
     // at once, as the other tool would show the spent token meanwhile
-    if (before && tokens) await this.#giveBack(alias, before, tokens);
+    if (before && tokens) await this.#links.giveBack(alias, before, tokens);
     await saved;
     this.#retryAt.delete(alias);
     if (live.isBehind) this.#warnUnsaved(alias);

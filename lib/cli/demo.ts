@@ -19,6 +19,7 @@ import { EXIT } from "./exit.ts";
 import type { Io } from "./io.ts";
 import { allowed } from "./permissions.ts";
 import { renderStatus } from "./render_status.ts";
+import { wrap } from "./table.ts";
 import { clean, windowLabel } from "./words.ts";
 
 const REQUESTS = 30;
@@ -94,8 +95,10 @@ async function play(io: Io, fake: FakeCodex, path: string): Promise<number> {
       events.length = 0;
       const outcome = await request(rotator, n, events, io.signal);
       const told = events.flatMap(eventWords);
-      io.out(`${String(n).padStart(3)}  ${outcome}\n`);
-      for (const text of told) io.out(`       ${clean(text)}\n`);
+      io.out(hanging(`${String(n).padStart(3)}  `, outcome, io));
+      for (const text of told) {
+        io.out(hanging(" ".repeat(7), clean(text), io));
+      }
     }
     const { columns, color } = io;
     const report = await rotator.status();
@@ -104,6 +107,14 @@ async function play(io: Io, fake: FakeCodex, path: string): Promise<number> {
     await rotator.close();
   }
   return verdict(io, fake);
+}
+
+/** A text behind `head`, and below itself where a terminal is too narrow. */
+function hanging(head: string, text: string, io: Io): string {
+  const width = io.outIsTerminal ? io.columns : Infinity;
+  return wrap(text, Math.max(20, width - head.length), "keep")
+    .map((it, i) => `${i === 0 ? head : " ".repeat(head.length)}${it}\n`)
+    .join("");
 }
 
 /** Sends one request and says who served it, on what and why. */
@@ -167,10 +178,10 @@ function verdict(io: Io, fake: FakeCodex): number {
     it.kind === "responses" && it.status === 200
   );
   const charged = fake.charged.length;
-  io.out(
+  const text =
     `The stand-in served ${served.length} requests and charged ${charged} of them; ${
       wrong.length === 0 ? "none" : wrong.length
-    } of those for an account that may not spend credits\n`,
-  );
+    } of those for an account that may not spend credits`;
+  io.out(hanging("", text, io));
   return wrong.length === 0 ? EXIT.ok : EXIT.failed;
 }

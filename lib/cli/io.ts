@@ -80,6 +80,5 @@ async function* readLines(signal: AbortSignal): AsyncGenerator<string> {
     reader.close();
     // an input that stays open must not keep the process
     stdin.unref?.();
-    stdin.destroy();
   }
 }

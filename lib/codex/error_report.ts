@@ -55,6 +55,8 @@ export function shortText(text: string): string {
   return text.slice(0, 2000)
     .replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, " ")
     .replaceAll(/\b(?:eyJ|sk-|rt_|gAAAA)[\w.=-]{8,}/g, "…")
+    // no word of a message is that long, but a secret may be
+    .replaceAll(/[\w.+/=-]{48,}/g, "…")
     .trim()
     .slice(0, 200);
 }

@@ -68,8 +68,8 @@ function errorCode(json: unknown): string | undefined {
   if (!isObject(json)) return undefined;
   const { error, code } = json;
   const found = isObject(error) ? error["code"] : error ?? code;
-  // an error text may quote anything, a code is a word
-  return typeof found === "string" && /^[a-z0-9_.-]{1,64}$/i.test(found)
+  // an error text may quote anything, even a token; a code is made of words
+  return typeof found === "string" && /^[a-z_]{1,48}$/.test(found)
     ? found
     : undefined;
 }

@@ -8,7 +8,13 @@ import type {
 } from "../types.ts";
 import { MAIN_METER, meterOfModel, SPARK_METER } from "../meters.ts";
 import { areUsable, saidNone } from "./credits.ts";
-import { answeredAt, FRESH_MS, meterObservedAt, Moment } from "./moment.ts";
+import {
+  answeredAt,
+  FRESH_MS,
+  LONGEST_LIMIT_MS,
+  meterObservedAt,
+  Moment,
+} from "./moment.ts";
 
 /** "It has no credits" is believed for this long, ms. */
 const NO_CREDITS_MS = 24 * 3_600_000;
@@ -88,7 +94,8 @@ function runningUntil(
 ): number | undefined {
   const entry = cooldown(account, key);
   if (!entry || entry.clearedAt !== undefined) return undefined;
-  return moment.isRunning(entry.until) ? entry.until : undefined;
+  const until = Math.min(entry.until, entry.setAt + LONGEST_LIMIT_MS);
+  return moment.isRunning(until) ? until : undefined;
 }
 
 /** What credits never lift, hiccups aside. */

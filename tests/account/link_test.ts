@@ -218,6 +218,8 @@ Deno.test("a linked account looks again when the issuer says that its token was 
   await s.link();
   const refreshing = s.rotator.refresh();
   await s.fake.seen((entry) => entry.kind === "token" && entry.done);
+  // the other tool is still about to write
+  await new Promise((resolve) => setTimeout(resolve, 300));
   const newer = await s.signIn("me", 60 * MINUTE);
   assertEquals(only(await refreshing).ok, true);
   assertEquals(s.shown(), [spent.refresh]);

@@ -3,12 +3,7 @@
  * README, and with any of them less it fails or warns. (Plain `status` reads the
  * variables as well when it may; else it says that nobody may spend credits.)
  */
-import {
-  assert,
-  assertEquals,
-  assertNotEquals,
-  assertStringIncludes,
-} from "@std/assert";
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import {
   type FakeCodex,

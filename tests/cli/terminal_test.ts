@@ -6,6 +6,8 @@ import { hasTerminal, startInTerminal } from "./terminal.ts";
 
 const ignore = !hasTerminal;
 // deno-lint-ignore no-control-regex
+const COLORS = /\u001b\[\d+m/g;
+// deno-lint-ignore no-control-regex
 const ESCAPES = /\u001b\[[?\d;]*[a-zA-Z]/g;
 
 Deno.test({
@@ -37,7 +39,7 @@ Deno.test({
       env: { NO_COLOR: "1" },
     });
     assertEquals(await status.end(), 0, status.text);
-    assertEquals(status.text.match(/\u001b\[\d+m/g), null);
+    assertEquals(status.text.match(COLORS), null);
   },
 });
 

@@ -323,3 +323,33 @@ Deno.test("rotator.fetch() keeps to the pools when requests come side by side", 
     }
   });
 });
+
+Deno.test("rotator.fetch() keeps to the pools when two programs share a store", async () => {
+  await run(async (scene) => {
+    await using fleet = await open(scene);
+    const { fake, clock } = fleet;
+    await using other = createRotator({
+      store: fleet.store,
+      credits: scene.allowed?.map((index) => NAMES[index]!) ?? "all",
+      strategy: scene.strategy,
+      backend: fake.backend,
+      issuer: fake.issuer,
+      now: () => clock.now,
+    });
+    for (const [turn, { wait, model }] of scene.steps.entries()) {
+      // what one writes, the other honours within a second
+      clock.now += Math.max(wait, 1_000);
+      const all = scene.accounts.map((_, index) => fake.account(NAMES[index]!));
+      const included = all.some((one) => isIncluded(one, model, clock.now));
+      const before = fake.charged.length;
+      const { status } = await fleet.ask(
+        { model },
+        {},
+        turn % 2 === 0 ? fleet.rotator : other,
+      );
+      if (included) assertEquals([status, fake.charged.length], [200, before]);
+      const charged = fake.charged.slice(before);
+      assert(charged.every(({ account }) => maySpend(scene, account!)));
+    }
+  });
+});

@@ -17,7 +17,8 @@ function post(fake: FakeCodex, signal?: AbortSignal): Promise<Response> {
   return fetch(`${fake.backend}/codex/responses`, {
     method: "POST",
     headers: authorized(fake.tokens("alice")),
-    body: conforming(),
+    // a stream: the runtime would send anything else again when a connection breaks
+    body: new Blob([conforming()]).stream(),
     redirect: "manual",
     ...(signal && { signal }),
   });

@@ -1,0 +1,68 @@
+import type { Tokens } from "../types.ts";
+import { accountOf } from "./holder.ts";
+import {
+  adopt,
+  giveBack,
+  isLinked,
+  type LinkedAccount,
+  noteSeen,
+} from "./link.ts";
+import type { ImportedLogin } from "./login_files.ts";
+import type { Runtime } from "./runtime.ts";
+
+/** Keeps accounts and the files they are linked to in step, with the account's lock held. */
+export class LinkKeeper {
+  readonly #runtime: Runtime;
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+  }
+
+  /** The account, if it is linked. */
+  of(alias: string): LinkedAccount | undefined {
+    const account = accountOf(this.#runtime.live.state, alias);
+    return account && isLinked(account) ? account : undefined;
+  }
+
+  /** Takes newer tokens over from the file at `path`. */
+  async adopt(
+    alias: string,
+    login: ImportedLogin,
+    path: string,
+  ): Promise<void> {
+    const { live, emit } = this.#runtime;
+    const before = accountOf(live.state, alias)?.tokens;
+    await live.commit((state) => adopt(state, login, before));
+    const reason = `Newer tokens were taken over from ${path}`;
+    emit({ type: "token-refreshed", alias, reason });
+  }
+
+  /**
+   * Gives new tokens to the tool whose file the account is linked to.
+   *
+   * @param alias Whose.
+   * @param before The account before the renewal.
+   * @param tokens The new ones.
+   */
+  async giveBack(
+    alias: string,
+    before: LinkedAccount,
+    tokens: Tokens,
+  ): Promise<void> {
+    const { live, emit, now } = this.#runtime;
+    const { path } = before.source;
+    const given = await giveBack(before, tokens, now());
+    switch (given.kind) {
+      case "written":
+        return await live.commit((state) => noteSeen(state, tokens));
+      case "newer":
+        return await this.adopt(alias, given.login, path);
+      case "left": {
+        if (given.reason === undefined) return;
+        const reason =
+          `The tool of ${path} has to sign in again, as the renewed tokens could not be given to it: ${given.reason}`;
+        return emit({ type: "warning", alias, reason });
+      }
+    }
+  }
+}
