@@ -67,7 +67,7 @@ export class TokenKeeper {
     const { tokens } = account;
     if (!tokens || account.auth) return undefined;
     const now = this.#runtime.now();
-    return expiryOf(tokens) > now + EARLY_MS && isHeaderText(tokens.access)
+    return expiryOf(tokens) > now + EARLY_MS && canBeSent(account)
       ? tokens.access
       : undefined;
   }
@@ -122,8 +122,9 @@ export class TokenKeeper {
     const { tokens, auth } = account;
     if (auth) return { kind: "login", reason: auth.reason };
     if (!tokens) return { kind: "login", reason: "There are no tokens" };
-    if (tokens.access !== "" && !isHeaderText(tokens.access)) {
-      return { kind: "login", reason: "The stored access token is damaged" };
+    if (tokens.access !== "" && !canBeSent(account)) {
+      const reason = "The stored access token or account id is damaged";
+      return { kind: "login", reason };
     }
     if (tokens.access !== rejected) {
       const ok: Access = {
@@ -349,6 +350,12 @@ export class TokenKeeper {
     emit({ type: "cooldown", alias, cause: "token", until, reason: text });
     return { kind: "unavailable", reason: text };
   }
+}
+
+/** Whether token and account id can stand in headers; one that cannot must not fail the others. */
+function canBeSent({ tokens, accountId }: AccountRecord): boolean {
+  return isHeaderText(tokens?.access ?? "") &&
+    (!accountId || isHeaderText(accountId));
 }
 
 function isUnwritable(error: unknown): boolean {
