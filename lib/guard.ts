@@ -79,7 +79,11 @@ export async function guardStream(
 }
 
 type Read =
-  | { done: boolean; value: Uint8Array | undefined; events: StreamEvent[] }
+  | {
+    done: boolean;
+    value: Uint8Array | undefined;
+    events: Iterable<StreamEvent>;
+  }
   | { error: unknown };
 
 /** A stream whose beginning is held back. */
@@ -106,7 +110,8 @@ class Held {
       if (done) return { done, value, events: this.#parser.flush() };
       this.#chunks.push(value);
       this.size += value.length;
-      return { done, value, events: this.#parser.push(value) };
+      // lazily: what comes after the event that decides is not decoded
+      return { done, value, events: this.#parser.parse(value) };
     } catch (error) {
       return { error };
     }
@@ -204,10 +209,10 @@ function like(
   const { url, redirected } = response;
   const statusText = status === response.status ? response.statusText : "";
   const copy = new Response(body, { status, statusText, headers });
-  Object.defineProperties(copy, {
-    url: { value: url },
-    redirected: { value: redirected },
-  });
+  if (url !== "") Object.defineProperty(copy, "url", { value: url });
+  if (redirected) {
+    Object.defineProperty(copy, "redirected", { value: true });
+  }
   return copy;
 }
 

@@ -4,11 +4,16 @@
  * @module
  */
 import type { CheckResult } from "./account/usage_check.ts";
-import { candidatesOf, pinnedOf } from "./choose.ts";
+import { candidatesOf, type Known, pinnedOf } from "./candidates.ts";
 import { accountStatus, iso } from "./report.ts";
 import type { House } from "./runtime.ts";
 import { select } from "./pool/select.ts";
-import type { CreditPolicy, RefreshReport, StatusReport } from "./types.ts";
+import type {
+  CreditPolicy,
+  RefreshReport,
+  StatusReport,
+  StrategyName,
+} from "./types.ts";
 
 /** What to report on. */
 export interface StatusOptions {
@@ -26,9 +31,21 @@ export interface RefreshOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
+/** What a status report is made of: a rotator, or a store that is only read. */
+export interface Reported extends Known {
+  readonly live: Known["live"] & { reload(): Promise<void> };
+  readonly storeName: string;
+  readonly policy: () => CreditPolicy;
+  readonly strategy: () => StrategyName;
+  readonly preferPlans: ReadonlySet<string>;
+  /** Epoch ms. */
+  readonly now: () => number;
+  readonly random: () => number;
+}
+
 /** How all accounts stand for `model`; asks nobody. */
 export async function statusReport(
-  house: House,
+  house: Reported,
   model: string | undefined,
 ): Promise<StatusReport> {
   await house.live.reload();
@@ -55,14 +72,14 @@ export async function statusReport(
 }
 
 /** Names in the credit list that no account bears. */
-function unknownAliases(house: House, policy: CreditPolicy): string[] {
+function unknownAliases(house: Reported, policy: CreditPolicy): string[] {
   if (typeof policy.allow === "string") return [];
   return [...new Set(policy.allow)].filter((alias) => !house.roster.get(alias));
 }
 
 /** Who would serve the next request without a session, as far as is known now. */
 function nextOf(
-  house: House,
+  house: Reported,
   model: string | undefined,
   now: number,
 ): string | null {

@@ -139,8 +139,10 @@ async function tryAll(
   turn: Turn,
 ): Promise<Served | undefined> {
   for (;;) {
-    await house.live.sync();
-    await house.tokens.lookAgain();
+    // most requests need not wait for either
+    if (!house.live.isCurrent) await house.live.sync();
+    const look = house.tokens.lookAgain();
+    if (look) await look;
     call.signal?.throwIfAborted();
     if (house.roster.runners.length === 0) throw noAccounts(house);
     const sent = await choose(

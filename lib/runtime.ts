@@ -3,7 +3,6 @@
  *
  * @module
  */
-import process from "node:process";
 import type { Runtime } from "./account/runtime.ts";
 import { TokenKeeper } from "./account/token.ts";
 import { UsageChecker } from "./account/usage_check.ts";
@@ -13,18 +12,24 @@ import {
   DEFAULT_BACKEND,
   DEFAULT_ISSUER,
 } from "./codex/endpoints.ts";
-import { creditPolicy, type PolicySources } from "./pool/credits.ts";
+import { creditPolicy } from "./pool/credits.ts";
 import { joinFacts } from "./pool/facts.ts";
 import { Roster } from "./pool/roster.ts";
 import { Sessions } from "./pool/sessions.ts";
 import { isStrategy, STRATEGIES } from "./pool/strategy.ts";
+import {
+  policyOf,
+  policySources,
+  PREFERRED_PLANS,
+  readFirst,
+  strategyOf,
+} from "./settings.ts";
 import { jsonStore } from "./store/json_store.ts";
 import { LiveState } from "./store/live_state.ts";
 import { defaultStorePath } from "./store/paths.ts";
 import type {
   CreditPolicy,
   FetchLike,
-  PoolState,
   RotatorEvent,
   Store,
   StrategyName,
@@ -116,11 +121,11 @@ export interface House extends Runtime {
  */
 export function openHouse(options: RotatorOptions): House {
   checkOptions(options);
-  const { now = Date.now, preferPlans = ["pro"] } = options;
+  const { now = Date.now, preferPlans = PREFERRED_PLANS } = options;
   const emit = safely(options.onEvent);
   const warnOnce = once((reason) => emit({ type: "warning", reason }));
   const { store, name } = openStore(options.store, warnOnce);
-  const sources = policySources(options);
+  const sources = policySources(options.credits);
   const roster = new Roster();
   let policy: CreditPolicy = creditPolicy(sources);
   const live = new LiveState(store, {
@@ -188,11 +193,6 @@ function checkOptions(options: RotatorOptions): void {
   }
 }
 
-function strategyOf(state: PoolState): StrategyName {
-  const { strategy } = state.settings;
-  return isStrategy(strategy) ? strategy : "round-robin";
-}
-
 function openStore(
   store: RotatorOptions["store"],
   onWarning: (message: string) => void,
@@ -205,37 +205,7 @@ function openStore(
   return { store: opened, name: opened.path };
 }
 
-const POLICY_NAMES = [
-  "CODEX_ROTATOR_CREDIT_ACCOUNTS",
-  "OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES",
-];
 const DEBUG_NAMES = ["CODEX_ROTATOR_DEBUG", "OPENCODE_MULTI_AUTH_DEBUG"];
-
-/** The first of these variables that is set. A scoped run may be refused: that throws. */
-function readFirst(names: readonly string[]): string | undefined {
-  for (const name of names) {
-    const value = process.env[name];
-    if (value !== undefined) return value;
-  }
-  return undefined;
-}
-
-function policySources(options: RotatorOptions): PolicySources {
-  // an option decides alone, so the environment need not even be readable
-  if (options.credits !== undefined && options.credits !== null) {
-    return { option: options.credits };
-  }
-  try {
-    return { environment: readFirst(POLICY_NAMES) };
-  } catch {
-    return { environment: { unreadable: true } };
-  }
-}
-
-function policyOf(sources: PolicySources, state: PoolState): CreditPolicy {
-  const store = state.settings.creditAccountAliases;
-  return creditPolicy({ ...sources, store });
-}
 
 function isDebug(): boolean {
   try {

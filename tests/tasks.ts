@@ -172,7 +172,7 @@ async function bundle(): Promise<void> {
     ...imports,
     "-o",
     "dist/codex-rotator.js",
-    "cli.ts",
+    "lib/cli/bundle.ts",
   ]);
 }
 

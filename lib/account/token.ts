@@ -95,9 +95,12 @@ export class TokenKeeper {
    * Brings accounts back that need a sign-in, where the tool whose file they
    * are linked to has been signed in again.
    */
-  async lookAgain(): Promise<void> {
+  lookAgain(): Promise<void> | undefined {
     const since = performance.now() - this.#lookedAt;
-    if (since < LOOK_AGAIN_MS) return;
+    return since < LOOK_AGAIN_MS ? undefined : this.#lookAgain();
+  }
+
+  async #lookAgain(): Promise<void> {
     this.#lookedAt = performance.now();
     const { accounts } = this.#runtime.live.state;
     for (const [alias, account] of Object.entries(accounts)) {

@@ -40,6 +40,8 @@ export interface Command {
   readonly needs: Needs;
   /** The switch that makes it need the network, and to write, as well. */
   readonly onlineSwitch?: string;
+  /** After an interruption it ends in its own time; others are ended soon. */
+  readonly endsItself?: true;
   /** What it needs besides; may fail where it was refused. */
   readonly grants?: (context: Context) => Grants;
   /** @returns The exit code. */

@@ -1,9 +1,9 @@
 import { isAlias } from "../pool/credits.ts";
-import type { StatusReport } from "../types.ts";
 import type { Command, Context } from "./command.ts";
 import { EXIT, usageError } from "./exit.ts";
-import { openRotator } from "./open_rotator.ts";
-import { CREDIT_VARIABLES, openStore, requireAccounts } from "./setup.ts";
+import { openStore } from "./open_store.ts";
+import { CREDIT_VARIABLES, requireAccounts } from "./setup.ts";
+import { statusReader } from "./stored_status.ts";
 import { clean, creditWords, policyProblems, policyWords } from "./words.ts";
 import { notAnAlias } from "./rename.ts";
 
@@ -62,13 +62,7 @@ function readSetting(operands: readonly string[]): "all" | "none" | string[] {
 
 async function show(context: Context): Promise<void> {
   const { io, operands } = context;
-  const rotator = openRotator(context);
-  let report: StatusReport;
-  try {
-    report = await rotator.status();
-  } finally {
-    await rotator.close();
-  }
+  const report = await statusReader(context)();
   io.out(`${policyWords(report.credits)}\n`);
   for (const account of report.accounts) {
     io.out(`  ${clean(account.alias)}: ${creditWords(account)}\n`);

@@ -8,11 +8,8 @@ import type {
 } from "../types.ts";
 import type { Context } from "./command.ts";
 import type { Finding } from "./findings.ts";
-import {
-  openOnlineRotator,
-  openRotator,
-  refreshAccounts,
-} from "./open_rotator.ts";
+import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
+import { statusReader } from "./stored_status.ts";
 import { clean, PROGRAM, standingWords } from "./words.ts";
 
 /**
@@ -46,12 +43,11 @@ async function read(
   context: Context,
   ask: boolean,
 ): Promise<{ report: StatusReport; refreshed: RefreshReport["accounts"] }> {
-  const rotator = ask ? openOnlineRotator(context) : openRotator(context);
+  if (!ask) return { report: await statusReader(context)(), refreshed: [] };
+  const rotator = openOnlineRotator(context);
   try {
-    const refreshed = ask
-      ? (await refreshAccounts(rotator, context, [])).accounts
-      : [];
-    return { report: await rotator.status(), refreshed };
+    const { accounts } = await refreshAccounts(rotator, context, []);
+    return { report: await rotator.status(), refreshed: accounts };
   } finally {
     await rotator.close();
   }

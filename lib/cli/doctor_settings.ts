@@ -2,7 +2,7 @@ import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
 import type { PoolState, StatusReport } from "../types.ts";
 import type { Context } from "./command.ts";
 import type { Finding } from "./findings.ts";
-import { openRotator } from "./open_rotator.ts";
+import { statusReader } from "./stored_status.ts";
 import { clean, policyProblems, policyWords, PROGRAM } from "./words.ts";
 
 /** Whether what the owner set makes sense. */
@@ -10,13 +10,7 @@ export async function settingFindings(
   context: Context,
   state: PoolState,
 ): Promise<Finding[]> {
-  const rotator = openRotator(context);
-  let report: StatusReport;
-  try {
-    report = await rotator.status();
-  } finally {
-    await rotator.close();
-  }
+  const report = await statusReader(context)();
   return [
     ...strategyFindings(state, report),
     ...creditFindings(report),

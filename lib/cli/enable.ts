@@ -1,6 +1,7 @@
 import type { Command, Context } from "./command.ts";
 import { EXIT } from "./exit.ts";
-import { openStore, requireAccounts } from "./setup.ts";
+import { openStore } from "./open_store.ts";
+import { requireAccounts } from "./setup.ts";
 
 /** `enable`: lets accounts serve again. */
 export const command: Command = {

@@ -20,7 +20,7 @@ import { loginPlaces, PLACE_VARIABLES } from "./login_places.ts";
 import { suggestion } from "./nearest.ts";
 import { notAnAlias } from "./rename.ts";
 import { allowed } from "./permissions.ts";
-import { openStore } from "./setup.ts";
+import { openStore } from "./open_store.ts";
 import { clean, PROGRAM } from "./words.ts";
 
 /** `import`: adds the accounts that other tools are signed in with. */

@@ -24,6 +24,8 @@ export interface Io {
   now(): number;
   /** Aborts when the person interrupts. */
   readonly signal: AbortSignal;
+  /** Lets the command take its time after an interruption; absent: it may anyway. */
+  bePatient?(): void;
   /** The lines that the person types, until `signal` aborts; absent: nobody does. */
   lines?(signal: AbortSignal): AsyncIterable<string>;
   /** Opens an address in the person's browser; absent: there is none. */
@@ -31,7 +33,7 @@ export interface Io {
 }
 
 /** The world of this process. */
-export function processIo(signal: AbortSignal): Io {
+export function processIo(signal: AbortSignal, bePatient: () => void): Io {
   return {
     env: (name) => process.env[name],
     out: (text) => void process.stdout.write(text),
@@ -49,6 +51,7 @@ export function processIo(signal: AbortSignal): Io {
     },
     now: Date.now,
     signal,
+    bePatient,
     lines: readLines,
     openUrl: (url) => void openUrl(url),
   };

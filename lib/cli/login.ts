@@ -12,7 +12,8 @@ import { EXIT, usageError } from "./exit.ts";
 import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
 import { renderStatus } from "./render_status.ts";
 import { notAnAlias } from "./rename.ts";
-import { issuerOf, openStore } from "./setup.ts";
+import { openStore } from "./open_store.ts";
+import { issuerOf } from "./setup.ts";
 import { clean, duration, PROGRAM } from "./words.ts";
 
 /** `login`: signs in, in the browser or by device code. */

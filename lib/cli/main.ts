@@ -64,6 +64,7 @@ async function runCommand(
   context: Context,
   args: readonly string[],
 ): Promise<number> {
+  if (command.endsItself) context.io.bePatient?.();
   try {
     const code = await command.run(context);
     return context.io.signal.aborted ? EXIT.interrupted : code;

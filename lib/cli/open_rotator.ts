@@ -1,13 +1,9 @@
 import { createRotator, type Rotator } from "../rotator.ts";
 import type { RefreshReport } from "../types.ts";
 import type { Context } from "./command.ts";
-import { backendOf, issuerOf, openStore } from "./setup.ts";
+import { openStore } from "./open_store.ts";
+import { backendOf, issuerOf } from "./setup.ts";
 import { clean } from "./words.ts";
-
-/** A rotator for a command that asks no one. */
-export function openRotator(context: Context): Rotator {
-  return createRotator({ store: openStore(context), now: context.io.now });
-}
 
 /** A rotator for a command that asks the backend; its warnings go to stderr. */
 export function openOnlineRotator(context: Context): Rotator {

@@ -2,7 +2,8 @@ import type { RefreshReport } from "../types.ts";
 import type { Command, Context } from "./command.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
-import { openStore, requireAccounts } from "./setup.ts";
+import { openStore } from "./open_store.ts";
+import { requireAccounts } from "./setup.ts";
 import { noAccount } from "./status_footer.ts";
 import { clean } from "./words.ts";
 

@@ -1,7 +1,8 @@
 import type { Command, Context } from "./command.ts";
 import { replaceInCreditList } from "./credit_list.ts";
 import { EXIT } from "./exit.ts";
-import { openStore, requireAccounts } from "./setup.ts";
+import { openStore } from "./open_store.ts";
+import { requireAccounts } from "./setup.ts";
 
 /** `remove`: forgets accounts. */
 export const command: Command = {

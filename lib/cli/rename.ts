@@ -3,7 +3,8 @@ import type { PoolState } from "../types.ts";
 import type { Command, Context } from "./command.ts";
 import { replaceInCreditList, storedCreditList } from "./credit_list.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
-import { CREDIT_VARIABLES, openStore, requireAccounts } from "./setup.ts";
+import { openStore } from "./open_store.ts";
+import { CREDIT_VARIABLES, requireAccounts } from "./setup.ts";
 import { clean } from "./words.ts";
 
 /** `rename`: gives an account another alias. */

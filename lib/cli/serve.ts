@@ -18,7 +18,8 @@ import type { RotatorEvent } from "../types.ts";
 import type { Command, Context } from "./command.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import type { Io } from "./io.ts";
-import { backendOf, issuerOf, openStore, storeOf } from "./setup.ts";
+import { openStore } from "./open_store.ts";
+import { backendOf, issuerOf, storeOf } from "./setup.ts";
 import { clean } from "./words.ts";
 
 const DEFAULT_PORT = "8791";
@@ -60,6 +61,7 @@ Examples:
   strings: ["port", "host"],
   operands: [0, 0],
   needs: { write: true, network: true, policy: true },
+  endsItself: true,
   run,
 };
 
@@ -166,17 +168,14 @@ async function listen(
 async function stopped(server: RunningServer, io: Io): Promise<number> {
   const code = await untilTold(io.signal);
   io.err("Stopping; running requests may finish, again to end at once\n");
-  process.on("SIGINT", () => process.exit(EXIT.interrupted));
+  io.signal.addEventListener("abort", () => process.exit(EXIT.interrupted));
   process.on("SIGTERM", () => process.exit(EXIT.failed));
   await server.stop(GRACE);
   return code;
 }
 
 function untilTold(signal: AbortSignal): Promise<number> {
-  // Other commands end within 2 s of the first Ctrl-C; here requests may finish.
-  process.removeAllListeners("SIGINT");
   return new Promise((resolve) => {
-    process.once("SIGINT", () => resolve(EXIT.interrupted));
     process.once("SIGTERM", () => resolve(EXIT.ok));
     signal.addEventListener("abort", () => resolve(EXIT.interrupted));
   });

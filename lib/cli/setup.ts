@@ -9,7 +9,6 @@ import {
   DEFAULT_ISSUER,
   isLoopback,
 } from "../codex/endpoints.ts";
-import { type JsonStore, jsonStore } from "../store/json_store.ts";
 import { defaultStorePath } from "../store/paths.ts";
 import type { PoolState } from "../types.ts";
 import type { Context } from "./command.ts";
@@ -33,13 +32,6 @@ export const CREDIT_VARIABLES = [
 /** The path of the store. */
 export function storeOf({ flags, io }: Context): string {
   return flags.value("store") ?? defaultStorePath(lazyEnv(io.env));
-}
-
-/** Opens the store; its warnings go to stderr. */
-export function openStore(context: Context): JsonStore {
-  return jsonStore(storeOf(context), {
-    onWarning: (text) => context.io.err(`Warning: ${clean(text)}\n`),
-  });
 }
 
 /** The backend's URL. */

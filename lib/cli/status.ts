@@ -1,14 +1,9 @@
-import type { Rotator } from "../rotator.ts";
-import type { StatusReport } from "../types.ts";
+import type { RefreshReport, StatusReport } from "../types.ts";
 import type { Command, Context } from "./command.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { renderStatus } from "./render_status.ts";
-import {
-  openOnlineRotator,
-  openRotator,
-  refreshAccounts,
-} from "./open_rotator.ts";
 import { noAccount } from "./status_footer.ts";
+import { statusReader } from "./stored_status.ts";
 import { clean } from "./words.ts";
 
 /** `status`: who can serve, on what, and until when. */
@@ -64,24 +59,39 @@ async function run(context: Context): Promise<number> {
     );
   }
   if (interval !== undefined) return await again(context, interval);
-  const rotator = open(context);
-  try {
-    return await once(rotator, context);
-  } finally {
-    await rotator.close();
+  await using source = await open(context);
+  return await once(source, context);
+}
+
+/** Where the reports come from. */
+interface Source extends AsyncDisposable {
+  read(): Promise<StatusReport>;
+  /** Absent: the backend is not to be asked. */
+  refresh?(): Promise<RefreshReport>;
+}
+
+async function open(context: Context): Promise<Source> {
+  const model = context.flags.value("model");
+  if (!context.flags.on("refresh")) {
+    const read = statusReader(context);
+    return { read: () => read(model), [Symbol.asyncDispose]: async () => {} };
   }
+  // what speaks to the backend is the most of it, and takes its time to load
+  const { openOnlineRotator, refreshAccounts } = await import(
+    "./open_rotator.ts"
+  );
+  const rotator = openOnlineRotator(context);
+  return {
+    read: () => rotator.status(model === undefined ? {} : { model }),
+    refresh: () => refreshAccounts(rotator, context, []),
+    [Symbol.asyncDispose]: () => rotator.close(),
+  };
 }
 
-function open(context: Context): Rotator {
-  return context.flags.on("refresh")
-    ? openOnlineRotator(context)
-    : openRotator(context);
-}
-
-async function once(rotator: Rotator, context: Context): Promise<number> {
+async function once(source: Source, context: Context): Promise<number> {
   const { flags, io } = context;
-  const failed = flags.on("refresh") && await refresh(rotator, context);
-  const report = await read(rotator, context);
+  const failed = await refresh(source, context);
+  const report = await source.read();
   if (flags.on("json")) io.out(`${JSON.stringify(report, null, 2)}\n`);
   if (report.accounts.length === 0) {
     throw new CliError(noAccount(), EXIT.noAccount);
@@ -96,22 +106,18 @@ async function again(outer: Context, seconds: string): Promise<number> {
   const interval = watchInterval(seconds);
   const beside = aside(outer.io);
   const context = { ...outer, io: beside.io };
-  const rotator = open(context);
+  await using source = await open(context);
   let askedAt = -Infinity;
-  try {
-    await watch(outer.io, interval, async () => {
-      const now = outer.io.now();
-      if (context.flags.on("refresh") && now - askedAt >= REFRESH_INTERVAL) {
-        askedAt = now;
-        await refresh(rotator, context);
-      }
-      const text = snapshot(await read(rotator, context), context);
-      if (outer.io.outIsTerminal) beside.keep();
-      return text + beside.kept();
-    });
-  } finally {
-    await rotator.close();
-  }
+  await watch(outer.io, interval, async () => {
+    const now = outer.io.now();
+    if (now - askedAt >= REFRESH_INTERVAL) {
+      askedAt = now;
+      await refresh(source, context);
+    }
+    const text = snapshot(await source.read(), context);
+    if (outer.io.outIsTerminal) beside.keep();
+    return text + beside.kept();
+  });
   return EXIT.interrupted;
 }
 
@@ -127,18 +133,10 @@ function render(report: StatusReport, { io }: Context): string {
   return renderStatus(report, { columns, color, now: io.now() });
 }
 
-async function read(
-  rotator: Rotator,
-  { flags }: Context,
-): Promise<StatusReport> {
-  const model = flags.value("model");
-  return await rotator.status(model === undefined ? {} : { model });
-}
-
-/** @returns Whether that failed for someone. */
-async function refresh(rotator: Rotator, context: Context): Promise<boolean> {
-  const { accounts } = await refreshAccounts(rotator, context, []);
-  const failures = accounts.filter((it) => !it.ok);
+/** Asks the backend where that is wanted. @returns Whether it failed for someone. */
+async function refresh(source: Source, context: Context): Promise<boolean> {
+  const report = await source.refresh?.();
+  const failures = report?.accounts.filter((it) => !it.ok) ?? [];
   for (const { alias, error } of failures) {
     context.io.err(`${clean(alias)}: ${clean(error ?? "not refreshed")}\n`);
   }

@@ -3,7 +3,7 @@ import type { StrategyName } from "../types.ts";
 import type { Command, Context } from "./command.ts";
 import { EXIT, usageError } from "./exit.ts";
 import { suggestion } from "./nearest.ts";
-import { openStore } from "./setup.ts";
+import { openStore } from "./open_store.ts";
 import { clean } from "./words.ts";
 
 const WORDS: Readonly<Record<StrategyName, string>> = {

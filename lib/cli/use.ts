@@ -1,6 +1,7 @@
 import type { Command, Context } from "./command.ts";
 import { EXIT, usageError } from "./exit.ts";
-import { openStore, requireAccounts } from "./setup.ts";
+import { openStore } from "./open_store.ts";
+import { requireAccounts } from "./setup.ts";
 import { clean } from "./words.ts";
 
 /** `use`: pins one account, or unpins. */

@@ -38,41 +38,49 @@ export class EventParser {
 
   /** The events that this chunk completes. The chunk may be reused afterwards. */
   push(chunk: Uint8Array): StreamEvent[] {
-    const events: StreamEvent[] = [];
+    return [...this.parse(chunk)];
+  }
+
+  /**
+   * As {@linkcode push}, one event at a time: what is not asked for is not
+   * decoded. Whoever stops early must not go on with this parser.
+   */
+  *parse(chunk: Uint8Array): Generator<StreamEvent, void> {
     let start = 0;
     let at = 0;
-    const cut = (end: number) => {
-      this.#take(chunk.subarray(start, end), events);
-      start = end;
-    };
     while (at < chunk.length) {
       const byte = chunk[at];
+      let ends = false;
+      let skips = false;
       if (this.#afterReturn) {
         this.#afterReturn = false;
-        const paired = byte === LF;
-        if (paired) at++;
-        if (this.#blank) cut(at);
-        if (paired) continue;
+        skips = byte === LF;
+        if (skips) at++;
+        ends = this.#blank;
       }
-      if (byte === LF || byte === CR) {
-        at++;
-        this.#endLine(byte === CR);
-        if (this.#blank && byte === LF) cut(at);
-      } else {
-        this.#lineIsEmpty = false;
-        at = endOfLine(chunk, at);
+      if (!skips && !ends) {
+        if (byte === LF || byte === CR) {
+          at++;
+          this.#endLine(byte === CR);
+          ends = this.#blank && byte === LF;
+        } else {
+          this.#lineIsEmpty = false;
+          at = endOfLine(chunk, at);
+        }
       }
+      if (!ends) continue;
+      const event = this.#take(chunk.subarray(start, at));
+      start = at;
+      if (event !== undefined) yield event;
     }
     // A copy, because the caller may fill the same memory again.
     if (start < chunk.length) this.#keep(chunk.slice(start));
-    return events;
   }
 
   /** What is left when the stream has ended without a last blank line. */
   flush(): StreamEvent[] {
-    const events: StreamEvent[] = [];
-    this.#take(new Uint8Array(0), events);
-    return events;
+    const event = this.#take(new Uint8Array(0));
+    return event === undefined ? [] : [event];
   }
 
   #endLine(byReturn: boolean): void {
@@ -87,7 +95,7 @@ export class EventParser {
   }
 
   /** Closes the block that ends with these bytes. */
-  #take(last: Uint8Array, events: StreamEvent[]): void {
+  #take(last: Uint8Array): StreamEvent | undefined {
     let bytes = last;
     if (this.#openBytes > 0) {
       this.#keep(last);
@@ -97,8 +105,7 @@ export class EventParser {
     this.#openBytes = 0;
     this.#lineIsEmpty = true;
     this.#consumed += bytes.length;
-    const event = readBlock(decoder.decode(bytes), this.#consumed);
-    if (event !== undefined) events.push(event);
+    return readBlock(decoder.decode(bytes), this.#consumed);
   }
 }
 

@@ -52,6 +52,8 @@ export class Roster {
   #byAlias = new Map<string, Runner>();
   #runners: readonly Runner[] = [];
   #uses = 0;
+  /** The latest use that is known, epoch ms. */
+  #latest = 0;
 
   /** Every account, sorted by alias. */
   get runners(): readonly Runner[] {
@@ -66,6 +68,7 @@ export class Roster {
   /** Takes over a state; what this process remembers of an alias stays. */
   load(state: PoolState, policy: CreditPolicy): void {
     const byAlias = new Map<string, Runner>();
+    this.#latest = 0;
     for (const alias of Object.keys(state.accounts).sort()) {
       const account = state.accounts[alias]!;
       const runner = this.#byAlias.get(alias) ?? new Runner(alias, account);
@@ -73,6 +76,7 @@ export class Roster {
       runner.creditsAllowed = maySpend(policy, alias);
       runner.invalidate();
       byAlias.set(alias, runner);
+      this.#latest = Math.max(this.#latest, account.lastUsedAt ?? 0);
     }
     this.#byAlias = byAlias;
     this.#runners = [...byAlias.values()];
@@ -92,13 +96,8 @@ export class Roster {
 
   /** `now`, unless the clock was set back: then the account just used must not look the longest unused. */
   #latestUse(now: number): number {
-    let latest = now;
-    for (const { account } of this.#runners) {
-      const usedAt = account.lastUsedAt ?? 0;
-      if (usedAt > latest && usedAt <= now + FUTURE_TOLERANCE_MS) {
-        latest = usedAt;
-      }
-    }
-    return latest;
+    const ahead = this.#latest - now;
+    if (ahead <= 0 || ahead > FUTURE_TOLERANCE_MS) this.#latest = now;
+    return this.#latest;
   }
 }

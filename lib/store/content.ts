@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { RotatorError } from "../errors.ts";
-import { factsOf } from "./files.ts";
+import type { PoolState } from "../types.ts";
+import { explain, factsOf, realFile } from "./files.ts";
 import {
   corrupt,
   emptyState,
@@ -40,6 +41,19 @@ export async function readContent(file: string): Promise<Content> {
   if (facts.kind === "other") throw corrupt(file, "it is not a regular file");
   const text = decode(await readFile(file), file);
   return { ...facts, ...snapshotOf(parseState(text, file)) };
+}
+
+/**
+ * What a store holds, for those who only read it.
+ *
+ * @throws {RotatorError} As {@linkcode readContent}, and `store_unwritable`.
+ */
+export async function readStore(path: string): Promise<PoolState> {
+  try {
+    return (await readContent(await realFile(path))).state;
+  } catch (error) {
+    throw explain(error, path, "read");
+  }
 }
 
 async function readMissing(file: string): Promise<Content> {

@@ -2,7 +2,6 @@
  * The few things done with files: whole replacement through a temporary file,
  * and errors told apart.
  */
-import { randomBytes } from "node:crypto";
 import {
   type FileHandle,
   mkdir,
@@ -24,7 +23,8 @@ const LINKS_LIMIT = 40;
 
 /** A random name that no one else has. */
 export function newToken(): string {
-  return randomBytes(12).toString("hex");
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  return Array.from(bytes, (it) => it.toString(16).padStart(2, "0")).join("");
 }
 
 /** The code of a system error, or undefined for any other. */

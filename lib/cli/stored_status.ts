@@ -1,0 +1,13 @@
+import { statusReport } from "../reports.ts";
+import { openStored } from "../stored.ts";
+import type { StatusReport } from "../types.ts";
+import type { Context } from "./command.ts";
+import { storeOf } from "./setup.ts";
+
+/** Reads what `status` says, asking no one; each call reads the store anew. */
+export function statusReader(
+  context: Context,
+): (model?: string) => Promise<StatusReport> {
+  const stored = openStored(storeOf(context), context.io.now);
+  return (model) => statusReport(stored, model);
+}

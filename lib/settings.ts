@@ -1,0 +1,53 @@
+/**
+ * What is in force: options, environment and store in their order.
+ *
+ * @module
+ */
+import process from "node:process";
+import { creditPolicy, type PolicySources } from "./pool/credits.ts";
+import { isStrategy } from "./pool/strategy.ts";
+import type { CreditPolicy, PoolState, StrategyName } from "./types.ts";
+
+/** Plans whose accounts go first, unless an option names others. */
+export const PREFERRED_PLANS: readonly string[] = ["pro"];
+
+const POLICY_NAMES = [
+  "CODEX_ROTATOR_CREDIT_ACCOUNTS",
+  "OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES",
+];
+
+/** The first of these variables that is set. A scoped run may be refused: that throws. */
+export function readFirst(names: readonly string[]): string | undefined {
+  for (const name of names) {
+    const value = process.env[name];
+    if (value !== undefined) return value;
+  }
+  return undefined;
+}
+
+/** What says who may spend credits, besides the store. */
+export function policySources(
+  option?: "all" | "none" | readonly string[],
+): PolicySources {
+  // an option decides alone, so the environment need not even be readable
+  if (option !== undefined && option !== null) return { option };
+  try {
+    return { environment: readFirst(POLICY_NAMES) };
+  } catch {
+    return { environment: { unreadable: true } };
+  }
+}
+
+/** Who may spend credits. */
+export function policyOf(
+  sources: PolicySources,
+  { settings }: PoolState,
+): CreditPolicy {
+  return creditPolicy({ ...sources, store: settings.creditAccountAliases });
+}
+
+/** The strategy that the store names. */
+export function strategyOf({ settings }: PoolState): StrategyName {
+  const { strategy } = settings;
+  return isStrategy(strategy) ? strategy : "round-robin";
+}
