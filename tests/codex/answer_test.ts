@@ -256,7 +256,8 @@ Deno.test("readAnswer() knows refused credits", () => {
     "organization_usage_limit_exceeded",
   ];
   for (const code of codes) {
-    const wanted = { kind: "credits-refused", code, until: NOW + 5 * MINUTE };
+    const kind = "credits-refused" as const;
+    const wanted = { kind, code, until: NOW + 5 * MINUTE };
     assertEquals(read(429, { error: { code } }), wanted);
     assertEquals(read(429, { error: { type: code } }), wanted);
   }

@@ -217,7 +217,8 @@ Deno.test("readHeaders() counts credits only when both flags can be read", () =>
       headers.set("x-codex-credits-balance", balance);
     }
     const { credits } = readHeaders(headers, NOW, undefined);
-    assertEquals(credits, wanted ? { observedAt: NOW, ...wanted } : null);
+    const facts: unknown = wanted ? { observedAt: NOW, ...wanted } : null;
+    assertEquals(credits as unknown, facts);
   }
 });
 

@@ -65,7 +65,8 @@ Deno.test("readEvent() reads the ends of a stream", () => {
 
 Deno.test("readEvent() reads failures in all their shapes", () => {
   const error = { code: "slow_down", message: "Later" };
-  const wanted = { kind: "failed", code: "slow_down", message: "Later", error };
+  const kind = "failed" as const;
+  const wanted = { kind, code: "slow_down", message: "Later", error };
   const table: unknown[] = [
     { type: "response.failed", response: { error } },
     { type: "response.failed", response: {}, error },

@@ -106,9 +106,9 @@ Deno.test("rotator.fetch() lets a stream that breaks in the middle break as with
     "user-agent": "test/1",
   };
   const plain = await fetch(url, { ...POST, headers });
-  const expected = await assertRejects(() => plain.text());
+  const expected: Error = await assertRejects(() => plain.text(), Error);
   const response = await fleet.rotator.fetch(url, POST);
-  const error = await assertRejects(() => response.text());
+  const error: Error = await assertRejects(() => response.text(), Error);
   assertEquals(
     [error.constructor, String(error)],
     [expected.constructor, String(expected)],
