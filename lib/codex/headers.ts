@@ -54,6 +54,9 @@ const FIXED = new Map([
 const MAIN_AT = 5;
 const X = 120;
 const DASH = 45;
+/** How the names of all fields end: most other headers need no closer look. */
+const LAST_T = 116;
+const LAST_S = 115;
 
 /**
  * Reads the headers of a response.
@@ -106,6 +109,8 @@ function familiesOf(scan: Scan): Map<string, Family> {
 
 /** `x-<id>-<slot>-<field>`; the id may itself hold dashes. */
 function noteWindow(scan: Scan, name: string, value: string): void {
+  const last = name.charCodeAt(name.length - 1);
+  if (last !== LAST_T && last !== LAST_S) return;
   const field = FIELDS.findIndex((suffix) => name.endsWith(suffix));
   const suffix = FIELDS[field];
   if (suffix === undefined) return;
@@ -163,7 +168,10 @@ function unprefixed(
   model: string | undefined,
 ): string | undefined {
   if (named === null) return meterOfModel(model);
-  const copy = named !== MAIN_METER && isPresent(families.get(named));
+  const isNamed = isPresent(families.get(named));
+  // the limit of a Spark request, said to be Spark's, is not the main meter's
+  if (!isNamed && named === meterOfModel(model)) return named;
+  const copy = named !== MAIN_METER && isNamed;
   return copy ? undefined : MAIN_METER;
 }
 
