@@ -44,3 +44,22 @@ export function commandOf(
     ? [program, "run", "--no-prompt", ...denoFlags]
     : [program];
 }
+
+/** Runs a script on a runtime to its end, and gives what it printed. */
+export async function runScript(
+  runtime: Runtime,
+  script: URL,
+  denoFlags: readonly string[],
+): Promise<string> {
+  const [program, ...flags] = commandOf(runtime, denoFlags);
+  const { success, stdout, stderr } = await new Deno.Command(program!, {
+    args: [...flags, decodeURIComponent(script.pathname)],
+    signal: AbortSignal.timeout(60_000),
+  }).output();
+  const decoder = new TextDecoder();
+  const text = decoder.decode(stdout);
+  if (!success) {
+    throw new Error(`${runtime} failed: ${text}${decoder.decode(stderr)}`);
+  }
+  return text;
+}

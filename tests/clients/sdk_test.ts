@@ -7,15 +7,11 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { DELIMITER, fromFileUrl, join } from "@std/path";
 import { startFakeCodex } from "../../lib/testing/fake_codex.ts";
 import { recordOf } from "../fleet.ts";
+import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
 import { RAN_OUT } from "./sdk/stand_in.mjs";
 
 const FOLDER = fromFileUrl(new URL(".", import.meta.url));
 const MODULES = join(FOLDER, "node_modules");
-const RUNTIMES: Record<string, string[]> = {
-  deno: [Deno.execPath(), "run", "-A", "--node-modules-dir=manual"],
-  bun: ["bun"],
-  node: ["node"],
-};
 
 interface Scenario {
   result: unknown;
@@ -42,11 +38,12 @@ function environment(): Record<string, string> {
 
 /** Runs a script and reads the line that it prints. */
 async function run(
-  runtime: string,
+  runtime: Runtime,
   script: string,
   env: Record<string, string> = {},
 ): Promise<string> {
-  const [command, ...args] = RUNTIMES[runtime]!;
+  const flags = ["-A", "--node-modules-dir=manual"];
+  const [command, ...args] = commandOf(runtime, flags);
   const child = new Deno.Command(command!, {
     args: [...args, script],
     cwd: FOLDER,
@@ -60,7 +57,7 @@ async function run(
 }
 
 async function scenarios(
-  runtime: string,
+  runtime: Runtime,
   script: string,
 ): Promise<Record<string, Scenario>> {
   const results: Record<string, Scenario> = JSON.parse(
@@ -91,7 +88,7 @@ function assertRan(
   assertEquals(scenario?.attempts, attempts);
 }
 
-for (const runtime of Object.keys(RUNTIMES)) {
+for (const runtime of RUNTIMES) {
   Deno.test({
     name: `openai on ${runtime} does not notice that an account runs out`,
     ignore: !isInstalled("openai"),
@@ -179,7 +176,7 @@ function exampleOf(readme: string, heading: string): string {
   return code;
 }
 
-for (const runtime of Object.keys(RUNTIMES)) {
+for (const runtime of RUNTIMES) {
   Deno.test({
     name: `README.md has an example for each SDK that runs on ${runtime}`,
     ignore: !isInstalled("openai") || !existsSync(README),
@@ -194,7 +191,7 @@ for (const runtime of Object.keys(RUNTIMES)) {
 }
 
 /** Runs an example as it is printed, but with a stand-in's accounts; the first one has just run out. */
-async function runExample(runtime: string, code: string): Promise<string> {
+async function runExample(runtime: Runtime, code: string): Promise<string> {
   const here = code.replace('"@codex-rotator/core"', '"./readme_rotator.mjs"');
   assert(here !== code, "The example does not import the rotator");
   await using fake = await startFakeCodex({

@@ -2,15 +2,13 @@ import { assertEquals } from "@std/assert";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { fromFileUrl, join } from "@std/path";
+import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
 
-export type Runtime = "deno" | "bun" | "node";
-
-export const RUNTIMES: readonly Runtime[] = ["deno", "bun", "node"];
+export { type Runtime, RUNTIMES } from "../runtimes.ts";
 
 /** Set for the full counts instead of those of an everyday run. */
 export const TORTURE = Deno.env.get("TORTURE") === "1";
 
-const BIN = fromFileUrl(new URL("../../node_modules/.bin/", import.meta.url));
 const WORKER = fromFileUrl(new URL("./worker.ts", import.meta.url));
 
 /** A worker process and the lines it says. */
@@ -28,9 +26,10 @@ export function startWorker(
   args: readonly string[],
   denoFlags: readonly string[] = ["-A"],
 ): Worker {
-  const flags = runtime === "deno" ? ["run", "--no-prompt", ...denoFlags] : [];
-  const program = runtime === "deno" ? Deno.execPath() : join(BIN, runtime);
-  const child = new Deno.Command(program, {
+  // where it is not here, the test is about processes all the same
+  const there = RUNTIMES.includes(runtime) ? runtime : "deno";
+  const [program, ...flags] = commandOf(there, denoFlags);
+  const child = new Deno.Command(program!, {
     args: [...flags, WORKER, ...args],
     stdout: "piped",
     stderr: "inherit",

@@ -1,35 +1,12 @@
 import { assertEquals } from "@std/assert";
-import { execFile } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { runScript, RUNTIMES } from "../runtimes.ts";
 
-const SCRIPT = fileURLToPath(new URL("portable_fake.ts", import.meta.url));
-const BIN = fileURLToPath(
-  new URL("../../node_modules/.bin/", import.meta.url),
-);
+const SCRIPT = new URL("portable_fake.ts", import.meta.url);
+const FLAGS = ["--allow-net=127.0.0.1"];
 
-function run(command: string, args: string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    execFile(
-      BIN + command,
-      args,
-      { timeout: 30_000 },
-      (error, stdout, stderr) => {
-        if (error === null) resolve(stdout);
-        else reject(new Error(`${command} failed: ${stderr}`));
-      },
-    );
-  });
-}
-
-const RUNTIMES: [string, string[]][] = [
-  ["deno", ["run", "--allow-net=127.0.0.1", SCRIPT]],
-  ["bun", [SCRIPT]],
-  ["node", [SCRIPT]],
-];
-
-for (const [runtime, args] of RUNTIMES) {
+for (const runtime of RUNTIMES) {
   Deno.test(`startFakeCodex() behaves alike on ${runtime}`, async () => {
-    assertEquals(JSON.parse(await run(runtime, args)), {
+    assertEquals(JSON.parse(await runScript(runtime, SCRIPT, FLAGS)), {
       completed: true,
       plan: "plus",
       unanswered: "broken",
