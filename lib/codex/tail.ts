@@ -17,6 +17,32 @@ const HEAD = 256;
 /** An event longer than this is not about the account, bytes. */
 const LONGEST_EVENT = 64 * 1024;
 
+/** A chunk in which what may matter is found much faster than by looking at each line. */
+class Scan {
+  /** One character a byte: cheap to make, and it never fails on a cut character. */
+  readonly #text: string;
+  readonly #words = /codex\.rate_limits|response\.failed|error/g;
+  /** The next place of a word; -1: not looked for yet. */
+  #hit = -1;
+
+  constructor(bytes: Buffer) {
+    this.#text = bytes.toString("latin1");
+  }
+
+  /** From between two events to the beginning of the next that may matter or is not complete. */
+  skipAhead(from: number): number {
+    if (this.#hit < from) {
+      this.#words.lastIndex = from;
+      this.#hit = this.#words.exec(this.#text)?.index ?? this.#text.length;
+    }
+    for (const blank of ["\n\n", "\n\r\n"]) {
+      const end = this.#text.lastIndexOf(blank, this.#hit - blank.length);
+      if (end >= from) return end + blank.length;
+    }
+    return from;
+  }
+}
+
 /** Picks out the events that say something about the account. */
 export class Tail {
   readonly #onEvent: (meaning: EventMeaning) => void;
@@ -33,7 +59,10 @@ export class Tail {
   /** Takes the next bytes of the stream. */
   push(chunk: Uint8Array): void {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    const scan = new Scan(bytes);
     for (let at = 0; at < bytes.length;) {
+      if (this.#isBetweenEvents) at = scan.skipAhead(at);
+      if (at === bytes.length) return;
       const found = bytes.indexOf(LF, at);
       const end = found < 0 ? bytes.length : found;
       const isBlank = end === at || (end === at + 1 && bytes[at] === CR);
@@ -42,6 +71,10 @@ export class Tail {
       if (found >= 0) this.#endLine();
       at = end + 1;
     }
+  }
+
+  get #isBetweenEvents(): boolean {
+    return this.#event === "" && !this.#skips && this.#lineIsBlank;
   }
 
   /** The stream has ended; its last event may lack the blank line. */
