@@ -4,6 +4,7 @@
  * @module
  */
 import process from "node:process";
+import { oneLine } from "./codex/error_report.ts";
 import { Moment } from "./pool/moment.ts";
 import { hasUsableCredits } from "./pool/standing.ts";
 import { iso, reasonOf, untilOf } from "./report.ts";
@@ -29,7 +30,8 @@ export function explain(
     const { standing } = runner;
     const usable = hasUsableCredits(account, moment);
     const fields = [
-      `alias=${alias}`,
+      // a hand-made store may hold any name
+      `alias=${oneLine(alias)}`,
       `standing=${standing.kind}`,
       `reason=${reasonOf(standing) ?? "-"}`,
       `until=${iso(untilOf(standing)) ?? "-"}`,

@@ -26,6 +26,8 @@ export interface Attempt {
   readonly beganAt: number;
   /** The balance of its credits as known before. */
   readonly balanceBefore: string | null;
+  /** The balance that its answer told; null while it told none. */
+  balanceAfter: string | null;
 }
 
 /** A cooldown that an answer sets. */
@@ -55,6 +57,7 @@ export async function learnFacts(
   if (facts.credits) {
     const seen = creditsFromHeaders(account.credits, facts.credits);
     account.credits = mergeCredits(account.credits, seen, at);
+    attempt.balanceAfter = facts.credits.balance ?? attempt.balanceAfter;
   }
   if (facts.usage || facts.credits) live.touch(alias);
   runner.invalidate();

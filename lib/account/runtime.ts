@@ -1,4 +1,5 @@
 import { clearTimeout, setTimeout } from "node:timers";
+import { shortText } from "../codex/error_report.ts";
 import type { CreditPolicy, FetchLike, RotatorEvent, Store } from "../types.ts";
 import type { Roster } from "../pool/roster.ts";
 import type { LiveState } from "../store/live_state.ts";
@@ -62,7 +63,9 @@ export async function call(
     return { response, text: await readText(response, limit.signal) };
   } catch (error) {
     if (isDenied(error)) throw error;
-    return { error: error instanceof Error ? error.message : String(error) };
+    // it is told and stored, and a fetch of the caller's may quote anything
+    const text = error instanceof Error ? error.message : String(error);
+    return { error: shortText(text) };
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", end);

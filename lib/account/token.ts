@@ -1,6 +1,7 @@
 import process from "node:process";
 import type { AccountRecord, Tokens } from "../types.ts";
 import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
+import { oneLine } from "../codex/error_report.ts";
 import { readClaims } from "../codex/jwt.ts";
 import { isHeaderText } from "../codex/request.ts";
 import { readTokenAnswer, type TokenAnswer } from "../codex/token_answer.ts";
@@ -297,8 +298,9 @@ export class TokenKeeper {
 
   /** Whoever ends this process now is locked out, so this is said where it is seen. */
   #warnUnsaved(alias: string): void {
-    const reason =
-      `The new tokens of "${alias}" could not be saved and are only in this process; make the store writable before it ends, saving is tried again every 10 s`;
+    const reason = `The new tokens of "${
+      oneLine(alias)
+    }" could not be saved and are only in this process; make the store writable before it ends, saving is tried again every 10 s`;
     this.#runtime.emit({ type: "warning", alias, reason });
     process.stderr.write(`codex-rotator: ${reason}\n`);
   }

@@ -50,10 +50,14 @@ export function fieldOf(report: ErrorReport, name: string): unknown {
   return report.objects.find((object) => object[name] !== undefined)?.[name];
 }
 
+/** Text from elsewhere as one line that no terminal acts upon. */
+export function oneLine(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, " ");
+}
+
 /** Text from the backend made fit for a terminal and a log: one short line, no secrets. */
 export function shortText(text: string): string {
-  return text.slice(0, 2000)
-    .replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, " ")
+  return oneLine(text.slice(0, 2000))
     .replaceAll(/\b(?:eyJ|sk-|rt_|gAAAA)[\w.=-]{8,}/g, "…")
     // no word of a message is that long, but a secret may be
     .replaceAll(/[\w.+/=-]{48,}/g, "…")

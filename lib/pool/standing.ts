@@ -94,7 +94,10 @@ function runningUntil(
 ): number | undefined {
   const entry = cooldown(account, key);
   if (!entry || entry.clearedAt !== undefined) return undefined;
-  const until = Math.min(entry.until, entry.setAt + LONGEST_LIMIT_MS);
+  // 0: when it was set is not known
+  const until = entry.setAt === 0
+    ? entry.until
+    : Math.min(entry.until, entry.setAt + LONGEST_LIMIT_MS);
   return moment.isRunning(until) ? until : undefined;
 }
 
@@ -249,15 +252,10 @@ export function saidLimited(
   return { observedAt, windows: meter.windows };
 }
 
-/** The windows that were at 100 %, else the fullest one. */
+/** The windows that were at 100 %, else the fullest; of equally full ones any may be meant. */
 function blamed(windows: readonly UsageWindow[]): readonly UsageWindow[] {
-  const full = windows.filter((window) => window.usedPercent >= 100);
-  if (full.length > 0) return full;
-  return [
-    windows.reduce((most, window) =>
-      window.usedPercent > most.usedPercent ? window : most
-    ),
-  ];
+  const most = Math.max(...windows.map((window) => window.usedPercent));
+  return windows.filter((window) => window.usedPercent >= Math.min(most, 100));
 }
 
 /** Until when a full window stays full. */
