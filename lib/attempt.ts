@@ -53,7 +53,14 @@ export async function attempt(
     house.live.touch(runner.alias, 1);
     const balanceBefore = runner.account.credits?.balance ?? null;
     const { model } = call;
-    const sent: Attempt = { runner, pool, model, beganAt, balanceBefore };
+    const sent: Attempt = {
+      runner,
+      pool,
+      model,
+      beganAt,
+      balanceBefore,
+      balanceAfter: null,
+    };
     const answer = await exchange(house, call, sent, access);
     const next = await settle(house, call, turn, sent, answer);
     if (next !== "again" && next !== "renew") {

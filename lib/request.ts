@@ -75,7 +75,8 @@ export async function readCall(
     headers["content-encoding"],
   );
   const method = init.method ?? request?.method ?? "GET";
-  const isResponses = method === "POST" && /\/responses(\?|$)/.test(url);
+  const isResponses = method.toUpperCase() === "POST" &&
+    /\/responses(\?|$)/.test(url);
   const call: Call = {
     url,
     method,

@@ -50,7 +50,9 @@ export async function send(
   for (let count = 0;; count++) {
     const response = await fetch(url, { ...next, redirect: "manual" });
     const location = redirectOf(response, url);
-    if (location === undefined) return response;
+    if (location === undefined) {
+      return count === 0 ? response : marked(response);
+    }
     if (count === MOST_REDIRECTS) {
       throw new TypeError(
         `Too many redirects: ${MOST_REDIRECTS} were followed`,
@@ -63,6 +65,11 @@ export async function send(
     }
     url = location.href;
   }
+}
+
+/** Tells of the redirects that `fetch` did not follow itself. */
+function marked(response: Response): Response {
+  return Object.defineProperty(response, "redirected", { value: true });
 }
 
 function redirectOf(response: Response, url: string): URL | undefined {

@@ -221,7 +221,7 @@ function noteSession(house: House, call: Call, sent: Attempt): void {
 /** Tells what was spent, or may have been. */
 function tellCharge(house: House, sent: Attempt): void {
   if (sent.pool === "first") return;
-  const { balanceBefore, runner: { alias, account } } = sent;
+  const { balanceBefore, balanceAfter, runner: { alias } } = sent;
   const certain = sent.pool === "credits";
   if (house.policy().source === "default") {
     house.warnOnce(
@@ -233,7 +233,7 @@ function tellCharge(house: House, sent: Attempt): void {
     alias,
     certain,
     balanceBefore,
-    balanceAfter: account.credits?.balance ?? null,
+    balanceAfter,
     reason: certain
       ? "Served on purchased credits"
       : "Served by an account that could not be asked; it may have been charged",

@@ -28,8 +28,18 @@ export function sentOnce(
   const again = globalThis.navigator?.userAgent?.startsWith("Deno/") ?? false;
   if (!again) return { body };
   // the stream of a Response of known content would count as that content
-  const stream = new Response(body).body?.pipeThrough(new TransformStream());
-  return stream ? { body: stream, duplex: "half" } : { body };
+  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  const stream = new ReadableStream<Uint8Array>({
+    // read only when asked for: a request that never starts leaves nothing behind
+    async pull(controller) {
+      reader ??= new Response(body).body!.getReader();
+      const { done, value } = await reader.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => reader?.cancel(reason),
+  }, { highWaterMark: 0 });
+  return { body: stream, duplex: "half" };
 }
 
 /** What `fetch` calls a bare string. */

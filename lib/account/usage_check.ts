@@ -315,11 +315,10 @@ function readFailure(
 ): Failure {
   const { status, headers } = called.response;
   const bodyText = called.text;
-  const outcome = readAnswer({ status, headers, bodyText, now, model: "" });
   const error = `the usage endpoint answered ${status}`;
-  if (outcome.kind === "token-rejected") {
-    return { ...about, error, tokenRejected: true };
-  }
+  // a 403 teaches nothing here: it is as likely to be about the endpoint
+  if (status === 401) return { ...about, error, tokenRejected: true };
+  const outcome = readAnswer({ status, headers, bodyText, now, model: "" });
   if (outcome.kind === "workspace") {
     return { ...about, error: outcome.detail, workspaceUntil: outcome.until };
   }

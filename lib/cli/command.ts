@@ -105,6 +105,7 @@ export function readArguments(
       throw unknownOption(arg, known);
     },
   });
+  refuseValues(args, booleans);
   for (const name of strings) {
     if (parsed[name] === "") {
       throw usageError(
@@ -125,6 +126,19 @@ export function mergeFlags(later: Flags, earlier: Flags): Flags {
     on: (name) => later.on(name) || earlier.on(name),
     value: (name) => later.value(name) ?? earlier.value(name),
   };
+}
+
+/** A switch with a value would be on, also with `=no`. */
+function refuseValues(
+  args: readonly string[],
+  booleans: readonly string[],
+): void {
+  for (const name of booleans) {
+    if (!args.some((arg) => arg.startsWith(`--${name}=`))) continue;
+    throw usageError(
+      `--${name} takes no value; give --${name} or leave it out`,
+    );
+  }
 }
 
 function unknownOption(arg: string, known: readonly string[]) {

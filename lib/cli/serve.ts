@@ -61,6 +61,14 @@ Examples:
   strings: ["port", "host"],
   operands: [0, 0],
   needs: { write: true, network: true, policy: true },
+  grants: ({ flags }) => ({
+    env: [KEY_VARIABLE],
+    net: [
+      `${flags.value("host") ?? DEFAULT_HOST}:${
+        flags.value("port") ?? DEFAULT_PORT
+      }`,
+    ],
+  }),
   endsItself: true,
   run,
 };
@@ -81,11 +89,15 @@ async function run(context: Context): Promise<number> {
     ...(flags.on("log") ? { onRequest: (it) => io.err(logLine(it)) } : {}),
   });
   await using rotator = openServingRotator(context, observer);
+  // a store that cannot be read would fail each request
+  await rotator.status();
   const handler = createHandler(rotator, { key, observer, hosts: [hostname] });
   const server = await listen(handler, hostname, port);
+  // before anyone is told where it is: they may end it at once
+  const told = untilTold(io.signal);
   io.out(`${server.url}/v1\n`);
   io.err(`Serving at ${server.url}/v1; ${source}\n`);
-  return await stopped(server, io);
+  return await stopped(server, io, told);
 }
 
 function portOf(text: string): number {
@@ -165,8 +177,12 @@ async function listen(
 }
 
 /** Waits until someone ends the server, and for its running requests. */
-async function stopped(server: RunningServer, io: Io): Promise<number> {
-  const code = await untilTold(io.signal);
+async function stopped(
+  server: RunningServer,
+  io: Io,
+  told: Promise<number>,
+): Promise<number> {
+  const code = await told;
   io.err("Stopping; running requests may finish, again to end at once\n");
   io.signal.addEventListener("abort", () => process.exit(EXIT.interrupted));
   process.on("SIGTERM", () => process.exit(EXIT.failed));

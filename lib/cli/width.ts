@@ -8,7 +8,8 @@ const WIDE =
 
 /** Columns that a text without escape sequences takes in a terminal. */
 export function textWidth(text: string): number {
-  if (/^[ -~]*$/.test(text)) return text.length;
+  // most there is: plain text, and bars
+  if (/^[ -~█░→…]*$/.test(text)) return text.length;
   let width = 0;
   for (const character of text) width += characterWidth(character);
   return width;

@@ -5,6 +5,7 @@
  */
 
 import { isRecord, parseJson, readText } from "./json.ts";
+import { readClaims } from "./jwt.ts";
 
 const OPENAI_API = "https://api.openai.com";
 const NOWHERE = "http://relative.invalid";
@@ -141,7 +142,8 @@ function isDefaultAccept(accept: string, wanted: string): boolean {
 }
 
 function identify(headers: HeaderRecord, identity: Identity): void {
-  const { access, accountId, fedramp } = identity;
+  const { access, fedramp } = identity;
+  const accountId = identity.accountId || claimedAccount(access);
   if (!isHeaderText(access) || (accountId && !isHeaderText(accountId))) {
     // the runtime's own message would show the token
     throw new TypeError(
@@ -151,6 +153,12 @@ function identify(headers: HeaderRecord, identity: Identity): void {
   headers["authorization"] = `Bearer ${access}`;
   if (accountId) headers["chatgpt-account-id"] = accountId;
   if (fedramp) headers["x-openai-fedramp"] = "true";
+}
+
+/** A record that was written by hand may leave to the token whose it is. */
+function claimedAccount(access: string): string | undefined {
+  const claimed = readClaims(access).accountId;
+  return claimed !== null && isHeaderText(claimed) ? claimed : undefined;
 }
 
 const checked = new Set<string>();

@@ -16,17 +16,24 @@ const MARKER =
 const HEAD = 256;
 /** An event longer than this is not about the account, bytes. */
 const LONGEST_EVENT = 64 * 1024;
+/** How much is looked at in one go, bytes. */
+const PIECE = 16 * 1024;
 
 /** A chunk in which what may matter is found much faster than by looking at each line. */
 class Scan {
   /** One character a byte: cheap to make, and it never fails on a cut character. */
-  readonly #text: string;
+  readonly #bytes: Buffer;
+  #made: string | undefined;
   readonly #words = /codex\.rate_limits|response\.failed|error/g;
   /** The next place of a word; -1: not looked for yet. */
   #hit = -1;
 
   constructor(bytes: Buffer) {
-    this.#text = bytes.toString("latin1");
+    this.#bytes = bytes;
+  }
+
+  get #text(): string {
+    return this.#made ??= this.#bytes.toString("latin1");
   }
 
   /** From between two events to the beginning of the next that may matter or is not complete. */
@@ -58,12 +65,20 @@ export class Tail {
 
   /** Takes the next bytes of the stream. */
   push(chunk: Uint8Array): void {
-    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    // in small pieces: their texts are gone before they cost memory
+    for (let at = 0; at < chunk.length; at += PIECE) {
+      this.#pushPiece(chunk.subarray(at, at + PIECE));
+    }
+  }
+
+  #pushPiece(piece: Uint8Array): void {
+    const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
     const scan = new Scan(bytes);
     for (let at = 0; at < bytes.length;) {
       if (this.#isBetweenEvents) at = scan.skipAhead(at);
       if (at === bytes.length) return;
-      const found = bytes.indexOf(LF, at);
+      // not the Buffer's own search, which some runtimes have in slow script
+      const found = piece.indexOf(LF, at);
       const end = found < 0 ? bytes.length : found;
       const isBlank = end === at || (end === at + 1 && bytes[at] === CR);
       this.#lineIsBlank &&= isBlank;

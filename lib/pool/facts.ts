@@ -21,6 +21,42 @@ import { saidLimited } from "./standing.ts";
 /** A usage limit that comes back this soon after usage cleared it is believed, ms. */
 const FIRM_AFTER_CLEAR_MS = 5 * 60_000;
 
+/** What this version knows of usage; whatever else is there is a newer one's. */
+const USAGE_FIELDS: Readonly<Record<keyof UsageFacts, true>> = {
+  observedAt: true,
+  answeredAt: true,
+  meters: true,
+  creditOnly: true,
+  modelUsage: true,
+  bankedResets: true,
+};
+/** What this version knows of credits. */
+const CREDIT_FIELDS: Readonly<Record<keyof CreditFacts, true>> = {
+  observedAt: true,
+  hasCredits: true,
+  unlimited: true,
+  balance: true,
+  overageLimitReached: true,
+  spendControlReached: true,
+  individualLimit: true,
+  reachedType: true,
+  malformed: true,
+  limitsObservedAt: true,
+};
+
+/** `next` with those fields of `previous` that only a newer version knows. */
+function keepingUnknown<T extends object>(
+  next: T,
+  previous: T,
+  known: Readonly<Record<string, true>>,
+): T {
+  const unknown = Object.entries(previous)
+    .filter(([name]) => !Object.hasOwn(known, name));
+  return unknown.length === 0
+    ? next
+    : { ...next, ...Object.fromEntries(unknown) };
+}
+
 /** A time that another clock wrote into the future counts as long ago. */
 function believable(time: number, now: number): number {
   return time > now + FUTURE_TOLERANCE_MS ? -Infinity : time;
@@ -50,7 +86,8 @@ export function mergeUsage(
   }
   if (currentAt === null || incomingAt >= currentAt) {
     // strictly newer than the answer: one observed together with it is in it
-    return overlay(incoming, current, incomingAt + 1, now, false);
+    const answer = overlay(incoming, current, incomingAt + 1, now, false);
+    return keepingUnknown(answer, current, USAGE_FIELDS);
   }
   return overlay(current, incoming, currentAt + 1, now, true);
 }
@@ -189,8 +226,7 @@ export function mergeCredits(
     isOlder(limitsObservedAt(incoming), limitsObservedAt(current), now)
       ? current
       : incoming;
-  if (amounts === bounds) return amounts;
-  return {
+  const merged = amounts === bounds ? amounts : {
     ...bounds,
     observedAt: amounts.observedAt,
     hasCredits: amounts.hasCredits,
@@ -199,6 +235,7 @@ export function mergeCredits(
     malformed: amounts.malformed ?? false,
     limitsObservedAt: limitsObservedAt(bounds),
   };
+  return keepingUnknown(merged, current, CREDIT_FIELDS);
 }
 
 function limitsObservedAt(credits: CreditFacts): number {

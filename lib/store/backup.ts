@@ -66,11 +66,12 @@ export interface RestoredBackup {
 
 /**
  * Puts `FILE.bak` in the place of the store, whatever is there, which is kept
- * beside it.
+ * beside it. Only a store that a newer version wrote is left alone.
  *
  * @param path The store's file, or a `file:` URL.
  * @throws {RotatorError} `store_corrupt` when the backup is missing or
- * damaged too; then nothing is changed.
+ * damaged too, `store_version` when the store is of a newer version; then
+ * nothing is changed.
  */
 export async function restoreBackup(
   path: string | URL,
@@ -98,6 +99,7 @@ async function restore(
   const temp = await createTemp(file, token);
   try {
     await sweep(temp);
+    await refuseNewer(file);
     const backup = await readBackup(`${file}.bak`);
     const replaced = await factsOf(file);
     await fillTemp(temp, backup.text, replaced?.mtimeMs);
@@ -106,6 +108,17 @@ async function restore(
     return { writtenAt: backup.mtimeMs, kept };
   } finally {
     await discardTemp(temp);
+  }
+}
+
+/** A store that a newer version wrote is not damaged: it has newer tokens than the backup. */
+async function refuseNewer(file: string): Promise<void> {
+  try {
+    await readContent(file);
+  } catch (error) {
+    if (error instanceof RotatorError && error.code === "store_version") {
+      throw error;
+    }
   }
 }
 

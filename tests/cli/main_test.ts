@@ -85,6 +85,7 @@ Deno.test("main() refuses unknown names and suggests the nearest", async () => {
     [["status", "--model"], "--model was given without a value"],
     [["status", "--model", "--json"], "--model was given without a value"],
     [["status", "--store="], "--store was given without a value"],
+    [["import", "--copy=no"], "--copy takes no value; give --copy or leave"],
     [["\u001b[2Jx"], "Unknown command x"],
   ];
   for (const [args, message] of cases) {

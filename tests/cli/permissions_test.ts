@@ -1,7 +1,7 @@
 /**
- * Each command runs with the permissions listed here, which are those of the
- * README, and with any of them less it fails or warns. (Plain `status` reads the
- * variables as well when it may; else it says that nobody may spend credits.)
+ * Each command runs with the permissions that the README lists for it, and with
+ * any of them less it fails or warns. (Plain `status` reads the variables as
+ * well when it may; else it says that nobody may spend credits.)
  */
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
@@ -13,31 +13,96 @@ import { account, bench } from "./run.ts";
 
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));
 
-/** FOLDER is the store's, HOST the one of backend and issuer. */
-const MINIMAL: Readonly<Record<string, string>> = {
-  "--help": "",
-  "status --help": "",
-  "--version": "",
-  "status": "read=FOLDER",
-  "status --json": "read=FOLDER",
-  "status --refresh": "read=FOLDER write=FOLDER net=HOST env=CREDITS",
-  "refresh": "read=FOLDER write=FOLDER net=HOST env=CREDITS",
-  "doctor": "read=FOLDER write=FOLDER net=HOST env=CREDITS",
-  "doctor --offline": "read=FOLDER write=FOLDER",
-  "import LOGIN --copy": "read=FOLDER,LOGIN write=FOLDER",
-  "credits": "read=FOLDER env=CREDITS",
-  "credits none": "read=FOLDER write=FOLDER env=CREDITS",
-  "strategy": "read=FOLDER",
-  "strategy drain": "read=FOLDER write=FOLDER",
-  "use me": "read=FOLDER write=FOLDER",
-  "use --auto": "read=FOLDER write=FOLDER",
-  "enable me": "read=FOLDER write=FOLDER",
-  "disable me": "read=FOLDER write=FOLDER",
-  "rename me you": "read=FOLDER write=FOLDER env=CREDITS",
-  "remove me": "read=FOLDER write=FOLDER",
-  "restore": "read=FOLDER write=FOLDER",
-  "demo": "read=TMP write=TMP env=TMPDIR,TMP,TEMP net=127.0.0.1",
+/** The calls that show what a row of the README's table says. */
+const CALLS: Readonly<Record<string, readonly string[]>> = {
+  "`--help`, `--version`": ["--help", "status --help", "--version"],
+  "`status`, also with `--json`, `--watch`, `--check`": [
+    "status",
+    "status --json",
+  ],
+  "`status --refresh`, `refresh`": ["status --refresh", "refresh"],
+  "`doctor`": ["doctor"],
+  "`doctor --offline`": ["doctor --offline"],
+  "`credits`": ["credits"],
+  "`credits all`, `none`, `ALIAS…`, `rename`": [
+    "credits all",
+    "credits none",
+    "credits me",
+    "rename me you",
+  ],
+  "`strategy`": ["strategy"],
+  "`strategy NAME`, `use`, `enable`, `disable`, `remove`, `restore`": [
+    "strategy drain",
+    "use me",
+    "use --auto",
+    "enable me",
+    "disable me",
+    "remove me",
+    "restore",
+  ],
+  "`import FILE --copy`": ["import FILE --copy"],
+  "`import FILE`": ["import FILE"],
+  "`login --device`": ["login --device"],
+  "`serve`": ["serve --port 0"],
+  "`demo`": ["demo"],
 };
+
+const KINDS = ["read", "write", "net", "env"] as const;
+
+/** A command, and names of what it needs by kind of permission. */
+interface Row {
+  readonly command: string;
+  readonly needs: Readonly<Record<typeof KINDS[number], string>>;
+}
+
+/** What the README's table does not have, in its words. */
+const MORE: readonly Row[] = [
+  {
+    command: "`import FILE`",
+    needs: { read: "FOLDER,FILE", write: "FOLDER", net: "", env: "" },
+  },
+  {
+    command: "`login --device`",
+    needs: { read: "FOLDER", write: "FOLDER", net: "HOSTS", env: "CREDITS" },
+  },
+  {
+    command: "`serve`",
+    needs: {
+      read: "FOLDER",
+      write: "FOLDER",
+      net: "LISTEN",
+      env: "CREDITS,CODEX_ROTATOR_SERVE_KEY",
+    },
+  },
+];
+
+/** Not tried without these, as Deno's refusal does not reach the command: it is no clean end. */
+const UNTOLD: readonly string[] = [
+  "serve --port 0 net=LISTEN",
+];
+
+/** The rows of the table below "Permissions". */
+async function readRows(): Promise<Row[]> {
+  const readme = await Deno.readTextFile(join(ROOT, "README.md"));
+  const section = readme.split(/^## Permissions$/m)[1]?.split(/^## /m)[0] ?? "";
+  const lines = section.split("\n").filter((it) => it.startsWith("|"));
+  return lines.slice(2).map((line) => {
+    const [command, read, write, net, env] = line.split(/ *\| */).slice(1);
+    const names = (cell = "") =>
+      [...cell.matchAll(/`([^`]+)`/g)].map(([, name]) => name).join(",");
+    const isTemporary = read === "the folder for temporary files";
+    assert(!isTemporary || write === "the same", line);
+    return {
+      command: command!,
+      needs: {
+        read: isTemporary ? "TEMPORARY" : names(read),
+        write: isTemporary ? "TEMPORARY" : names(write),
+        net: names(net),
+        env: names(env),
+      },
+    };
+  });
+}
 
 /** Runs a command on a store of its own. */
 async function runWith(
@@ -62,53 +127,94 @@ async function runWith(
       },
     }),
   );
-  const names: Record<string, string> = {
+  const places: Record<string, string> = {
     FOLDER: it.folder,
-    HOST: new URL(fake.backend).host,
-    LOGIN: login,
-    TMP: folder,
+    FILE: login,
+    HOSTS: new URL(fake.backend).host,
+    // the server's own address and the backend's are on one host here
+    LISTEN: "127.0.0.1",
+    TEMPORARY: folder,
     CREDITS:
       "CODEX_ROTATOR_CREDIT_ACCOUNTS,OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES",
   };
-  const fill = (text: string) =>
-    text.startsWith("env=TMPDIR")
-      ? text
-      : text.replace(/\b[A-Z]+\b/g, (name) => names[name] ?? name);
-  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+  const fill = (words: string, separator: string) =>
+    words.split(separator).map((word) => places[word] ?? word);
+  const child = new Deno.Command(Deno.execPath(), {
     args: [
       ...["run", "--no-prompt", "--no-check"],
       "--import-map=tests/npm_imports.json",
-      ...grants.map((it) => `--allow-${fill(it)}`),
+      ...grants.map((grant) => {
+        const [kind, names] = grant.split("=");
+        return `--allow-${kind}=${fill(names!, ",").join(",")}`;
+      }),
       "cli.ts",
-      ...fill(call).split(" "),
+      ...fill(call, " "),
       ...(call === "demo" || call.startsWith("--") ? [] : ["--store", it.path]),
-      ...["--backend", fake.backend, "--issuer", fake.issuer],
+      "--backend",
+      fake.backend,
+      "--issuer",
+      fake.issuer,
     ],
     cwd: ROOT,
     env: { TMPDIR: folder },
     stdin: "null",
     stdout: "null",
     stderr: "piped",
-  }).output();
+  }).spawn();
+  const [err, { code }] = await Promise.all([
+    attend(child, fake),
+    child.status,
+  ]);
   await Deno.remove(folder, { recursive: true });
-  return { code, err: new TextDecoder().decode(stderr) };
+  return { code, err };
 }
 
-for (const [call, listed] of Object.entries(MINIMAL)) {
-  const name = `cli.ts ${call} needs ${listed || "no permission"}`;
-  Deno.test(name, async () => {
-    await using fake = await startFakeCodex({ accounts: { me: {} } });
-    const grants = listed.split(" ").filter((it) => it !== "");
-    const { code, err } = await runWith(fake, call, grants);
-    assertEquals([code, err], [0, ""]);
-    await Promise.all(grants.map(async (less) => {
-      const others = grants.filter((it) => it !== less);
-      const { code, err } = await runWith(fake, call, others);
-      // who may spend is then unknown, or what was learned is not kept
-      if (/^Warning: .*(nobody may|not written)/.test(err)) return;
-      assertNotEquals(code, 0, `without ${less}`);
-      // doctor tells it in its findings
-      assert(err.includes("deno run") || call.startsWith("doctor"), err);
-    }));
+/** Does what the person in front of it would do, and returns what stderr said. */
+async function attend(
+  child: Deno.ChildProcess,
+  fake: FakeCodex,
+): Promise<string> {
+  let text = "";
+  for await (const chunk of child.stderr.pipeThrough(new TextDecoderStream())) {
+    const before = text;
+    text += chunk;
+    const now = (it: RegExp) => it.test(before) ? null : it.exec(text);
+    const code = now(/enter the code (\S+)\n/)?.[1];
+    if (code !== undefined) fake.approveDevice(code, "me");
+    if (now(/Serving at .*\n/)) child.kill("SIGTERM");
+  }
+  return text;
+}
+
+/** What of stderr is not the way of the command. */
+function complaints(call: string, err: string): string {
+  if (!/^(login|serve)/.test(call)) return err;
+  return err.split("\n").filter((it) => /^(Error|Warning)/.test(it)).join("\n");
+}
+
+for (const { command, needs } of [...await readRows(), ...MORE]) {
+  const grants = KINDS.filter((kind) => needs[kind] !== "")
+    .map((kind) => `${kind}=${needs[kind]}`);
+  Deno.test(`README.md tells what ${command} needs: ${grants.join(" ") || "nothing"}`, async () => {
+    const calls = CALLS[command];
+    if (!calls) throw new Error(`There is no call that shows ${command}`);
+    await using fake = await startFakeCodex({
+      accounts: { me: {} },
+      deviceInterval: 0.01,
+    });
+    for (const call of calls) {
+      const { code, err } = await runWith(fake, call, grants);
+      assertEquals([code, complaints(call, err)], [0, ""], call + err);
+      const needed = grants.filter((it) => !UNTOLD.includes(`${call} ${it}`));
+      await Promise.all(needed.map(async (less) => {
+        const others = grants.filter((it) => it !== less);
+        const { code, err } = await runWith(fake, call, others);
+        // who may spend is then unknown, or what was learned is not kept
+        if (/^Warning: .*(nobody may|not written)/m.test(err)) return;
+        assertNotEquals(code, 0, `${call} without ${less}`);
+        // doctor tells it in its findings
+        assert(err.includes("deno run") || call.startsWith("doctor"), err);
+      }));
+    }
   });
 }

@@ -212,6 +212,22 @@ Deno.test("mergeCredits() lets the newer amounts and the newer bounds win in any
   assertEquals(mergeCredits(second, first, NOW), second);
 });
 
+Deno.test("mergeUsage() and mergeCredits() keep what only a newer version knows", () => {
+  const extra = { fromNewer: { deep: 1 } };
+  const before = { ...answer(NOW - 10, [window(10)]), ...extra };
+  const later = answer(NOW, [window(20)]);
+  const usage = mergeUsage({ ...before, creditOnly: true }, later, NOW);
+  assertEquals(percents(usage), percents(later));
+  assertEquals({ ...usage, ...extra }, usage);
+  assertEquals(usage.creditOnly, undefined);
+  const known = { ...credits({ observedAt: NOW - 10 }), malformed: true };
+  const seen = credits({ observedAt: NOW, balance: "7" });
+  assertEquals(mergeCredits({ ...known, ...extra }, seen, NOW), {
+    ...seen,
+    ...extra,
+  });
+});
+
 Deno.test("setCooldown() never shortens one that runs, and replaces one that is over", () => {
   const record: AccountRecord = {};
   const set = (until: number, setAt: number) => {

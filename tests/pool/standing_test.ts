@@ -322,6 +322,17 @@ table("calls a meter exhausted by what the backend said of it", [
     { allowed: false },
   ],
   [
+    "two equally full: any may be meant",
+    "blocked:exhausted",
+    account({
+      usage: usage([
+        window(80, { resetsAt: NOW }),
+        window(80, { windowSeconds: 604_800 }),
+      ], said),
+    }),
+    { allowed: false },
+  ],
+  [
     "fullest without a reset, 15 minutes",
     "blocked:exhausted",
     account({
@@ -836,6 +847,16 @@ Deno.test("standing() disbelieves a cooldown that no backend could have set", ()
     verdict(account({ ...open, cooldowns: possible })),
     "blocked:cooldown",
   );
+});
+
+Deno.test("standing() believes a cooldown of which nobody knows when it was set", () => {
+  const entry = { until: NOW + MINUTE, setAt: 0 };
+  for (const cause of ["throttle", "usage-limit:codex"]) {
+    const record = account({ ...open, cooldowns: { [cause]: entry } });
+    const blocked = judge(record, { allowed: false });
+    assertEquals([cause, blocked.kind], [cause, "blocked"]);
+    assertEquals(verdict(record, { now: entry.until }), "included");
+  }
 });
 
 Deno.test("standing() needs no more than the documented fields of a store", () => {

@@ -459,10 +459,15 @@ Deno.test("rotator.refresh() learns nothing from a usage endpoint that fails", a
     await using fleet = await startKnown({
       accounts: { alice: { usageAlways: undefined } },
     });
-    fleet.fake.account("alice").usageAlways = { status, body: "<p>no</p>" };
-    const { accounts } = await fleet.rotator.refresh();
-    assertEquals([status, accounts[0]?.ok, accounts[0]?.standing], [
+    fleet.fake.account("alice").usageAlways = {
       status,
+      body: { error: { message: "Your token has been invalidated" } },
+    };
+    const { accounts } = await fleet.rotator.refresh();
+    const [row] = accounts;
+    assertEquals([status, row?.ok, row?.tokenRefreshed, row?.standing], [
+      status,
+      false,
       false,
       "included",
     ]);

@@ -74,6 +74,21 @@ Deno.test("a credit policy that is set needs no warning, and an unknown balance 
   assertEquals(eventsOf(fleet, "warning"), []);
 });
 
+Deno.test("credits-spent knows no balance after an answer that tells none", async () => {
+  await using fleet = await startFleet({
+    credits: ["alice"],
+    accounts: { alice: credited() },
+  });
+  const { queue } = fleet.fake.account("alice");
+  queue.push({
+    headers: { "x-codex-credits-has-credits": "" },
+    events: [{ type: "response.completed", response: {} }],
+  });
+  await fleet.ask();
+  const [spent] = eventsOf(fleet, "credits-spent");
+  assertEquals([spent?.balanceBefore, spent?.balanceAfter], ["10", null]);
+});
+
 Deno.test("credits-spent is uncertain, after a warning, when the account could not be asked", async () => {
   await using fleet = await startFleet({
     credits: "all",

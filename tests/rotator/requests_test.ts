@@ -116,6 +116,16 @@ Deno.test("rotator.fetch() takes a URL and a Request as fetch does", async () =>
   }
 });
 
+Deno.test("rotator.fetch() knows a post by any case of its name", async () => {
+  await using fleet = await startKnown({ accounts: { alice: {} } });
+  const body = JSON.stringify({ model: "gpt-5", input: "hello" });
+  const response = await fleet.rotator.fetch(
+    "/responses",
+    post({ method: "post", body }),
+  );
+  assertEquals((await response.json()).status, "completed");
+});
+
 Deno.test("rotator.fetch() passes any other URL through untouched, without a token", async () => {
   await using other = await stranger();
   await using fleet = await startKnown({ accounts: { alice: {} } });
@@ -195,7 +205,8 @@ Deno.test("rotator.fetch() keeps the account's headers on a redirect within the 
   fake.account("alice").queue.push({
     redirect: "/backend-api/codex/responses?again",
   });
-  assertEquals(await ends(await rotator.fetch("/responses", post())), 200);
+  const response = await rotator.fetch("/responses", post());
+  assertEquals([await ends(response), response.redirected], [200, true]);
   assertEquals([fake.log.length, fake.log.at(-1)?.account], [2, "alice"]);
   fake.account("alice").queue.push({ redirect: "/elsewhere" });
   await ends(await rotator.fetch("/responses", post()));

@@ -522,6 +522,19 @@ Deno.test(
 );
 
 Deno.test(
+  "restoreBackup() leaves a store of a newer version alone",
+  withPath(async (path, folder) => {
+    await jsonStore(path).update(addAccount("a"));
+    const newer = '{"version":2,"accounts":{}}';
+    await writeFile(path, newer);
+    const error = await assertRejects(() => restoreBackup(path), RotatorError);
+    assertEquals(error.code, "store_version");
+    assertEquals(await readFile(path, "utf8"), newer);
+    assertEquals((await readdir(folder)).length, 2);
+  }),
+);
+
+Deno.test(
   "jsonStore() clears away what dead processes left, and nothing else",
   withPath(async (path, folder) => {
     const dead = "0123456789abcdef01234567";

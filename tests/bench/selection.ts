@@ -1,0 +1,120 @@
+/**
+ * Choosing alone, for pools of 10 to 10,000 accounts, and what is remembered
+ * of 100,000 sessions.
+ *
+ * Runs on every runtime: `deno run -A`, `bun` or `node` and this file.
+ *
+ * @module
+ */
+import { Roster } from "../../lib/pool/roster.ts";
+import { rivalsOf, select, type SelectQuery } from "../../lib/pool/select.ts";
+import { Sessions } from "../../lib/pool/sessions.ts";
+import { settleWeights } from "../../lib/pool/strategy.ts";
+import type { AccountRecord, StrategyName } from "../../mod.ts";
+import { median, printTable } from "./measure.ts";
+import { record } from "./traffic.ts";
+
+const SIZES = [10, 100, 1000, 10_000];
+const ROUNDS = 15;
+/** How many accounts a round looks at, whatever the size of the pool. */
+const LOOKS_PER_ROUND = 200_000;
+const SESSIONS = 100_000;
+
+/** A way of choosing, from the roster to the count of the request. */
+interface Subject {
+  name: string;
+  strategy: StrategyName;
+  /** No verdict is known from before, as after a change of facts. */
+  isFresh?: boolean;
+  /** The session has an account already. */
+  isSticky?: boolean;
+}
+
+const SUBJECTS: readonly Subject[] = [
+  { name: "round-robin", strategy: "round-robin" },
+  { name: "session", strategy: "round-robin", isSticky: true },
+  { name: "weighted", strategy: "weighted" },
+  { name: "drain", strategy: "drain" },
+  { name: "new facts", strategy: "round-robin", isFresh: true },
+];
+
+function rosterOf(size: number, now: number): Roster {
+  const accounts: Record<string, AccountRecord> = {};
+  for (let n = 0; n < size; n++) accounts[`user-${n}`] = record(n, now);
+  const roster = new Roster();
+  const state = { version: 1, settings: {}, accounts };
+  roster.load(state, { allow: "none", source: "option" });
+  return roster;
+}
+
+function chooseOnce(roster: Roster, subject: Subject, now: number): void {
+  if (subject.isFresh) roster.invalidate();
+  const query: SelectQuery = {
+    model: "gpt-5.5",
+    now,
+    random: Math.random,
+    strategy: subject.strategy,
+    preferPlans: new Set(["pro"]),
+    tried: new Set(),
+    retriable: new Set(),
+    lastPool: "unconfirmed",
+    knownOnly: false,
+    sticky: subject.isSticky ? "user-5" : undefined,
+  };
+  const { choice } = select(roster.runners, query);
+  if (!choice) throw new Error("Nobody was chosen");
+  const { runner } = choice;
+  if (subject.strategy === "weighted") {
+    settleWeights(rivalsOf(roster.runners, runner, query), runner);
+  }
+  roster.use(runner, now);
+}
+
+/** µs per choice. */
+function measure(subject: Subject, size: number): number {
+  const start = Date.now();
+  const roster = rosterOf(size, start);
+  const choices = LOOKS_PER_ROUND / size;
+  const times: number[] = [];
+  for (let round = -3; round < ROUNDS; round++) {
+    const began = performance.now();
+    for (let n = 0; n < choices; n++) chooseOnce(roster, subject, start + n);
+    if (round >= 0) times.push((performance.now() - began) * 1000 / choices);
+  }
+  return median(times);
+}
+
+function printSelection(): void {
+  const columns = SUBJECTS.map((subject) =>
+    SIZES.map((size) => measure(subject, size))
+  );
+  const rows = SIZES.map((size, n) => [
+    `${size} accounts`,
+    ...columns.map((times) => times[n]!.toFixed(size < 1000 ? 2 : 0)),
+  ]);
+  const growth = columns.map((times) =>
+    `× ${(times.at(-1)! / times[0]!).toFixed(0)}`
+  );
+  printTable(
+    `choosing alone, µs per choice; medians of ${ROUNDS} rounds`,
+    ["", ...SUBJECTS.map(({ name }) => name)],
+    [...rows, ["growth for × 1000 accounts", ...growth]],
+  );
+}
+
+function printSessions(): void {
+  const sessions = new Sessions();
+  const began = performance.now();
+  for (let n = 0; n < SESSIONS; n++) {
+    sessions.note(`prompt_cache_key:36:session-${n}`, `user-${n % 10}`, n);
+  }
+  const time = (performance.now() - began) * 1000 / SESSIONS;
+  printTable("sessions", ["seen", "remembered", "µs each"], [[
+    String(SESSIONS),
+    String(sessions.size),
+    time.toFixed(2),
+  ]]);
+}
+
+printSelection();
+printSessions();

@@ -1,0 +1,148 @@
+/**
+ * How long it takes until a command has answered or the library is there, and
+ * how much of it there is. Runs on Deno; starts the other runtimes itself.
+ *
+ * @module
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, statSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { AccountRecord } from "../../mod.ts";
+import { commandOf, RUNTIMES } from "../runtimes.ts";
+import { medians, printTable, withFolder } from "./measure.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const ROUNDS = 25;
+const WARM_UP_ROUNDS = 2;
+const ACCOUNTS = 10;
+const HOUR = 3_600_000;
+const BUNDLE = join(ROOT, "dist/codex-rotator.js");
+
+/** Where the registry of deno.json's imports cannot be reached, children need the map too. */
+const IMPORTS = import.meta.resolve("@std/path").startsWith("npm:")
+  ? ["--import-map=tests/npm_imports.json"]
+  : [];
+
+type Line = readonly string[];
+
+function run([program, ...args]: Line): string {
+  const { status, stdout, stderr } = spawnSync(program!, args, { cwd: ROOT });
+  if (status !== 0) throw new Error(`${args.join(" ")}: ${stderr}`);
+  return String(stdout);
+}
+
+/** ms from its start to its end. */
+function timeOf(line: Line): Promise<number> {
+  const begun = performance.now();
+  run(line);
+  return Promise.resolve(performance.now() - begun);
+}
+
+/** The most memory that it takes, MB; undefined where nothing tells. */
+function memoryOf(line: Line): number | undefined {
+  if (!existsSync("/usr/bin/time")) return undefined;
+  const { stderr } = spawnSync("/usr/bin/time", ["-f", "%M", ...line], {
+    cwd: ROOT,
+  });
+  const kilobytes = Number(String(stderr).trim().split("\n").at(-1));
+  return kilobytes > 0 ? kilobytes / 1024 : undefined;
+}
+
+/** A row for each line; ratios are to `base`. */
+async function rowsOf(
+  lines: ReadonlyMap<string, Line>,
+  base: (name: string) => string,
+): Promise<string[][]> {
+  const times = await medians(lines, ROUNDS, WARM_UP_ROUNDS, timeOf);
+  return [...lines].map(([name, line]) => {
+    const time = times.get(name)!;
+    return [
+      name,
+      time.toFixed(1),
+      `${(time / times.get(base(name))!).toFixed(2)}×`,
+      memoryOf(line)?.toFixed(0) ?? "?",
+    ];
+  });
+}
+
+function accounts(): Record<string, AccountRecord> {
+  const now = Date.now();
+  const windows = [18_000, 604_800].map((windowSeconds) => ({
+    usedPercent: 42,
+    windowSeconds,
+    resetsAt: now + 2 * HOUR,
+  }));
+  return Object.fromEntries(
+    Array.from({ length: ACCOUNTS }, (_, n) => [`account-${n}`, {
+      plan: "plus",
+      tokens: { access: "a", refresh: "r", expiresAt: now + 24 * HOUR },
+      usage: { observedAt: now, meters: { codex: { windows } } },
+    }]),
+  );
+}
+
+async function measureCommands(folder: string, empty: string): Promise<void> {
+  const store = join(folder, "accounts.json");
+  const state = { version: 1, settings: {}, accounts: accounts() };
+  await writeFile(store, JSON.stringify(state), { mode: 0o600 });
+  const start = commandOf("deno", ["-A", ...IMPORTS]);
+  const status = [...start, "cli.ts", "status", "--store", store];
+  const lines = new Map<string, Line>([
+    ["an empty script", [...start, empty]],
+    ["--help", [...start, "cli.ts", "--help"]],
+    [`status, ${ACCOUNTS} accounts`, status],
+    [`status --json, ${ACCOUNTS} accounts`, [...status, "--json"]],
+  ]);
+  printTable(
+    "a command, from start to end",
+    ["", "ms", "ratio", "MB"],
+    await rowsOf(lines, () => "an empty script"),
+  );
+}
+
+async function measureImport(empty: string): Promise<void> {
+  const lines = new Map<string, Line>(
+    RUNTIMES.flatMap((runtime) => {
+      const start = commandOf(runtime, ["-A", ...IMPORTS]);
+      return [
+        [`${runtime}, an empty script`, [...start, empty]],
+        [`${runtime}, mod.ts`, [...start, "mod.ts"]],
+      ] as [string, Line][];
+    }),
+  );
+  printTable(
+    "the library alone",
+    ["", "ms", "ratio", "MB"],
+    await rowsOf(lines, (name) => name.replace("mod.ts", "an empty script")),
+  );
+}
+
+interface Module {
+  specifier: string;
+  size?: number;
+}
+
+function measureSize(): void {
+  const rows = ["mod.ts", "cli.ts"].map((entry) => {
+    const [deno] = commandOf("deno");
+    const text = run([deno!, "info", "--json", ...IMPORTS, entry]);
+    const { modules } = JSON.parse(text) as { modules: Module[] };
+    const own = modules.filter((it) => it.specifier.startsWith("file:"));
+    const bytes = own.reduce((sum, { size = 0 }) => sum + size, 0);
+    return [entry, String(own.length), (bytes / 1024).toFixed(0)];
+  });
+  run([commandOf("deno")[0]!, "run", "-A", "tests/tasks.ts", "bundle"]);
+  const { size } = statSync(BUNDLE);
+  rows.push(["the bundle", "1", (size / 1024).toFixed(0)]);
+  printTable("size", ["", "modules", "kB"], rows);
+}
+
+await withFolder(async (folder) => {
+  const empty = join(folder, "empty.mjs");
+  await writeFile(empty, "");
+  await measureCommands(folder, empty);
+  await measureImport(empty);
+  measureSize();
+});
