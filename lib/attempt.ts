@@ -5,13 +5,8 @@
  */
 import { withAbort } from "./account/abort.ts";
 import type { Attempt } from "./account/learn.ts";
-import {
-  candidatesOf,
-  type Choice,
-  pinnedOf,
-  stickyOf,
-  type Turn,
-} from "./choose.ts";
+import { candidatesOf, pinnedOf } from "./candidates.ts";
+import { type Choice, stickyOf, type Turn } from "./choose.ts";
 import { exchange } from "./exchange.ts";
 import { poolOf, rivalsOf } from "./pool/select.ts";
 import { settleWeights } from "./pool/strategy.ts";

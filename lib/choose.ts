@@ -4,6 +4,7 @@
  * @module
  */
 import type { CheckResult } from "./account/usage_check.ts";
+import { candidatesOf } from "./candidates.ts";
 import { explain } from "./debug.ts";
 import { Moment } from "./pool/moment.ts";
 import type { Runner } from "./pool/roster.ts";
@@ -53,20 +54,6 @@ export type Choice = NonNullable<Selection["choice"]>;
 
 /** Asking again and again would not make it clearer. */
 const MOST_ROUNDS = 4;
-
-/** The pinned name, which alone may serve; null when all may. */
-export function pinnedOf(house: House): string | null {
-  const { pinned } = house.live.state.settings;
-  return typeof pinned === "string" && pinned !== "" ? pinned : null;
-}
-
-/** The accounts that may serve at all. */
-export function candidatesOf(house: House): readonly Runner[] {
-  const pinned = pinnedOf(house);
-  if (pinned === null) return house.roster.runners;
-  const runner = house.roster.get(pinned);
-  return runner ? [runner] : [];
-}
 
 /** What came of an account being chosen. */
 export interface Sent<T> {

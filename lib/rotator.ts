@@ -4,13 +4,8 @@
  * @module
  */
 import { attempt } from "./attempt.ts";
-import {
-  candidatesOf,
-  choose,
-  newTurn,
-  pinnedOf,
-  type Turn,
-} from "./choose.ts";
+import { candidatesOf, pinnedOf } from "./candidates.ts";
+import { choose, newTurn, type Turn } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
 import { endingOf } from "./ending.ts";
 import { RotatorError } from "./errors.ts";

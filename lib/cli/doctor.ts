@@ -13,6 +13,7 @@ import {
   type Section,
 } from "./findings.ts";
 import { isPermissionError, permissionAdvice } from "./permissions.ts";
+import { jsonText } from "./words.ts";
 
 /** `doctor`: what is wrong, and what to do about it. */
 export const command: Command = {
@@ -47,7 +48,7 @@ async function run(context: Context): Promise<number> {
   const shown = flags.on("emails") ? sections : masked(sections);
   io.out(
     flags.on("json")
-      ? `${JSON.stringify({ version: 1, sections: shown }, null, 2)}\n`
+      ? `${jsonText({ version: 1, sections: shown })}\n`
       : renderFindings(shown, io),
   );
   if (count(sections, "problem") > 0) return EXIT.failed;

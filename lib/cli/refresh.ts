@@ -5,7 +5,7 @@ import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
 import { openStore } from "./open_store.ts";
 import { requireAccounts } from "./setup.ts";
 import { noAccount } from "./status_footer.ts";
-import { clean } from "./words.ts";
+import { clean, jsonText } from "./words.ts";
 
 /** `refresh`: tokens that need it, then usage. */
 export const command: Command = {
@@ -32,13 +32,13 @@ async function run(context: Context): Promise<number> {
   const state = await openStore(context).read();
   if (Object.keys(state.accounts).length === 0) {
     const none: RefreshReport = { version: 1, accounts: [] };
-    if (flags.on("json")) io.out(`${JSON.stringify(none, null, 2)}\n`);
+    if (flags.on("json")) io.out(`${jsonText(none)}\n`);
     throw new CliError(noAccount(), EXIT.noAccount);
   }
   requireAccounts(state, operands);
   const report = await refresh(context);
   io.out(
-    flags.on("json") ? `${JSON.stringify(report, null, 2)}\n` : lines(report),
+    flags.on("json") ? `${jsonText(report)}\n` : lines(report),
   );
   return report.accounts.every((it) => it.ok) ? EXIT.ok : EXIT.failed;
 }

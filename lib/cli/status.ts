@@ -4,7 +4,7 @@ import { CliError, EXIT, usageError } from "./exit.ts";
 import { renderStatus } from "./render_status.ts";
 import { noAccount } from "./status_footer.ts";
 import { statusReader } from "./stored_status.ts";
-import { clean } from "./words.ts";
+import { clean, jsonText } from "./words.ts";
 
 /** `status`: who can serve, on what, and until when. */
 export const command: Command = {
@@ -92,7 +92,7 @@ async function once(source: Source, context: Context): Promise<number> {
   const { flags, io } = context;
   const failed = await refresh(source, context);
   const report = await source.read();
-  if (flags.on("json")) io.out(`${JSON.stringify(report, null, 2)}\n`);
+  if (flags.on("json")) io.out(`${jsonText(report)}\n`);
   if (report.accounts.length === 0) {
     throw new CliError(noAccount(), EXIT.noAccount);
   }
@@ -123,7 +123,7 @@ async function again(outer: Context, seconds: string): Promise<number> {
 
 /** One of many, to be told from the one before. */
 function snapshot(report: StatusReport, context: Context): string {
-  if (context.flags.on("json")) return `${JSON.stringify(report)}\n`;
+  if (context.flags.on("json")) return `${jsonText(report, 0)}\n`;
   const text = render(report, context);
   return context.io.outIsTerminal ? text : `${report.now}\n${text}\n`;
 }

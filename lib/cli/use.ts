@@ -58,12 +58,18 @@ async function pin(context: Context, alias: string): Promise<number> {
   const { io } = context;
   io.out(
     already
-      ? `Only ${alias} served already\n`
-      : `From now on only ${alias} serves; undo with: cli.ts use --auto\n`,
+      ? `Only ${clean(alias)} served already\n`
+      : `From now on only ${
+        clean(alias)
+      } serves; undo with: cli.ts use --auto\n`,
   );
   if (state.accounts[alias]?.enabled === false) {
     io.err(
-      `Warning: ${alias} is disabled, so nobody serves; enable it with: cli.ts enable ${alias}\n`,
+      `Warning: ${
+        clean(alias)
+      } is disabled, so nobody serves; enable it with: cli.ts enable ${
+        clean(alias)
+      }\n`,
     );
   }
   return EXIT.ok;

@@ -20,6 +20,15 @@ const ESCAPES =
 const CONTROLS =
   /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/gu;
 
+/** JSON in which no character can act upon a terminal; it parses to the same. */
+export function jsonText(value: unknown, indent = 2): string {
+  const text = JSON.stringify(value, null, indent);
+  return text.replaceAll(
+    /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
 /** Text from elsewhere, made harmless for a terminal. */
 export function clean(text: string): string {
   return text.replace(ESCAPES, "").replace(/[\r\n\t]+/g, " ")

@@ -3,7 +3,7 @@
  * Takes about three minutes.
  */
 import { existsSync } from "node:fs";
-import { cpus, loadavg, release, totalmem } from "node:os";
+import { cpus, loadavg, totalmem } from "node:os";
 import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
 
 interface Part {
@@ -76,7 +76,7 @@ function load(): string {
 
 const [processor] = cpus();
 console.log(
-  `${Deno.build.os} ${release()} ${Deno.build.arch}, ${cpus().length} × ${
+  `${Deno.build.os} ${Deno.build.arch}, ${cpus().length} × ${
     processor?.model.trim() ?? "unknown processor"
   }, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`,
 );

@@ -55,27 +55,6 @@ interface Row {
   readonly needs: Readonly<Record<typeof KINDS[number], string>>;
 }
 
-/** What the README's table does not have, in its words. */
-const MORE: readonly Row[] = [
-  {
-    command: "`import FILE`",
-    needs: { read: "FOLDER,FILE", write: "FOLDER", net: "", env: "" },
-  },
-  {
-    command: "`login --device`",
-    needs: { read: "FOLDER", write: "FOLDER", net: "HOSTS", env: "CREDITS" },
-  },
-  {
-    command: "`serve`",
-    needs: {
-      read: "FOLDER",
-      write: "FOLDER",
-      net: "LISTEN",
-      env: "CREDITS,CODEX_ROTATOR_SERVE_KEY",
-    },
-  },
-];
-
 /** Not tried without these, as Deno's refusal does not reach the command: it is no clean end. */
 const UNTOLD: readonly string[] = [
   "serve --port 0 net=LISTEN",
@@ -192,7 +171,7 @@ function complaints(call: string, err: string): string {
   return err.split("\n").filter((it) => /^(Error|Warning)/.test(it)).join("\n");
 }
 
-for (const { command, needs } of [...await readRows(), ...MORE]) {
+for (const { command, needs } of await readRows()) {
   const grants = KINDS.filter((kind) => needs[kind] !== "")
     .map((kind) => `${kind}=${needs[kind]}`);
   Deno.test(`README.md tells what ${command} needs: ${grants.join(" ") || "nothing"}`, async () => {
