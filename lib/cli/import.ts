@@ -86,7 +86,9 @@ async function run(context: Context): Promise<number> {
   let notes: string[] = [];
   const state = await openStore(context).update((state) => {
     outcomes = files.flatMap((file) => addAll(state, file, context));
-    notes = flags.on("settings") ? takeSettings(state, files, outcomes) : [];
+    notes = flags.on("settings")
+      ? takeSettings(state, files, outcomes)
+      : unheeded(state, files);
   });
   for (const outcome of outcomes) {
     io.out(`${confirmation(outcome, alias)}\n${creditNote(state, outcome)}`);
@@ -230,6 +232,22 @@ function freeName(
 ): string | undefined {
   if (name === undefined || !isAlias(name)) return undefined;
   return Object.hasOwn(accounts, name) ? undefined : name;
+}
+
+/** A credit list that is left behind while none is set here lets everyone spend. */
+function unheeded(
+  { settings }: PoolState,
+  files: readonly OpenedFile[],
+): string[] {
+  const mine = settings.creditAccountAliases;
+  if (mine !== undefined && mine !== null) return [];
+  return files
+    .filter((file) => file.settings.creditAccountAliases !== undefined)
+    .map(({ path }) =>
+      `${
+        clean(path)
+      } says who may spend purchased credits, which is not taken over: every account may spend here until you import again with --settings, or set it with: ${PROGRAM} credits`
+    );
 }
 
 function takeSettings(

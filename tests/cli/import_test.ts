@@ -232,6 +232,7 @@ Deno.test("import --settings takes over strategy, weights and credit list under 
   const plain = await call(it, [file]);
   assertEquals(plain.code, 0, plain.err);
   assertEquals(it.state().settings, {});
+  assertStringIncludes(plain.out, "every account may spend here");
   const { code, out } = await call(it, [file, "--settings"]);
   assertEquals(code, 0);
   const state = it.state();
