@@ -50,6 +50,8 @@ export class LiveState {
   #pending: Pending = { changes: [], touched: new Map() };
   /** What is being written: what the store holds until then lacks it. */
   #writing: Pending | undefined;
+  /** The store was read while a write was under way: what the write brings may be older. */
+  #readDuringWrite = false;
   /** Counts the beginnings and the ends of writes. */
   #writes = 0;
   #flushing: Promise<void> | undefined;
@@ -90,10 +92,15 @@ export class LiveState {
   }
 
   async #read(): Promise<void> {
-    const writes = this.#writes;
-    const state = await this.#store.read();
-    // a read that was overtaken by a write of our own has nothing new
-    if (writes === this.#writes && state !== this.#base) this.#load(state);
+    let writes: number;
+    let state: PoolState;
+    do {
+      writes = this.#writes;
+      state = await this.#store.read();
+      // a write of our own that began or ended meanwhile may be newer or older
+    } while (writes !== this.#writes);
+    if (state !== this.#base) this.#load(state);
+    if (this.#writing) this.#readDuringWrite = true;
     this.#syncedAt = performance.now();
     this.#syncedAtClock = this.#options.now();
   }
@@ -188,9 +195,14 @@ export class LiveState {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     try {
-      const base = await this.#store.update((state) =>
+      let base = await this.#store.update((state) =>
         this.#apply(writing, state, this.state)
       );
+      // what was read meanwhile may be newer than what was written
+      while (this.#readDuringWrite) {
+        this.#readDuringWrite = false;
+        base = await this.#store.read();
+      }
       this.#writing = undefined;
       this.#load(base);
     } catch (error) {
@@ -198,6 +210,7 @@ export class LiveState {
       this.#options.onWriteError(error);
     } finally {
       this.#writing = undefined;
+      this.#readDuringWrite = false;
       this.#writes++;
     }
   }

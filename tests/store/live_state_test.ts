@@ -12,6 +12,10 @@ interface Gate {
   store: Store;
   /** While set, updates wait for it. */
   closed: PromiseWithResolvers<void> | undefined;
+  /** While set, what an update did is told only then. */
+  late: PromiseWithResolvers<void> | undefined;
+  /** While set, what was read is told only then. */
+  lateRead: PromiseWithResolvers<void> | undefined;
   /** What updates fail with, while set. */
   failure: Error | undefined;
   reads: number;
@@ -22,19 +26,25 @@ interface Gate {
 function gated(inner: Store): Gate {
   const gate: Gate = {
     closed: undefined,
+    late: undefined,
+    lateRead: undefined,
     failure: undefined,
     reads: 0,
     updates: 0,
     store: {
-      read() {
+      async read() {
         gate.reads++;
-        return inner.read();
+        const state = await inner.read();
+        await gate.lateRead?.promise;
+        return state;
       },
       async update(change) {
         gate.updates++;
         await gate.closed?.promise;
         if (gate.failure) throw gate.failure;
-        return await inner.update(change);
+        const state = await inner.update(change);
+        await gate.late?.promise;
+        return state;
       },
       exclusive: (name, job) => inner.exclusive(name, job),
     },
@@ -156,4 +166,47 @@ Deno.test("LiveState reads at most once per second and writes counters behind", 
   await live.close();
   assertEquals(gate.updates, 1);
   assertEquals(live.state.accounts["alice"]?.requests, 1000);
+});
+
+/** A write of this process is done but not told yet when another one's token comes. */
+async function withLateWrite(
+  job: (live: LiveState, gate: Gate, written: Promise<void>) => Promise<void>,
+): Promise<void> {
+  const inner = memoryStore(SEED);
+  const gate = gated(inner);
+  const live = open(gate.store);
+  await live.reload();
+  gate.late = Promise.withResolvers();
+  const written = live.commit(limit);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  await inner.update((state) => {
+    state.accounts["alice"]!.tokens = { access: "renewed elsewhere" };
+  });
+  await job(live, gate, written);
+  await live.close();
+}
+
+const accessOf = (live: LiveState) =>
+  live.state.accounts["alice"]?.tokens?.access;
+
+Deno.test("LiveState sees what another process wrote when its own write ends while it reads", async () => {
+  await withLateWrite(async (live, gate, written) => {
+    gate.lateRead = Promise.withResolvers();
+    const reloaded = live.reload();
+    gate.late!.resolve();
+    await written;
+    gate.lateRead.resolve();
+    await reloaded;
+    assertEquals(accessOf(live), "renewed elsewhere");
+  });
+});
+
+Deno.test("LiveState keeps what it read when its own older write ends after that", async () => {
+  await withLateWrite(async (live, gate, written) => {
+    await live.reload();
+    assertEquals(accessOf(live), "renewed elsewhere");
+    gate.late!.resolve();
+    await written;
+    assertEquals(accessOf(live), "renewed elsewhere");
+  });
 });
