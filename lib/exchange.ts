@@ -90,6 +90,7 @@ async function watched(
     model: call.model,
     now: house.now,
     onEvent: (meaning: EventMeaning) => learnEvent(house, sent, meaning),
+    deadlines: house.holds,
   };
   const guarded = call.folds
     ? await foldStream(response, options)

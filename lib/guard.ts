@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { clearTimeout, setTimeout } from "node:timers";
 import type { Outcome } from "./codex/answer.ts";
 import { Folder, statusOfFailure } from "./codex/fold.ts";
 import {
@@ -15,11 +14,12 @@ import {
   type StreamEvent,
 } from "./codex/stream.ts";
 import { Tail } from "./codex/tail.ts";
+import type { Deadlines } from "./deadlines.ts";
 
 /** No more of a stream is held back, bytes. */
 const MOST_HELD = 64 * 1024;
 /** Nothing is held back for longer, ms. */
-const LONGEST_HELD_MS = 15_000;
+export const LONGEST_HELD_MS = 15_000;
 
 /** How a stream began. */
 export type Guarded =
@@ -37,6 +37,8 @@ export interface GuardOptions {
   now: () => number;
   /** Told of the events that say something about the account, whenever they come. */
   onEvent: (meaning: EventMeaning) => void;
+  /** Of {@linkcode LONGEST_HELD_MS}. */
+  deadlines: Deadlines;
 }
 
 /** Whether a response is a stream of events; some come without a content type. */
@@ -52,73 +54,86 @@ export function isEventStream(response: Response): boolean {
  * @param response A response that is a stream of events.
  * @param options The model, the clock, and whom to tell.
  */
-export async function guardStream(
+export function guardStream(
   response: Response,
   options: GuardOptions,
 ): Promise<Guarded> {
-  const held = new Held(response, options);
-  const over = new Promise<"over">((resolve) => {
-    held.timer = setTimeout(() => resolve("over"), LONGEST_HELD_MS);
-  });
-  try {
-    for (;;) {
-      const next = held.read();
-      const read = await Promise.race([next, over]);
-      if (read === "over") return held.open(next);
-      if ("error" in read) return held.broken(read.error);
-      for (const event of read.events) {
-        const end = held.judge(event);
-        if (end) return end;
-      }
-      if (read.done) return held.broken(undefined);
-      if (held.size >= MOST_HELD) return held.open();
-    }
-  } finally {
-    clearTimeout(held.timer);
-  }
+  return new Promise((resolve) => new Held(response, options, resolve).begin());
 }
 
-type Read =
-  | {
-    done: boolean;
-    value: Uint8Array | undefined;
-    events: Iterable<StreamEvent>;
-  }
-  | { error: unknown };
+type Read = ReadableStreamReadResult<Uint8Array>;
 
 /** A stream whose beginning is held back. */
 class Held {
-  timer: ReturnType<typeof setTimeout> | undefined;
-  size = 0;
   readonly #response: Response;
   readonly #options: GuardOptions;
+  readonly #settle: (guarded: Guarded) => void;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #chunks: Uint8Array[] = [];
   readonly #parser = new EventParser();
-  /** How many bytes have been judged. */
+  /** The read under way. */
+  #reading!: Promise<Read>;
+  #isSettled = false;
+  /** How many bytes are held. */
+  #size = 0;
+  /** How many of them have been judged. */
   #judged = 0;
 
-  constructor(response: Response, options: GuardOptions) {
+  constructor(
+    response: Response,
+    options: GuardOptions,
+    settle: (guarded: Guarded) => void,
+  ) {
     this.#response = response;
     this.#options = options;
+    this.#settle = settle;
     this.#reader = response.body!.getReader();
   }
 
-  async read(): Promise<Read> {
-    try {
-      const { done, value } = await this.#reader.read();
-      if (done) return { done, value, events: this.#parser.flush() };
+  begin(): void {
+    this.#options.deadlines.start(this.#onDue);
+    this.#read();
+  }
+
+  #read(): void {
+    this.#reading = this.#reader.read();
+    this.#reading.then(this.#onRead).catch(this.#onError);
+  }
+
+  readonly #onRead = ({ done, value }: Read): void => {
+    if (this.#isSettled) return;
+    if (!done) {
       this.#chunks.push(value);
-      this.size += value.length;
-      // lazily: what comes after the event that decides is not decoded
-      return { done, value, events: this.#parser.parse(value) };
-    } catch (error) {
-      return { error };
+      this.#size += value.length;
     }
+    // lazily: what comes after the event that decides is not decoded
+    const events = done ? this.#parser.flush() : this.#parser.parse(value);
+    for (const event of events) {
+      const end = this.#judge(event);
+      if (end) return this.#end(end);
+    }
+    if (done) this.#onError(undefined);
+    else if (this.#size >= MOST_HELD) this.#end(this.#open());
+    else this.#read();
+  };
+
+  /** Held for too long: the read under way belongs to the caller now. */
+  readonly #onDue = (): void => this.#end(this.#open(this.#reading));
+
+  /** The caller gets what came, and then the end as it was; undefined: a plain end. */
+  readonly #onError = (error: unknown): void => {
+    if (this.#isSettled) return;
+    this.#end({ kind: "broken", error, response: this.#rebuilt() });
+  };
+
+  #end(guarded: Guarded): void {
+    this.#isSettled = true;
+    this.#options.deadlines.cancel(this.#onDue);
+    this.#settle(guarded);
   }
 
   /** What an event decides; undefined while nothing is decided. */
-  judge(event: StreamEvent): Guarded | undefined {
+  #judge(event: StreamEvent): Guarded | undefined {
     const { onEvent, now, model } = this.#options;
     this.#judged = event.end;
     const meaning = readEvent(event.data, event.event);
@@ -130,30 +145,20 @@ class Held {
         return undefined;
       case "failed": {
         const outcome = readStreamFailure(meaning, now(), model);
-        if (outcome.kind === "other") return this.open();
+        if (outcome.kind === "other") return this.#open();
         return { kind: "failed", outcome, response: this.#rebuilt() };
       }
       case "completed":
       case "incomplete":
       case "done":
       case "content":
-        return this.open();
+        return this.#open();
     }
   }
 
   /** The stream goes to the caller; `pending` is a read under way. */
-  open(pending?: Promise<Read>): Guarded {
+  #open(pending?: Promise<Read>): Guarded {
     return { kind: "open", response: this.#rebuilt(pending) };
-  }
-
-  /** What came, and then the end as it was. */
-  broken(error: unknown): Guarded {
-    const response = this.#rebuilt(Promise.resolve(
-      error === undefined
-        ? { done: true, value: undefined, events: [] }
-        : { error },
-    ));
-    return { kind: "broken", error, response };
   }
 
   /** What was read together with the event that decided has not been listened to yet. */
@@ -168,30 +173,28 @@ class Held {
   /** The response with all its bytes, unchanged; nothing is read that is not asked for. */
   #rebuilt(pending?: Promise<Read>): Response {
     const reader = this.#reader;
-    // a pending read adds its chunk to these when it ends
     const chunks = this.#chunks;
     const tail = new Tail(this.#options.onEvent);
     this.#catchUp(tail);
+    let controller: ReadableStreamDefaultController<Uint8Array>;
+    const onRead = ({ done, value }: Read) => {
+      if (done) {
+        tail.end();
+        controller.close();
+      } else {
+        tail.push(value);
+        controller.enqueue(value);
+      }
+    };
     const body = new ReadableStream<Uint8Array>({
-      async pull(controller) {
-        const close = () => {
-          tail.end();
-          controller.close();
-        };
-        let chunk = chunks.shift();
-        if (chunk === undefined && pending) {
-          const read = await pending;
-          pending = undefined;
-          if ("error" in read) throw read.error;
-          chunk = chunks.shift();
-          if (chunk === undefined) return close();
-          tail.push(chunk);
-        } else if (chunk === undefined) {
-          const { done, value } = await reader.read();
-          if (done) return close();
-          tail.push(chunk = value);
-        }
-        controller.enqueue(chunk);
+      // not async: that would cost two more promises for each chunk
+      pull(own) {
+        const chunk = chunks.shift();
+        if (chunk !== undefined) return own.enqueue(chunk);
+        controller = own;
+        const reading = pending ?? reader.read();
+        pending = undefined;
+        return reading.then(onRead);
       },
       cancel: (reason) => reader.cancel(reason),
     }, { highWaterMark: 0 });

@@ -63,6 +63,7 @@ export function createRotator(options: RotatorOptions = {}): Rotator {
   const house = openHouse(options);
   const served = new WeakMap<Response, string>();
   const close = async () => {
+    house.holds.close();
     await house.usage.close();
     await house.tokens.settled();
     await house.live.close();

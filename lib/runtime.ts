@@ -13,6 +13,8 @@ import {
   DEFAULT_ISSUER,
 } from "./codex/endpoints.ts";
 import { creditPolicy } from "./pool/credits.ts";
+import { Deadlines } from "./deadlines.ts";
+import { LONGEST_HELD_MS } from "./guard.ts";
 import { joinFacts } from "./pool/facts.ts";
 import { Roster } from "./pool/roster.ts";
 import { Sessions } from "./pool/sessions.ts";
@@ -100,6 +102,8 @@ export interface House extends Runtime {
   readonly tokens: TokenKeeper;
   readonly usage: UsageChecker;
   readonly sessions: Sessions;
+  /** When streams that are held back must be let go. */
+  readonly holds: Deadlines;
   readonly random: () => number;
   readonly preferPlans: ReadonlySet<string>;
   readonly affinity: boolean;
@@ -163,6 +167,7 @@ export function openHouse(options: RotatorOptions): House {
     tokens,
     usage: new UsageChecker(runtime, tokens),
     sessions: new Sessions(),
+    holds: new Deadlines(LONGEST_HELD_MS),
     storeName: name,
     random: options.random ?? Math.random,
     preferPlans: new Set(preferPlans),

@@ -1,6 +1,12 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
-import { type Guarded, guardStream, isEventStream } from "../lib/guard.ts";
+import { Deadlines } from "../lib/deadlines.ts";
+import {
+  type Guarded,
+  guardStream,
+  isEventStream,
+  LONGEST_HELD_MS,
+} from "../lib/guard.ts";
 import type { EventMeaning } from "../lib/codex/stream.ts";
 
 const CREATED = '{"type":"response.created","response":{"id":"r"}}';
@@ -46,13 +52,19 @@ interface Watched {
   events: EventMeaning["kind"][];
 }
 
-async function guard({ response }: Source): Promise<Watched> {
+async function guard(
+  { response }: Source,
+  longestMs = LONGEST_HELD_MS,
+): Promise<Watched> {
   const events: EventMeaning["kind"][] = [];
+  const deadlines = new Deadlines(longestMs);
   const guarded = await guardStream(response, {
     model: "gpt-5.5",
     now: () => 1_800_000_000_000,
     onEvent: ({ kind }) => events.push(kind),
+    deadlines,
   });
+  deadlines.close();
   return { guarded, events };
 }
 
@@ -203,6 +215,32 @@ Deno.test("guardStream() reads nothing that its reader does not ask for", async 
   }
   await reader.cancel("enough");
   assertEquals(made.cancelled, "enough");
+});
+
+Deno.test("guardStream() lets a stream go that says nothing for too long, and loses no byte of it", async () => {
+  const preamble = encoder.encode(`data: ${CREATED}\n\n`);
+  const rest = encoder.encode(`data: ${LIMITS}\n\ndata: ${ADDED}\n\n`);
+  let send = (_part: Uint8Array) => {};
+  const response = new Response(
+    new ReadableStream<Uint8Array>({
+      start(controller) {
+        controller.enqueue(preamble);
+        send = (part) => {
+          controller.enqueue(part);
+          controller.close();
+        };
+      },
+    }),
+  );
+  const { guarded, events } = await guard(
+    { response, pulls: 0, cancelled: undefined },
+    20,
+  );
+  assertEquals([guarded.kind, ...events], ["open"]);
+  send(rest);
+  const bytes = await bytesOf(guarded.response);
+  assertEquals(bytes, new Uint8Array([...preamble, ...rest]));
+  assertEquals(events[0], "rate-limits");
 });
 
 Deno.test("guardStream() lets a stream break as it broke", async () => {

@@ -7,121 +7,156 @@
 import { Buffer } from "node:buffer";
 import { readBlock } from "./event_parser.ts";
 import { type EventMeaning, readEvent } from "./stream.ts";
+import { WordSearch } from "./word_search.ts";
 
-const LF = 10;
-const CR = 13;
-const MARKER =
-  /codex\.rate_limits|response\.failed|"type"\s*:\s*"error"|^event:\s*error/m;
+/** What may stand behind a value in JSON. */
+const BEHIND_VALUE = [',"', ", ", ",\n", ",\r", "}\n", "}\r", "} ", " }"]
+  .concat("\nd", "\r\n");
+/** What may stand behind the name of an event: the next line. */
+const BEHIND_NAME = ["\nda", "\nid", "\nre", "\r\nd", "\r\ni", "\r\nr"];
+
+/**
+ * An event that says something about the account has one of these at its
+ * beginning. With what stands behind, as the shorter a word is, the more of
+ * other events begin like it and take time to be told from it.
+ */
+const WORDS = new WordSearch([
+  "codex.rate_limits",
+  ...BEHIND_VALUE.map((behind) => `response.failed"${behind}`),
+  ...BEHIND_NAME.map((behind) => `response.failed${behind}`),
+  ...[":", ": ", " : "].flatMap((colon) =>
+    BEHIND_VALUE.map((behind) => `"type"${colon}"error"${behind}`)
+  ),
+  ...["event: error", "event:error"].flatMap((line) =>
+    BEHIND_NAME.map((behind) => line + behind)
+  ),
+]);
 /** An event shows within this what it is about, bytes. */
 const HEAD = 256;
 /** An event longer than this is not about the account, bytes. */
-const LONGEST_EVENT = 64 * 1024;
+const LONGEST_EVENT = 1024 * 1024;
 /** How much is looked at in one go, bytes. */
-const PIECE = 16 * 1024;
+const PIECE = 64 * 1024;
+const LF = 10;
+const CR = 13;
+/** The blank line that an event comes after, and that the first one need not have. */
+const BLANK = [LF, LF];
+/** The longest blank line with the end of the line before it, bytes. */
+const LONGEST_BLANK = 3;
+/** What is kept of the bytes before: the head of an event, in which a word may be cut. */
+const KEPT = LONGEST_BLANK + HEAD + WORDS.longest;
 
-/** A chunk in which what may matter is found much faster than by looking at each line. */
-class Scan {
-  /** One character a byte: cheap to make, and it never fails on a cut character. */
-  readonly #bytes: Buffer;
-  #made: string | undefined;
-  readonly #words = /codex\.rate_limits|response\.failed|error/g;
-  /** The next place of a word; -1: not looked for yet. */
-  #hit = -1;
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
-  }
-
-  get #text(): string {
-    return this.#made ??= this.#bytes.toString("latin1");
-  }
-
-  /** From between two events to the beginning of the next that may matter or is not complete. */
-  skipAhead(from: number): number {
-    if (this.#hit < from) {
-      this.#words.lastIndex = from;
-      this.#hit = this.#words.exec(this.#text)?.index ?? this.#text.length;
-    }
-    for (const blank of ["\n\n", "\n\r\n"]) {
-      const end = this.#text.lastIndexOf(blank, this.#hit - blank.length);
-      if (end >= from) return end + blank.length;
-    }
-    return from;
-  }
-}
+/** What is being looked at; one for all streams, as each is done with it at once. */
+const view = new Uint8Array((KEPT + PIECE + 7) & ~7);
+const fours = new Int32Array(view.buffer);
 
 /** Picks out the events that say something about the account. */
 export class Tail {
   readonly #onEvent: (meaning: EventMeaning) => void;
-  /** The event that is not complete yet; its beginning, or all of it where it matters. */
+  /** The end of what was looked at; filled anew each time, as memory costs more than copying. */
+  readonly #before = new Uint8Array(KEPT);
+  #known = BLANK.length;
+  /** An event that matters and is not complete yet; latin1 never fails on a cut character. */
   #event = "";
-  /** The rest of this event does not matter. */
-  #skips = false;
-  #lineIsBlank = true;
 
   constructor(onEvent: (meaning: EventMeaning) => void) {
     this.#onEvent = onEvent;
+    this.#before.set(BLANK);
   }
 
   /** Takes the next bytes of the stream. */
   push(chunk: Uint8Array): void {
-    // in small pieces: their texts are gone before they cost memory
     for (let at = 0; at < chunk.length; at += PIECE) {
-      this.#pushPiece(chunk.subarray(at, at + PIECE));
+      const isWhole = chunk.length <= PIECE;
+      const events = this.#look(
+        isWhole ? chunk : chunk.subarray(at, at + PIECE),
+      );
+      for (const event of events) this.#tell(event);
     }
-  }
-
-  #pushPiece(piece: Uint8Array): void {
-    const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
-    const scan = new Scan(bytes);
-    for (let at = 0; at < bytes.length;) {
-      if (this.#isBetweenEvents) at = scan.skipAhead(at);
-      if (at === bytes.length) return;
-      // not the Buffer's own search, which some runtimes have in slow script
-      const found = piece.indexOf(LF, at);
-      const end = found < 0 ? bytes.length : found;
-      const isBlank = end === at || (end === at + 1 && bytes[at] === CR);
-      this.#lineIsBlank &&= isBlank;
-      if (!this.#skips) this.#take(bytes, at, end);
-      if (found >= 0) this.#endLine();
-      at = end + 1;
-    }
-  }
-
-  get #isBetweenEvents(): boolean {
-    return this.#event === "" && !this.#skips && this.#lineIsBlank;
   }
 
   /** The stream has ended; its last event may lack the blank line. */
   end(): void {
-    const event = this.#event;
+    if (this.#event !== "") this.#tell(this.#event);
     this.#event = "";
-    const skipped = this.#skips;
-    this.#skips = false;
-    if (skipped || !MARKER.test(event)) return;
+  }
+
+  /** The events that matter and are complete now. */
+  #look(piece: Uint8Array): string[] {
+    const known = this.#known;
+    const length = known + piece.length;
+    view.set(this.#before);
+    view.set(piece, known);
+    const events: string[] = [];
+    let done = 0;
+    if (this.#event !== "") {
+      done = endOfEvent(0, length);
+      this.#event += textOf(known, done < 0 ? length : done);
+      if (done < 0) return this.#waitForEnd(length, events);
+      events.push(this.#event);
+      this.#event = "";
+    }
+    // a word that ended in the bytes before was found then
+    let from = Math.max(done, known - WORDS.longest);
+    for (let at; (at = WORDS.find(view, fours, from, length)) >= 0;) {
+      const start = startOfEvent(at);
+      const end = start < 0 ? at + 1 : endOfEvent(at, length);
+      if (end < 0) {
+        this.#event = textOf(start, length);
+        return this.#waitForEnd(length, events);
+      }
+      if (start >= 0) {
+        events.push(textOf(start, end));
+        done = end;
+      }
+      from = end;
+    }
+    this.#keep(Math.max(length - KEPT, done - LONGEST_BLANK), length);
+    return events;
+  }
+
+  /** All that is still to be recognized of the open event is the blank line behind it. */
+  #waitForEnd(length: number, events: string[]): string[] {
+    const isTooLong = this.#event.length > LONGEST_EVENT;
+    if (isTooLong) this.#event = "";
+    this.#keep(length - (isTooLong ? KEPT : LONGEST_BLANK), length);
+    return events;
+  }
+
+  #keep(from: number, length: number): void {
+    const kept = view.subarray(Math.max(0, from), length);
+    this.#before.set(kept);
+    this.#known = kept.length;
+  }
+
+  #tell(event: string): void {
     const block = Buffer.from(event, "latin1").toString("utf8");
     const { data, event: name } = readBlock(block, 0) ?? {};
     if (data !== undefined) this.#onEvent(readEvent(data, name ?? null));
   }
+}
 
-  /** Takes a part of a line, as much of it as may matter. */
-  #take(bytes: Buffer, start: number, end: number): void {
-    const head = Math.min(end, start + Math.max(0, HEAD - this.#event.length));
-    // latin1 never fails on a cut character, and the markers are ASCII
-    this.#event += bytes.toString("latin1", start, head);
-    if (head === end) return;
-    const size = this.#event.length + end - head;
-    if (size <= LONGEST_EVENT && MARKER.test(this.#event.slice(0, HEAD))) {
-      this.#event += bytes.toString("latin1", head, end);
-    } else {
-      this.#skips = true;
-      this.#event = "";
-    }
+/** Where the event begins in whose head this place is; -1: that is not in view, or too far away. */
+function startOfEvent(at: number): number {
+  const first = Math.max(BLANK.length, at - HEAD);
+  for (let n = at; n >= first; n--) {
+    if (view[n - 1] !== LF) continue;
+    if (view[n - 2] === LF) return n;
+    if (view[n - 2] === CR && view[n - 3] === LF) return n;
   }
+  return -1;
+}
 
-  #endLine(): void {
-    if (this.#lineIsBlank) this.end();
-    else if (!this.#skips) this.#event += "\n";
-    this.#lineIsBlank = true;
+/** Where the next one begins; -1: not before `length`. */
+function endOfEvent(from: number, length: number): number {
+  for (let n = from; n < length; n++) {
+    if (view[n] !== LF) continue;
+    const next = view[n + 1] === CR ? n + 2 : n + 1;
+    if (next < length && view[next] === LF) return next + 1;
   }
+  return -1;
+}
+
+function textOf(from: number, to: number): string {
+  return Buffer.from(view.buffer, from, to - from).toString("latin1");
 }

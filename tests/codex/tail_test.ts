@@ -1,4 +1,10 @@
 import { assertEquals } from "@std/assert";
+import fc from "fast-check";
+import {
+  type EventMeaning,
+  EventParser,
+  readEvent,
+} from "../../lib/codex/stream.ts";
 import { Tail } from "../../lib/codex/tail.ts";
 
 const LIMITS =
@@ -10,16 +16,16 @@ const HUGE = `{"type":"response.output_item.done","item":"${
   "x".repeat(1_000_000)
 }"}`;
 
+function wordsOf(meaning: EventMeaning): string {
+  return meaning.kind === "failed"
+    ? `failed ${meaning.code} ${meaning.message}`
+    : meaning.kind;
+}
+
 /** What a tail hears, in whichever parts the text comes. */
-function heard(text: string, cuts: number[] = []): string[] {
+function heard(text: string, cuts: readonly number[] = []): string[] {
   const kinds: string[] = [];
-  const tail = new Tail((meaning) =>
-    kinds.push(
-      meaning.kind === "failed"
-        ? `failed ${meaning.code} ${meaning.message}`
-        : meaning.kind,
-    )
-  );
+  const tail = new Tail((meaning) => kinds.push(wordsOf(meaning)));
   const bytes = new TextEncoder().encode(text);
   const ends = [...cuts, bytes.length];
   ends.forEach((end, n) => tail.push(bytes.subarray(ends[n - 1] ?? 0, end)));
@@ -65,4 +71,78 @@ Deno.test("Tail is not misled by content that speaks of limits", () => {
   });
   const kinds = heard(`data: ${delta}\n\ndata: ${LIMITS}\n\n`);
   assertEquals(kinds.filter((kind) => kind !== "content"), ["rate-limits"]);
+});
+
+Deno.test("Tail keeps an event of up to 1 MiB, and no longer one", () => {
+  const failure = (length: number) =>
+    `data: ${FAILED.slice(0, -1)},"instructions":"${"i".repeat(length)}"}\n\n`;
+  const cuts = [10_000, 20_000, 90_000, 700_000];
+  const expected = ["failed usage_limit_reached über", "rate-limits"];
+  const long = `${failure(900_000)}data: ${LIMITS}\n\n`;
+  assertEquals(heard(long, cuts), expected);
+  const longer = `${failure(1_500_000)}data: ${LIMITS}\n\n`;
+  assertEquals(heard(longer, [...cuts, 1_400_000]), ["rate-limits"]);
+});
+
+Deno.test("Tail hears just the events about the account, in any stream, cut anywhere", () => {
+  const data = (json: unknown, space: number) =>
+    JSON.stringify(json, null, space).replaceAll("\n", "\ndata: ");
+  const json = fc.constantFrom<unknown>(
+    { type: "response.output_text.delta", delta: "response.failed, error" },
+    { type: "response.output_text.delta", delta: '"type":"error","' },
+    { type: "response.completed", response: { error: null, output: [] } },
+    { type: "response.failed", response: { error: { code: "a" } } },
+    { response: { error: { code: "b" } }, type: "response.failed" },
+    { type: "error", error: { type: "c" } },
+    { code: "d", type: "error" },
+    { type: "codex.rate_limits", rate_limits: {} },
+    { type: "response.created", response: { instructions: "i".repeat(300) } },
+  );
+  const named = fc.record({
+    name: fc.constantFrom("", "event: x\n", "event:response.created\n"),
+    json,
+    space: fc.constantFrom(0, 0, 0, 1),
+  }).map(({ name, json, space }) => `${name}data: ${data(json, space)}\n\n`);
+  const nameless = fc.constantFrom(
+    'event: error\ndata: {"code":"e"}\n\n',
+    'event:error\nid: 1\ndata: {"code":"f"}\n\n',
+    'event: response.failed\ndata: {"error":{"code":"g"}}\n\n',
+    "event: codex.rate_limits\ndata: {}\n\n",
+    ": a comment\n\n",
+    "data: [DONE]\n\n",
+  );
+  fc.assert(
+    fc.property(
+      fc.array(fc.oneof(named, named, nameless), { maxLength: 12 }),
+      fc.boolean(),
+      fc.array(fc.nat(5000), { maxLength: 8 }),
+      (events, isCrlf, at) => {
+        const text = isCrlf
+          ? events.join("").replaceAll("\n", "\r\n")
+          : events.join("");
+        const { length } = text;
+        const cuts = at.filter((n) => n < length).sort((a, b) => a - b);
+        const all = new EventParser().push(new TextEncoder().encode(text))
+          .map((event) => readEvent(event.data, event.event));
+        const expected = all.filter(({ kind }) =>
+          kind === "failed" || kind === "rate-limits"
+        ).map(wordsOf);
+        const told = heard(text, cuts).filter((it) =>
+          it.startsWith("failed") || it === "rate-limits"
+        );
+        assertEquals(told, expected);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+Deno.test("Tail hears an event that shows only after 250 bytes what it is about, cut anywhere", () => {
+  const json = `{"code":"late","pad":"${"p".repeat(220)}","type":"error"}`;
+  const text = `data: ${DELTA}\n\ndata: ${json}\n\n`;
+  const shown = text.indexOf('"type":"error"') - text.indexOf("\n\n") - 2;
+  assertEquals(shown, 250);
+  for (let cut = 1; cut < text.length; cut++) {
+    assertEquals([cut, ...heard(text, [cut])], [cut, "failed late "]);
+  }
 });
