@@ -15,6 +15,13 @@ import type { Call } from "./request.ts";
 import type { House } from "./runtime.ts";
 import { settle } from "./settle.ts";
 
+/** A request that has its answer. */
+export interface Served {
+  response: Response;
+  /** Whose answer it is; undefined when it is the rotator's own. */
+  alias: string | undefined;
+}
+
 /**
  * Sends a request on the chosen account.
  *
@@ -25,7 +32,7 @@ export async function attempt(
   call: Call,
   turn: Turn,
   choice: Choice,
-): Promise<Response | undefined> {
+): Promise<Served | undefined> {
   const { runner, pool } = choice;
   let rejected: string | undefined;
   for (let isFirst = true;; isFirst = false) {
@@ -57,9 +64,11 @@ export async function attempt(
       balanceAfter: null,
     };
     const answer = await exchange(house, call, sent, access);
-    const next = await settle(house, call, turn, sent, answer);
-    if (next !== "again" && next !== "renew") {
-      return next;
+    const settled = settle(house, call, turn, sent, answer);
+    const next = settled instanceof Promise ? await settled : settled;
+    if (next === undefined) return undefined;
+    if (typeof next !== "string") {
+      return { response: next, alias: runner.alias };
     }
     rejected = next === "renew" ? access : undefined;
   }

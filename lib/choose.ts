@@ -55,12 +55,6 @@ export type Choice = NonNullable<Selection["choice"]>;
 /** Asking again and again would not make it clearer. */
 const MOST_ROUNDS = 4;
 
-/** What came of an account being chosen. */
-export interface Sent<T> {
-  alias: string;
-  result: T;
-}
-
 /**
  * Chooses the account for the next attempt and sends on it. Accounts whose
  * facts are too old are asked before anything is sent to them, and the
@@ -68,16 +62,31 @@ export interface Sent<T> {
  *
  * @param send Called in the same breath as the choice is made: requests side by
  * side would otherwise all choose one account before any of them is counted.
- * @returns What came of it, or undefined when nobody can serve (now).
+ * @returns What came of it, or "nobody" when nobody can serve (now).
  */
-export async function choose<T>(
+export function choose<T>(
   house: House,
   call: Call,
   turn: Turn,
   send: (choice: Choice) => Promise<T>,
-): Promise<Sent<T> | undefined> {
+): Promise<T | "nobody"> {
+  const chosen = selectNow(house, call, turn, false);
+  // nearly always: nobody has to be asked
+  return chosen.choice?.standing.kind === "included"
+    ? sendOn(house, call, chosen.choice, send)
+    : askAndChoose(house, call, turn, chosen, send);
+}
+
+async function askAndChoose<T>(
+  house: House,
+  call: Call,
+  turn: Turn,
+  first: Selection,
+  send: (choice: Choice) => Promise<T>,
+): Promise<T | "nobody"> {
+  let { choice, held } = first;
   for (let round = 0; round < MOST_ROUNDS; round++) {
-    const { choice, held } = selectNow(house, call, turn, false);
+    if (round > 0) ({ choice, held } = selectNow(house, call, turn, false));
     if (choice?.standing.kind === "included") {
       return await sendOn(house, call, choice, send);
     }
@@ -97,20 +106,19 @@ export async function choose<T>(
     }
     if (choice && !held) return await sendOn(house, call, choice, send);
     if (house.debug()) explain(house, call.model, undefined);
-    return undefined;
+    return "nobody";
   }
-  return undefined;
+  return "nobody";
 }
 
-async function sendOn<T>(
+function sendOn<T>(
   house: House,
   call: Call,
   choice: Choice,
   send: (choice: Choice) => Promise<T>,
-): Promise<Sent<T>> {
-  const { alias } = choice.runner;
-  if (house.debug()) explain(house, call.model, alias);
-  return { alias, result: await send(choice) };
+): Promise<T> {
+  if (house.debug()) explain(house, call.model, choice.runner.alias);
+  return send(choice);
 }
 
 function selectNow(

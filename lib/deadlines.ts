@@ -1,5 +1,15 @@
 import { clearTimeout, setTimeout } from "node:timers";
 
+/** One wait, in the ring of all. */
+export interface Wait {
+  readonly onDue: () => void;
+  /** As `performance.now()` tells the time, ms. */
+  readonly dueAt: number;
+  /** Undefined once it is over. */
+  before: Wait | undefined;
+  behind: Wait | undefined;
+}
+
 /**
  * Waits of one length, with one timer for all of them: setting a timer for
  * each request would cost more than most of what else is done for it. Keeps
@@ -7,27 +17,39 @@ import { clearTimeout, setTimeout } from "node:timers";
  */
 export class Deadlines {
   readonly #ms: number;
-  /** When each is due, in the order of their starts and so of their ends. */
-  readonly #dueAt = new Map<() => void, number>();
+  /** Between the last and the first of them; they end in the order of their starts. */
+  readonly #ring: Wait;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isClosed = false;
 
   /** @param ms How long each wait is. */
   constructor(ms: number) {
     this.#ms = ms;
+    this.#ring = {
+      onDue: () => {},
+      dueAt: Infinity,
+      before: undefined,
+      behind: undefined,
+    };
+    this.#ring.before = this.#ring.behind = this.#ring;
   }
 
-  /** Calls `onDue` when the time is over, unless it is cancelled before. */
-  start(onDue: () => void): void {
-    this.#dueAt.set(onDue, performance.now() + this.#ms);
+  /** Calls `onDue` when the time is over, unless the wait is cancelled before. */
+  start(onDue: () => void): Wait {
+    const before = this.#ring.before!;
+    const dueAt = performance.now() + this.#ms;
+    const wait: Wait = { onDue, dueAt, before, behind: this.#ring };
+    before.behind = this.#ring.before = wait;
     if (this.#timer === undefined) this.#arm(this.#ms);
     else this.#timer.ref();
+    return wait;
   }
 
-  /** Forgets a wait. */
-  cancel(onDue: () => void): void {
-    this.#dueAt.delete(onDue);
-    if (this.#dueAt.size > 0) return;
+  /** Forgets a wait; nothing happens when it is over already. */
+  cancel(wait: Wait): void {
+    if (wait.before === undefined) return;
+    this.#takeOut(wait);
+    if (this.#first !== undefined) return;
     if (this.#isClosed) this.#disarm();
     else this.#timer?.unref();
   }
@@ -35,12 +57,18 @@ export class Deadlines {
   /** Leaves no timer behind when the last wait is over. */
   close(): void {
     this.#isClosed = true;
-    if (this.#dueAt.size === 0) this.#disarm();
+    if (this.#first === undefined) this.#disarm();
   }
 
-  #disarm(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+  get #first(): Wait | undefined {
+    const first = this.#ring.behind!;
+    return first === this.#ring ? undefined : first;
+  }
+
+  #takeOut(wait: Wait): void {
+    wait.before!.behind = wait.behind;
+    wait.behind!.before = wait.before;
+    wait.before = wait.behind = undefined;
   }
 
   #arm(ms: number): void {
@@ -48,13 +76,18 @@ export class Deadlines {
     this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, ms));
   }
 
+  #disarm(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
   #onTimer(): void {
     this.#timer = undefined;
     const now = performance.now();
-    for (const [onDue, dueAt] of this.#dueAt) {
-      if (dueAt > now) return this.#arm(dueAt - now);
-      this.#dueAt.delete(onDue);
-      onDue();
+    for (let wait; (wait = this.#first) !== undefined;) {
+      if (wait.dueAt > now) return this.#arm(wait.dueAt - now);
+      this.#takeOut(wait);
+      wait.onDue();
     }
   }
 }

@@ -15,10 +15,20 @@ import {
   readRateLimitsEvent,
   readStreamFailure,
 } from "./codex/stream.ts";
-import { foldStream, guardStream, isEventStream } from "./guard.ts";
+import {
+  foldStream,
+  type Guarded,
+  guardStream,
+  isEventStream,
+} from "./guard.ts";
 import type { Call } from "./request.ts";
 import type { House } from "./runtime.ts";
-import { type OutgoingInit, send } from "./send.ts";
+import {
+  followed,
+  isRedirect,
+  type OutgoingInit,
+  withoutRedirects,
+} from "./send.ts";
 
 /** More of an error's body is not looked at, bytes. */
 const MOST_ERROR_BYTES = 64 * 1024;
@@ -54,48 +64,58 @@ export async function exchange(
     accept: acceptOf(call),
     keepTurnState: servedLast(house, call) === alias,
   });
+  const { url } = call;
   const init = outgoing(call, sent, headers);
-  const replayable = init.body === call.body.body;
+  const follows = withoutRedirects(init);
   let response: Response;
   try {
-    response = await send(
-      house.fetch,
-      { url: call.url, init, replayable },
-      backend,
-    );
+    response = await house.fetch(url, init);
+    if (follows && isRedirect(response)) {
+      const replayable = init.body === call.body.body;
+      const outgoing = { url, init, replayable };
+      response = await followed(house.fetch, outgoing, backend, response);
+    }
   } catch (error) {
     call.signal?.throwIfAborted();
     return { error };
   }
   const facts = readHeaders(response.headers, sent.beganAt, call.model);
-  const outcome = await meaningOf(house, call, response, facts);
+  const bodyText = needsBody(response.status)
+    ? await withAbort(peek(response), call.signal)
+    : undefined;
+  const outcome = meaningOf(house, call, response, bodyText, facts);
   if (
     outcome.kind === "ok" || outcome.kind === "usage-limit" ||
     outcome.kind === "credits-refused"
-  ) await learnFacts(house, sent, facts);
-  if (outcome.kind !== "ok" || !call.isResponses || !isEventStream(response)) {
-    return { response, outcome };
+  ) {
+    const written = learnFacts(house, sent, facts);
+    if (written) await written;
   }
-  return await watched(house, call, sent, response);
+  const isWatched = outcome.kind === "ok" && call.isResponses &&
+    isEventStream(response, facts.contentType);
+  if (!isWatched) return { response, outcome };
+  const guarded = await watched(house, call, sent, response);
+  call.signal?.throwIfAborted();
+  return answerOf(call, guarded);
 }
 
 /** A stream as far as it decides what becomes of the request. */
-async function watched(
+function watched(
   house: House,
   call: Call,
   sent: Attempt,
   response: Response,
-): Promise<Answer | { error: unknown }> {
-  const options = {
+): Promise<Guarded> {
+  const watch = call.folds ? foldStream : guardStream;
+  return watch(response, {
     model: call.model,
     now: house.now,
-    onEvent: (meaning: EventMeaning) => learnEvent(house, sent, meaning),
+    onEvent: (meaning) => learnEvent(house, sent, meaning),
     deadlines: house.holds,
-  };
-  const guarded = call.folds
-    ? await foldStream(response, options)
-    : await guardStream(response, options);
-  call.signal?.throwIfAborted();
+  });
+}
+
+function answerOf(call: Call, guarded: Guarded): Answer | { error: unknown } {
   switch (guarded.kind) {
     case "open":
       return { response: guarded.response, outcome: { kind: "ok" } };
@@ -134,11 +154,10 @@ function outgoing(
 ): OutgoingInit {
   const { method, body: { body, replayable } } = call;
   const init: OutgoingInit = {
-    ...call.init,
+    ...call.others,
     method,
     headers,
   };
-  delete init.body;
   if (call.signal) init.signal = call.signal;
   if (body === undefined) return init;
   if (!replayable) return Object.assign(init, { body, duplex: "half" });
@@ -158,17 +177,13 @@ function acceptOf(call: Call): string {
     : "application/json";
 }
 
-async function meaningOf(
+function meaningOf(
   house: House,
-  call: Call,
-  response: Response,
+  { model }: Call,
+  { status, headers }: Response,
+  bodyText: string | undefined,
   headerFacts: HeaderFacts,
-): Promise<Outcome> {
-  const { status, headers } = response;
-  const bodyText = needsBody(status)
-    ? await withAbort(peek(response), call.signal)
-    : undefined;
-  const { model } = call;
+): Outcome {
   const now = house.now();
   return readAnswer({ status, headers, bodyText, now, model, headerFacts });
 }

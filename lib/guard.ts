@@ -14,7 +14,7 @@ import {
   type StreamEvent,
 } from "./codex/stream.ts";
 import { Tail } from "./codex/tail.ts";
-import type { Deadlines } from "./deadlines.ts";
+import type { Deadlines, Wait } from "./deadlines.ts";
 
 /** No more of a stream is held back, bytes. */
 const MOST_HELD = 64 * 1024;
@@ -42,9 +42,11 @@ export interface GuardOptions {
 }
 
 /** Whether a response is a stream of events; some come without a content type. */
-export function isEventStream(response: Response): boolean {
+export function isEventStream(
+  response: Response,
+  type: string | null,
+): boolean {
   if (response.status !== 200 || !response.body) return false;
-  const type = response.headers.get("content-type");
   return type === null || type === "" || type.includes("event-stream");
 }
 
@@ -73,6 +75,7 @@ class Held {
   readonly #parser = new EventParser();
   /** The read under way. */
   #reading!: Promise<Read>;
+  #wait!: Wait;
   #isSettled = false;
   /** How many bytes are held. */
   #size = 0;
@@ -91,7 +94,7 @@ class Held {
   }
 
   begin(): void {
-    this.#options.deadlines.start(this.#onDue);
+    this.#wait = this.#options.deadlines.start(this.#onDue);
     this.#read();
   }
 
@@ -106,13 +109,13 @@ class Held {
       this.#chunks.push(value);
       this.#size += value.length;
     }
-    // lazily: what comes after the event that decides is not decoded
-    const events = done ? this.#parser.flush() : this.#parser.parse(value);
-    for (const event of events) {
-      const end = this.#judge(event);
-      if (end) return this.#end(end);
-    }
-    if (done) this.#onError(undefined);
+    let end: Guarded | undefined;
+    const decides = (event: StreamEvent) =>
+      (end = this.#judge(event)) !== undefined;
+    if (done) this.#parser.flush().some(decides);
+    else this.#parser.pushUntil(value, decides);
+    if (end) this.#end(end);
+    else if (done) this.#onError(undefined);
     else if (this.#size >= MOST_HELD) this.#end(this.#open());
     else this.#read();
   };
@@ -128,7 +131,7 @@ class Held {
 
   #end(guarded: Guarded): void {
     this.#isSettled = true;
-    this.#options.deadlines.cancel(this.#onDue);
+    this.#options.deadlines.cancel(this.#wait);
     this.#settle(guarded);
   }
 

@@ -20,7 +20,7 @@ export interface Call {
   headers: HeaderRecord;
   body: ReplayBody;
   /** What else the caller passed, for the fetch underneath. */
-  init: RequestInit;
+  others: Omit<RequestInit, "method" | "headers" | "body" | "signal">;
   signal: AbortSignal | null | undefined;
   /** undefined when unknown */
   model: string | undefined;
@@ -53,12 +53,12 @@ export function urlOf(input: RequestInfo | URL): string {
  * @param init As for `fetch`; its fields win over those of a `Request`.
  * @param options Bounds.
  */
-export async function readCall(
+export function readCall(
   url: string,
   input: RequestInfo | URL,
   init: RequestInit,
   options: ReadCallOptions,
-): Promise<Call> {
+): Call | Promise<Call> {
   const request = input instanceof Request ? input : undefined;
   const signal = init.signal === undefined ? request?.signal : init.signal;
   signal?.throwIfAborted();
@@ -67,7 +67,22 @@ export async function readCall(
   const given = init.body ?? request?.body;
   const { maxReplayBytes } = options;
   const taken = readBody(given, maxReplayBytes, signal);
-  const body = taken instanceof Promise ? await taken : taken;
+  const finish = (body: ReplayBody) =>
+    callOf({ url, request, init, signal, headers, body });
+  return taken instanceof Promise ? taken.then(finish) : finish(taken);
+}
+
+/** What a call is made of. */
+interface Parts {
+  url: string;
+  request: Request | undefined;
+  init: RequestInit;
+  signal: AbortSignal | null | undefined;
+  headers: HeaderRecord;
+  body: ReplayBody;
+}
+
+function callOf({ url, request, init, signal, headers, body }: Parts): Call {
   if (body.contentType !== null) headers["content-type"] ??= body.contentType;
   const { model, json } = readRequestBody(
     body.readable,
@@ -77,12 +92,13 @@ export async function readCall(
   const method = init.method ?? request?.method ?? "GET";
   const isResponses = method.toUpperCase() === "POST" &&
     /\/responses(\?|$)/.test(url);
+  const { method: _m, headers: _h, body: _b, signal: _s, ...others } = init;
   const call: Call = {
     url,
     method,
     headers,
     body,
-    init: request ? { redirect: request.redirect, ...init } : init,
+    others: request ? { redirect: request.redirect, ...others } : others,
     signal,
     model,
     session: sessionKey(json, headers),

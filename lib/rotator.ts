@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { attempt } from "./attempt.ts";
+import { attempt, type Served } from "./attempt.ts";
 import { candidatesOf, pinnedOf } from "./candidates.ts";
 import { choose, newTurn, type Turn } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
@@ -73,9 +73,12 @@ export function createRotator(options: RotatorOptions = {}): Rotator {
     async fetch(input, init) {
       const url = targetOf(urlOf(input), house.backend);
       if (url === undefined) return await house.fetch(input, init);
-      const call = await readCall(url, input, init ?? {}, house);
+      const read = readCall(url, input, init ?? {}, house);
+      const call = read instanceof Promise ? await read : read;
       if (isFromElsewhere(house, call)) cleanCall(call);
-      const { response, alias } = await serve(house, call);
+      const turn = newTurn();
+      const { response, alias } = await tryAll(house, call, turn) ??
+        await waitOrFinish(house, call, turn);
       if (alias !== undefined) served.set(response, alias);
       return response;
     },
@@ -93,20 +96,17 @@ function isFromElsewhere(house: House, call: Call): boolean {
   return house.sessions.get(call.session, house.now())?.cleaned === true;
 }
 
-interface Served {
-  response: Response;
-  /** Whose answer it is; undefined when it is the rotator's own. */
-  alias: string | undefined;
-}
-
-/** Serves a request; waits for the earliest reset where the owner wants that. */
-async function serve(house: House, call: Call): Promise<Served> {
+/** Nobody could serve: waits for the earliest reset where the owner wants that. */
+async function waitOrFinish(
+  house: House,
+  call: Call,
+  first: Turn,
+): Promise<Served> {
+  const { live, now } = house;
   let left = house.maxWait;
-  for (;;) {
-    const turn = newTurn();
-    const served = await tryAll(house, call, turn);
+  for (let turn = first;; turn = newTurn()) {
+    const served = turn === first ? undefined : await tryAll(house, call, turn);
     if (served) return served;
-    const { live, now } = house;
     const ending = endingOf(
       candidatesOf(house),
       call.model,
@@ -141,15 +141,14 @@ async function tryAll(
     if (look) await look;
     call.signal?.throwIfAborted();
     if (house.roster.runners.length === 0) throw noAccounts(house);
-    const sent = await choose(
+    const served = await choose(
       house,
       call,
       turn,
       (choice) => attempt(house, call, turn, choice),
     );
-    if (!sent) return undefined;
-    const { result: response, alias } = sent;
-    if (response) return { response, alias };
+    if (served === "nobody") return undefined;
+    if (served) return served;
   }
 }
 

@@ -8,6 +8,7 @@ import { type HeaderRecord, targetOf } from "./codex/request.ts";
 import type { FetchLike } from "./types.ts";
 
 const MOST_REDIRECTS = 20;
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 /** Headers that name or prove the account. */
 const IDENTITY_HEADERS = [
   "authorization",
@@ -25,30 +26,45 @@ export interface OutgoingInit extends Omit<RequestInit, "headers"> {
 /** A request as it goes out. */
 export interface Outgoing {
   url: string;
+  /** As {@linkcode withoutRedirects} made it. */
   init: OutgoingInit;
   /** The body can be sent again. */
   replayable: boolean;
 }
 
 /**
- * Sends a request and follows its redirects as `fetch` does.
+ * Has `fetch` show redirects instead of following them with all headers.
+ *
+ * @returns Whether they are to be followed by {@linkcode followed}.
+ */
+export function withoutRedirects(init: OutgoingInit): boolean {
+  if ((init.redirect ?? "follow") !== "follow") return false;
+  init.redirect = "manual";
+  return true;
+}
+
+/** Whether a response sends the request elsewhere. */
+export function isRedirect({ status }: Response): boolean {
+  return REDIRECTS.has(status);
+}
+
+/**
+ * Follows a redirect, and those that it leads to, as `fetch` does.
  *
  * @param fetch The fetch to send with.
  * @param outgoing The request, with the account's headers.
  * @param backend Base URL under which those headers may go.
+ * @param first What the request was answered.
  */
-export async function send(
+export async function followed(
   fetch: FetchLike,
   outgoing: Outgoing,
   backend: string,
+  first: Response,
 ): Promise<Response> {
-  const { init } = outgoing;
-  const follows = (init.redirect ?? "follow") === "follow";
-  if (!follows) return await fetch(outgoing.url, init);
-  let url = outgoing.url;
-  let next: OutgoingInit = { ...init };
+  let { url, init } = outgoing;
+  let response = first;
   for (let count = 0;; count++) {
-    const response = await fetch(url, { ...next, redirect: "manual" });
     const location = redirectOf(response, url);
     if (location === undefined) {
       return count === 0 ? response : marked(response);
@@ -59,11 +75,12 @@ export async function send(
       );
     }
     await response.body?.cancel();
-    next = redirected(next, response.status, outgoing.replayable);
+    init = redirected(init, response.status, outgoing.replayable);
     if (targetOf(location.href, backend) !== location.href) {
-      for (const name of IDENTITY_HEADERS) delete next.headers[name];
+      for (const name of IDENTITY_HEADERS) delete init.headers[name];
     }
     url = location.href;
+    response = await fetch(url, init);
   }
 }
 
@@ -73,7 +90,7 @@ function marked(response: Response): Response {
 }
 
 function redirectOf(response: Response, url: string): URL | undefined {
-  if (![301, 302, 303, 307, 308].includes(response.status)) return undefined;
+  if (!isRedirect(response)) return undefined;
   const location = response.headers.get("location");
   if (location === null) return undefined;
   const target = URL.parse(location, url);

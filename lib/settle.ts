@@ -26,15 +26,15 @@ const BACKOFF_MS = 200;
  */
 export type Next = Response | "again" | "renew" | undefined;
 
-/** Does what follows from an answer. */
-export async function settle(
+/** Does what follows from an answer; a good one has nobody wait. */
+export function settle(
   house: House,
   call: Call,
   turn: Turn,
   sent: Attempt,
   answer: Answer | { error: unknown },
-): Promise<Next> {
-  if ("error" in answer) return await onHiccup(house, call, turn, sent, answer);
+): Next | Promise<Next> {
+  if ("error" in answer) return onHiccup(house, call, turn, sent, answer);
   const { outcome, response } = answer;
   switch (outcome.kind) {
     case "ok":
@@ -43,11 +43,11 @@ export async function settle(
       noteSession(house, call, sent);
       return response;
     case "hiccup":
-      return await onHiccup(house, call, turn, sent, { response, outcome });
+      return onHiccup(house, call, turn, sent, { response, outcome });
     case "encrypted-content":
       return onCiphertext(house, call, turn, sent, answer);
     case "token-rejected":
-      return await onTokenRejected(house, call, turn, sent, answer);
+      return onTokenRejected(house, call, turn, sent, answer);
     case "other":
       keep(turn, undefined);
       return response;
@@ -57,7 +57,7 @@ export async function settle(
     case "model":
     case "plan":
     case "throttle":
-      return await onRefused(house, call, turn, sent, answer);
+      return onRefused(house, call, turn, sent, answer);
   }
 }
 

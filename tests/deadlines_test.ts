@@ -20,12 +20,13 @@ Deno.test("Deadlines calls back what is due, in the order of its starts", async 
 Deno.test("Deadlines forgets what was cancelled", async () => {
   const due: string[] = [];
   const deadlines = new Deadlines(10);
-  const cancelled = () => void due.push("cancelled");
-  deadlines.start(cancelled);
-  deadlines.start(() => due.push("kept"));
+  const cancelled = deadlines.start(() => due.push("cancelled"));
+  const kept = deadlines.start(() => due.push("kept"));
   deadlines.cancel(cancelled);
   while (due.length === 0) await pause(5);
   assertEquals(due, ["kept"]);
+  deadlines.cancel(kept);
+  deadlines.cancel(cancelled);
   deadlines.close();
 });
 
@@ -48,9 +49,7 @@ Deno.test("Deadlines keeps the process alive while something waits, and no longe
     await new Promise((resolve) => deadlines.start(resolve));
     console.log("due");
     const long = new Deadlines(60_000);
-    const onDue = () => {};
-    long.start(onDue);
-    long.cancel(onDue);`;
+    long.cancel(long.start(() => {}));`;
   const { stdout, success } = await new Deno.Command(Deno.execPath(), {
     args: ["eval", script],
     signal: AbortSignal.timeout(20_000),

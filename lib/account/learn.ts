@@ -1,11 +1,6 @@
 import type { Outcome } from "../codex/answer.ts";
 import type { HeaderFacts } from "../codex/headers.ts";
-import {
-  creditsFromHeaders,
-  mergeCredits,
-  mergeUsage,
-  setCooldown,
-} from "../pool/facts.ts";
+import { creditsFromHeaders, mergeUsage, setCooldown } from "../pool/facts.ts";
 import type { Runner } from "../pool/roster.ts";
 import type { Pool } from "../pool/select.ts";
 import { meterOfModel } from "../meters.ts";
@@ -40,12 +35,14 @@ interface Pause {
 /**
  * Learns windows, credits and plan from what headers or stream events say, in
  * memory at once; in the store at once only when the verdict changed.
+ *
+ * @returns When that is written; undefined when nothing has to be written at once.
  */
-export async function learnFacts(
+export function learnFacts(
   runtime: Runtime,
   attempt: Attempt,
   facts: Pick<HeaderFacts, "plan" | "usage" | "credits">,
-): Promise<void> {
+): Promise<void> | undefined {
   const { runner, model } = attempt;
   const { live, now } = runtime;
   const at = now();
@@ -55,22 +52,22 @@ export async function learnFacts(
     account.usage = mergeUsage(account.usage, facts.usage, at);
   }
   if (facts.credits) {
-    const seen = creditsFromHeaders(account.credits, facts.credits);
-    account.credits = mergeCredits(account.credits, seen, at);
+    account.credits = creditsFromHeaders(account.credits, facts.credits, at);
     attempt.balanceAfter = facts.credits.balance ?? attempt.balanceAfter;
   }
   if (facts.usage || facts.credits) live.touch(alias);
   runner.invalidate();
   if (facts.plan !== null && facts.plan !== account.plan) {
     const plan = facts.plan;
-    await live.note((state) => {
+    return live.note((state) => {
       if (Object.hasOwn(state.accounts, alias)) {
         state.accounts[alias]!.plan = plan;
       }
     });
-  } else if (runner.assess(model, at).standing.kind !== before) {
-    await live.settle();
   }
+  return runner.assess(model, at).standing.kind === before
+    ? undefined
+    : live.settle();
 }
 
 /**

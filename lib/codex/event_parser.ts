@@ -38,14 +38,22 @@ export class EventParser {
 
   /** The events that this chunk completes. The chunk may be reused afterwards. */
   push(chunk: Uint8Array): StreamEvent[] {
-    return [...this.parse(chunk)];
+    const events: StreamEvent[] = [];
+    this.pushUntil(chunk, (event) => {
+      events.push(event);
+      return false;
+    });
+    return events;
   }
 
   /**
-   * As {@linkcode push}, one event at a time: what is not asked for is not
-   * decoded. Whoever stops early must not go on with this parser.
+   * As {@linkcode push}, one event at a time until one is enough: what comes
+   * after that is not decoded, and nobody may go on with this parser.
    */
-  *parse(chunk: Uint8Array): Generator<StreamEvent, void> {
+  pushUntil(
+    chunk: Uint8Array,
+    isEnough: (event: StreamEvent) => boolean,
+  ): void {
     let start = 0;
     let at = 0;
     while (at < chunk.length) {
@@ -71,7 +79,7 @@ export class EventParser {
       if (!ends) continue;
       const event = this.#take(chunk.subarray(start, at));
       start = at;
-      if (event !== undefined) yield event;
+      if (event !== undefined && isEnough(event)) return;
     }
     // A copy, because the caller may fill the same memory again.
     if (start < chunk.length) this.#keep(chunk.slice(start));
@@ -129,7 +137,9 @@ function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
 export function readBlock(block: string, end: number): StreamEvent | undefined {
   let event: string | null = null;
   let data: string | undefined;
-  for (const line of block.split(/\r\n|\r|\n/)) {
+  // the pattern takes far longer, and is rarely needed
+  const ends = block.includes("\r") ? /\r\n|\r|\n/ : "\n";
+  for (const line of block.split(ends)) {
     const colon = line.indexOf(":");
     const field = colon < 0 ? line : line.slice(0, colon);
     if (field !== "data" && field !== "event") continue;

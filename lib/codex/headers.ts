@@ -13,10 +13,12 @@ import type {
 } from "../types.ts";
 import { readFlag, readNumber, readPositive, readText } from "./json.ts";
 import { MAIN_METER, meterOfModel, SPARK_METER } from "../meters.ts";
-import { makeWindow, mergeWindows, meterName, safeRecord } from "./meters.ts";
+import { makeWindow, mergeWindows, meterName } from "./meters.ts";
 
 /** What the headers of one response say. */
 export interface HeaderFacts {
+  /** What the body is; null when not said. */
+  contentType: string | null;
   plan: string | null;
   usage: UsageFacts | null;
   credits: HeaderCredits | null;
@@ -24,15 +26,8 @@ export interface HeaderFacts {
   activeMeter: string | null;
 }
 
-/** Values of one slot, in the order of FIELDS. */
-type Slot = (string | undefined)[];
-type Family = Map<string, Slot>;
-
-interface Scan {
-  /** Values of the names in FIXED, at their places. */
-  fixed: (string | undefined)[];
-  families: Map<string, Family> | undefined;
-}
+/** What a family of headers says: a value for each slot and field, in their order. */
+type Family = (string | undefined)[];
 
 const SLOTS = ["-primary", "-secondary", "-tertiary"];
 const FIELDS = [
@@ -41,17 +36,20 @@ const FIELDS = [
   "-reset-at",
   "-reset-after-seconds",
 ];
-/** Names that every answer has and that need no taking apart. */
-const FIXED = new Map([
+/** The unprefixed family. */
+const MAIN = "x-codex";
+/** What every answer has, and needs no taking apart: the unprefixed family, then the rest. */
+const PLACES: ReadonlyMap<string, number> = new Map([
+  ...SLOTS.flatMap((slot) => FIELDS.map((field) => MAIN + slot + field)),
   "x-codex-plan-type",
   "x-codex-active-limit",
   "x-codex-credits-has-credits",
   "x-codex-credits-unlimited",
   "x-codex-credits-balance",
-  ...SLOTS.flatMap((slot) => FIELDS.map((field) => `x-codex${slot}${field}`)),
-].map((name, index) => [name, index]));
-/** Where the unprefixed family begins in FIXED. */
-const MAIN_AT = 5;
+].map((name, place) => [name, place]));
+/** Where the rest begins. */
+const REST = SLOTS.length * FIELDS.length;
+const CONTENT_TYPE = "content-type";
 const X = 120;
 const DASH = 45;
 /** How the names of all fields end: most other headers need no closer look. */
@@ -70,115 +68,117 @@ export function readHeaders(
   observedAt: number,
   model: string | undefined,
 ): HeaderFacts {
-  const scan: Scan = { fixed: [], families: undefined };
+  const values: Family = Array(PLACES.size);
+  let others: Map<string, Family> | undefined;
+  let contentType: string | null = null;
   // for…of over Headers is quadratic on some runtimes, forEach() is not.
   headers.forEach((value, name) => {
-    if (name.charCodeAt(0) !== X || name.charCodeAt(1) !== DASH) return;
-    if (value === "") return;
-    const index = FIXED.get(name);
-    if (index !== undefined) scan.fixed[index] = value;
-    else noteWindow(scan, name, value);
+    if (name.charCodeAt(0) !== X || name.charCodeAt(1) !== DASH) {
+      if (name === CONTENT_TYPE) contentType = value;
+    } else if (value !== "") {
+      const place = PLACES.get(name);
+      if (place !== undefined) values[place] = value;
+      else others = noteWindow(others, name, value);
+    }
   });
-  const [plan, active, hasCredits, unlimited, balance] = scan.fixed;
-  const families = familiesOf(scan);
-  const activeName = readText(active);
+  const plan = values[REST];
+  const activeName = readText(values[REST + 1]);
   const named = activeName === null ? null : meterName(activeName);
   return {
+    contentType,
     plan: readText(plan),
-    usage: families.size === 0
-      ? null
-      : readFamilies(families, named, observedAt, model),
-    credits: headerCredits(hasCredits, unlimited, balance, observedAt),
-    activeMeter: activeMeter(named, families),
+    usage: readFamilies(values, others, named, observedAt, model),
+    credits: headerCredits(
+      values[REST + 2],
+      values[REST + 3],
+      values[REST + 4],
+      observedAt,
+    ),
+    activeMeter: activeMeter(named, others),
   };
 }
 
-/** All families, the unprefixed one under the main meter's name. */
-function familiesOf(scan: Scan): Map<string, Family> {
-  const families = scan.families ?? new Map<string, Family>();
-  const { fixed } = scan;
-  if (fixed.length <= MAIN_AT) return families;
-  const main = families.get(MAIN_METER) ?? new Map<string, Slot>();
-  for (const [index, slot] of SLOTS.entries()) {
-    const at = MAIN_AT + index * FIELDS.length;
-    const values = fixed.slice(at, at + FIELDS.length);
-    if (values.length > 0) main.set(slot, values);
-  }
-  return families.set(MAIN_METER, main);
-}
-
 /** `x-<id>-<slot>-<field>`; the id may itself hold dashes. */
-function noteWindow(scan: Scan, name: string, value: string): void {
+function noteWindow(
+  others: Map<string, Family> | undefined,
+  name: string,
+  value: string,
+): Map<string, Family> | undefined {
   const last = name.charCodeAt(name.length - 1);
-  if (last !== LAST_T && last !== LAST_S) return;
+  if (last !== LAST_T && last !== LAST_S) return others;
   const field = FIELDS.findIndex((suffix) => name.endsWith(suffix));
-  const suffix = FIELDS[field];
-  if (suffix === undefined) return;
-  const rest = name.slice(2, -suffix.length);
-  const slotName = SLOTS.find((slot) => rest.endsWith(slot));
-  if (slotName === undefined || rest === slotName) return;
-  const id = meterName(rest.slice(0, -slotName.length));
-  const families = scan.families ??= new Map<string, Family>();
-  const family = families.get(id) ?? new Map<string, Slot>();
-  const slot = family.get(slotName) ?? [];
-  slot[field] = value;
-  family.set(slotName, slot);
-  families.set(id, family);
+  if (field < 0) return others;
+  const rest = name.slice(2, -FIELDS[field]!.length);
+  const slot = SLOTS.findIndex((it) => rest.endsWith(it));
+  if (slot < 0 || rest === SLOTS[slot]) return others;
+  const id = meterName(rest.slice(0, -SLOTS[slot]!.length));
+  const families = others ?? new Map<string, Family>();
+  const family = families.get(id) ?? [];
+  family[slot * FIELDS.length + field] = value;
+  return families.set(id, family);
 }
 
 function isPresent(family: Family | undefined): boolean {
-  if (family === undefined) return false;
-  for (const [used] of family.values()) {
-    if (readNumber(used) !== undefined) return true;
+  for (let at = 0; family && at < REST; at += FIELDS.length) {
+    if (readNumber(family[at]) !== undefined) return true;
   }
   return false;
 }
 
 function activeMeter(
   named: string | null,
-  families: Map<string, Family>,
+  others: Map<string, Family> | undefined,
 ): string | null {
   if (named === null || named === SPARK_METER) return named;
-  return isPresent(families.get(named)) ? named : MAIN_METER;
+  return isPresent(others?.get(named)) ? named : MAIN_METER;
 }
 
 function readFamilies(
-  families: Map<string, Family>,
+  main: Family,
+  others: Map<string, Family> | undefined,
   named: string | null,
   observedAt: number,
   model: string | undefined,
 ): UsageFacts | null {
-  const meters = new Map<string, MeterFacts>();
-  for (const [id, family] of families) {
-    const meter = id === MAIN_METER ? unprefixed(families, named, model) : id;
-    if (meter === undefined) continue;
+  let meters: Record<string, MeterFacts> | undefined;
+  const add = (meter: string | undefined, family: Family) => {
+    if (meter === undefined || meter === "__proto__") return;
     const windows = readWindows(family, observedAt);
-    if (windows.length === 0) continue;
-    const known = meters.get(meter)?.windows ?? [];
-    meters.set(meter, { windows: mergeWindows(known, windows), observedAt });
-  }
-  if (meters.size === 0) return null;
-  return { observedAt, answeredAt: null, meters: safeRecord(meters) };
+    if (windows.length === 0) return;
+    meters ??= {};
+    const known = Object.hasOwn(meters, meter) ? meters[meter] : undefined;
+    meters[meter] = {
+      windows: known ? mergeWindows(known.windows, windows) : windows,
+      observedAt,
+    };
+  };
+  others?.forEach((family, meter) => add(meter, family));
+  add(unprefixed(others, named, model), main);
+  return meters === undefined ? null : { observedAt, answeredAt: null, meters };
 }
 
 /** Whose the unprefixed family is; undefined when it copies another one. */
 function unprefixed(
-  families: Map<string, Family>,
+  others: Map<string, Family> | undefined,
   named: string | null,
   model: string | undefined,
 ): string | undefined {
   if (named === null) return meterOfModel(model);
-  const isNamed = isPresent(families.get(named));
+  if (named === MAIN_METER) return named;
+  const isNamed = isPresent(others?.get(named));
   // the limit of a Spark request, said to be Spark's, is not the main meter's
   if (!isNamed && named === meterOfModel(model)) return named;
-  const copy = named !== MAIN_METER && isNamed;
-  return copy ? undefined : MAIN_METER;
+  return isNamed ? undefined : MAIN_METER;
 }
 
 function readWindows(family: Family, observedAt: number): UsageWindow[] {
   const windows: UsageWindow[] = [];
-  for (const [used, minutes, resetAt, resetAfter] of family.values()) {
-    const seconds = (readPositive(minutes) ?? 0) * 60;
+  for (let at = 0; at < REST; at += FIELDS.length) {
+    const used = family[at];
+    if (used === undefined) continue;
+    const resetAt = family[at + 2];
+    const resetAfter = family[at + 3];
+    const seconds = (readPositive(family[at + 1]) ?? 0) * 60;
     const window = makeWindow(used, seconds, resetAt, resetAfter, observedAt);
     if (window === undefined) continue;
     // Nothing used of nothing, for no time: how an absent window is written.

@@ -11,9 +11,14 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 
 /** A finite number, also from a numeric string; undefined otherwise. */
 export function readNumber(value: unknown): number | undefined {
-  if (typeof value === "string" && value.trim() !== "") value = Number(value);
-  return typeof value === "number" && Number.isFinite(value)
-    ? value
+  let number = value;
+  if (typeof value === "string") {
+    number = Number(value);
+    // a blank text would be 0
+    if (number === 0 && value.trim() === "") return undefined;
+  }
+  return typeof number === "number" && Number.isFinite(number)
+    ? number
     : undefined;
 }
 
@@ -25,12 +30,15 @@ export function readPositive(value: unknown): number | null {
 
 /** A trimmed, non-empty string, else null. */
 export function readText(value: unknown): string | null {
-  return typeof value === "string" && value.trim() !== "" ? value.trim() : null;
+  return typeof value === "string" ? value.trim() || null : null;
 }
 
 /** A boolean, also written as `True`, `false`, `1` or `0`; null otherwise. */
 export function readFlag(value: unknown): boolean | null {
   if (typeof value === "boolean") return value;
+  // as the backend writes them
+  if (value === "False") return false;
+  if (value === "True") return true;
   if (typeof value !== "string" && typeof value !== "number") return null;
   const text = String(value).trim().toLowerCase();
   if (text === "true" || text === "1") return true;

@@ -6,11 +6,14 @@
  */
 
 import type { MeterFacts, UsageWindow } from "../types.ts";
+import { MAIN_METER } from "../meters.ts";
 import { readNumber, readPositive } from "./json.ts";
 import { resetTime } from "./times.ts";
 
 /** A meter's name as it is stored: lower case, with `_` for `-`. */
 export function meterName(name: string): string {
+  // nearly always, and not to be worked on
+  if (name === MAIN_METER) return name;
   return name.trim().toLowerCase().replaceAll("-", "_");
 }
 

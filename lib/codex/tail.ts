@@ -40,7 +40,7 @@ const PIECE = 64 * 1024;
 const LF = 10;
 const CR = 13;
 /** The blank line that an event comes after, and that the first one need not have. */
-const BLANK = [LF, LF];
+const BLANK = new Uint8Array([LF, LF]);
 /** The longest blank line with the end of the line before it, bytes. */
 const LONGEST_BLANK = 3;
 /** What is kept of the bytes before: the head of an event, in which a word may be cut. */
@@ -53,15 +53,15 @@ const fours = new Int32Array(view.buffer);
 /** Picks out the events that say something about the account. */
 export class Tail {
   readonly #onEvent: (meaning: EventMeaning) => void;
-  /** The end of what was looked at; filled anew each time, as memory costs more than copying. */
-  readonly #before = new Uint8Array(KEPT);
-  #known = BLANK.length;
+  /** The end of what was looked at. */
+  #before: Uint8Array = BLANK;
+  /** It is filled anew each time, as memory costs more than copying. */
+  #memory: Uint8Array | undefined;
   /** An event that matters and is not complete yet; latin1 never fails on a cut character. */
   #event = "";
 
   constructor(onEvent: (meaning: EventMeaning) => void) {
     this.#onEvent = onEvent;
-    this.#before.set(BLANK);
   }
 
   /** Takes the next bytes of the stream. */
@@ -83,7 +83,7 @@ export class Tail {
 
   /** The events that matter and are complete now. */
   #look(piece: Uint8Array): string[] {
-    const known = this.#known;
+    const known = this.#before.length;
     const length = known + piece.length;
     view.set(this.#before);
     view.set(piece, known);
@@ -111,7 +111,10 @@ export class Tail {
       }
       from = end;
     }
-    this.#keep(Math.max(length - KEPT, done - LONGEST_BLANK), length);
+    // most chunks end with an event
+    if (view[length - 1] === LF && view[length - 2] === LF) {
+      this.#before = BLANK;
+    } else this.#keep(Math.max(length - KEPT, done - LONGEST_BLANK), length);
     return events;
   }
 
@@ -125,8 +128,9 @@ export class Tail {
 
   #keep(from: number, length: number): void {
     const kept = view.subarray(Math.max(0, from), length);
-    this.#before.set(kept);
-    this.#known = kept.length;
+    this.#memory ??= new Uint8Array(KEPT);
+    this.#memory.set(kept);
+    this.#before = this.#memory.subarray(0, kept.length);
   }
 
   #tell(event: string): void {

@@ -50,11 +50,14 @@ function keepingUnknown<T extends object>(
   previous: T,
   known: Readonly<Record<string, true>>,
 ): T {
-  const unknown = Object.entries(previous)
-    .filter(([name]) => !Object.hasOwn(known, name));
-  return unknown.length === 0
-    ? next
-    : { ...next, ...Object.fromEntries(unknown) };
+  let kept = next;
+  // no list of them: every answer comes by here, and nearly none finds any
+  for (const name in previous) {
+    if (known[name] === true || !Object.hasOwn(previous, name)) continue;
+    if (kept === next) kept = { ...next };
+    kept[name] = previous[name];
+  }
+  return kept;
 }
 
 /** A time that another clock wrote into the future counts as long ago. */
@@ -104,18 +107,19 @@ function overlay(
   isLater: boolean,
 ): UsageFacts {
   const meters: Record<string, MeterFacts> = { ...base.meters };
-  for (const [name, meter] of Object.entries(meters)) {
+  for (const name of Object.keys(meters)) {
+    const meter = meters[name]!;
     // what comes later speaks of its own meters only
     if (meter.observedAt === undefined) {
       meters[name] = dated(meter, base.observedAt);
     }
   }
   let observedAt = believable(base.observedAt, now);
-  for (const [name, meter] of Object.entries(other.meters)) {
+  for (const name of Object.keys(other.meters)) {
     const own = Object.hasOwn(meters, name) ? meters[name] : undefined;
     const merged = overlayMeter(
       own && dated(own, base.observedAt),
-      dated(meter, other.observedAt),
+      dated(other.meters[name]!, other.observedAt),
       since,
       now,
       isLater,
@@ -135,12 +139,20 @@ function dated(
 ): MeterFacts & { observedAt: number } {
   const observedAt = meter.observedAt ?? fallback;
   const said = saidLimited(meter, observedAt);
+  if (isDated(meter) && (!said || said === meter.limit)) return meter;
   const windows = meter.windows.map((window) =>
     window.observedAt === undefined ? { ...window, observedAt } : window
   );
   return said
     ? { ...meter, observedAt, windows, limit: said }
     : { ...meter, observedAt, windows };
+}
+
+function isDated(
+  meter: MeterFacts,
+): meter is MeterFacts & { observedAt: number } {
+  return meter.observedAt !== undefined &&
+    meter.windows.every((window) => window.observedAt !== undefined);
 }
 
 function overlayMeter(
@@ -187,9 +199,7 @@ function replaceWindows(
 ): UsageWindow[] {
   const windows = [...base];
   for (const window of newer) {
-    const index = windows.findIndex((own) =>
-      own.windowSeconds === window.windowSeconds
-    );
+    const index = placeOf(windows, window.windowSeconds);
     if (index < 0) {
       windows.push(window);
       continue;
@@ -201,9 +211,21 @@ function replaceWindows(
       : isLater;
     if (after > 0 || (after === 0 && fuller)) windows[index] = window;
   }
-  return windows.filter((window) =>
-    window.resetsAt === null || window.resetsAt > now || newer.includes(window)
-  );
+  const isOver = (window: UsageWindow) =>
+    window.resetsAt !== null && window.resetsAt <= now &&
+    !newer.includes(window);
+  return windows.some(isOver) ? windows.filter((it) => !isOver(it)) : windows;
+}
+
+/** Where the first window of that length stands; -1: nowhere. */
+function placeOf(
+  windows: readonly UsageWindow[],
+  windowSeconds: number | null,
+): number {
+  for (let place = 0; place < windows.length; place++) {
+    if (windows[place]!.windowSeconds === windowSeconds) return place;
+  }
+  return -1;
 }
 
 /**
@@ -246,16 +268,26 @@ function isOlder(incoming: number, current: number, now: number): boolean {
   return incoming < believable(current, now);
 }
 
-/** What headers say of credits, as facts beside which the bounds known so far stand. */
+/**
+ * Credits with what headers say of them, which are the amounts: the bounds
+ * known so far stand.
+ *
+ * @param current What is known.
+ * @param seen What headers said; wins where both are equally new.
+ * @param now Epoch ms.
+ */
 export function creditsFromHeaders(
   current: CreditFacts | undefined,
   seen: HeaderCredits,
+  now: number,
 ): CreditFacts {
-  const { balance, ...amounts } = seen;
+  const { observedAt, hasCredits, unlimited, balance } = seen;
+  const amounts = { observedAt, hasCredits, unlimited };
   if (!current) {
     // an answer asked for earlier still tells what bounds them
     return { ...amounts, balance: balance ?? null, limitsObservedAt: 0 };
   }
+  if (isOlder(observedAt, current.observedAt, now)) return current;
   return {
     ...current,
     ...amounts,

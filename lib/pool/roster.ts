@@ -21,10 +21,24 @@ export class Runner {
   #verdict: Assessment | undefined;
   #model: string | undefined;
   #madeAt = 0;
+  #plan: string | undefined;
+  #preferPlans: ReadonlySet<string> | undefined;
+  #isPreferred = false;
 
   constructor(alias: string, account: AccountRecord) {
     this.alias = alias;
     this.account = account;
+  }
+
+  /** Whether its plan is one of these; found out once, as every choice asks all. */
+  isPreferred(preferPlans: ReadonlySet<string>): boolean {
+    const { plan } = this.account;
+    if (plan !== this.#plan || preferPlans !== this.#preferPlans) {
+      this.#plan = plan;
+      this.#preferPlans = preferPlans;
+      this.#isPreferred = plan !== undefined && preferPlans.has(plan);
+    }
+    return this.#isPreferred;
   }
 
   /** Forgets the verdict: to be called when the facts changed. */

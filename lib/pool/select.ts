@@ -31,6 +31,7 @@ export interface Selection {
   held: boolean;
 }
 
+/** The best of its pool so far. */
 interface Candidate {
   runner: Runner;
   standing: Standing;
@@ -40,17 +41,7 @@ interface Candidate {
 
 /** The pool of a standing; undefined when it cannot serve. */
 export function poolOf(standing: Standing): Pool | undefined {
-  switch (standing.kind) {
-    case "included":
-    case "unknown":
-      return "first";
-    case "credits":
-      return "credits";
-    case "unconfirmed":
-      return "unconfirmed";
-    case "blocked":
-      return undefined;
-  }
+  return POOLS[poolIndex(standing)];
 }
 
 /**
@@ -64,9 +55,10 @@ export function select(
   runners: readonly Runner[],
   query: SelectQuery,
 ): Selection {
-  const fresh: (Candidate | undefined)[] = [];
-  const again: (Candidate | undefined)[] = [];
   const { tried, model, now } = query;
+  let best: Candidate | undefined;
+  /** By their pools; a tried one is better than any of a later pool. */
+  let again: (Candidate | undefined)[] | undefined;
   // pools after the best one found so far need not be looked at
   let last = POOLS.indexOf(query.lastPool);
   let held = false;
@@ -77,25 +69,36 @@ export function select(
     const index = poolIndex(standing);
     if (index > last) continue;
     if (query.knownOnly && standing.kind === "unknown") continue;
-    const isTried = tried.size > 0 && tried.has(runner.alias);
-    if (isTried && !query.retriable.has(runner.alias)) continue;
-    const best = isTried ? again : fresh;
-    best[index] = better(best[index], runner, standing, query);
-    if (!isTried) last = index;
+    if (tried.size > 0 && tried.has(runner.alias)) {
+      if (!query.retriable.has(runner.alias)) continue;
+      again ??= [];
+      again[index] = better(again[index], runner, standing, query);
+    } else {
+      best = better(index < last ? undefined : best, runner, standing, query);
+      last = index;
+    }
   }
-  for (let index = 0; index <= last; index++) {
-    const found = fresh[index] ?? again[index];
-    if (!found) continue;
-    const { runner, standing } = found;
-    return { choice: { pool: POOLS[index]!, runner, standing }, held };
-  }
-  return { choice: undefined, held };
+  const found = again?.find((it, index) => it && (index < last || !best)) ??
+    best;
+  if (!found) return { choice: undefined, held };
+  const { runner, standing } = found;
+  const pool = POOLS[poolIndex(standing)]!;
+  return { choice: { pool, runner, standing }, held };
 }
 
 /** The place of a standing's pool; behind all of them when it cannot serve. */
-function poolIndex(standing: Standing): number {
-  const pool = poolOf(standing);
-  return pool === undefined ? POOLS.length : POOLS.indexOf(pool);
+function poolIndex({ kind }: Standing): number {
+  switch (kind) {
+    case "included":
+    case "unknown":
+      return 0;
+    case "credits":
+      return 1;
+    case "unconfirmed":
+      return 2;
+    case "blocked":
+      return POOLS.length;
+  }
 }
 
 /** The one of both that goes first. Makes an object only for a winner: this runs for every account. */
@@ -105,8 +108,7 @@ function better(
   standing: Standing,
   query: SelectQuery,
 ): Candidate {
-  const { plan } = runner.account;
-  const preferred = plan !== undefined && query.preferPlans.has(plan);
+  const preferred = runner.isPreferred(query.preferPlans);
   const place = rank(query.strategy, runner, query);
   if (other && !goesBefore(runner, preferred, place, other, query)) {
     return other;
@@ -137,14 +139,12 @@ export function rivalsOf(
   query: Pick<SelectQuery, "model" | "now" | "preferPlans" | "tried">,
 ): Runner[] {
   const { model, now, preferPlans, tried } = query;
-  const isPreferred = ({ account: { plan } }: Runner) =>
-    plan !== undefined && preferPlans.has(plan);
   const pool = poolOf(chosen.assess(model, now).standing);
   return runners.filter((runner) =>
     runner === chosen ||
     !tried.has(runner.alias) &&
       poolOf(runner.assess(model, now).standing) === pool &&
-      isPreferred(runner) === isPreferred(chosen)
+      runner.isPreferred(preferPlans) === chosen.isPreferred(preferPlans)
   );
 }
 

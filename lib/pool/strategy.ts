@@ -14,7 +14,7 @@ export const STRATEGIES: readonly StrategyName[] = [
 
 /** Whether `name` is a strategy. */
 export function isStrategy(name: unknown): name is StrategyName {
-  return STRATEGIES.some((strategy) => strategy === name);
+  return STRATEGIES.includes(name as StrategyName);
 }
 
 /** What ranking looks at besides the account. */

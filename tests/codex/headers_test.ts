@@ -72,6 +72,7 @@ Deno.test("readHeaders() finds nothing in the headers of others", () => {
     "x-codex-primary-over-secondary-limit-percent": "3",
   });
   assertEquals(facts, {
+    contentType: "text/html",
     plan: null,
     usage: null,
     credits: null,

@@ -177,7 +177,7 @@ Deno.test("creditsFromHeaders() replaces three fields and lets the rest stand", 
     unlimited: true,
     balance: "7",
   };
-  const merged = mergeCredits(known, creditsFromHeaders(known, seen), NOW);
+  const merged = creditsFromHeaders(known, seen, NOW);
   assertEquals(merged, {
     ...known,
     ...seen,
@@ -186,13 +186,22 @@ Deno.test("creditsFromHeaders() replaces three fields and lets the rest stand", 
   });
 });
 
+Deno.test("creditsFromHeaders() keeps what was observed later, unless that lies in the future", () => {
+  const seen = { observedAt: NOW, hasCredits: true, unlimited: false };
+  const later = credits({ observedAt: NOW + 10, balance: "1" });
+  assertEquals(creditsFromHeaders(later, seen, NOW + 10), later);
+  const future = credits({ observedAt: NOW + 3_600_000, hasCredits: false });
+  const learned = creditsFromHeaders(future, seen, NOW);
+  assertEquals([learned.observedAt, learned.hasCredits], [NOW, true]);
+});
+
 Deno.test("mergeCredits() takes bounds from an answer that was asked for before headers came", () => {
   const seen = creditsFromHeaders(undefined, {
     observedAt: NOW,
     hasCredits: true,
     unlimited: false,
     balance: "9",
-  });
+  }, NOW);
   const late = credits({
     observedAt: NOW - 10,
     balance: "10",
