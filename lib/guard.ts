@@ -9,8 +9,10 @@ import { Folder, statusOfFailure } from "./codex/fold.ts";
 import {
   type EventMeaning,
   EventParser,
+  type EventView,
   readEvent,
   readStreamFailure,
+  readView,
   type StreamEvent,
 } from "./codex/stream.ts";
 import { Tail } from "./codex/tail.ts";
@@ -110,10 +112,10 @@ class Held {
       this.#size += value.length;
     }
     let end: Guarded | undefined;
-    const decides = (event: StreamEvent) =>
-      (end = this.#judge(event)) !== undefined;
-    if (done) this.#parser.flush().some(decides);
-    else this.#parser.pushUntil(value, decides);
+    this.#parser.pushUntil(value, (event) => {
+      end = this.#judge(event);
+      return end !== undefined;
+    });
     if (end) this.#end(end);
     else if (done) this.#onError(undefined);
     else if (this.#size >= MOST_HELD) this.#end(this.#open());
@@ -136,10 +138,10 @@ class Held {
   }
 
   /** What an event decides; undefined while nothing is decided. */
-  #judge(event: StreamEvent): Guarded | undefined {
+  #judge(event: EventView): Guarded | undefined {
     const { onEvent, now, model } = this.#options;
     this.#judged = event.end;
-    const meaning = readEvent(event.data, event.event);
+    const meaning = readView(event);
     switch (meaning.kind) {
       case "preamble":
         return undefined;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 
 /** One event of a stream. */
 export interface StreamEvent {
@@ -14,8 +15,17 @@ export interface StreamEvent {
   end: number;
 }
 
+/** An event as it lies in the bytes of a stream; valid until the next bytes are read. */
+export interface EventView extends StreamEvent {
+  /** The `type` that its data begins with, where that can be told without reading it. */
+  readonly type: string | undefined;
+}
+
 const LF = 10;
 const CR = 13;
+/** Within this the type shows that data begins with, bytes. */
+const HEAD = 160;
+const TYPE = /^(?:event:[^\r\n]*\n)?data: ?\{"type":"([^"\\\r\n]*)"/;
 const decoder = new TextDecoder();
 
 /** Splits a stream of bytes into events. */
@@ -38,22 +48,29 @@ export class EventParser {
 
   /** The events that this chunk completes. The chunk may be reused afterwards. */
   push(chunk: Uint8Array): StreamEvent[] {
-    const events: StreamEvent[] = [];
-    this.pushUntil(chunk, (event) => {
-      events.push(event);
-      return false;
-    });
-    return events;
+    return this.#all(chunk);
+  }
+
+  /** What is left when the stream has ended without a last blank line. */
+  flush(): StreamEvent[] {
+    return this.#all(undefined);
   }
 
   /**
-   * As {@linkcode push}, one event at a time until one is enough: what comes
-   * after that is not decoded, and nobody may go on with this parser.
+   * The same one event at a time until one is enough: nothing is decoded that
+   * is not asked for, and nobody may go on with this parser.
+   *
+   * @param chunk undefined: the stream has ended.
    */
   pushUntil(
-    chunk: Uint8Array,
-    isEnough: (event: StreamEvent) => boolean,
+    chunk: Uint8Array | undefined,
+    isEnough: (event: EventView) => boolean,
   ): void {
+    if (chunk === undefined) {
+      const event = this.#take(new Uint8Array(0));
+      if (event) isEnough(event);
+      return;
+    }
     let start = 0;
     let at = 0;
     while (at < chunk.length) {
@@ -85,10 +102,13 @@ export class EventParser {
     if (start < chunk.length) this.#keep(chunk.slice(start));
   }
 
-  /** What is left when the stream has ended without a last blank line. */
-  flush(): StreamEvent[] {
-    const event = this.#take(new Uint8Array(0));
-    return event === undefined ? [] : [event];
+  #all(chunk: Uint8Array | undefined): StreamEvent[] {
+    const events: StreamEvent[] = [];
+    this.pushUntil(chunk, ({ event, data, end }) => {
+      events.push({ event, data, end });
+      return false;
+    });
+    return events;
   }
 
   #endLine(byReturn: boolean): void {
@@ -103,7 +123,7 @@ export class EventParser {
   }
 
   /** Closes the block that ends with these bytes. */
-  #take(last: Uint8Array): StreamEvent | undefined {
+  #take(last: Uint8Array): EventView | undefined {
     let bytes = last;
     if (this.#openBytes > 0) {
       this.#keep(last);
@@ -113,8 +133,43 @@ export class EventParser {
     this.#openBytes = 0;
     this.#lineIsEmpty = true;
     this.#consumed += bytes.length;
-    return readBlock(decoder.decode(bytes), this.#consumed);
+    const type = TYPE.exec(latin1(bytes, HEAD))?.[1];
+    if (type !== undefined) return new Unread(bytes, type, this.#consumed);
+    const event = readBlock(decoder.decode(bytes), this.#consumed);
+    return event && { ...event, type };
   }
+}
+
+/** An event of which no more than the type was looked at: most are of no further interest. */
+class Unread implements EventView {
+  readonly type: string;
+  readonly end: number;
+  readonly #bytes: Uint8Array;
+  #event: StreamEvent | undefined;
+
+  constructor(bytes: Uint8Array, type: string, end: number) {
+    this.#bytes = bytes;
+    this.type = type;
+    this.end = end;
+  }
+
+  get event(): string | null {
+    return this.#read().event;
+  }
+
+  get data(): string {
+    return this.#read().data;
+  }
+
+  #read(): StreamEvent {
+    return this.#event ??= readBlock(decoder.decode(this.#bytes), this.end)!;
+  }
+}
+
+/** The beginning of bytes with one character for each, which never fails on a cut one. */
+function latin1(bytes: Uint8Array, most: number): string {
+  const length = Math.min(bytes.length, most);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, length).toString("latin1");
 }
 
 function endOfLine(chunk: Uint8Array, from: number): number {

@@ -28,7 +28,13 @@ import {
 } from "./json.ts";
 import { limitMark, makeWindow, meterName, safeRecord } from "./meters.ts";
 
-export { EventParser, type StreamEvent } from "./event_parser.ts";
+import type { EventView } from "./event_parser.ts";
+
+export {
+  EventParser,
+  type EventView,
+  type StreamEvent,
+} from "./event_parser.ts";
 
 /** A stream that says that it failed. */
 export interface StreamFailure {
@@ -65,7 +71,18 @@ const LEADING_TYPE = /^\s*\{\s*"type"\s*:\s*"([^"\\]*)"/;
  */
 export function readEvent(data: string, event: string | null): EventMeaning {
   if (data.trim() === "[DONE]") return { kind: "done" };
-  switch (eventType(data, event)) {
+  return meaningOf(eventType(data, event), () => data);
+}
+
+/** As {@linkcode readEvent}, without reading more of the event than it takes. */
+export function readView(view: EventView): EventMeaning {
+  return view.type === undefined
+    ? readEvent(view.data, view.event)
+    : meaningOf(view.type, () => view.data);
+}
+
+function meaningOf(type: string | null, data: () => string): EventMeaning {
+  switch (type) {
     case "response.created":
     case "response.in_progress":
     case "response.queued":
@@ -73,15 +90,15 @@ export function readEvent(data: string, event: string | null): EventMeaning {
     case "ping":
       return { kind: "preamble" };
     case "codex.rate_limits":
-      return { kind: "rate-limits", json: parseJson(data) };
+      return { kind: "rate-limits", json: parseJson(data()) };
     case "response.failed":
-      return readFailure(parseResponse(data).error ?? errorOf(data));
+      return readFailure(parseResponse(data()).error ?? errorOf(data()));
     case "error":
-      return readErrorEvent(parseJson(data));
+      return readErrorEvent(parseJson(data()));
     case "response.completed":
-      return { kind: "completed", response: parseResponse(data) };
+      return { kind: "completed", response: parseResponse(data()) };
     case "response.incomplete":
-      return { kind: "incomplete", response: parseResponse(data) };
+      return { kind: "incomplete", response: parseResponse(data()) };
     default:
       return { kind: "content" };
   }
