@@ -3,6 +3,7 @@
  *
  * @module
  */
+import process from "node:process";
 import type { Runtime } from "./account/runtime.ts";
 import { TokenKeeper } from "./account/token.ts";
 import { UsageChecker } from "./account/usage_check.ts";
@@ -28,7 +29,7 @@ import {
 } from "./settings.ts";
 import { jsonStore } from "./store/json_store.ts";
 import { LiveState } from "./store/live_state.ts";
-import { defaultStorePath } from "./store/paths.ts";
+import { defaultStorePath } from "./store/default_path.ts";
 import type {
   CreditPolicy,
   FetchLike,
@@ -129,7 +130,7 @@ export function openHouse(options: RotatorOptions): House {
   const emit = safely(options.onEvent);
   const warnOnce = once((reason) => emit({ type: "warning", reason }));
   const { store, name } = openStore(options.store, warnOnce);
-  const sources = policySources(options.credits);
+  const sources = policySources(environment, options.credits);
   const roster = new Roster();
   let policy: CreditPolicy = creditPolicy(sources);
   const live = new LiveState(store, {
@@ -210,11 +211,16 @@ function openStore(
   return { store: opened, name: opened.path };
 }
 
+/** One variable of this process, read when asked for. */
+function environment(name: string): string | undefined {
+  return process.env[name];
+}
+
 const DEBUG_NAMES = ["CODEX_ROTATOR_DEBUG", "OPENCODE_MULTI_AUTH_DEBUG"];
 
 function isDebug(): boolean {
   try {
-    const value = readFirst(DEBUG_NAMES);
+    const value = readFirst(DEBUG_NAMES, environment);
     return value !== undefined && value !== "" && value !== "0";
   } catch {
     return false;

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import process from "node:process";
 import { creditPolicy, type PolicySources } from "./pool/credits.ts";
 import { isStrategy } from "./pool/strategy.ts";
 import type { CreditPolicy, PoolState, StrategyName } from "./types.ts";
@@ -16,10 +15,16 @@ const POLICY_NAMES = [
   "OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES",
 ];
 
-/** The first of these variables that is set. A scoped run may be refused: that throws. */
-export function readFirst(names: readonly string[]): string | undefined {
+/** Reads one environment variable. A scoped run may be refused: that throws. */
+export type Environment = (name: string) => string | undefined;
+
+/** The first of these variables that is set. */
+export function readFirst(
+  names: readonly string[],
+  environment: Environment,
+): string | undefined {
   for (const name of names) {
-    const value = process.env[name];
+    const value = environment(name);
     if (value !== undefined) return value;
   }
   return undefined;
@@ -27,12 +32,13 @@ export function readFirst(names: readonly string[]): string | undefined {
 
 /** What says who may spend credits, besides the store. */
 export function policySources(
+  environment: Environment,
   option?: "all" | "none" | readonly string[],
 ): PolicySources {
   // an option decides alone, so the environment need not even be readable
   if (option !== undefined && option !== null) return { option };
   try {
-    return { environment: readFirst(POLICY_NAMES) };
+    return { environment: readFirst(POLICY_NAMES, environment) };
   } catch {
     return { environment: { unreadable: true } };
   }

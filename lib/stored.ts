@@ -8,28 +8,38 @@ import { creditPolicy } from "./pool/credits.ts";
 import { Roster } from "./pool/roster.ts";
 import type { Reported } from "./reports.ts";
 import {
+  type Environment,
   policyOf,
   policySources,
   PREFERRED_PLANS,
   strategyOf,
 } from "./settings.ts";
-import { readStore } from "./store/content.ts";
-import { emptyState } from "./store/state.ts";
+import { emptyState, parseState } from "./store/state.ts";
+import type { PoolState } from "./types.ts";
+
+/** What a stored state is read with. */
+export interface StoredOptions {
+  /** The clock, epoch ms. */
+  now: () => number;
+  environment: Environment;
+  /** The text of a regular file, where it can be had with one quick look. */
+  quickRead?: ((path: string) => string | undefined) | undefined;
+}
 
 /**
  * What a rotator without options would report on.
  *
  * @param path The store's file.
- * @param now The clock, epoch ms.
  */
-export function openStored(path: string, now: () => number): Reported {
-  const sources = policySources();
+export function openStored(path: string, options: StoredOptions): Reported {
+  const { now, environment } = options;
+  const sources = policySources(environment);
   const roster = new Roster();
   let policy = creditPolicy(sources);
   const live = {
     state: emptyState(),
     async reload() {
-      live.state = await readStore(path);
+      live.state = quickState(path, options) ?? await slowState(path);
       policy = policyOf(sources, live.state);
       roster.load(live.state, policy);
     },
@@ -44,4 +54,23 @@ export function openStored(path: string, now: () => number): Reported {
     now,
     random: Math.random,
   };
+}
+
+/** A store that is there and whole; undefined for any other, of which more has to be found out. */
+function quickState(
+  path: string,
+  { quickRead }: StoredOptions,
+): PoolState | undefined {
+  const text = quickRead?.(path);
+  if (text === undefined) return undefined;
+  try {
+    return parseState(text, path);
+  } catch {
+    return undefined;
+  }
+}
+
+async function slowState(path: string): Promise<PoolState> {
+  const { readStore } = await import("./store/content.ts");
+  return await readStore(path);
 }

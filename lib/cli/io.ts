@@ -3,12 +3,23 @@
  *
  * @module
  */
-import process from "node:process";
+import type { Host } from "./host.ts";
+
+/** How a command is told of Ctrl-C. */
+export interface Interruption {
+  /** Aborts when the person interrupts; who asks for it has to end the command then. */
+  readonly signal: AbortSignal;
+  /** Whether the person has interrupted a command that asked for the signal. */
+  readonly isInterrupted: boolean;
+  /** Lets the command take its time after an interruption; absent: it may anyway. */
+  bePatient?(): void;
+}
 
 /** The world as a command sees it. */
-export interface Io {
+export interface Io extends Interruption {
   /** One environment variable, read when asked for: Deno asks a permission per name. */
   env(name: string): string | undefined;
+  readonly isWindows: boolean;
   out(text: string): void;
   err(text: string): void;
   /** Whether progress on stderr is seen by a person. */
@@ -22,10 +33,8 @@ export interface Io {
   readonly rows: number;
   /** Epoch ms. */
   now(): number;
-  /** Aborts when the person interrupts. */
-  readonly signal: AbortSignal;
-  /** Lets the command take its time after an interruption; absent: it may anyway. */
-  bePatient?(): void;
+  /** The text of a regular file, where it can be had with one quick look; absent: there is no such look. */
+  quickRead?(path: string): string | undefined;
   /** The lines that the person types, until `signal` aborts; absent: nobody does. */
   lines?(signal: AbortSignal): AsyncIterable<string>;
   /** Opens an address in the person's browser; absent: there is none. */
@@ -33,34 +42,39 @@ export interface Io {
 }
 
 /** The world of this process. */
-export function processIo(signal: AbortSignal, bePatient: () => void): Io {
+export function processIo(
+  host: Host,
+  interruption: Interruption,
+): Io {
+  const outIsTerminal = host.isTerminal("out");
   return {
-    env: (name) => process.env[name],
-    out: (text) => void process.stdout.write(text),
-    err: (text) => void process.stderr.write(text),
+    env: host.env,
+    isWindows: host.isWindows,
+    out: (text) => host.write("out", text),
+    err: (text) => host.write("err", text),
     get errIsTerminal() {
-      return process.stderr.isTTY === true;
+      return host.isTerminal("err");
     },
-    outIsTerminal: process.stdout.isTTY === true,
-    color: process.stdout.isTTY === true && !noColor(),
+    outIsTerminal,
+    color: outIsTerminal && !host.noColor,
     get columns() {
-      return process.stdout.columns || 80;
+      return host.size()?.columns || 80;
     },
     get rows() {
-      return process.stdout.rows || 24;
+      return host.size()?.rows || 24;
     },
     now: Date.now,
-    signal,
-    bePatient,
+    get signal() {
+      return interruption.signal;
+    },
+    get isInterrupted() {
+      return interruption.isInterrupted;
+    },
+    bePatient: () => interruption.bePatient?.(),
+    ...(host.quickRead ? { quickRead: host.quickRead } : {}),
     lines: readLines,
     openUrl: (url) => void openUrl(url),
   };
-}
-
-/** Deno knows NO_COLOR without a permission; the others need none. */
-function noColor(): boolean {
-  const { Deno } = globalThis as { Deno?: { noColor?: boolean } };
-  return Deno?.noColor ?? Boolean(process.env.NO_COLOR);
 }
 
 // Few commands need these, and all would wait for them to load.
@@ -72,7 +86,7 @@ async function openUrl(url: string): Promise<void> {
 async function* readLines(signal: AbortSignal): AsyncGenerator<string> {
   if (signal.aborted) return;
   const { createInterface } = await import("node:readline");
-  const { stdin } = process;
+  const { stdin } = (await import("node:process")).default;
   const reader = createInterface({ input: stdin, terminal: false });
   const end = () => reader.close();
   signal.addEventListener("abort", end, { once: true });

@@ -29,7 +29,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
   try {
     return await dispatch(args, io);
   } catch (error) {
-    if (io.signal.aborted) return EXIT.interrupted;
+    if (io.isInterrupted) return EXIT.interrupted;
     io.err(`Error: ${errorText(error)}\n`);
     return exitCode(error);
   }
@@ -64,10 +64,12 @@ async function runCommand(
   context: Context,
   args: readonly string[],
 ): Promise<number> {
+  // what it has begun to change it finishes
+  if (command.needs.write) void context.io.signal;
   if (command.endsItself) context.io.bePatient?.();
   try {
     const code = await command.run(context);
-    return context.io.signal.aborted ? EXIT.interrupted : code;
+    return context.io.isInterrupted ? EXIT.interrupted : code;
   } catch (error) {
     if (exitCode(error) === EXIT.noAccount) {
       const { firstRun } = await import("./first_run.ts");

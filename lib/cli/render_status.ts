@@ -16,6 +16,7 @@ import {
   line,
   wrap,
 } from "./table.ts";
+import { textWidth } from "./width.ts";
 import { clean, creditWords, standingWords } from "./words.ts";
 import {
   fixedWidths,
@@ -82,13 +83,21 @@ function table(report: StatusReport, options: RenderOptions): string[] {
     ...(many ? [(rows: Row[]) => onOneLine(rows, options, "short")] : []),
     onTwoLines,
   ];
+  const cuts = CUTS.filter((cut) => cut === CUTS[0] || cutsAny(report, cut))
+    .map((cut) => readRows(report, cut, options.now));
   for (const layout of layouts) {
-    for (const cut of CUTS) {
-      const lines = layout(readRows(report, cut, options.now), options);
+    for (const rows of cuts) {
+      const lines = layout(rows, options);
       if (lines !== undefined) return lines;
     }
   }
   return stacked(readRows(report, CUTS[1], options.now), options);
+}
+
+function cutsAny({ accounts }: StatusReport, { alias, plan }: Cut): boolean {
+  return accounts.some((it) =>
+    textWidth(clean(it.alias)) > alias || textWidth(clean(it.plan ?? "")) > plan
+  );
 }
 
 function readRows(report: StatusReport, cut: Cut, now: number): Row[] {

@@ -9,7 +9,7 @@ import {
   DEFAULT_ISSUER,
   isLoopback,
 } from "../codex/endpoints.ts";
-import { defaultStorePath } from "../store/paths.ts";
+import { storePath } from "../store/paths.ts";
 import type { PoolState } from "../types.ts";
 import type { Context } from "./command.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
@@ -31,7 +31,7 @@ export const CREDIT_VARIABLES = [
 
 /** The path of the store. */
 export function storeOf({ flags, io }: Context): string {
-  return flags.value("store") ?? defaultStorePath(lazyEnv(io.env));
+  return flags.value("store") ?? storePath(io.env, io.isWindows);
 }
 
 /** The backend's URL. */
@@ -91,11 +91,4 @@ function checked(value: string, name: string, source: string): string {
   } catch (error) {
     throw usageError(`${source}: ${(error as Error).message}`);
   }
-}
-
-/** The environment as a record that reads only the names it is asked for. */
-function lazyEnv(
-  env: (name: string) => string | undefined,
-): Record<string, string | undefined> {
-  return new Proxy({}, { get: (_, name) => env(String(name)) });
 }

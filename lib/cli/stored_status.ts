@@ -8,6 +8,7 @@ import { storeOf } from "./setup.ts";
 export function statusReader(
   context: Context,
 ): (model?: string) => Promise<StatusReport> {
-  const stored = openStored(storeOf(context), context.io.now);
+  const { now, env: environment, quickRead } = context.io;
+  const stored = openStored(storeOf(context), { now, environment, quickRead });
   return (model) => statusReport(stored, model);
 }

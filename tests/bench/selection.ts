@@ -19,6 +19,9 @@ const ROUNDS = 15;
 /** How many accounts a round looks at, whatever the size of the pool. */
 const LOOKS_PER_ROUND = 200_000;
 const SESSIONS = 100_000;
+// as a rotator has them: the same sets for every choice
+const PREFERRED: ReadonlySet<string> = new Set(["pro"]);
+const NONE: ReadonlySet<string> = new Set();
 
 /** A way of choosing, from the roster to the count of the request. */
 interface Subject {
@@ -54,9 +57,9 @@ function chooseOnce(roster: Roster, subject: Subject, now: number): void {
     now,
     random: Math.random,
     strategy: subject.strategy,
-    preferPlans: new Set(["pro"]),
-    tried: new Set(),
-    retriable: new Set(),
+    preferPlans: PREFERRED,
+    tried: NONE,
+    retriable: NONE,
     lastPool: "unconfirmed",
     knownOnly: false,
     sticky: subject.isSticky ? "user-5" : undefined,

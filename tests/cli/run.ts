@@ -20,8 +20,10 @@ export async function run(
   changes: Partial<Io> = {},
 ): Promise<Ran> {
   const ran = { out: "", err: "" };
+  const signal = changes.signal ?? new AbortController().signal;
   const code = await main(args, {
     env: (name) => Object.hasOwn(env, name) ? env[name] : undefined,
+    isWindows: Deno.build.os === "windows",
     out: (text) => void (ran.out += text),
     err: (text) => void (ran.err += text),
     errIsTerminal: false,
@@ -30,8 +32,11 @@ export async function run(
     columns: 120,
     rows: 24,
     now: Date.now,
-    signal: new AbortController().signal,
     ...changes,
+    signal,
+    get isInterrupted() {
+      return signal.aborted;
+    },
   });
   return { code, ...ran };
 }

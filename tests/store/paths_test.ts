@@ -1,51 +1,65 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { RotatorError } from "../../lib/errors.ts";
-import { defaultStorePath } from "../../lib/store/paths.ts";
+import { storePath } from "../../lib/store/paths.ts";
 
-Deno.test("defaultStorePath() takes CODEX_ROTATOR_STORE before all else", () => {
+function pathIn(env: Record<string, string>, platform: "posix" | "windows") {
+  return storePath((name) => env[name], platform === "windows");
+}
+
+Deno.test("storePath() takes CODEX_ROTATOR_STORE before all else", () => {
   const env = { CODEX_ROTATOR_STORE: "/s/a.json", XDG_CONFIG_HOME: "/x" };
-  assertEquals(defaultStorePath(env, "linux"), "/s/a.json");
+  assertEquals(pathIn(env, "posix"), "/s/a.json");
 });
 
-Deno.test("defaultStorePath() follows XDG_CONFIG_HOME when it is absolute", () => {
+Deno.test("storePath() follows XDG_CONFIG_HOME when it is absolute", () => {
   assertEquals(
-    defaultStorePath({ XDG_CONFIG_HOME: "/x", HOME: "/h" }, "linux"),
+    pathIn({ XDG_CONFIG_HOME: "/x", HOME: "/h" }, "posix"),
     "/x/codex-rotator/accounts.json",
   );
   assertEquals(
-    defaultStorePath({ XDG_CONFIG_HOME: "x", HOME: "/h" }, "darwin"),
+    pathIn({ XDG_CONFIG_HOME: "x", HOME: "/h" }, "posix"),
     "/h/.config/codex-rotator/accounts.json",
   );
 });
 
-Deno.test("defaultStorePath() uses APPDATA on Windows, else the profile", () => {
+Deno.test("storePath() uses APPDATA on Windows, else the profile", () => {
   const env = { APPDATA: "C:\\Data", USERPROFILE: "C:\\Users\\me" };
   assertEquals(
-    defaultStorePath(env, "win32"),
+    pathIn(env, "windows"),
     "C:\\Data\\codex-rotator\\accounts.json",
   );
   assertEquals(
-    defaultStorePath({ USERPROFILE: "C:\\Users\\me" }, "win32"),
+    pathIn({ USERPROFILE: "C:\\Users\\me" }, "windows"),
     "C:\\Users\\me\\.config\\codex-rotator\\accounts.json",
   );
 });
 
-Deno.test("defaultStorePath() treats empty variables as unset", () => {
+Deno.test("storePath() treats empty variables as unset", () => {
   const env = { CODEX_ROTATOR_STORE: "", XDG_CONFIG_HOME: "", HOME: "/h" };
   assertEquals(
-    defaultStorePath(env, "linux"),
+    pathIn(env, "posix"),
     "/h/.config/codex-rotator/accounts.json",
   );
 });
 
-Deno.test("defaultStorePath() says what to set when no folder is known", () => {
-  const error = assertThrows(() => defaultStorePath({}, "linux"), RotatorError);
+Deno.test("storePath() says what to set when no folder is known", () => {
+  const error = assertThrows(() => pathIn({}, "posix"), RotatorError);
   assertEquals(error.code, "store_unwritable");
   assertEquals(error.message.includes("CODEX_ROTATOR_STORE"), true);
 });
 
+Deno.test("storePath() takes a folder with a slash at its end, and the root", () => {
+  const path = "codex-rotator/accounts.json";
+  assertEquals(pathIn({ XDG_CONFIG_HOME: "/x/" }, "posix"), `/x/${path}`);
+  assertEquals(pathIn({ HOME: "/" }, "posix"), `/.config/${path}`);
+  assertEquals(
+    pathIn({ APPDATA: "C:\\Data\\" }, "windows"),
+    "C:\\Data\\codex-rotator\\accounts.json",
+  );
+});
+
 Deno.test("defaultStorePath() reads no variable that it does not need", async () => {
-  const module = new URL("../../lib/store/paths.ts", import.meta.url);
+  const module = new URL("../../lib/store/default_path.ts", import.meta.url);
   const code = `import { defaultStorePath } from ${JSON.stringify(module)};
     console.log(defaultStorePath());`;
   const { stdout, success } = await new Deno.Command(Deno.execPath(), {

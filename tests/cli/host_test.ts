@@ -1,0 +1,135 @@
+/** The command line on its runtime: what it loads, and what it does with its output. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { fromFileUrl, join } from "@std/path";
+import { host } from "../../lib/cli/host_deno.ts";
+import { account, bench } from "./run.ts";
+
+const ROOT = fromFileUrl(new URL("../../", import.meta.url));
+const IMPORTS = "--import-map=tests/npm_imports.json";
+
+interface Module {
+  specifier: string;
+  dependencies?: {
+    specifier: string;
+    code?: { specifier: string };
+    isDynamic?: boolean;
+  }[];
+}
+
+/** What is loaded before `entry` runs: all that it imports, not what it may import later. */
+async function loadedBy(entry: string): Promise<Set<string>> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", IMPORTS, entry],
+    cwd: ROOT,
+  }).output();
+  const { modules } = JSON.parse(new TextDecoder().decode(stdout)) as {
+    modules: Module[];
+  };
+  const bySpecifier = new Map(modules.map((it) => [it.specifier, it]));
+  const loaded = new Set<string>();
+  const visit = (specifier: string) => {
+    if (loaded.has(specifier)) return;
+    loaded.add(specifier);
+    for (const it of bySpecifier.get(specifier)?.dependencies ?? []) {
+      if (!it.isDynamic && it.code) visit(it.code.specifier);
+    }
+  };
+  visit(new URL(`../../${entry}`, import.meta.url).href);
+  return loaded;
+}
+
+Deno.test("cli.ts status and --help load nothing of Node in Deno, which would take longer than they run", async () => {
+  const parts = {
+    "cli.ts": 10,
+    "lib/cli/host_deno.ts": 1,
+    "lib/cli/status.ts": 20,
+  };
+  for (const [entry, least] of Object.entries(parts)) {
+    const loaded = await loadedBy(entry);
+    assert(loaded.size >= least, entry);
+    const node = [...loaded].filter((it) => it.startsWith("node:"));
+    assertEquals(node, [], entry);
+  }
+  // what is found with this way of looking
+  const loaded = await loadedBy("lib/cli/host_node.ts");
+  assert(loaded.has("node:process"));
+});
+
+Deno.test("cli.ts status ends quietly when nobody reads on", async () => {
+  const accounts = Array.from({ length: 200 }, (_, n) => `user-${n}`);
+  await using it = await bench(
+    Object.fromEntries(accounts.map((name) => [name, account(name)])),
+  );
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", IMPORTS, "cli.ts", "status", "--store", it.path].concat(
+      "--json",
+    ),
+    cwd: ROOT,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const reader = child.stdout.getReader();
+  assert(!(await reader.read()).done);
+  await reader.cancel();
+  const { code } = await child.status;
+  const err = await new Response(child.stderr).text();
+  assertEquals([code, err], [0, ""]);
+});
+
+Deno.test("cli.ts status --json writes all of a long report into a slow pipe", async () => {
+  const accounts = Array.from({ length: 500 }, (_, n) => `user-${n}`);
+  await using it = await bench(
+    Object.fromEntries(accounts.map((name) => [name, account(name)])),
+  );
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", IMPORTS, "cli.ts", "status", "--store", it.path].concat(
+      "--json",
+    ),
+    cwd: ROOT,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  let text = "";
+  for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
+    text += part;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assertEquals((await child.status).code, 0);
+  assert(text.length > 128 * 1024);
+  assertEquals(JSON.parse(text).accounts.length, 500);
+});
+
+Deno.test("quickRead() leaves all but whole text in regular files to others", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const at = (name: string) => join(folder, name);
+    await Deno.writeTextFile(at("text"), "zwei €");
+    assertEquals(host.quickRead!(at("text")), "zwei €");
+    await Deno.symlink(at("text"), at("link"));
+    assertEquals(host.quickRead!(at("link")), "zwei €");
+    await Deno.writeFile(at("bytes"), new Uint8Array([0x7b, 0xff, 0x7d]));
+    for (const name of ["bytes", "missing", "."]) {
+      assertEquals(host.quickRead!(at(name)), undefined, name);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("cli.ts status says of a store that is no text what any command says of it", async () => {
+  await using it = await bench({ alice: account("alice") });
+  await Deno.writeFile(it.path, new Uint8Array([0x7b, 0xff, 0x7d]));
+  for (const command of [["status"], ["use", "alice"]]) {
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", IMPORTS, "cli.ts", ...command, "--store", it.path],
+      cwd: ROOT,
+    }).output();
+    assertEquals(code, 1);
+    assertStringIncludes(
+      new TextDecoder().decode(stderr),
+      `The store ${it.path} cannot be used: it is not UTF-8 text`,
+    );
+  }
+});
