@@ -8,7 +8,8 @@ import { candidatesOf } from "./candidates.ts";
 import { explain } from "./debug.ts";
 import { Moment } from "./pool/moment.ts";
 import type { Runner } from "./pool/roster.ts";
-import { type Pool, select, type Selection } from "./pool/select.ts";
+import type { Pool } from "./pool/pools.ts";
+import { select, type Selection } from "./pool/select.ts";
 import type { Call } from "./request.ts";
 import type { House } from "./runtime.ts";
 

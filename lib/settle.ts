@@ -12,7 +12,7 @@ import type { Outcome } from "./codex/answer.ts";
 import type { Turn } from "./choose.ts";
 import type { Answer } from "./exchange.ts";
 import { setCooldown } from "./pool/facts.ts";
-import { poolOf } from "./pool/select.ts";
+import { poolOf } from "./pool/pools.ts";
 import { type Call, cleanCall } from "./request.ts";
 import type { House } from "./runtime.ts";
 

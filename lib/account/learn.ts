@@ -2,7 +2,7 @@ import type { Outcome } from "../codex/answer.ts";
 import type { HeaderFacts } from "../codex/headers.ts";
 import { creditsFromHeaders, mergeUsage, setCooldown } from "../pool/facts.ts";
 import type { Runner } from "../pool/roster.ts";
-import type { Pool } from "../pool/select.ts";
+import type { Pool } from "../pool/pools.ts";
 import { meterOfModel } from "../meters.ts";
 import type { Runtime } from "./runtime.ts";
 

@@ -1,6 +1,7 @@
 import type { AccountRecord, CreditPolicy, PoolState } from "../types.ts";
 import { maySpend } from "./credits.ts";
 import { FUTURE_TOLERANCE_MS } from "./moment.ts";
+import { type Place, placeOf } from "./pools.ts";
 import { assess, type Assessment } from "./standing.ts";
 
 /**
@@ -21,7 +22,8 @@ export class Runner {
   #verdict: Assessment | undefined;
   #model: string | undefined;
   #madeAt = 0;
-  #plan: string | undefined;
+  #changesAt = -Infinity;
+  #place: Place = 3;
   #preferPlans: ReadonlySet<string> | undefined;
   #isPreferred = false;
 
@@ -32,32 +34,43 @@ export class Runner {
 
   /** Whether its plan is one of these; found out once, as every choice asks all. */
   isPreferred(preferPlans: ReadonlySet<string>): boolean {
-    const { plan } = this.account;
-    if (plan !== this.#plan || preferPlans !== this.#preferPlans) {
-      this.#plan = plan;
+    if (preferPlans !== this.#preferPlans) {
+      const { plan } = this.account;
       this.#preferPlans = preferPlans;
       this.#isPreferred = plan !== undefined && preferPlans.has(plan);
     }
     return this.#isPreferred;
   }
 
-  /** Forgets the verdict: to be called when the facts changed. */
+  /** Forgets what was derived: to be called when the facts changed. */
   invalidate(): void {
-    this.#verdict = undefined;
+    this.#changesAt = -Infinity;
+    this.#preferPlans = undefined;
   }
 
   /** The verdict for `model` at `now` (epoch ms). */
   assess(model: string | undefined, now: number): Assessment {
-    const kept = this.#verdict;
-    if (
-      kept !== undefined && this.#model === model && now >= this.#madeAt &&
-      now < kept.changesAt
-    ) return kept;
+    this.#update(model, now);
+    return this.#verdict!;
+  }
+
+  /** The place of the verdict's pool, without a look at the verdict itself: choosing asks all for it. */
+  placeOf(model: string | undefined, now: number): Place {
+    this.#update(model, now);
+    return this.#place;
+  }
+
+  #update(model: string | undefined, now: number): void {
+    const holds = now < this.#changesAt && now >= this.#madeAt &&
+      this.#model === model;
+    if (holds) return;
     const creditsAllowed = this.creditsAllowed;
-    this.#verdict = assess(this.account, { model, creditsAllowed, now });
+    const verdict = assess(this.account, { model, creditsAllowed, now });
+    this.#verdict = verdict;
+    this.#place = placeOf(verdict.standing);
     this.#model = model;
     this.#madeAt = now;
-    return this.#verdict;
+    this.#changesAt = verdict.changesAt;
   }
 }
 

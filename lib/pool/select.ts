@@ -1,11 +1,7 @@
 import type { Standing, StrategyName } from "../types.ts";
+import { type Pool, poolOf, POOLS } from "./pools.ts";
 import type { Runner } from "./roster.ts";
 import { byLastUse, rank, type RankContext } from "./strategy.ts";
-
-/** The pools in the order in which they are used, cheapest first. */
-export type Pool = "first" | "credits" | "unconfirmed";
-
-const POOLS: readonly Pool[] = ["first", "credits", "unconfirmed"];
 
 /** What choosing asks for. */
 export interface SelectQuery extends RankContext {
@@ -34,14 +30,8 @@ export interface Selection {
 /** The best of its pool so far. */
 interface Candidate {
   runner: Runner;
-  standing: Standing;
   preferred: boolean;
   rank: number;
-}
-
-/** The pool of a standing; undefined when it cannot serve. */
-export function poolOf(standing: Standing): Pool | undefined {
-  return POOLS[poolIndex(standing)];
 }
 
 /**
@@ -63,49 +53,37 @@ export function select(
   let last = POOLS.indexOf(query.lastPool);
   let held = false;
   for (const runner of runners) {
-    const verdict = runner.assess(model, now);
-    if (verdict.held !== null) held = true;
-    const { standing } = verdict;
-    const index = poolIndex(standing);
-    if (index > last) continue;
-    if (query.knownOnly && standing.kind === "unknown") continue;
+    const place = runner.placeOf(model, now);
+    if (place > last) {
+      held ||= runner.assess(model, now).held !== null;
+      continue;
+    }
+    if (query.knownOnly && isUnknown(runner, query)) continue;
     if (tried.size > 0 && tried.has(runner.alias)) {
       if (!query.retriable.has(runner.alias)) continue;
       again ??= [];
-      again[index] = better(again[index], runner, standing, query);
+      again[place] = better(again[place], runner, query);
     } else {
-      best = better(index < last ? undefined : best, runner, standing, query);
-      last = index;
+      best = better(place < last ? undefined : best, runner, query);
+      last = place;
     }
   }
-  const found = again?.find((it, index) => it && (index < last || !best)) ??
+  const found = again?.find((it, place) => it && (place < last || !best)) ??
     best;
   if (!found) return { choice: undefined, held };
-  const { runner, standing } = found;
-  const pool = POOLS[poolIndex(standing)]!;
-  return { choice: { pool, runner, standing }, held };
+  const { runner } = found;
+  const { standing } = runner.assess(model, now);
+  return { choice: { pool: poolOf(standing)!, runner, standing }, held };
 }
 
-/** The place of a standing's pool; behind all of them when it cannot serve. */
-function poolIndex({ kind }: Standing): number {
-  switch (kind) {
-    case "included":
-    case "unknown":
-      return 0;
-    case "credits":
-      return 1;
-    case "unconfirmed":
-      return 2;
-    case "blocked":
-      return POOLS.length;
-  }
+function isUnknown(runner: Runner, { model, now }: SelectQuery): boolean {
+  return runner.assess(model, now).standing.kind === "unknown";
 }
 
 /** The one of both that goes first. Makes an object only for a winner: this runs for every account. */
 function better(
   other: Candidate | undefined,
   runner: Runner,
-  standing: Standing,
   query: SelectQuery,
 ): Candidate {
   const preferred = runner.isPreferred(query.preferPlans);
@@ -113,7 +91,7 @@ function better(
   if (other && !goesBefore(runner, preferred, place, other, query)) {
     return other;
   }
-  return { runner, standing, preferred, rank: place };
+  return { runner, preferred, rank: place };
 }
 
 function goesBefore(
@@ -139,12 +117,13 @@ export function rivalsOf(
   query: Pick<SelectQuery, "model" | "now" | "preferPlans" | "tried">,
 ): Runner[] {
   const { model, now, preferPlans, tried } = query;
-  const pool = poolOf(chosen.assess(model, now).standing);
+  const place = chosen.placeOf(model, now);
+  const isPreferred = chosen.isPreferred(preferPlans);
   return runners.filter((runner) =>
     runner === chosen ||
-    !tried.has(runner.alias) &&
-      poolOf(runner.assess(model, now).standing) === pool &&
-      runner.isPreferred(preferPlans) === chosen.isPreferred(preferPlans)
+    runner.placeOf(model, now) === place &&
+      runner.isPreferred(preferPlans) === isPreferred &&
+      !tried.has(runner.alias)
   );
 }
 
@@ -158,7 +137,7 @@ export function order(
   for (const runner of runners) {
     const { standing } = runner.assess(query.model, query.now);
     if (poolOf(standing) === pool) {
-      candidates.push(better(undefined, runner, standing, query));
+      candidates.push(better(undefined, runner, query));
     }
   }
   const isFirst = (a: Candidate, b: Candidate) =>

@@ -2,7 +2,8 @@ import { assert, assertEquals } from "@std/assert";
 import * as fc from "fast-check";
 import { mergeCredits, mergeUsage, setCooldown } from "../../lib/pool/facts.ts";
 import { Runner } from "../../lib/pool/roster.ts";
-import { order, type Pool, poolOf, select } from "../../lib/pool/select.ts";
+import { type Pool, poolOf } from "../../lib/pool/pools.ts";
+import { order, select } from "../../lib/pool/select.ts";
 import { assess, standing } from "../../lib/pool/standing.ts";
 import { STRATEGIES } from "../../lib/pool/strategy.ts";
 import type {
