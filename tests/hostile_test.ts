@@ -411,7 +411,7 @@ Deno.test("an alias that looks like a path leaves nothing outside the store's fo
         "one/two",
         "one/two/accounts.json",
         "one/two/accounts.json.bak",
-      ].map((it) => join(...it.split("/"))),
+      ].map((it) => join(".", ...it.split("/"))),
     );
     const strays = (await readdir("/tmp").catch(() => []))
       .filter((name) => name.startsWith("codex-rotator-outside"));

@@ -6,7 +6,6 @@
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import process from "node:process";
 import { join } from "@std/path";
 import { createRotator, type Rotator } from "../rotator.ts";
 import { jsonStore } from "../store/json_store.ts";
@@ -16,6 +15,7 @@ import type { Command, Context, Grants } from "./command.ts";
 import { ALLOWED, cast, KNOWN, seed } from "./demo_cast.ts";
 import { eventWords } from "./demo_words.ts";
 import { EXIT } from "./exit.ts";
+import { demandListening } from "./granted.ts";
 import type { Io } from "./io.ts";
 import { allowed } from "./permissions.ts";
 import { renderStatus } from "./render_status.ts";
@@ -55,22 +55,14 @@ function grants(): Grants {
 async function run({ io }: Context): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "codex-rotator-demo-"));
   try {
-    await using fake = await startStandIn(io);
+    demandListening("127.0.0.1");
+    await using fake = await startFakeCodex({
+      accounts: cast(io.now()),
+      now: io.now,
+    });
     return await play(io, fake, join(folder, "accounts.json"));
   } finally {
     await rm(folder, { recursive: true, force: true });
-  }
-}
-
-/** Deno throws its refusal of a server where only the process can catch it. */
-async function startStandIn(io: Io): Promise<FakeCodex> {
-  const refused = Promise.withResolvers<never>();
-  process.once("uncaughtException", refused.reject);
-  try {
-    const started = startFakeCodex({ accounts: cast(io.now()), now: io.now });
-    return await Promise.race([started, refused.promise]);
-  } finally {
-    process.off("uncaughtException", refused.reject);
   }
 }
 

@@ -1,15 +1,40 @@
 type Permission =
   | { name: "env"; variable: string }
   | { name: "read"; path: string }
-  | { name: "run"; command: string };
+  | { name: "run"; command: string }
+  | { name: "net"; host: string };
 
-/** Whether something may be done without the person being asked; other runtimes ask nobody. */
+interface Permissions {
+  querySync(it: Permission): { state: string };
+  requestSync(it: Permission): { state: string };
+}
+
+/** Deno's; other runtimes ask nobody. */
+function permissions(): Permissions | undefined {
+  return (globalThis as { Deno?: { permissions?: Permissions } }).Deno
+    ?.permissions;
+}
+
+/** Whether something may be done without the person being asked. */
 export function isGranted(permission: Permission): boolean {
-  const { Deno } = globalThis as {
-    Deno?: {
-      permissions?: { querySync(it: Permission): { state: string } };
-    };
-  };
-  const status = Deno?.permissions?.querySync(permission);
+  const status = permissions()?.querySync(permission);
   return status === undefined || status.state === "granted";
+}
+
+/**
+ * Asks whether a server may listen, before it does: the refusal would come
+ * where only the process can catch it.
+ *
+ * @param host With or without a port.
+ * @throws What Deno would throw.
+ */
+export function demandListening(host: string): void {
+  const status = permissions()?.requestSync({ name: "net", host });
+  if (status === undefined || status.state === "granted") return;
+  throw Object.assign(
+    new Error(
+      `Requires net access to "${host}", run again with the --allow-net flag`,
+    ),
+    { name: "NotCapable" },
+  );
 }

@@ -9,6 +9,7 @@ import { VERSION } from "../version.ts";
 import { creditNote, nameOf, renameHint } from "./added.ts";
 import type { Command, Context } from "./command.ts";
 import { EXIT, usageError } from "./exit.ts";
+import { demandListening } from "./granted.ts";
 import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
 import { renderStatus } from "./render_status.ts";
 import { notAnAlias } from "./rename.ts";
@@ -94,6 +95,7 @@ async function byBrowser(
   options: LoginOptions,
 ): Promise<string> {
   const { io } = context;
+  demandListening(`127.0.0.1:${LOGIN_PORTS[0]}`);
   let kept = "";
   await signInByBrowser({
     ...options,

@@ -17,6 +17,7 @@ import {
 import type { RotatorEvent } from "../types.ts";
 import type { Command, Context } from "./command.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
+import { demandListening } from "./granted.ts";
 import type { Io } from "./io.ts";
 import { openStore } from "./open_store.ts";
 import { backendOf, issuerOf, storeOf } from "./setup.ts";
@@ -64,9 +65,10 @@ Examples:
   grants: ({ flags }) => ({
     env: [KEY_VARIABLE],
     net: [
-      `${flags.value("host") ?? DEFAULT_HOST}:${
-        flags.value("port") ?? DEFAULT_PORT
-      }`,
+      addressOf(
+        flags.value("host") ?? DEFAULT_HOST,
+        flags.value("port") ?? DEFAULT_PORT,
+      ),
     ],
   }),
   endsItself: true,
@@ -100,6 +102,15 @@ async function run(context: Context): Promise<number> {
   return await stopped(server, io, told);
 }
 
+function addressOf(hostname: string, port: number | string): string {
+  return `${bracketed(hostname)}:${port}`;
+}
+
+/** As a URL has it. */
+function bracketed(hostname: string): string {
+  return hostname.includes(":") ? `[${hostname}]` : hostname;
+}
+
 function portOf(text: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
   if (port <= 65_535) return port;
@@ -113,7 +124,7 @@ interface Key {
 }
 
 function withoutKey(hostname: string): Key {
-  if (isLoopback(hostname.includes(":") ? `[${hostname}]` : hostname)) {
+  if (isLoopback(bracketed(hostname))) {
     return { key: null, source: "it asks for no key" };
   }
   throw usageError(
@@ -161,6 +172,7 @@ async function listen(
   hostname: string,
   port: number,
 ): Promise<RunningServer> {
+  demandListening(addressOf(hostname, port));
   try {
     return await startServer(handler, { hostname, port });
   } catch (error) {
