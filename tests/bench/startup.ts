@@ -11,11 +11,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AccountRecord } from "../../mod.ts";
 import { commandOf, RUNTIMES } from "../runtimes.ts";
-import { medians, printTable, withFolder } from "./measure.ts";
+import { median, medians, printTable, withFolder } from "./measure.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const ROUNDS = 25;
 const WARM_UP_ROUNDS = 2;
+const MEMORY_RUNS = 9;
 const ACCOUNTS = 10;
 const HOUR = 3_600_000;
 const BUNDLE = join(ROOT, "dist/codex-rotator.js");
@@ -40,14 +41,16 @@ function timeOf(line: Line): Promise<number> {
   return Promise.resolve(performance.now() - begun);
 }
 
-/** The most memory that it takes, MB; undefined where nothing tells. */
-function memoryOf(line: Line): number | undefined {
-  if (!existsSync("/usr/bin/time")) return undefined;
-  const { stderr } = spawnSync("/usr/bin/time", ["-f", "%M", ...line], {
-    cwd: ROOT,
+/** The most memory that it takes, MB; NaN where nothing tells. */
+function memoryOf(line: Line): number {
+  if (!existsSync("/usr/bin/time")) return NaN;
+  const kilobytes = Array.from({ length: MEMORY_RUNS }, () => {
+    const { stderr } = spawnSync("/usr/bin/time", ["-f", "%M", ...line], {
+      cwd: ROOT,
+    });
+    return Number(String(stderr).trim().split("\n").at(-1));
   });
-  const kilobytes = Number(String(stderr).trim().split("\n").at(-1));
-  return kilobytes > 0 ? kilobytes / 1024 : undefined;
+  return median(kilobytes) / 1024;
 }
 
 /** A row for each line; ratios are to `base`. */
@@ -56,15 +59,19 @@ async function rowsOf(
   base: (name: string) => string,
 ): Promise<string[][]> {
   const times = await medians(lines, ROUNDS, WARM_UP_ROUNDS, timeOf);
-  return [...lines].map(([name, line]) => {
-    const time = times.get(name)!;
-    return [
-      name,
-      time.toFixed(1),
-      `${(time / times.get(base(name))!).toFixed(2)}×`,
-      memoryOf(line)?.toFixed(0) ?? "?",
-    ];
-  });
+  const memories = new Map(
+    [...lines].map(([name, line]) => [name, memoryOf(line)]),
+  );
+  const cells = (found: ReadonlyMap<string, number>, name: string) => {
+    const value = found.get(name)!;
+    const ratio = value / found.get(base(name))!;
+    return [value.toFixed(1), `${ratio.toFixed(2)}×`];
+  };
+  return [...lines.keys()].map((name) => [
+    name,
+    ...cells(times, name),
+    ...cells(memories, name),
+  ]);
 }
 
 function accounts(): Record<string, AccountRecord> {
@@ -97,25 +104,29 @@ async function measureCommands(folder: string, empty: string): Promise<void> {
   ]);
   printTable(
     "a command, from start to end",
-    ["", "ms", "ratio", "MB"],
+    ["", "ms", "ratio", "MB", "ratio"],
     await rowsOf(lines, () => "an empty script"),
   );
 }
 
-async function measureImport(empty: string): Promise<void> {
+async function measureImport(folder: string, empty: string): Promise<void> {
+  // imported, the bundle is the library
+  const importing = join(folder, "importing.mjs");
+  await writeFile(importing, `import ${JSON.stringify(BUNDLE)};`);
   const lines = new Map<string, Line>(
     RUNTIMES.flatMap((runtime) => {
       const start = commandOf(runtime, ["-A", ...IMPORTS]);
       return [
         [`${runtime}, an empty script`, [...start, empty]],
         [`${runtime}, mod.ts`, [...start, "mod.ts"]],
+        [`${runtime}, the bundle`, [...start, importing]],
       ] as [string, Line][];
     }),
   );
   printTable(
     "the library alone",
-    ["", "ms", "ratio", "MB"],
-    await rowsOf(lines, (name) => name.replace("mod.ts", "an empty script")),
+    ["", "ms", "ratio", "MB", "ratio"],
+    await rowsOf(lines, (name) => name.replace(/,.*/, ", an empty script")),
   );
 }
 
@@ -133,7 +144,6 @@ function measureSize(): void {
     const bytes = own.reduce((sum, { size = 0 }) => sum + size, 0);
     return [entry, String(own.length), (bytes / 1024).toFixed(0)];
   });
-  run([commandOf("deno")[0]!, "run", "-A", "tests/tasks.ts", "bundle"]);
   const { size } = statSync(BUNDLE);
   rows.push(["the bundle", "1", (size / 1024).toFixed(0)]);
   printTable("size", ["", "modules", "kB"], rows);
@@ -142,7 +152,8 @@ function measureSize(): void {
 await withFolder(async (folder) => {
   const empty = join(folder, "empty.mjs");
   await writeFile(empty, "");
+  run([commandOf("deno")[0]!, "run", "-A", "tests/tasks.ts", "bundle"]);
   await measureCommands(folder, empty);
-  await measureImport(empty);
+  await measureImport(folder, empty);
   measureSize();
 });
