@@ -15,12 +15,8 @@ import {
   readRateLimitsEvent,
   readStreamFailure,
 } from "./codex/stream.ts";
-import {
-  foldStream,
-  type Guarded,
-  guardStream,
-  isEventStream,
-} from "./guard.ts";
+import { foldStream } from "./fold_stream.ts";
+import { type Guarded, guardStream, isEventStream } from "./guard.ts";
 import type { Call } from "./request.ts";
 import type { House } from "./runtime.ts";
 import {

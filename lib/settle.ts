@@ -11,7 +11,7 @@ import { TOKEN_REFUSED_MS } from "./account/usage_check.ts";
 import type { Outcome } from "./codex/answer.ts";
 import type { Turn } from "./choose.ts";
 import type { Answer } from "./exchange.ts";
-import { setCooldown } from "./pool/facts.ts";
+import { setCooldown } from "./pool/cooldowns.ts";
 import { poolOf } from "./pool/pools.ts";
 import { type Call, cleanCall } from "./request.ts";
 import type { House } from "./runtime.ts";

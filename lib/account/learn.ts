@@ -1,6 +1,7 @@
 import type { Outcome } from "../codex/answer.ts";
 import type { HeaderFacts } from "../codex/headers.ts";
-import { creditsFromHeaders, mergeUsage, setCooldown } from "../pool/facts.ts";
+import { setCooldown } from "../pool/cooldowns.ts";
+import { creditsFromHeaders, mergeUsage } from "../pool/facts.ts";
 import type { Runner } from "../pool/roster.ts";
 import type { Pool } from "../pool/pools.ts";
 import { meterOfModel } from "../meters.ts";

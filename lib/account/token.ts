@@ -6,7 +6,7 @@ import { readClaims } from "../codex/jwt.ts";
 import { isHeaderText } from "../codex/request.ts";
 import { readTokenAnswer, type TokenAnswer } from "../codex/token_answer.ts";
 import { RotatorError } from "../errors.ts";
-import { setCooldown } from "../pool/facts.ts";
+import { setCooldown } from "../pool/cooldowns.ts";
 import { Moment } from "../pool/moment.ts";
 import { sentOnce } from "./body.ts";
 import { accountOf, holderOf, lockName, takeOver } from "./holder.ts";

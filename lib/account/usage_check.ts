@@ -3,12 +3,8 @@ import { readAnswer } from "../codex/answer.ts";
 import { usageUrls } from "../codex/endpoints.ts";
 import { backendHeaders } from "../codex/request.ts";
 import { readUsage, type UsageAnswer } from "../codex/usage.ts";
-import {
-  clearUsageLimits,
-  mergeCredits,
-  mergeUsage,
-  setCooldown,
-} from "../pool/facts.ts";
+import { clearUsageLimits, setCooldown } from "../pool/cooldowns.ts";
+import { mergeCredits, mergeUsage } from "../pool/facts.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
 import type { AccountRecord } from "../types.ts";
 import { withAbort } from "./abort.ts";

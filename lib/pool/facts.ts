@@ -8,18 +8,15 @@
  */
 import type {
   AccountRecord,
-  Cooldown,
   CreditFacts,
   HeaderCredits,
   MeterFacts,
   UsageFacts,
   UsageWindow,
 } from "../types.ts";
-import { answeredAt, FUTURE_TOLERANCE_MS, LONGEST_LIMIT_MS } from "./moment.ts";
+import { prunedCooldowns } from "./cooldowns.ts";
+import { answeredAt, believable, FUTURE_TOLERANCE_MS } from "./moment.ts";
 import { saidLimited } from "./standing.ts";
-
-/** A usage limit that comes back this soon after usage cleared it is believed, ms. */
-const FIRM_AFTER_CLEAR_MS = 5 * 60_000;
 
 /** What this version knows of usage; whatever else is there is a newer one's. */
 const USAGE_FIELDS: Readonly<Record<keyof UsageFacts, true>> = {
@@ -58,11 +55,6 @@ function keepingUnknown<T extends object>(
     kept[name] = previous[name];
   }
   return kept;
-}
-
-/** A time that another clock wrote into the future counts as long ago. */
-function believable(time: number, now: number): number {
-  return time > now + FUTURE_TOLERANCE_MS ? -Infinity : time;
 }
 
 /**
@@ -298,93 +290,6 @@ export function creditsFromHeaders(
   };
 }
 
-/** The cooldowns of an account, made where there are none yet. */
-function cooldownsOf(account: AccountRecord): Record<string, Cooldown> {
-  account.cooldowns ??= {};
-  return account.cooldowns;
-}
-
-/**
- * Sets a cooldown; one that runs already is never shortened.
- *
- * @param account Changed in place.
- * @param key The cause, for example `usage-limit:codex`.
- * @param entry Until when, and when it was set.
- * @returns The cooldown as it now stands.
- */
-export function setCooldown(
-  account: AccountRecord,
-  key: string,
-  entry: Cooldown,
-): Cooldown {
-  const all = cooldownsOf(account);
-  const previous = Object.hasOwn(all, key) ? all[key] : undefined;
-  if (!previous) return all[key] = entry;
-  if (previous.clearedAt !== undefined) {
-    const since = entry.setAt - previous.clearedAt;
-    const firm = since >= 0 && since <= FIRM_AFTER_CLEAR_MS;
-    return all[key] = firm ? { ...entry, firm } : entry;
-  }
-  const isOver = previous.until <= entry.setAt;
-  const isUnbelievable = previous.until >
-    entry.setAt + LONGEST_LIMIT_MS + FUTURE_TOLERANCE_MS;
-  if (isOver || isUnbelievable) return all[key] = entry;
-  return all[key] = {
-    ...previous,
-    ...entry,
-    until: Math.max(previous.until, entry.until),
-  };
-}
-
-/**
- * Clears the usage limits of those meters that a usage answer calls open, if
- * it was asked for after the limit was set.
- *
- * @param account Changed in place.
- * @param answer The usage answer.
- * @param askedAt When it was asked for, epoch ms.
- * @param now Epoch ms.
- * @returns The meters that were cleared.
- */
-export function clearUsageLimits(
-  account: AccountRecord,
-  answer: UsageFacts,
-  askedAt: number,
-  now: number,
-): string[] {
-  const cleared: string[] = [];
-  for (const [key, entry] of Object.entries(account.cooldowns ?? {})) {
-    if (!key.startsWith("usage-limit:")) continue;
-    const meter = key.slice("usage-limit:".length);
-    if (entry.clearedAt !== undefined || entry.firm) continue;
-    if (believable(entry.setAt, now) > askedAt) continue;
-    if (!saysOpen(answer, meter)) continue;
-    account.cooldowns![key] = { ...entry, clearedAt: now };
-    cleared.push(meter);
-  }
-  return cleared;
-}
-
-/** Whether a usage answer describes a meter and calls it open. */
-function saysOpen(answer: UsageFacts, meter: string): boolean {
-  if (answer.creditOnly || !Object.hasOwn(answer.meters, meter)) return false;
-  const facts = answer.meters[meter]!;
-  if (facts.limitReached === true || facts.allowed === false) return false;
-  return facts.windows.every((window) => window.usedPercent < 100);
-}
-
-/** Cooldowns that ended longer ago than anything still asks about are dropped. */
-function pruned(
-  cooldowns: Record<string, Cooldown>,
-  now: number,
-): Record<string, Cooldown> {
-  return Object.fromEntries(
-    Object.entries(cooldowns).filter(([, entry]) =>
-      Math.max(entry.until, entry.clearedAt ?? 0) + FIRM_AFTER_CLEAR_MS > now
-    ),
-  );
-}
-
 /**
  * Brings what one process learned of an account into another's record of it.
  *
@@ -405,7 +310,9 @@ export function joinFacts(
   if (check && !((target.usageCheck?.askedAt ?? -Infinity) > check.askedAt)) {
     target.usageCheck = check;
   }
-  if (target.cooldowns) target.cooldowns = pruned(target.cooldowns, now);
+  if (target.cooldowns) {
+    target.cooldowns = prunedCooldowns(target.cooldowns, now);
+  }
   // another clock's future would outlive every use
   if ((target.lastUsedAt ?? 0) > now + FUTURE_TOLERANCE_MS) {
     target.lastUsedAt = mine.lastUsedAt ?? null;

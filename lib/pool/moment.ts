@@ -53,6 +53,11 @@ export class Moment {
   }
 }
 
+/** A time that another clock wrote into the future counts as long ago. */
+export function believable(time: number, now: number): number {
+  return time > now + FUTURE_TOLERANCE_MS ? -Infinity : time;
+}
+
 /** When the last whole usage answer was observed, epoch ms; null when never. */
 export function answeredAt(usage: UsageFacts): number | null {
   return usage.answeredAt === undefined ? usage.observedAt : usage.answeredAt;

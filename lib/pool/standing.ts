@@ -73,14 +73,6 @@ export function assess(
   };
 }
 
-/** The verdict alone, see {@linkcode assess}. */
-export function standing(
-  account: AccountRecord,
-  query: StandingQuery,
-): Standing {
-  return assess(account, query).standing;
-}
-
 function cooldown(account: AccountRecord, key: string): Cooldown | undefined {
   const all = account.cooldowns;
   return all !== undefined && Object.hasOwn(all, key) ? all[key] : undefined;

@@ -10,7 +10,15 @@ import type {
 } from "../../lib/types.ts";
 import { Roster } from "../../lib/pool/roster.ts";
 import type { SelectQuery } from "../../lib/pool/select.ts";
-import { standing } from "../../lib/pool/standing.ts";
+import { assess, type StandingQuery } from "../../lib/pool/standing.ts";
+
+/** The verdict alone. */
+export function standing(
+  record: AccountRecord,
+  query: StandingQuery,
+): Standing {
+  return assess(record, query).standing;
+}
 
 export const NOW = 1_800_000_000_000;
 export const SECOND = 1_000;

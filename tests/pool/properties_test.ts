@@ -1,10 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import * as fc from "fast-check";
-import { mergeCredits, mergeUsage, setCooldown } from "../../lib/pool/facts.ts";
+import { setCooldown } from "../../lib/pool/cooldowns.ts";
+import { mergeCredits, mergeUsage } from "../../lib/pool/facts.ts";
 import { Runner } from "../../lib/pool/roster.ts";
 import { type Pool, poolOf } from "../../lib/pool/pools.ts";
 import { order, select } from "../../lib/pool/select.ts";
-import { assess, standing } from "../../lib/pool/standing.ts";
+import { assess } from "../../lib/pool/standing.ts";
 import { STRATEGIES } from "../../lib/pool/strategy.ts";
 import type {
   CreditFacts,
@@ -21,7 +22,7 @@ import {
   time,
   window,
 } from "./arbitrary.ts";
-import { DAY, HOUR, MINUTE, NOW, query, roster } from "./accounts.ts";
+import { DAY, HOUR, MINUTE, NOW, query, roster, standing } from "./accounts.ts";
 
 function check<T extends unknown[]>(
   arbitraries: { [K in keyof T]: fc.Arbitrary<T[K]> },
@@ -83,7 +84,7 @@ Deno.test("assess() never promises a verdict for longer than it holds", () => {
   });
 });
 
-Deno.test("standing() never spends for who may not, and needs no more than facts to say so", () => {
+Deno.test("assess() never spends for who may not, and needs no more than facts to say so", () => {
   check([account, model, time], (record, name, now) => {
     const forbidden = standing(record, {
       model: name,

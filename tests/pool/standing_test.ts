@@ -23,7 +23,7 @@ const SPARK_METER = "codex_bengalfox";
 type Row = [why: string, expected: string, AccountRecord, Query?];
 
 function table(name: string, rows: Row[]): void {
-  Deno.test(`standing() ${name}`, () => {
+  Deno.test(`assess() ${name}`, () => {
     for (const [why, expected, record, query] of rows) {
       assertEquals([why, verdict(record, query)], [why, expected]);
     }
@@ -85,7 +85,7 @@ table("blocks what credits never lift, in this order", [
   ],
 ]);
 
-Deno.test("standing() names the first of several reasons", () => {
+Deno.test("assess() names the first of several reasons", () => {
   const record = account({
     ...full,
     credits: credits(),
@@ -148,7 +148,7 @@ table("blocks a model for an account without touching others", [
   ],
 ]);
 
-Deno.test("standing() says until when a cooldown blocks, and the later of two", () => {
+Deno.test("assess() says until when a cooldown blocks, and the later of two", () => {
   const cooldowns = {
     throttle: until(NOW + 20_000),
     token: until(NOW + 60_000),
@@ -381,7 +381,7 @@ table("calls a meter exhausted by what the backend said of it", [
   ],
 ]);
 
-Deno.test("standing() judges a said limit by the windows as they stood then", () => {
+Deno.test("assess() judges a said limit by the windows as they stood then", () => {
   const then = [window(100, { resetsAt: NOW + HOUR })];
   const seen = (limit: { observedAt: number; windows: typeof then } | null) =>
     account({
@@ -826,7 +826,7 @@ table("judges the Spark models by a meter of their own", [
   ],
 ]);
 
-Deno.test("standing() says when all blocking windows have reset, null where that is unknown", () => {
+Deno.test("assess() says when all blocking windows have reset, null where that is unknown", () => {
   const untilOf = (windows: ReturnType<typeof window>[]) => {
     const found = judge(account({ usage: usage(windows) }), { allowed: false });
     return found.kind === "blocked" ? found.until : undefined;
@@ -837,7 +837,7 @@ Deno.test("standing() says when all blocking windows have reset, null where that
   assertEquals(untilOf([window(100), window(100, { resetsAt: null })]), null);
 });
 
-Deno.test("standing() disbelieves a cooldown that no backend could have set", () => {
+Deno.test("assess() disbelieves a cooldown that no backend could have set", () => {
   const cooldowns = {
     throttle: { until: NOW + 400 * DAY, setAt: NOW + 399 * DAY },
   };
@@ -849,7 +849,7 @@ Deno.test("standing() disbelieves a cooldown that no backend could have set", ()
   );
 });
 
-Deno.test("standing() believes a cooldown of which nobody knows when it was set", () => {
+Deno.test("assess() believes a cooldown of which nobody knows when it was set", () => {
   const entry = { until: NOW + MINUTE, setAt: 0 };
   for (const cause of ["throttle", "usage-limit:codex"]) {
     const record = account({ ...open, cooldowns: { [cause]: entry } });
@@ -859,7 +859,7 @@ Deno.test("standing() believes a cooldown of which nobody knows when it was set"
   }
 });
 
-Deno.test("standing() needs no more than the documented fields of a store", () => {
+Deno.test("assess() needs no more than the documented fields of a store", () => {
   const record: AccountRecord = JSON.parse(`{
     "accountId": "a", "plan": "plus", "enabled": true, "weight": 1,
     "tokens": { "access": "a", "refresh": "r", "id": "i", "expiresAt": ${

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
+import { setCooldown } from "../../lib/pool/cooldowns.ts";
 import { joinFacts } from "../../lib/pool/facts.ts";
-import { setCooldown } from "../../lib/pool/facts.ts";
 import { LiveState } from "../../lib/store/live_state.ts";
 import { memoryStore } from "../../lib/store/memory_store.ts";
 import type { PoolState, Store } from "../../lib/types.ts";
