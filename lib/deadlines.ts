@@ -84,10 +84,15 @@ export class Deadlines {
   #onTimer(): void {
     this.#timer = undefined;
     const now = performance.now();
-    for (let wait; (wait = this.#first) !== undefined;) {
-      if (wait.dueAt > now) return this.#arm(wait.dueAt - now);
-      this.#takeOut(wait);
-      wait.onDue();
+    try {
+      for (let wait; (wait = this.#first) && wait.dueAt <= now;) {
+        this.#takeOut(wait);
+        wait.onDue();
+      }
+    } finally {
+      // the others are called whatever one of them throws
+      const next = this.#first;
+      if (next) this.#arm(next.dueAt - performance.now());
     }
   }
 }

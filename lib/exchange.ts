@@ -50,7 +50,7 @@ export async function exchange(
   access: string,
 ): Promise<Answer | { error: unknown }> {
   const { account, alias } = sent.runner;
-  const { backend, version } = house;
+  const { backend, fetch, version } = house;
   const headers = backendHeaders(call.headers, {
     access,
     accountId: account.accountId,
@@ -65,11 +65,11 @@ export async function exchange(
   const follows = withoutRedirects(init);
   let response: Response;
   try {
-    response = await house.fetch(url, init);
+    response = await fetch(url, init);
     if (follows && isRedirect(response)) {
       const replayable = init.body === call.body.body;
       const outgoing = { url, init, replayable };
-      response = await followed(house.fetch, outgoing, backend, response);
+      response = await followed(fetch, outgoing, backend, response);
     }
   } catch (error) {
     call.signal?.throwIfAborted();

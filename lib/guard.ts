@@ -60,16 +60,23 @@ export function guardStream(
   response: Response,
   options: GuardOptions,
 ): Promise<Guarded> {
-  return new Promise((resolve) => new Held(response, options, resolve).begin());
+  return new Promise((resolve, reject) =>
+    new Held(response, options, { resolve, reject }).begin()
+  );
 }
 
 type Read = ReadableStreamReadResult<Uint8Array>;
+
+interface Settle {
+  resolve(guarded: Guarded): void;
+  reject(error: unknown): void;
+}
 
 /** A stream whose beginning is held back. */
 class Held {
   readonly #response: Response;
   readonly #options: GuardOptions;
-  readonly #settle: (guarded: Guarded) => void;
+  readonly #settle: Settle;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #chunks: Uint8Array[] = [];
   readonly #parser = new EventParser();
@@ -85,7 +92,7 @@ class Held {
   constructor(
     response: Response,
     options: GuardOptions,
-    settle: (guarded: Guarded) => void,
+    settle: Settle,
   ) {
     this.#response = response;
     this.#options = options;
@@ -100,7 +107,7 @@ class Held {
 
   #read(): void {
     this.#reading = this.#reader.read();
-    this.#reading.then(this.#onRead).catch(this.#onError);
+    this.#reading.then(this.#onRead, this.#onError).catch(this.#fail);
   }
 
   readonly #onRead = ({ done, value }: Read): void => {
@@ -121,7 +128,13 @@ class Held {
   };
 
   /** Held for too long: the read under way belongs to the caller now. */
-  readonly #onDue = (): void => this.#end(this.#open(this.#reading));
+  readonly #onDue = (): void => {
+    try {
+      this.#end(this.#open(this.#reading));
+    } catch (error) {
+      this.#fail(error);
+    }
+  };
 
   /** The caller gets what came, and then the end as it was; undefined: a plain end. */
   readonly #onError = (error: unknown): void => {
@@ -132,8 +145,16 @@ class Held {
   #end(guarded: Guarded): void {
     this.#isSettled = true;
     this.#options.deadlines.cancel(this.#wait);
-    this.#settle(guarded);
+    this.#settle.resolve(guarded);
   }
+
+  /** No stream that anyone could read, such as one of texts. */
+  readonly #fail = (error: unknown): void => {
+    this.#isSettled = true;
+    this.#options.deadlines.cancel(this.#wait);
+    this.#reader.cancel(error).catch(() => {});
+    this.#settle.reject(error);
+  };
 
   /** What an event decides; undefined while nothing is decided. */
   #judge(event: EventView): Guarded | undefined {

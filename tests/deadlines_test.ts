@@ -42,6 +42,21 @@ Deno.test("Deadlines still calls back when it was closed, and leaves no timer be
   assertEquals(due, ["first", "second"]);
 });
 
+Deno.test("Deadlines calls the others back when one of them throws", async () => {
+  const { href } = new URL("../lib/deadlines.ts", import.meta.url);
+  const script = `const { Deadlines } = await import("${href}");
+    addEventListener("error", (event) => event.preventDefault());
+    const deadlines = new Deadlines(100);
+    deadlines.start(() => { throw new Error("not the others' fault"); });
+    await new Promise((resolve) => deadlines.start(resolve));
+    console.log("due");`;
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", script],
+    signal: AbortSignal.timeout(20_000),
+  }).output();
+  assertEquals(new TextDecoder().decode(stdout), "due\n");
+});
+
 Deno.test("Deadlines keeps the process alive while something waits, and no longer", async () => {
   const { href } = new URL("../lib/deadlines.ts", import.meta.url);
   const script = `const { Deadlines } = await import("${href}");

@@ -58,14 +58,17 @@ async function guard(
 ): Promise<Watched> {
   const events: EventMeaning["kind"][] = [];
   const deadlines = new Deadlines(longestMs);
-  const guarded = await guardStream(response, {
-    model: "gpt-5.5",
-    now: () => 1_800_000_000_000,
-    onEvent: ({ kind }) => events.push(kind),
-    deadlines,
-  });
-  deadlines.close();
-  return { guarded, events };
+  try {
+    const guarded = await guardStream(response, {
+      model: "gpt-5.5",
+      now: () => 1_800_000_000_000,
+      onEvent: ({ kind }) => events.push(kind),
+      deadlines,
+    });
+    return { guarded, events };
+  } finally {
+    deadlines.close();
+  }
 }
 
 function cutAt(bytes: Uint8Array, cuts: number[]): Uint8Array<ArrayBuffer>[] {
@@ -251,6 +254,23 @@ Deno.test("guardStream() lets a stream break as it broke", async () => {
   const reader = guarded.response.body!.getReader();
   assertEquals((await reader.read()).value, content);
   assertEquals(await assertRejects(() => reader.read()), broke);
+});
+
+Deno.test("guardStream() rejects a stream that is not made of bytes, at once or when it is let go", async () => {
+  const texts = () =>
+    new Response(
+      new ReadableStream<unknown>({
+        pull(controller) {
+          controller.enqueue(`data: ${ADDED}\n\n`);
+        },
+      }) as BodyInit,
+    );
+  const made = { pulls: 0, cancelled: undefined };
+  await assertRejects(() => guard({ response: texts(), ...made }), TypeError);
+  // a status text that no response can be made with is found out at the end
+  const odd = new Response(new ReadableStream());
+  Object.defineProperty(odd, "statusText", { value: "\n" });
+  await assertRejects(() => guard({ response: odd, ...made }, 10), TypeError);
 });
 
 Deno.test("guardStream() calls a stream broken that ends or breaks before any content", async () => {

@@ -146,11 +146,8 @@ function readFamilies(
     const windows = readWindows(family, observedAt);
     if (windows.length === 0) return;
     meters ??= {};
-    const known = Object.hasOwn(meters, meter) ? meters[meter] : undefined;
-    meters[meter] = {
-      windows: known ? mergeWindows(known.windows, windows) : windows,
-      observedAt,
-    };
+    const known = Object.hasOwn(meters, meter) ? meters[meter]!.windows : [];
+    meters[meter] = { windows: mergeWindows(known, windows), observedAt };
   };
   others?.forEach((family, meter) => add(meter, family));
   add(unprefixed(others, named, model), main);

@@ -26,7 +26,13 @@ import {
   readPositive,
   readText,
 } from "./json.ts";
-import { limitMark, makeWindow, meterName, safeRecord } from "./meters.ts";
+import {
+  limitMark,
+  makeWindow,
+  mergeWindows,
+  meterName,
+  safeRecord,
+} from "./meters.ts";
 
 import type { EventView } from "./event_parser.ts";
 
@@ -214,7 +220,7 @@ function readEventWindows(
     );
     if (window !== undefined) windows.push(window);
   }
-  return windows;
+  return mergeWindows([], windows);
 }
 
 /** Limits go by their meter's name, the main one also as `premium`, or by a model's. */

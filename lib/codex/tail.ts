@@ -9,26 +9,27 @@ import { readBlock } from "./event_parser.ts";
 import { type EventMeaning, readEvent } from "./stream.ts";
 import { WordSearch } from "./word_search.ts";
 
-/** What may stand behind a value in JSON. */
-const BEHIND_VALUE = [',"', ", ", ",\n", ",\r", "}\n", "}\r", "} ", " }"]
-  .concat("\nd", "\r\n");
-/** What may stand behind the name of an event: the next line. */
-const BEHIND_NAME = ["\nda", "\nid", "\nre", "\r\nd", "\r\ni", "\r\nr"];
+/** What stands behind a value in JSON. */
+const BEHIND_VALUE = [",", "}", " ", "\t", "\n", "\r"];
+/** What stands behind the name of an event: the end of the line, and the next one. */
+const BEHIND_NAME = ["\nd", "\ni", "\nr", "\ne", "\n:", "\n\n", "\r\n"];
+/** What stands between the names `"type"` and `"error"`, as far as it takes to tell it. */
+const BEFORE_ERROR = ['e":', '": ', '":\t', ":  ", "   ", '" :', " : "]
+  .concat('"\t:', "\t:\t", "a: ");
 
 /**
  * An event that says something about the account has one of these at its
- * beginning. With what stands behind, as the shorter a word is, the more of
+ * beginning. With what stands around, as the shorter a word is, the more of
  * other events begin like it and take time to be told from it.
  */
 const WORDS = new WordSearch([
   "codex.rate_limits",
   ...BEHIND_VALUE.map((behind) => `response.failed"${behind}`),
-  ...BEHIND_NAME.map((behind) => `response.failed${behind}`),
-  ...[":", ": ", " : "].flatMap((colon) =>
-    BEHIND_VALUE.map((behind) => `"type"${colon}"error"${behind}`)
+  ...BEFORE_ERROR.flatMap((before) =>
+    BEHIND_VALUE.map((behind) => `${before}"error"${behind}`)
   ),
-  ...["event: error", "event:error"].flatMap((line) =>
-    BEHIND_NAME.map((behind) => line + behind)
+  ...["response.failed", "event: error", "event:error"].flatMap((name) =>
+    BEHIND_NAME.map((behind) => name + behind)
   ),
 ]);
 /** An event shows within this what it is about, bytes. */
@@ -77,8 +78,7 @@ export class Tail {
 
   /** The stream has ended; its last event may lack the blank line. */
   end(): void {
-    if (this.#event !== "") this.#tell(this.#event);
-    this.#event = "";
+    this.push(BLANK);
   }
 
   /** The events that matter and are complete now. */

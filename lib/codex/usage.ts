@@ -99,7 +99,7 @@ function readWindows(
     );
     if (window !== undefined) windows.push(window);
   }
-  return windows;
+  return mergeWindows([], windows);
 }
 
 function readMeters(raw: unknown, observedAt: number): Map<string, MeterFacts> {

@@ -10,6 +10,8 @@ const STRIDE = 8;
 /** A word of this length holds one of those fours, wherever it begins. */
 const LEAST = STRIDE + 3;
 const BITS = 16;
+/** A byte must be able to name them. */
+const MOST_PLACES = 255;
 
 /** A four of bytes as it stands in a word. */
 interface Spot {
@@ -43,9 +45,15 @@ export class WordSearch {
       const offset = word.length - LEAST + n;
       const [four] = new Int32Array(word.slice(offset, offset + 4).buffer);
       const hash = hashOf(four!);
-      this.#places[hash] ||= this.#spots.push([]) - 1;
+      this.#places[hash] ||= this.#newPlace();
       this.#spots[this.#places[hash]!]!.push({ word, offset });
     }
+  }
+
+  #newPlace(): number {
+    const place = this.#spots.push([]) - 1;
+    if (place <= MOST_PLACES) return place;
+    throw new RangeError(`The words differ in more than ${MOST_PLACES} places`);
   }
 
   /**

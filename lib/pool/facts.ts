@@ -47,14 +47,14 @@ function keepingUnknown<T extends object>(
   previous: T,
   known: Readonly<Record<string, true>>,
 ): T {
-  let kept = next;
-  // no list of them: every answer comes by here, and nearly none finds any
+  // made when there are any: every answer comes by here, and nearly none has some
+  let unknown: [string, unknown][] | undefined;
   for (const name in previous) {
     if (known[name] === true || !Object.hasOwn(previous, name)) continue;
-    if (kept === next) kept = { ...next };
-    kept[name] = previous[name];
+    unknown ??= [];
+    unknown.push([name, previous[name]]);
   }
-  return kept;
+  return unknown ? { ...next, ...Object.fromEntries(unknown) } : next;
 }
 
 /**
@@ -198,9 +198,9 @@ function replaceWindows(
     }
     const own = windows[index]!;
     const after = window.observedAt! - believable(own.observedAt!, now);
-    const fuller = window.resetsAt === own.resetsAt
-      ? window.usedPercent > own.usedPercent
-      : isLater;
+    // nor can one of two that were told together be later
+    const isSame = window.resetsAt === own.resetsAt || newer.includes(own);
+    const fuller = isSame ? window.usedPercent > own.usedPercent : isLater;
     if (after > 0 || (after === 0 && fuller)) windows[index] = window;
   }
   const isOver = (window: UsageWindow) =>

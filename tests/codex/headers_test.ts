@@ -80,6 +80,22 @@ Deno.test("readHeaders() finds nothing in the headers of others", () => {
   });
 });
 
+Deno.test("readHeaders() takes the fuller of two windows of one length", () => {
+  for (const length of [{}, { "window-minutes": "300" }]) {
+    const pairs = Object.fromEntries(
+      [["primary", "100", "3600"], ["secondary", "20", "500000"]].flatMap(
+        ([slot, used, after]) =>
+          Object.entries({
+            "used-percent": used!,
+            "reset-after-seconds": after!,
+            ...length,
+          }).map(([field, value]) => [`x-codex-${slot}-${field}`, value]),
+      ),
+    );
+    assertEquals(percents(pairs), { codex: [100] });
+  }
+});
+
 Deno.test("readHeaders() tells families apart whose prefixes overlap", () => {
   assertEquals(percents({ ...MAIN, ...BENGALFOX }), {
     codex: [42.5, 7],

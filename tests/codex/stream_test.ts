@@ -255,3 +255,12 @@ Deno.test("readEvent() and readStreamFailure() survive anything", () => {
     assert(readEvent(data, null).kind);
   }));
 });
+
+Deno.test("readRateLimitsEvent() takes the fuller of two windows of one length", () => {
+  const rate_limits = {
+    primary: { used_percent: 100, reset_at: NOW / 1000 + 3600 },
+    secondary: { used_percent: 20, reset_at: NOW / 1000 + 500_000 },
+  };
+  const meter = readRateLimitsEvent({ rate_limits }, NOW).usage?.meters.codex;
+  assertEquals(meter?.windows.map((window) => window.usedPercent), [100]);
+});

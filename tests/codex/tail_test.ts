@@ -44,6 +44,11 @@ const TEXTS: Record<string, string> = {
   "no type inside": `event: codex.rate_limits\ndata: {}\n\n` +
     `event: error\ndata: {"code":"usage_limit_reached","message":"über"}\n\n`,
   "no last blank line": `data: ${LIMITS}\n\ndata: ${FAILED}`,
+  "the type last, and no last line feed": `data: ${LIMITS}\n\ndata: ${
+    FAILED.replace('"type":"response.failed",', "").slice(0, -1)
+  },"type":"response.failed"}`,
+  "the name behind the data": `data: {}\nevent: codex.rate_limits\n\n` +
+    `data: {"code":"usage_limit_reached","message":"über"}\nevent: error\n\n`,
 };
 
 for (const [name, text] of Object.entries(TEXTS)) {
@@ -144,5 +149,21 @@ Deno.test("Tail hears an event that shows only after 250 bytes what it is about,
   assertEquals(shown, 250);
   for (let cut = 1; cut < text.length; cut++) {
     assertEquals([cut, ...heard(text, [cut])], [cut, "failed late "]);
+  }
+});
+
+Deno.test("Tail hears an error however its JSON is spelled", () => {
+  const rest = '"code":"usage_limit_reached","message":"über"';
+  for (const colon of [":", ": ", " :", " : ", ":  ", ":\t", "\t:\t"]) {
+    for (const behind of [",", " ,", "\t,"]) {
+      const first = `{"type"${colon}"error"${behind}${rest}}`;
+      const last = `{${rest},"type"${colon}"error"}`;
+      for (const json of [first, last]) {
+        for (const end of ["\n\n", "\r\n\r\n", "\n", ""]) {
+          const text = `data: ${DELTA}\n\ndata: ${json}${end}`;
+          assertEquals(heard(text), ["failed usage_limit_reached über"], text);
+        }
+      }
+    }
   }
 });

@@ -133,6 +133,19 @@ Deno.test("mergeUsage() takes the fuller of two windows that were seen at one mo
   assertEquals(percents(mergeUsage(ahead, known, NOW)), [[18_000, 100]]);
 });
 
+Deno.test("mergeUsage() takes the fuller of two windows of one length that were told together", () => {
+  const full = window(100, { resetsAt: NOW + HOUR });
+  const other = window(20, { resetsAt: NOW + 3 * DAY });
+  for (const told of [[full, other], [other, full]]) {
+    for (
+      const known of [answer(NOW - 10, [window(98)]), answer(NOW - 10, [])]
+    ) {
+      const merged = mergeUsage(known, headers(NOW, told), NOW);
+      assertEquals(percents(merged), [[18_000, 100]]);
+    }
+  }
+});
+
 Deno.test("mergeUsage() takes the later of two windows of one moment when one has started afresh", () => {
   const full = headers(NOW, [window(100)]);
   const afresh = headers(NOW, [window(1, { resetsAt: NOW + 5 * HOUR })]);

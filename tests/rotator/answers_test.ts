@@ -53,6 +53,25 @@ Deno.test("rotator.fetch() learns windows and credits from headers, without aski
   assertEquals(fleet.usageCalls(), 2, "facts that are too old are asked for");
 });
 
+Deno.test("rotator.fetch() takes an account for used up when one of two windows of one length is full", async () => {
+  for (const primary of ["100", "99"]) {
+    const headers = {
+      "x-codex-primary-used-percent": primary,
+      "x-codex-primary-window-minutes": "300",
+      "x-codex-secondary-used-percent": "20",
+      "x-codex-secondary-window-minutes": "300",
+    };
+    await using fleet = await startKnown({
+      credits: "none",
+      accounts: { alice: { queue: [{ headers }], credits: TEN_CREDITS } },
+    });
+    assertEquals((await fleet.ask()).status, 200);
+    const { status } = await fleet.ask();
+    assertEquals(status, primary === "100" ? 429 : 200);
+    assertEquals(fleet.fake.charged, []);
+  }
+});
+
 Deno.test("rotator.fetch() renews a refused token once and tries the same account again", async () => {
   const answers: [string, FakeAnswer][] = [
     ["401", { status: 401, body: { error: { code: "token_expired" } } }],
