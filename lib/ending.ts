@@ -31,10 +31,10 @@ export function endingOf(
   pinned: string | null,
   now: number,
 ): Ending {
-  const rows = runners.map((runner) => ({
-    runner,
-    standing: runner.assess(model, now).standing,
-  }));
+  const rows = runners.map((runner) => {
+    const { standing, freesUpAt } = runner.assess(model, now);
+    return { runner, standing, freesUpAt };
+  });
   const limited = rows.filter(({ standing }) => isLimited(standing));
   const enabled = rows.filter(({ runner }) => runner.account.enabled !== false);
   const type: RefusalType = limited.length > 0
@@ -43,8 +43,8 @@ export function endingOf(
         enabled.every(({ standing }) => reasonOf(standing) === "login")
     ? "login_required"
     : "no_eligible_account";
-  const times = limited.map(({ standing }) => untilOf(standing))
-    .filter((until) => until !== null);
+  const times = limited.map(({ freesUpAt }) => freesUpAt)
+    .filter((time) => time !== null);
   const resetsAt = times.length > 0 ? Math.min(...times) : null;
   const message = messageOf(type, rows.length, pinned, resetsAt);
   const accounts = rows.map(({ runner, standing }) => ({
@@ -52,9 +52,7 @@ export function endingOf(
     reason: reasonOf(standing) ?? "failed",
     until: iso(untilOf(standing)),
   }));
-  const earliest = limited.find(({ standing }) =>
-    untilOf(standing) === resetsAt
-  );
+  const earliest = limited.find(({ freesUpAt }) => freesUpAt === resetsAt);
   const plan = earliest?.runner.account.plan ?? null;
   const refusal = { type, message, accounts, plan, resetsAt, now };
   return { type, resetsAt, message, respond: () => refusalResponse(refusal) };

@@ -65,7 +65,7 @@ export async function exchange(
   const follows = withoutRedirects(init);
   let response: Response;
   try {
-    response = await fetch(url, init);
+    response = await abortable(fetch(url, init), call.signal);
     if (follows && isRedirect(response)) {
       const replayable = init.body === call.body.body;
       const outgoing = { url, init, replayable };
@@ -95,6 +95,22 @@ export async function exchange(
   return answerOf(call, guarded);
 }
 
+/**
+ * Waits no longer than the caller wants, also for a fetch that does not listen
+ * to the signal; what still comes of it is let go.
+ */
+function abortable(
+  work: Promise<Response>,
+  signal: Call["signal"],
+): Promise<Response> {
+  if (!signal) return work;
+  const letGo = ({ body }: Response) => {
+    if (signal.aborted) body?.cancel().catch(() => {});
+  };
+  work.then(letGo, () => {});
+  return withAbort(work, signal);
+}
+
 /** A stream as far as it decides what becomes of the request. */
 function watched(
   house: House,
@@ -108,6 +124,7 @@ function watched(
     now: house.now,
     onEvent: (meaning) => learnEvent(house, sent, meaning),
     deadlines: house.holds,
+    signal: call.signal,
   });
 }
 

@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { withAbort } from "./account/abort.ts";
+import type { Outcome } from "./codex/answer.ts";
 import { Folder, statusOfFailure } from "./codex/fold.ts";
 import {
   EventParser,
@@ -30,7 +32,7 @@ export async function foldStream(
   const folder = new Folder();
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await withAbort(reader.read(), options.signal);
       for (const event of done ? parser.flush() : parser.push(value)) {
         const end = foldEvent(event, folder, response, options);
         if (!end) continue;
@@ -40,6 +42,10 @@ export async function foldStream(
       if (done) throw new TypeError("The stream ended before its response");
     }
   } catch (error) {
+    if (options.signal?.aborted) {
+      reader.cancel(error).catch(() => {});
+      throw error;
+    }
     const body = JSON.stringify({
       error: { type: "server_error", message: String(error) },
     });
@@ -75,7 +81,11 @@ function foldEvent(
     }
     case "failed": {
       const { error } = meaning;
-      const outcome = readStreamFailure(meaning, options.now(), options.model);
+      const read = readStreamFailure(meaning, options.now(), options.model);
+      // what has begun may have been charged, as with one that a gateway lost
+      const outcome: Outcome = read.kind === "hiccup" && folder.hasContent
+        ? { kind: "hiccup", status: 502 }
+        : read;
       const body = JSON.stringify({ error });
       const answer = folded(response, body, statusOfFailure(error));
       return outcome.kind === "other"

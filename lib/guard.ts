@@ -39,6 +39,8 @@ export interface GuardOptions {
   onEvent: (meaning: EventMeaning) => void;
   /** Of {@linkcode LONGEST_HELD_MS}. */
   deadlines: Deadlines;
+  /** The caller's; the stream may not listen to it. */
+  signal?: AbortSignal | null | undefined;
 }
 
 /** Whether a response is a stream of events; some come without a content type. */
@@ -101,9 +103,13 @@ class Held {
   }
 
   begin(): void {
-    this.#wait = this.#options.deadlines.start(this.#onDue);
+    const { deadlines, signal } = this.#options;
+    this.#wait = deadlines.start(this.#onDue);
+    signal?.addEventListener("abort", this.#onAbort, { once: true });
     this.#read();
   }
+
+  readonly #onAbort = (): void => this.#fail(this.#options.signal!.reason);
 
   #read(): void {
     this.#reading = this.#reader.read();
@@ -143,18 +149,23 @@ class Held {
   };
 
   #end(guarded: Guarded): void {
-    this.#isSettled = true;
-    this.#options.deadlines.cancel(this.#wait);
+    this.#stop();
     this.#settle.resolve(guarded);
   }
 
-  /** No stream that anyone could read, such as one of texts. */
+  /** The caller is gone, or the stream is none that anyone could read, such as one of texts. */
   readonly #fail = (error: unknown): void => {
-    this.#isSettled = true;
-    this.#options.deadlines.cancel(this.#wait);
+    this.#stop();
     this.#reader.cancel(error).catch(() => {});
     this.#settle.reject(error);
   };
+
+  #stop(): void {
+    const { deadlines, signal } = this.#options;
+    this.#isSettled = true;
+    deadlines.cancel(this.#wait);
+    signal?.removeEventListener("abort", this.#onAbort);
+  }
 
   /** What an event decides; undefined while nothing is decided. */
   #judge(event: EventView): Guarded | undefined {

@@ -5,7 +5,7 @@
  */
 import { attempt, type Served } from "./attempt.ts";
 import { candidatesOf, pinnedOf } from "./candidates.ts";
-import { choose, newTurn, type Turn } from "./choose.ts";
+import { type Choice, choose, newTurn, type Turn } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
 import { endingOf } from "./ending.ts";
 import { RotatorError } from "./errors.ts";
@@ -134,21 +134,23 @@ async function tryAll(
   call: Call,
   turn: Turn,
 ): Promise<Served | undefined> {
-  for (;;) {
-    // most requests need not wait for either
-    if (!house.live.isCurrent) await house.live.sync();
-    const look = house.tokens.lookAgain();
-    if (look) await look;
-    call.signal?.throwIfAborted();
-    if (house.roster.runners.length === 0) throw noAccounts(house);
-    const served = await choose(
-      house,
-      call,
-      turn,
-      (choice) => attempt(house, call, turn, choice),
-    );
-    if (served === "nobody") return undefined;
-    if (served) return served;
+  const send = (choice: Choice) => attempt(house, call, turn, choice);
+  try {
+    for (;;) {
+      // most requests need not wait for either
+      if (!house.live.isCurrent) await house.live.sync();
+      const look = house.tokens.lookAgain();
+      if (look) await look;
+      call.signal?.throwIfAborted();
+      if (house.roster.runners.length === 0) throw noAccounts(house);
+      const served = await choose(house, call, turn, send);
+      if (served === "nobody") return undefined;
+      if (served) return served;
+    }
+  } catch (error) {
+    // the answer of an earlier attempt is of no use any more
+    keep(turn, undefined);
+    throw error;
   }
 }
 

@@ -1,7 +1,11 @@
 import type { Outcome } from "../codex/answer.ts";
 import type { HeaderFacts } from "../codex/headers.ts";
 import { setCooldown } from "../pool/cooldowns.ts";
-import { creditsFromHeaders, mergeUsage } from "../pool/facts.ts";
+import {
+  creditsFromHeaders,
+  isOlderThanAnswer,
+  mergeUsage,
+} from "../pool/facts.ts";
 import type { Runner } from "../pool/roster.ts";
 import type { Pool } from "../pool/pools.ts";
 import { meterOfModel } from "../meters.ts";
@@ -49,6 +53,8 @@ export function learnFacts(
   const at = now();
   const before = runner.assess(model, at).standing.kind;
   const { account, alias } = runner;
+  const observedAt = facts.usage?.observedAt ?? facts.credits?.observedAt ??
+    attempt.beganAt;
   if (facts.usage) {
     account.usage = mergeUsage(account.usage, facts.usage, at);
   }
@@ -58,7 +64,10 @@ export function learnFacts(
   }
   if (facts.usage || facts.credits) live.touch(alias);
   runner.invalidate();
-  if (facts.plan !== null && facts.plan !== account.plan) {
+  if (
+    facts.plan !== null && facts.plan !== account.plan &&
+    !isOlderThanAnswer(account, observedAt, at)
+  ) {
     const plan = facts.plan;
     return live.note((state) => {
       if (Object.hasOwn(state.accounts, alias)) {

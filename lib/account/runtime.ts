@@ -1,5 +1,6 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { shortText } from "../codex/error_report.ts";
+import { withAbort } from "./abort.ts";
 import type { CreditPolicy, FetchLike, RotatorEvent, Store } from "../types.ts";
 import type { Roster } from "../pool/roster.ts";
 import type { LiveState } from "../store/live_state.ts";
@@ -55,11 +56,11 @@ export async function call(
     limitMs,
   );
   try {
-    const response = await runtime.fetch(url, {
-      ...init,
-      redirect: "manual",
-      signal: limit.signal,
-    });
+    // a fetch that does not listen to the signal is not waited for either
+    const response = await withAbort(
+      runtime.fetch(url, { ...init, redirect: "manual", signal: limit.signal }),
+      limit.signal,
+    );
     return { response, text: await readText(response, limit.signal) };
   } catch (error) {
     if (isDenied(error)) throw error;

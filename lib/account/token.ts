@@ -235,7 +235,9 @@ export class TokenKeeper {
     const { issuer, version } = this.#runtime;
     const spent = accountOf(this.#runtime.live.state, alias)?.tokens?.refresh;
     if (!spent) {
-      return await this.#refused(alias, spent, "There is no refresh token");
+      const reason = "There is no refresh token";
+      return this.#stillValid(alias, rejected) ??
+        await this.#refused(alias, spent, reason);
     }
     const called = await call(this.#runtime, tokenUrl(issuer), {
       method: "POST",
@@ -330,6 +332,21 @@ export class TokenKeeper {
     return { kind: "login", reason };
   }
 
+  /** The access token that could not be renewed early and goes on being used. */
+  #stillValid(
+    alias: string,
+    rejected: string | undefined,
+  ): Access | undefined {
+    const { live, now } = this.#runtime;
+    const at = now();
+    const tokens = accountOf(live.state, alias)?.tokens;
+    if (!tokens || tokens.access === rejected || expiryOf(tokens) <= at) {
+      return undefined;
+    }
+    this.#retryAt.set(alias, at + RETRY_MS);
+    return { kind: "ok", access: tokens.access, refreshed: false };
+  }
+
   /** It may work later; a token that is still valid goes on being used. */
   async #transient(
     alias: string,
@@ -337,14 +354,13 @@ export class TokenKeeper {
     reason: string,
   ): Promise<Access> {
     const { live, now, emit } = this.#runtime;
-    const at = now();
-    const tokens = accountOf(live.state, alias)?.tokens;
     const text = `The token could not be renewed: ${reason}`;
-    if (tokens && tokens.access !== rejected && expiryOf(tokens) > at) {
-      this.#retryAt.set(alias, at + RETRY_MS);
+    const valid = this.#stillValid(alias, rejected);
+    if (valid) {
       emit({ type: "warning", alias, reason: text });
-      return { kind: "ok", access: tokens.access, refreshed: false };
+      return valid;
     }
+    const at = now();
     const until = at + RETRY_MS;
     await live.commit((state) => {
       const account = accountOf(state, alias);

@@ -4,7 +4,7 @@ import { usageUrls } from "../codex/endpoints.ts";
 import { backendHeaders } from "../codex/request.ts";
 import { readUsage, type UsageAnswer } from "../codex/usage.ts";
 import { clearUsageLimits, setCooldown } from "../pool/cooldowns.ts";
-import { mergeCredits, mergeUsage } from "../pool/facts.ts";
+import { isOlderThanAnswer, mergeCredits, mergeUsage } from "../pool/facts.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
 import type { AccountRecord } from "../types.ts";
 import { withAbort } from "./abort.ts";
@@ -229,10 +229,12 @@ export class UsageChecker {
     await live.note((state) => {
       if (!Object.hasOwn(state.accounts, alias)) return;
       const account = state.accounts[alias]!;
+      // one that was asked for later has told the plan already
+      const isLatest = !isOlderThanAnswer(account, answer.usage.observedAt, at);
+      if (answer.plan !== null && isLatest) account.plan = answer.plan;
       account.usage = mergeUsage(account.usage, answer.usage, at);
       learnCredits(account, answer, at);
       clearUsageLimits(account, answer.usage, clearsUntil, at);
-      if (answer.plan !== null) account.plan = answer.plan;
       noteCheck(account, { askedAt }, at);
     });
     emit({ type: "usage-refreshed", alias, reason: "The usage was asked for" });
@@ -341,7 +343,11 @@ function learnCredits(
   if (answer.credits) {
     account.credits = mergeCredits(account.credits, answer.credits, now);
   } else if (account.credits) {
-    const limitsObservedAt = answer.usage.observedAt;
-    Object.assign(account.credits, answer.creditLimits, { limitsObservedAt });
+    const bounded = {
+      ...account.credits,
+      ...answer.creditLimits,
+      limitsObservedAt: answer.usage.observedAt,
+    };
+    account.credits = mergeCredits(account.credits, bounded, now);
   }
 }

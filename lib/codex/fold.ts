@@ -8,9 +8,16 @@ import { isRecord } from "./json.ts";
 /** Collects what a stream says, until it says that it is complete. */
 export class Folder {
   readonly #items = new Map<number, unknown>();
+  #hasContent = false;
+
+  /** Whether any content has come. */
+  get hasContent(): boolean {
+    return this.#hasContent;
+  }
 
   /** Takes the data of a content event. */
   take(data: string): void {
+    this.#hasContent = true;
     // deltas are most of a stream and are repeated in the items
     if (!data.includes("response.output_item.done")) return;
     const json: unknown = parse(data);

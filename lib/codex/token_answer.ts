@@ -67,11 +67,12 @@ function readTokens(json: unknown): TokenAnswer {
 function errorCode(json: unknown): string | undefined {
   if (!isObject(json)) return undefined;
   const { error, code } = json;
-  const found = isObject(error) ? error["code"] : error ?? code;
-  // an error text may quote anything, even a token; a code is made of words
-  return typeof found === "string" && /^[a-z_]{1,48}$/.test(found)
-    ? found
-    : undefined;
+  return [isObject(error) ? error["code"] : error, code].find(isCode);
+}
+
+/** An error text may quote anything, even a token; a code is made of words. */
+function isCode(value: unknown): value is string {
+  return typeof value === "string" && /^[a-z_]{1,48}$/.test(value);
 }
 
 function parse(text: string): unknown {

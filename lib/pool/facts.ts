@@ -87,6 +87,16 @@ export function mergeUsage(
   return overlay(current, incoming, currentAt + 1, now, true);
 }
 
+/** Whether something was observed (epoch ms) before the last usage answer was. */
+export function isOlderThanAnswer(
+  { usage }: AccountRecord,
+  observedAt: number,
+  now: number,
+): boolean {
+  const answered = usage ? answeredAt(usage) : null;
+  return answered !== null && observedAt < believable(answered, now);
+}
+
 /**
  * `base` with those parts of `other` that were observed at `since` (epoch ms)
  * or later; `isLater`: `other` came in later than `base`.

@@ -42,6 +42,8 @@ export interface Assessment {
    * spent elsewhere because of a hiccup.
    */
   held: "included" | "unknown" | null;
+  /** When it can serve again as far as is known, epoch ms; null when unknown: a cooldown may end before the quota is back. */
+  freesUpAt: number | null;
   /** The verdict holds until then unless facts change, epoch ms. */
   changesAt: number;
 }
@@ -58,19 +60,23 @@ export function assess(
   query: StandingQuery,
 ): Assessment {
   const moment = new Moment(query.now);
-  const hard = blockedFor(account, query.model, moment);
-  if (hard) return { standing: hard, held: null, changesAt: moment.changesAt };
   const quota = quotaStanding(account, query, moment);
-  const pause = coolingDown(account, moment);
-  if (!pause) {
-    return { standing: quota, held: null, changesAt: moment.changesAt };
-  }
+  const hard = blockedFor(account, query.model, moment);
+  const pause = hard ? undefined : coolingDown(account, moment);
+  const standing = hard ?? pause?.standing ?? quota;
   const inFirstPool = quota.kind === "included" || quota.kind === "unknown";
   return {
-    standing: pause.standing,
-    held: pause.hiccup && inFirstPool ? quota.kind : null,
+    standing,
+    held: pause?.hiccup && inFirstPool ? quota.kind : null,
+    freesUpAt: quota.kind === "blocked"
+      ? later(untilOf(standing), quota.until)
+      : untilOf(standing),
     changesAt: moment.changesAt,
   };
+}
+
+function untilOf(standing: Standing): number | null {
+  return "until" in standing ? standing.until : null;
 }
 
 function cooldown(account: AccountRecord, key: string): Cooldown | undefined {
@@ -86,10 +92,9 @@ function runningUntil(
 ): number | undefined {
   const entry = cooldown(account, key);
   if (!entry || entry.clearedAt !== undefined) return undefined;
-  // 0: when it was set is not known
-  const until = entry.setAt === 0
-    ? entry.until
-    : Math.min(entry.until, entry.setAt + LONGEST_LIMIT_MS);
+  // 0: when it was set is not known, so it is believed as far as any can be
+  const setAt = entry.setAt === 0 ? moment.now : entry.setAt;
+  const until = Math.min(entry.until, setAt + LONGEST_LIMIT_MS);
   return moment.isRunning(until) ? until : undefined;
 }
 
@@ -168,6 +173,8 @@ function quotaStanding(
 /** `until` of a limit: undefined when there is none, null when its end is unknown. */
 type Limit = number | null | undefined;
 
+function later(a: number | null, b: number | null): number | null;
+function later(a: Limit, b: Limit): Limit;
 function later(a: Limit, b: Limit): Limit {
   if (a === undefined) return b;
   if (b === undefined) return a;

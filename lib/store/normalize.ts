@@ -3,6 +3,8 @@
  * one that tells less, and never one that lets an account spend or serve.
  */
 
+import { takeOut } from "./odd.ts";
+
 /** Any JSON object. */
 export type JsonObject = Record<string, unknown>;
 
@@ -112,11 +114,19 @@ const PLAIN_FIELDS: [name: string, check: Check][] = [
   ["lastUsedAt", orNull(isNumber)],
 ];
 
-/** Repairs one account in place. */
+const COOLDOWN_FIELDS: [name: string, check: Check][] = [
+  ["clearedAt", isNumber],
+  ["firm", isFlag],
+  ["detail", isText],
+];
+
+/** Repairs one account in place; what is taken out of it can be put back. */
 export function normalizeAccount(account: JsonObject): void {
-  dropWrong(account, PLAIN_FIELDS);
+  dropWrong(account, account, PLAIN_FIELDS);
   // "false" in quotes was meant to switch the account off.
-  if (!optional(isFlag)(account["enabled"])) account["enabled"] = false;
+  if (!optional(isFlag)(account["enabled"])) {
+    takeOut(account, account, "enabled", false);
+  }
   if (account["usage"] !== undefined) completeUsage(account["usage"]);
   if (account["tokens"] !== undefined) normalizeTokens(account);
   if ((account["auth"] ?? null) !== null) normalizeAuth(account);
@@ -124,9 +134,15 @@ export function normalizeAccount(account: JsonObject): void {
   if (account["cooldowns"] !== undefined) normalizeCooldowns(account);
 }
 
-function dropWrong(target: JsonObject, fields: [string, Check][]): void {
+function dropWrong(
+  account: JsonObject,
+  target: JsonObject,
+  fields: [string, Check][],
+  part?: string,
+): void {
   for (const [name, check] of fields) {
-    if (target[name] !== undefined && !check(target[name])) delete target[name];
+    if (target[name] === undefined || check(target[name])) continue;
+    takeOut(account, target, name, undefined, part);
   }
 }
 
@@ -158,26 +174,25 @@ function fillNulls(target: JsonObject, names: string[]): void {
 
 function normalizeTokens(account: JsonObject): void {
   const tokens = account["tokens"];
-  if (!isObject(tokens)) {
-    delete account["tokens"];
-    return;
-  }
-  dropWrong(tokens, [
+  if (!isObject(tokens)) return takeOut(account, account, "tokens");
+  dropWrong(account, tokens, [
     ["refresh", isText],
     ["id", isText],
     ["expiresAt", orNull(isNumber)],
-  ]);
+  ], "tokens");
   if (isText(tokens["access"])) return;
   // A refresh token alone is enough to get a new access token with.
-  if (tokens["refresh"] === undefined) delete account["tokens"];
-  else tokens["access"] = "";
+  if (tokens["refresh"] === undefined) takeOut(account, account, "tokens");
+  else takeOut(account, tokens, "access", "", "tokens");
 }
 
 function normalizeAuth(account: JsonObject): void {
-  const auth = isObject(account["auth"]) ? account["auth"] : {};
+  const auth = isObject(account["auth"]) ? { ...account["auth"] } : {};
+  const isOdd = !isNumber(auth["invalidAt"]) || !isText(auth["reason"]);
+  if (!isOdd) return;
   if (!isNumber(auth["invalidAt"])) auth["invalidAt"] = 0;
   if (!isText(auth["reason"])) auth["reason"] = "Needs a sign-in";
-  account["auth"] = auth;
+  takeOut(account, account, "auth", auth);
 }
 
 function normalizeCredits(account: JsonObject): void {
@@ -190,29 +205,29 @@ function normalizeCredits(account: JsonObject): void {
     return;
   }
   const observedAt = isObject(credits) ? credits["observedAt"] : undefined;
-  account["credits"] = {
+  takeOut(account, account, "credits", {
     observedAt: isNumber(observedAt) ? observedAt : 0,
     hasCredits: null,
     unlimited: null,
     balance: null,
     malformed: true,
-  };
+  });
 }
 
 function normalizeCooldowns(account: JsonObject): void {
   const value = account["cooldowns"];
-  const cooldowns = dictionary(isObject(value) ? value : {});
+  if (!isObject(value)) {
+    return takeOut(account, account, "cooldowns", dictionary({}));
+  }
+  const cooldowns = account["cooldowns"] = dictionary(value);
   for (const [cause, cooldown] of Object.entries(cooldowns)) {
     if (!isObject(cooldown) || !isNumber(cooldown["until"])) {
-      delete cooldowns[cause];
+      takeOut(account, cooldowns, cause, undefined, "cooldowns");
       continue;
     }
     if (!isNumber(cooldown["setAt"])) cooldown["setAt"] = 0;
-    dropWrong(cooldown, [
-      ["clearedAt", isNumber],
-      ["firm", isFlag],
-      ["detail", isText],
-    ]);
+    for (const [name, check] of COOLDOWN_FIELDS) {
+      if (!optional(check)(cooldown[name])) delete cooldown[name];
+    }
   }
-  account["cooldowns"] = cooldowns;
 }

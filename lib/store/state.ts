@@ -6,6 +6,7 @@ import {
   type JsonObject,
   normalizeAccount,
 } from "./normalize.ts";
+import { putBack, takeOut } from "./odd.ts";
 
 /** The newest layout of the file that this version reads. */
 const VERSION = 1;
@@ -59,7 +60,22 @@ export function parseState(text: string, path: string): PoolState {
 
 /** The text that {@linkcode parseState} reads back. */
 function formatState(state: PoolState): string {
-  return JSON.stringify(state, null, 2) + "\n";
+  return JSON.stringify(wholeState(state), null, 2) + "\n";
+}
+
+/** A state with what was taken out of it because it could not be read. */
+function wholeState(state: PoolState): PoolState {
+  const settings = putBack(state.settings);
+  let accounts: PoolState["accounts"] | undefined;
+  for (const alias of Object.keys(state.accounts)) {
+    const account = state.accounts[alias]!;
+    const whole = putBack(account);
+    if (whole === account) continue;
+    accounts ??= dictionary(state.accounts);
+    accounts[alias] = whole;
+  }
+  if (!accounts && settings === state.settings) return state;
+  return { ...state, settings, accounts: accounts ?? state.accounts };
 }
 
 /** A deep copy that may be changed. */
@@ -168,11 +184,14 @@ function checkVersion(version: unknown, path: string): void {
 }
 
 function normalizeSettings(settings: JsonObject): void {
-  if (typeof settings["strategy"] !== "string") delete settings["strategy"];
+  const { strategy } = settings;
+  if (strategy !== undefined && typeof strategy !== "string") {
+    takeOut(settings, settings, "strategy");
+  }
   const pinned = settings["pinned"] ?? null;
   // A pin that cannot be read still pins: nobody bears such a name.
   if (pinned !== null && typeof pinned !== "string") {
-    settings["pinned"] = JSON.stringify(pinned);
+    takeOut(settings, settings, "pinned", JSON.stringify(pinned));
   }
   // A credit list of a wrong type stays as it is: with it, money fails closed.
 }

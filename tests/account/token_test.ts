@@ -302,3 +302,34 @@ Deno.test("a token call shows the refresh token to the issuer only, once", async
   });
   assertEquals(holding[0]?.headers["authorization"], undefined);
 });
+
+Deno.test("an access token without a refresh token is used until it expires", async () => {
+  for (const [ms, status] of [[4 * MINUTE, 200], [-MINUTE, 401]] as const) {
+    await using fleet = await expiringIn(ms);
+    const store = fleet.store as Store;
+    await store.update((state) => {
+      delete state.accounts["alice"]!.tokens!.refresh;
+    });
+    assertEquals((await fleet.ask()).status, status);
+    assertEquals(tokenCalls(fleet), 0);
+    const { auth } = (await store.read()).accounts["alice"]!;
+    assertEquals(Boolean(auth), status === 401);
+  }
+});
+
+Deno.test("a refusal for good is recognized wherever its code stands", async () => {
+  for (
+    const body of [
+      { error: { code: "refresh_token_expired" } },
+      { error: "refresh_token_expired" },
+      { code: "refresh_token_expired" },
+      { error: { message: "No" }, code: "refresh_token_expired" },
+      { error: "It has expired", code: "refresh_token_expired" },
+    ]
+  ) {
+    await using fleet = await expiringIn(-MINUTE);
+    fleet.fake.account("alice").tokenQueue.push({ status: 400, body });
+    assertEquals([body, (await fleet.ask()).status], [body, 401]);
+    assertEquals((await rowOf(fleet, "alice"))[0], "login");
+  }
+});

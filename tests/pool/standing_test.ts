@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { assess } from "../../lib/pool/standing.ts";
 import type { AccountRecord } from "../../lib/types.ts";
 import {
   account,
@@ -877,5 +878,49 @@ Deno.test("assess() needs no more than the documented fields of a store", () => 
   assertEquals(
     verdict(record, { now: NOW + SECOND, allowed: false }),
     "included",
+  );
+});
+
+Deno.test("assess() believes a cooldown of which nobody knows when it was set, however far it reaches", () => {
+  const far = { until: NOW + 40 * DAY, setAt: 0 };
+  const cooldowns = (key: string) =>
+    account({ ...open, cooldowns: { [key]: far } });
+  assertEquals(
+    verdict(cooldowns("usage-limit:codex"), { allowed: false }),
+    "blocked:exhausted",
+  );
+  assertEquals(verdict(cooldowns("workspace")), "blocked:workspace");
+  const spent = account({
+    ...full,
+    credits: credits(),
+    cooldowns: { credits: far },
+  });
+  assertEquals(verdict(spent), "blocked:exhausted");
+  const over = { until: NOW - 1, setAt: 0 };
+  assertEquals(
+    verdict(account({ ...open, cooldowns: { workspace: over } })),
+    "included",
+  );
+});
+
+Deno.test("assess() says when an account frees up that waits for more than one thing", () => {
+  const freesUpAt = (record: AccountRecord, creditsAllowed = false) =>
+    assess(record, { creditsAllowed, now: NOW }).freesUpAt;
+  const pause = { throttle: until(NOW + MINUTE) };
+  const exhausted = { usage: usage([window(100)]), credits: noCredits() };
+  assertEquals(freesUpAt(account({ ...open, cooldowns: pause })), NOW + MINUTE);
+  assertEquals(
+    freesUpAt(account({ ...exhausted, cooldowns: pause })),
+    NOW + HOUR,
+  );
+  // its credits pay as soon as the pause is over
+  assertEquals(
+    freesUpAt(account({ ...full, credits: credits(), cooldowns: pause }), true),
+    NOW + MINUTE,
+  );
+  const unknown = usage([window(100, { resetsAt: null })]);
+  assertEquals(
+    freesUpAt(account({ usage: unknown, cooldowns: pause })),
+    null,
   );
 });

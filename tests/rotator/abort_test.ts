@@ -13,7 +13,7 @@ import type {
   FakeKind,
   FakeLogEntry,
 } from "../../lib/testing/fake_codex.ts";
-import type { Store } from "../../mod.ts";
+import { createRotator, type Store } from "../../mod.ts";
 
 /** The caller's own reason, which must come back as it is. */
 const REASON = new Error("the caller's own");
@@ -351,4 +351,92 @@ Deno.test("rotator.fetch() holds no listener on a signal that outlives the reque
   const answer = await fleet.ask({}, { signal });
   assertEquals(answer.alias, "bob");
   assertEquals(listeners, 0);
+});
+
+Deno.test("rotator.fetch() rejects with the caller's reason also where its fetch does not listen", async () => {
+  const stalled = () => new Response(new ReadableStream(), { status: 200 });
+  const never = new Promise<Response>(() => {});
+  const cancelled: unknown[] = [];
+  const late = Promise.withResolvers<Response>();
+  for (
+    const [name, answer] of [
+      ["before its answer", () => never],
+      ["before the first event", () => Promise.resolve(stalled())],
+      ["with an answer that comes later", () => late.promise],
+    ] as const
+  ) {
+    for (const stream of [true, false]) {
+      await using fleet = await startFleet({ accounts: { alice: {} } });
+      await fleet.rotator.refresh();
+      await using deaf = createRotator({
+        store: fleet.store,
+        backend: fleet.fake.backend,
+        now: () => fleet.clock.now,
+        fetch: answer,
+      });
+      const abort = new AbortController();
+      const asked = deaf.fetch("/responses", {
+        method: "POST",
+        body: JSON.stringify({ model: "gpt-5.5", input: "x", stream }),
+        signal: abort.signal,
+      });
+      const rejects = assertRejects(() => asked);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      abort.abort(REASON);
+      assertEquals([name, await rejects], [name, REASON]);
+    }
+  }
+  const body = new ReadableStream({
+    cancel: (why) => void cancelled.push(why),
+  });
+  late.resolve(new Response(body));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assertEquals(cancelled.length, 1, "what comes too late is let go");
+});
+
+Deno.test("rotator.fetch() lets go of an earlier answer when it is aborted while it waits", async () => {
+  let cancelled = 0;
+  const busy = () =>
+    new Response(new ReadableStream({ cancel: () => void cancelled++ }), {
+      status: 503,
+    });
+  await using fleet = await startFleet({ accounts: { alice: {} } });
+  await fleet.rotator.refresh();
+  const asked = Promise.withResolvers<void>();
+  await using rotator = createRotator({
+    store: fleet.store,
+    backend: fleet.fake.backend,
+    now: () => fleet.clock.now,
+    random: () => 1,
+    fetch: () => {
+      asked.resolve();
+      return Promise.resolve(busy());
+    },
+  });
+  const abort = new AbortController();
+  const rejects = assertRejects(() =>
+    rotator.fetch("/responses", {
+      method: "POST",
+      body: JSON.stringify({ model: "gpt-5.5", input: "x" }),
+      signal: abort.signal,
+    })
+  );
+  await asked.promise;
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  abort.abort(REASON);
+  assertEquals([await rejects, cancelled], [REASON, 1]);
+});
+
+Deno.test("rotator.close() does not wait for a fetch that never ends", async () => {
+  await using fleet = await startFleet({ accounts: { alice: {} } });
+  const rotator = createRotator({
+    store: fleet.store,
+    backend: fleet.fake.backend,
+    now: () => fleet.clock.now,
+    fetch: () => new Promise(() => {}),
+  });
+  const refreshed = rotator.refresh();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await rotator.close();
+  assertEquals((await refreshed).accounts[0]?.ok, false);
 });

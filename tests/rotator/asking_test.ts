@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { createRotator } from "../../mod.ts";
 import type { FakeAccountOptions } from "../../lib/testing/fake_codex.ts";
 import {
   CREDITED,
@@ -246,5 +247,55 @@ Deno.test("rotator.fetch() finds the usage of deployments that answer elsewhere"
     });
     assertEquals([backendPath, (await fleet.ask()).status], [backendPath, 200]);
     assertEquals((await rowOf(fleet, "alice"))[0], "included");
+  }
+});
+
+Deno.test("rotator.refresh() lets an answer that was asked for earlier undo nothing that a later one said", async () => {
+  const answer = (plan_type: string, more: Record<string, unknown>) => ({
+    plan_type,
+    rate_limit: {
+      allowed: false,
+      limit_reached: true,
+      primary_window: {
+        used_percent: 100,
+        limit_window_seconds: 18_000,
+        reset_after_seconds: 3600,
+      },
+    },
+    ...more,
+  });
+  const credits = { has_credits: true, unlimited: false, balance: "10" };
+  for (const [reached, status] of [[true, 429], [false, 200]] as const) {
+    await using fleet = await startKnown({
+      credits: "all",
+      accounts: { alice: { ...EXHAUSTED, credits: TEN_CREDITS } },
+    });
+    const { fake, clock } = fleet;
+    const late = Promise.withResolvers<void>();
+    fake.account("alice").usageQueue.push(
+      { until: late.promise, body: answer("pro", { credits: null }) },
+      { body: answer("plus", { credits, spend_control: { reached } }) },
+    );
+    const now = () => clock.now;
+    const { backend, issuer } = fake;
+    await using other = createRotator({
+      store: fleet.store,
+      backend,
+      issuer,
+      now,
+    });
+    const before = fake.log.length;
+    const first = fleet.rotator.refresh();
+    await fake.seen((entry) =>
+      entry.kind === "usage" && fake.log.indexOf(entry) >= before
+    );
+    clock.now += 1000;
+    await other.refresh();
+    clock.now += 1000;
+    late.resolve();
+    await first;
+    assertEquals((await fleet.rotator.status()).accounts[0]?.plan, "plus");
+    assertEquals((await fleet.ask()).status, status);
+    assertEquals(fake.charged.length, reached ? 0 : 1);
   }
 });

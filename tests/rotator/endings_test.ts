@@ -282,3 +282,28 @@ Deno.test("rotator.fetch() lets a waiting request ask again once a minute has pa
     "an early reset counts in this same request",
   );
 });
+
+Deno.test("rotator.fetch() names the time at which an account can serve again, not the end of its pause", async () => {
+  for (
+    const [windows, seconds, retry] of [
+      [fullWindows(START), "3600", "false"],
+      [[], "30", null],
+    ] as const
+  ) {
+    await using fleet = await startKnown({
+      credits: "none",
+      accounts: { alice: { windows: [...windows] } },
+      records: {
+        alice: {
+          cooldowns: { throttle: { until: START + 30_000, setAt: START } },
+        },
+      },
+    });
+    const { headers, error } = await refused(fleet);
+    assertEquals([headers.get("retry-after"), headers.get("x-should-retry")], [
+      seconds,
+      retry,
+    ]);
+    assertEquals(error.accounts[0].reason, "cooldown");
+  }
+});

@@ -6,7 +6,10 @@ import {
   startFleet,
   startKnown,
 } from "../fleet.ts";
-import type { FakeAnswer } from "../../lib/testing/fake_codex.ts";
+import type {
+  FakeAccountOptions,
+  FakeAnswer,
+} from "../../lib/testing/fake_codex.ts";
 
 const CREATED = { type: "response.created", response: { id: "r" } };
 
@@ -182,4 +185,23 @@ Deno.test("an answer that is no stream is not folded", async () => {
   assertEquals([response.status, JSON.parse(text)], [200, {
     already: "folded",
   }]);
+});
+
+Deno.test("a response that has begun and is folded is not repeated where it may have been charged", async () => {
+  const overloaded = ended("failed", {
+    error: { code: "server_is_overloaded", message: "Busy" },
+  });
+  const sent = async (events: unknown[], more: FakeAccountOptions) => {
+    await using fleet = await startKnown({
+      credits: "all",
+      accounts: { alice: { ...more, queue: Array(3).fill({ events }) } },
+    });
+    const { status } = await fleet.ask({ stream: false });
+    const calls = fleet.fake.log.filter(({ kind }) => kind === "responses");
+    return [status, calls.length];
+  };
+  const begun = [CREATED, done(0, "half of it"), overloaded];
+  assertEquals(await sent(begun, CREDITED), [503, 1]);
+  assertEquals(await sent([CREATED, overloaded], CREDITED), [503, 3]);
+  assertEquals(await sent(begun, {}), [503, 3]);
 });

@@ -366,3 +366,72 @@ Deno.test("lastingPart() tells apart what the backup must mirror", () => {
   const token = (state: PoolState) => state.accounts["a"]!.tokens!.access = "u";
   assertEquals(part(token), false);
 });
+
+/** What no version so far has written. */
+const ODD = {
+  settings: { strategy: { name: "new" }, pinned: ["a"] },
+  account: {
+    plan: { name: "plus" },
+    enabled: "false",
+    weight: "auto",
+    source: { kind: "keychain", service: "codex" },
+    usage: { observedAt: 1, meters: { codex: { windows: "none" } } },
+    credits: { observedAt: 1, hasCredits: "yes" },
+    cooldowns: { "usage-limit:codex": { until: null, setAt: 1 }, throttle: 5 },
+    auth: { invalidAt: "today", reason: "x" },
+    tokens: { refresh: { current: "r1", next: "r2" }, expiresAt: "later" },
+  },
+};
+
+function oddState(): PoolState {
+  const { settings, account } = ODD;
+  return parse({ version: 1, settings, accounts: { a: account, b: {} } });
+}
+
+Deno.test("a change leaves what this version cannot read as it was", () => {
+  const before = snapshotOf(oddState());
+  const after = applyChange(before, (state) => {
+    state.accounts["b"]!.enabled = false;
+    state.accounts["a"]!.requests = 1;
+  });
+  const { settings, accounts } = JSON.parse(after.text);
+  assertEquals(settings, ODD.settings);
+  assertEquals(accounts, {
+    a: { ...ODD.account, requests: 1 },
+    b: { enabled: false },
+  });
+  // and it is understood no better
+  const { tokens, source, usage, enabled } = after.state.accounts["a"]!;
+  assertEquals([tokens, source, usage, enabled], [
+    undefined,
+    undefined,
+    undefined,
+    false,
+  ]);
+});
+
+Deno.test("a change puts what it writes in the place of what could not be read", () => {
+  const { text } = applyChange(snapshotOf(oddState()), (state) => {
+    const account = state.accounts["a"]!;
+    Object.assign(account, {
+      plan: "pro",
+      enabled: true,
+      tokens: { access: "new" },
+      auth: null,
+      cooldowns: { throttle: { until: 9, setAt: 8 } },
+    });
+    state.settings.strategy = "drain";
+  });
+  const { settings, accounts: { a } } = JSON.parse(text);
+  assertEquals(settings.strategy, "drain");
+  assertEquals([a.plan, a.enabled, a.tokens, a.auth], [
+    "pro",
+    true,
+    { access: "new" },
+    null,
+  ]);
+  assertEquals(a.cooldowns, {
+    throttle: { until: 9, setAt: 8 },
+    "usage-limit:codex": { until: null, setAt: 1 },
+  });
+});
