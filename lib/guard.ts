@@ -85,6 +85,7 @@ class Held {
   /** The read under way. */
   #reading!: Promise<Read>;
   #wait!: Wait;
+  #onAbort: (() => void) | undefined;
   #isSettled = false;
   /** How many bytes are held. */
   #size = 0;
@@ -105,11 +106,12 @@ class Held {
   begin(): void {
     const { deadlines, signal } = this.#options;
     this.#wait = deadlines.start(this.#onDue);
-    signal?.addEventListener("abort", this.#onAbort, { once: true });
+    if (signal) {
+      this.#onAbort = () => this.#fail(signal.reason);
+      signal.addEventListener("abort", this.#onAbort, { once: true });
+    }
     this.#read();
   }
-
-  readonly #onAbort = (): void => this.#fail(this.#options.signal!.reason);
 
   #read(): void {
     this.#reading = this.#reader.read();
@@ -164,7 +166,7 @@ class Held {
     const { deadlines, signal } = this.#options;
     this.#isSettled = true;
     deadlines.cancel(this.#wait);
-    signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#onAbort) signal?.removeEventListener("abort", this.#onAbort);
   }
 
   /** What an event decides; undefined while nothing is decided. */

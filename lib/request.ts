@@ -92,7 +92,7 @@ function callOf({ url, request, init, signal, headers, body }: Parts): Call {
   const method = init.method ?? request?.method ?? "GET";
   const isResponses = method.toUpperCase() === "POST" &&
     /\/responses(\?|$)/.test(url);
-  const { method: _m, headers: _h, body: _b, signal: _s, ...others } = init;
+  const others = othersOf(init);
   const call: Call = {
     url,
     method,
@@ -111,6 +111,22 @@ function callOf({ url, request, init, signal, headers, body }: Parts): Call {
   call.folds = adapted.folds;
   if (adapted.json) rewrite(call, adapted.json);
   return call;
+}
+
+const NAMED: ReadonlySet<string> = new Set([
+  "method",
+  "headers",
+  "body",
+  "signal",
+]);
+
+/** What a call has no field of its own for. */
+function othersOf(init: RequestInit): Call["others"] {
+  const others: Record<string, unknown> = {};
+  for (const name in init) {
+    if (!NAMED.has(name)) others[name] = init[name as keyof RequestInit];
+  }
+  return others;
 }
 
 /** The content type, but for the one that a runtime gives any string: that says nothing. */

@@ -138,8 +138,9 @@ async function tryAll(
   try {
     for (;;) {
       // most requests need not wait for either
-      if (!house.live.isCurrent) await house.live.sync();
-      const look = house.tokens.lookAgain();
+      const at = performance.now();
+      if (!house.live.isCurrent(at)) await house.live.sync();
+      const look = house.tokens.lookAgain(at);
       if (look) await look;
       call.signal?.throwIfAborted();
       if (house.roster.runners.length === 0) throw noAccounts(house);

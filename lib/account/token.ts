@@ -95,9 +95,12 @@ export class TokenKeeper {
   /**
    * Brings accounts back that need a sign-in, where the tool whose file they
    * are linked to has been signed in again.
+   *
+   * @param at As `performance.now()` tells the time, ms.
+   * @returns undefined when that was done just now.
    */
-  lookAgain(): Promise<void> | undefined {
-    const since = performance.now() - this.#lookedAt;
+  lookAgain(at: number): Promise<void> | undefined {
+    const since = at - this.#lookedAt;
     return since < LOOK_AGAIN_MS ? undefined : this.#lookAgain();
   }
 

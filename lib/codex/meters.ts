@@ -48,14 +48,14 @@ export function mergeWindows(
   first: readonly UsageWindow[],
   second: readonly UsageWindow[],
 ): UsageWindow[] {
-  const merged = [...first];
+  const merged = first.slice();
   for (const window of second) {
-    const at = merged.findIndex((other) =>
-      other.windowSeconds === window.windowSeconds
-    );
+    let at = 0;
+    while (
+      at < merged.length && merged[at]!.windowSeconds !== window.windowSeconds
+    ) at++;
     const known = merged[at];
-    if (known === undefined) merged.push(window);
-    else if (isFuller(window, known)) merged[at] = window;
+    if (known === undefined || isFuller(window, known)) merged[at] = window;
   }
   return merged;
 }

@@ -65,9 +65,11 @@ export class LiveState {
   /**
    * Whether the state is at most a second old, by the machine's own time and by
    * the clock that the rotator was given.
+   *
+   * @param at As `performance.now()` tells the time, ms.
    */
-  get isCurrent(): boolean {
-    const aged = performance.now() - this.#syncedAt;
+  isCurrent(at: number = performance.now()): boolean {
+    const aged = at - this.#syncedAt;
     const clock = Math.abs(this.#options.now() - this.#syncedAtClock);
     return aged < SYNC_INTERVAL_MS && clock < SYNC_INTERVAL_MS;
   }
@@ -79,7 +81,7 @@ export class LiveState {
 
   /** Brings in what other processes wrote, unless that was done within the last second. */
   sync(): Promise<void> {
-    if (this.isCurrent) return Promise.resolve();
+    if (this.isCurrent()) return Promise.resolve();
     this.#syncing ??= this.#read().finally(() => this.#syncing = undefined);
     return this.#syncing;
   }
