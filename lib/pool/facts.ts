@@ -283,19 +283,21 @@ export function creditsFromHeaders(
   seen: HeaderCredits,
   now: number,
 ): CreditFacts {
-  const { observedAt, hasCredits, unlimited, balance } = seen;
-  const amounts = { observedAt, hasCredits, unlimited };
+  const { observedAt, hasCredits, unlimited, balance = null } = seen;
   if (!current) {
     // an answer asked for earlier still tells what bounds them
-    return { ...amounts, balance: balance ?? null, limitsObservedAt: 0 };
+    const limitsObservedAt = 0;
+    return { observedAt, hasCredits, unlimited, balance, limitsObservedAt };
   }
   if (isOlder(observedAt, current.observedAt, now)) return current;
   return {
     ...current,
-    ...amounts,
+    observedAt,
+    hasCredits,
+    unlimited,
     balance: balance ?? current.balance,
     // an unreadable balance stays unreadable until a readable one is told
-    malformed: balance === undefined ? current.malformed ?? false : false,
+    malformed: balance === null && current.malformed === true,
     limitsObservedAt: limitsObservedAt(current),
   };
 }
