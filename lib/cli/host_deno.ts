@@ -5,41 +5,43 @@ const encoder = new TextEncoder();
 const BUSY_MS = 5;
 
 /** Deno without what imitates Node in it. */
-export const host: Host = {
-  args: Deno.args,
-  isWindows: Deno.build.os === "windows",
-  // known without a permission
-  noColor: Deno.noColor,
-  env: (name) => Deno.env.get(name),
-  write: (to, text) => writeAll(streamOf(to), encoder.encode(text)),
-  isTerminal: (stream) => streamOf(stream).isTerminal(),
-  size() {
-    try {
-      return Deno.stdout.isTerminal() ? Deno.consoleSize() : undefined;
-    } catch {
-      return undefined;
-    }
-  },
-  quickRead(path) {
-    try {
-      // others than regular files may have nothing to read for ever
-      if (!Deno.statSync(path).isFile) return undefined;
-      const text = Deno.readTextFileSync(path);
-      // there may have been something that is no text
-      return text.includes("\ufffd") ? undefined : text;
-    } catch {
-      return undefined;
-    }
-  },
-  onInterrupt: (listener) => Deno.addSignalListener("SIGINT", listener),
-  exitAfter(ms, code) {
-    Deno.unrefTimer(setTimeout(() => Deno.exit(code), ms));
-  },
-  exit: (code) => Deno.exit(code),
-  // At once: all was written, and Deno never gets over a request with a stream
-  // that it denied.
-  finish: (code) => Deno.exit(code),
-};
+export function denoHost(): Host {
+  return {
+    args: Deno.args,
+    isWindows: Deno.build.os === "windows",
+    // known without a permission
+    noColor: Deno.noColor,
+    env: (name) => Deno.env.get(name),
+    write: (to, text) => writeAll(streamOf(to), encoder.encode(text)),
+    isTerminal: (stream) => streamOf(stream).isTerminal(),
+    size() {
+      try {
+        return Deno.stdout.isTerminal() ? Deno.consoleSize() : undefined;
+      } catch {
+        return undefined;
+      }
+    },
+    quickRead(path) {
+      try {
+        // others than regular files may have nothing to read for ever
+        if (!Deno.statSync(path).isFile) return undefined;
+        const text = Deno.readTextFileSync(path);
+        // there may have been something that is no text
+        return text.includes("\ufffd") ? undefined : text;
+      } catch {
+        return undefined;
+      }
+    },
+    onInterrupt: (listener) => Deno.addSignalListener("SIGINT", listener),
+    exitAfter(ms, code) {
+      Deno.unrefTimer(setTimeout(() => Deno.exit(code), ms));
+    },
+    exit: (code) => Deno.exit(code),
+    // At once: all was written, and Deno never gets over a request with a stream
+    // that it denied.
+    finish: (code) => Deno.exit(code),
+  };
+}
 
 function streamOf(name: "out" | "err"): typeof Deno.stdout {
   return name === "out" ? Deno.stdout : Deno.stderr;

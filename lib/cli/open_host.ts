@@ -1,4 +1,5 @@
 import type { Host } from "./host.ts";
+import { denoHost } from "./host_deno.ts";
 
 /**
  * The host that this is: Deno itself where there is Deno, as it takes longer
@@ -6,6 +7,6 @@ import type { Host } from "./host.ts";
  */
 export async function openHost(): Promise<Host> {
   return "Deno" in globalThis
-    ? (await import("./host_deno.ts")).host
+    ? denoHost()
     : (await import("./host_node.ts")).host;
 }

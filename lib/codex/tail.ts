@@ -9,13 +9,24 @@ import { readBlock } from "./event_parser.ts";
 import { type EventMeaning, readEvent } from "./stream.ts";
 import { WordSearch } from "./word_search.ts";
 
-/** What stands behind a value in JSON. */
-const BEHIND_VALUE = [",", "}", " ", "\t", "\n", "\r"];
+/** What stands in front of a value in JSON. */
+const BEFORE_VALUE = ['":', ": ", ":\t", "  ", " :", "\t:"];
+/** What stands behind it. */
+const BEHIND_VALUE = [
+  ',"',
+  ", ",
+  ",\n",
+  ",\r",
+  ",\t",
+  "}\n",
+  "}\r",
+  "} ",
+  "}\t",
+]
+  .concat(" ,", " }", "\t,", "\t}", "\nd", "\r\n");
 /** What stands behind the name of an event: the end of the line, and the next one. */
-const BEHIND_NAME = ["\nd", "\ni", "\nr", "\ne", "\n:", "\n\n", "\r\n"];
-/** What stands between the names `"type"` and `"error"`, as far as it takes to tell it. */
-const BEFORE_ERROR = ['e":', '": ', '":\t', ":  ", "   ", '" :', " : "]
-  .concat('"\t:', "\t:\t", "a: ");
+const BEHIND_NAME = ["\nda", "\nid", "\nre", "\nev", "\n: ", "\n\n", "\r\n\r"]
+  .concat(["d", "i", "r", "e", ":"].map((next) => `\r\n${next}`));
 
 /**
  * An event that says something about the account has one of these at its
@@ -25,7 +36,7 @@ const BEFORE_ERROR = ['e":', '": ', '":\t', ":  ", "   ", '" :', " : "]
 const WORDS = new WordSearch([
   "codex.rate_limits",
   ...BEHIND_VALUE.map((behind) => `response.failed"${behind}`),
-  ...BEFORE_ERROR.flatMap((before) =>
+  ...BEFORE_VALUE.flatMap((before) =>
     BEHIND_VALUE.map((behind) => `${before}"error"${behind}`)
   ),
   ...["response.failed", "event: error", "event:error"].flatMap((name) =>
