@@ -47,8 +47,8 @@ const WORDS = new WordSearch([
 const HEAD = 256;
 /** An event longer than this is not about the account, bytes. */
 const LONGEST_EVENT = 1024 * 1024;
-/** How much is looked at in one go, bytes. */
-const PIECE = 64 * 1024;
+/** Of a longer chunk no more than this is copied to be looked at, bytes. */
+const COPIED = 4 * 1024;
 const LF = 10;
 const CR = 13;
 /** The blank line that an event comes after, and that the first one need not have. */
@@ -58,9 +58,14 @@ const LONGEST_BLANK = 3;
 /** What is kept of the bytes before: the head of an event, in which a word may be cut. */
 const KEPT = LONGEST_BLANK + HEAD + WORDS.longest;
 
-/** What is being looked at; one for all streams, as each is done with it at once. */
-const view = new Uint8Array((KEPT + PIECE + 7) & ~7);
-const fours = new Int32Array(view.buffer);
+/** Bytes, and the same memory in fours. */
+interface View {
+  readonly bytes: Uint8Array;
+  readonly fours: Int32Array;
+}
+
+/** Where copies are looked at; one for all streams, as each is done with it at once. */
+const copies = viewOf(new Uint8Array(KEPT + COPIED + 3 & ~3), 0);
 
 /** Picks out the events that say something about the account. */
 export class Tail {
@@ -78,13 +83,12 @@ export class Tail {
 
   /** Takes the next bytes of the stream. */
   push(chunk: Uint8Array): void {
-    for (let at = 0; at < chunk.length; at += PIECE) {
-      const isWhole = chunk.length <= PIECE;
-      const events = this.#look(
-        isWhole ? chunk : chunk.subarray(at, at + PIECE),
-      );
-      for (const event of events) this.#tell(event);
-    }
+    if (chunk.length <= COPIED) return this.#lookAtCopy(chunk);
+    this.#lookAtCopy(chunk.subarray(0, COPIED));
+    // the rest where it is: what was kept of its beginning lies in front of it
+    const kept = COPIED - this.#before.length;
+    const start = kept - (chunk.byteOffset + kept) % 4;
+    this.#look(viewOf(chunk, start), COPIED - start, chunk.length - start);
   }
 
   /** The stream has ended; its last event may lack the blank line. */
@@ -92,53 +96,65 @@ export class Tail {
     this.push(BLANK);
   }
 
-  /** The events that matter and are complete now. */
-  #look(piece: Uint8Array): string[] {
+  #lookAtCopy(piece: Uint8Array): void {
     const known = this.#before.length;
-    const length = known + piece.length;
-    view.set(this.#before);
-    view.set(piece, known);
+    copies.bytes.set(this.#before);
+    copies.bytes.set(piece, known);
+    this.#look(copies, known, known + piece.length);
+  }
+
+  /**
+   * Tells of the events that matter and are complete now.
+   *
+   * @param known How many of the bytes have been looked at before.
+   * @param length How many there are.
+   */
+  #look(view: View, known: number, length: number): void {
+    const { bytes, fours } = view;
     const events: string[] = [];
     let done = 0;
     if (this.#event !== "") {
-      done = endOfEvent(0, length);
-      this.#event += textOf(known, done < 0 ? length : done);
-      if (done < 0) return this.#waitForEnd(length, events);
+      done = endOfEvent(bytes, 0, length);
+      this.#event += textOf(bytes, known, done < 0 ? length : done);
+      if (done < 0) return this.#waitForEnd(bytes, length);
       events.push(this.#event);
       this.#event = "";
     }
     // a word that ended in the bytes before was found then
     let from = Math.max(done, known - WORDS.longest);
-    for (let at; (at = WORDS.find(view, fours, from, length)) >= 0;) {
-      const start = startOfEvent(at);
-      const end = start < 0 ? at + 1 : endOfEvent(at, length);
+    for (let at; (at = WORDS.find(bytes, fours, from, length)) >= 0;) {
+      const start = startOfEvent(bytes, at);
+      const end = start < 0 ? at + 1 : endOfEvent(bytes, at, length);
       if (end < 0) {
-        this.#event = textOf(start, length);
-        return this.#waitForEnd(length, events);
+        this.#event = textOf(bytes, start, length);
+        break;
       }
       if (start >= 0) {
-        events.push(textOf(start, end));
+        events.push(textOf(bytes, start, end));
         done = end;
       }
       from = end;
     }
+    const isBlank = bytes[length - 1] === LF && bytes[length - 2] === LF;
+    if (this.#event !== "") this.#waitForEnd(bytes, length);
     // most chunks end with an event
-    if (view[length - 1] === LF && view[length - 2] === LF) {
-      this.#before = BLANK;
-    } else this.#keep(Math.max(length - KEPT, done - LONGEST_BLANK), length);
-    return events;
+    else if (isBlank) this.#before = BLANK;
+    else {
+      const kept = Math.max(length - KEPT, done - LONGEST_BLANK);
+      this.#keep(bytes, kept, length);
+    }
+    for (const event of events) this.#tell(event);
   }
 
   /** All that is still to be recognized of the open event is the blank line behind it. */
-  #waitForEnd(length: number, events: string[]): string[] {
+  #waitForEnd(bytes: Uint8Array, length: number): void {
     const isTooLong = this.#event.length > LONGEST_EVENT;
     if (isTooLong) this.#event = "";
-    this.#keep(length - (isTooLong ? KEPT : LONGEST_BLANK), length);
-    return events;
+    this.#keep(bytes, length - (isTooLong ? KEPT : LONGEST_BLANK), length);
   }
 
-  #keep(from: number, length: number): void {
-    const kept = view.subarray(Math.max(0, from), length);
+  #keep(bytes: Uint8Array, from: number, length: number): void {
+    const kept = bytes.subarray(Math.max(0, from), length);
     this.#memory ??= new Uint8Array(KEPT);
     this.#memory.set(kept);
     this.#before = this.#memory.subarray(0, kept.length);
@@ -151,27 +167,35 @@ export class Tail {
   }
 }
 
-/** Where the event begins in whose head this place is; -1: that is not in view, or too far away. */
-function startOfEvent(at: number): number {
+/** Bytes from a place on that is a multiple of four in their memory. */
+function viewOf(chunk: Uint8Array, start: number): View {
+  const bytes = chunk.subarray(start);
+  const { buffer, byteOffset, length } = bytes;
+  return { bytes, fours: new Int32Array(buffer, byteOffset, length >> 2) };
+}
+
+/** Where the event begins in whose head this place is; -1: that is not to be seen, or too far away. */
+function startOfEvent(bytes: Uint8Array, at: number): number {
   const first = Math.max(BLANK.length, at - HEAD);
   for (let n = at; n >= first; n--) {
-    if (view[n - 1] !== LF) continue;
-    if (view[n - 2] === LF) return n;
-    if (view[n - 2] === CR && view[n - 3] === LF) return n;
+    if (bytes[n - 1] !== LF) continue;
+    if (bytes[n - 2] === LF) return n;
+    if (bytes[n - 2] === CR && bytes[n - 3] === LF) return n;
   }
   return -1;
 }
 
 /** Where the next one begins; -1: not before `length`. */
-function endOfEvent(from: number, length: number): number {
+function endOfEvent(bytes: Uint8Array, from: number, length: number): number {
   for (let n = from; n < length; n++) {
-    if (view[n] !== LF) continue;
-    const next = view[n + 1] === CR ? n + 2 : n + 1;
-    if (next < length && view[next] === LF) return next + 1;
+    if (bytes[n] !== LF) continue;
+    const next = bytes[n + 1] === CR ? n + 2 : n + 1;
+    if (next < length && bytes[next] === LF) return next + 1;
   }
   return -1;
 }
 
-function textOf(from: number, to: number): string {
-  return Buffer.from(view.buffer, from, to - from).toString("latin1");
+function textOf(bytes: Uint8Array, from: number, to: number): string {
+  const { buffer, byteOffset } = bytes;
+  return Buffer.from(buffer, byteOffset + from, to - from).toString("latin1");
 }

@@ -9,7 +9,8 @@
 const STRIDE = 8;
 /** A word of this length holds one of those fours, wherever it begins. */
 const LEAST = STRIDE + 3;
-const BITS = 16;
+// more would leave the processor's nearest memory, fewer would mix up more fours
+const BITS = 14;
 /** A byte must be able to name them. */
 const MOST_PLACES = 255;
 

@@ -167,3 +167,27 @@ Deno.test("Tail hears an error however its JSON is spelled", () => {
     }
   }
 });
+
+Deno.test("Tail hears an event wherever it lies in a long chunk, and however that lies in memory", () => {
+  const event = `event: error\ndata: {"code":"here","type":"error"}\n\n`;
+  const filler = `data: ${DELTA}\n\n`.repeat(300);
+  for (const length of [3500, 4000, 4096, 4150, 4500, 9000]) {
+    for (let more = 0; more < 120; more += 7) {
+      const before = `data: ${"x".repeat(length + more)}\n\n`;
+      const bytes = new TextEncoder().encode(before + event + filler);
+      const memory = new Uint8Array(bytes.length + 8);
+      for (const offset of [0, 1, 2, 3, 5]) {
+        memory.set(bytes, offset);
+        const kinds: string[] = [];
+        const tail = new Tail((meaning) => kinds.push(wordsOf(meaning)));
+        tail.push(memory.subarray(offset, offset + bytes.length));
+        tail.push(bytes);
+        tail.end();
+        assertEquals(
+          [length + more, offset, ...kinds],
+          [length + more, offset, "failed here ", "failed here "],
+        );
+      }
+    }
+  }
+});
