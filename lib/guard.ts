@@ -115,52 +115,55 @@ class Held {
 
   #read(): void {
     this.#reading = this.#reader.read();
-    this.#reading.then(this.#onRead, this.#onError).catch(this.#fail);
+    this.#reading.then(
+      (read) => this.#settleBy(() => this.#take(read)),
+      (error) => this.#settleBy(() => this.#broken(error)),
+    );
   }
 
-  readonly #onRead = ({ done, value }: Read): void => {
+  /** Held for too long: the read under way belongs to the caller now. */
+  readonly #onDue = (): void => this.#settleBy(() => this.#open(this.#reading));
+
+  /** Ends the waiting where `find` finds out how the stream goes. */
+  #settleBy(find: () => Guarded | undefined): void {
     if (this.#isSettled) return;
+    try {
+      const guarded = find();
+      if (guarded === undefined) return this.#read();
+      this.#stop();
+      this.#settle.resolve(guarded);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** What the next part shows; undefined while nothing is decided. */
+  #take({ done, value }: Read): Guarded | undefined {
     if (!done) {
       this.#chunks.push(value);
       this.#size += value.length;
     }
-    let end: Guarded | undefined;
+    let guarded: Guarded | undefined;
     this.#parser.pushUntil(value, (event) => {
-      end = this.#judge(event);
-      return end !== undefined;
+      guarded = this.#judge(event);
+      return guarded !== undefined;
     });
-    if (end) this.#end(end);
-    else if (done) this.#onError(undefined);
-    else if (this.#size >= MOST_HELD) this.#end(this.#open());
-    else this.#read();
-  };
-
-  /** Held for too long: the read under way belongs to the caller now. */
-  readonly #onDue = (): void => {
-    try {
-      this.#end(this.#open(this.#reading));
-    } catch (error) {
-      this.#fail(error);
-    }
-  };
+    if (guarded) return guarded;
+    if (done) return this.#broken(undefined);
+    return this.#size >= MOST_HELD ? this.#open() : undefined;
+  }
 
   /** The caller gets what came, and then the end as it was; undefined: a plain end. */
-  readonly #onError = (error: unknown): void => {
-    if (this.#isSettled) return;
-    this.#end({ kind: "broken", error, response: this.#rebuilt() });
-  };
-
-  #end(guarded: Guarded): void {
-    this.#stop();
-    this.#settle.resolve(guarded);
+  #broken(error: unknown): Guarded {
+    return { kind: "broken", error, response: this.#rebuilt() };
   }
 
   /** The caller is gone, or the stream is none that anyone could read, such as one of texts. */
-  readonly #fail = (error: unknown): void => {
+  #fail(error: unknown): void {
     this.#stop();
     this.#reader.cancel(error).catch(() => {});
     this.#settle.reject(error);
-  };
+  }
 
   #stop(): void {
     const { deadlines, signal } = this.#options;

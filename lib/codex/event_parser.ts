@@ -128,9 +128,9 @@ export class EventParser {
     if (this.#openBytes > 0) {
       this.#keep(last);
       bytes = concat(this.#open, this.#openBytes);
+      this.#open = [];
+      this.#openBytes = 0;
     }
-    this.#open = [];
-    this.#openBytes = 0;
     this.#lineIsEmpty = true;
     this.#consumed += bytes.length;
     const type = TYPE.exec(latin1(bytes, HEAD))?.[1];

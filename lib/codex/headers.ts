@@ -140,18 +140,31 @@ function readFamilies(
   observedAt: number,
   model: string | undefined,
 ): UsageFacts | null {
-  let meters: Record<string, MeterFacts> | undefined;
-  const add = (meter: string | undefined, family: Family) => {
-    if (meter === undefined || meter === "__proto__") return;
-    const windows = readWindows(family, observedAt);
-    if (windows.length === 0) return;
-    meters ??= {};
-    const known = Object.hasOwn(meters, meter) ? meters[meter]!.windows : [];
-    meters[meter] = { windows: mergeWindows(known, windows), observedAt };
-  };
-  others?.forEach((family, meter) => add(meter, family));
-  add(unprefixed(others, named, model), main);
-  return meters === undefined ? null : { observedAt, answeredAt: null, meters };
+  const meters: Record<string, MeterFacts> = {};
+  let isAny = false;
+  for (const [meter, family] of others ?? []) {
+    isAny = addMeter(meters, meter, family, observedAt) || isAny;
+  }
+  const meter = unprefixed(others, named, model);
+  if (meter !== undefined) {
+    isAny = addMeter(meters, meter, main, observedAt) || isAny;
+  }
+  return isAny ? { observedAt, answeredAt: null, meters } : null;
+}
+
+/** @returns Whether the family says anything. */
+function addMeter(
+  meters: Record<string, MeterFacts>,
+  meter: string,
+  family: Family,
+  observedAt: number,
+): boolean {
+  if (meter === "__proto__") return false;
+  const windows = readWindows(family, observedAt);
+  if (windows.length === 0) return false;
+  const known = Object.hasOwn(meters, meter) ? meters[meter]!.windows : [];
+  meters[meter] = { windows: mergeWindows(known, windows), observedAt };
+  return true;
 }
 
 /** Whose the unprefixed family is; undefined when it copies another one. */

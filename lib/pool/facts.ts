@@ -153,8 +153,11 @@ function dated(
 function isDated(
   meter: MeterFacts,
 ): meter is MeterFacts & { observedAt: number } {
-  return meter.observedAt !== undefined &&
-    meter.windows.every((window) => window.observedAt !== undefined);
+  if (meter.observedAt === undefined) return false;
+  for (const window of meter.windows) {
+    if (window.observedAt === undefined) return false;
+  }
+  return true;
 }
 
 function overlayMeter(
@@ -164,9 +167,7 @@ function overlayMeter(
   now: number,
   isLater: boolean,
 ): MeterFacts | undefined {
-  const newer = other.windows.filter((window) =>
-    believable(window.observedAt!, now) >= since
-  );
+  const newer = windowsSince(other.windows, since, now);
   const limit = other.limit && believable(other.limit.observedAt, now) >= since
     ? other.limit
     : undefined;
@@ -186,6 +187,19 @@ function overlayMeter(
     merged.limit = limit;
   }
   return merged;
+}
+
+/** Those that were observed at `since` (epoch ms) or later: nearly always all. */
+function windowsSince(
+  windows: UsageWindow[],
+  since: number,
+  now: number,
+): UsageWindow[] {
+  for (const window of windows) {
+    if (believable(window.observedAt!, now) >= since) continue;
+    return windows.filter((it) => believable(it.observedAt!, now) >= since);
+  }
+  return windows;
 }
 
 /**
@@ -213,10 +227,21 @@ function replaceWindows(
     const fuller = isSame ? window.usedPercent > own.usedPercent : isLater;
     if (after > 0 || (after === 0 && fuller)) windows[index] = window;
   }
-  const isOver = (window: UsageWindow) =>
-    window.resetsAt !== null && window.resetsAt <= now &&
+  for (const window of windows) {
+    if (!isOver(window, newer, now)) continue;
+    return windows.filter((it) => !isOver(it, newer, now));
+  }
+  return windows;
+}
+
+/** Whether it has reset, and nothing new was said of it. */
+function isOver(
+  window: UsageWindow,
+  newer: readonly UsageWindow[],
+  now: number,
+): boolean {
+  return window.resetsAt !== null && window.resetsAt <= now &&
     !newer.includes(window);
-  return windows.some(isOver) ? windows.filter((it) => !isOver(it)) : windows;
 }
 
 /** Where the first window of that length stands; -1: nowhere. */
