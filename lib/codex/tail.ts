@@ -47,8 +47,8 @@ const WORDS = new WordSearch([
 const HEAD = 256;
 /** An event longer than this is not about the account, bytes. */
 const LONGEST_EVENT = 1024 * 1024;
-/** Of a longer chunk no more than this is copied to be looked at, bytes. */
-const COPIED = 4 * 1024;
+/** A longer chunk is looked at where it lies, bytes. */
+const LONGEST_COPY = 4 * 1024;
 const LF = 10;
 const CR = 13;
 /** The blank line that an event comes after, and that the first one need not have. */
@@ -65,7 +65,9 @@ interface View {
 }
 
 /** Where copies are looked at; one for all streams, as each is done with it at once. */
-const copies = viewOf(new Uint8Array(KEPT + COPIED + 3 & ~3), 0);
+const copies = viewOf(new Uint8Array((KEPT + LONGEST_COPY + 3) & ~3), 0);
+/** So much of a long chunk is copied, to be seen together with what came before it. */
+const BORDER = (KEPT + 7) & ~3;
 
 /** Picks out the events that say something about the account. */
 export class Tail {
@@ -83,12 +85,18 @@ export class Tail {
 
   /** Takes the next bytes of the stream. */
   push(chunk: Uint8Array): void {
-    if (chunk.length <= COPIED) return this.#lookAtCopy(chunk);
-    this.#lookAtCopy(chunk.subarray(0, COPIED));
-    // the rest where it is: what was kept of its beginning lies in front of it
-    const kept = COPIED - this.#before.length;
-    const start = kept - (chunk.byteOffset + kept) % 4;
-    this.#look(viewOf(chunk, start), COPIED - start, chunk.length - start);
+    if (chunk.length <= LONGEST_COPY) return this.#lookAtCopy(chunk);
+    let start = 0;
+    let known = 0;
+    const isAligned = chunk.byteOffset % 4 === 0;
+    if (this.#before !== BLANK || !isAligned) {
+      this.#lookAtCopy(chunk.subarray(0, BORDER));
+      // what was kept of the copy lies in front of the rest
+      const kept = BORDER - this.#before.length;
+      start = kept - (chunk.byteOffset + kept) % 4;
+      known = BORDER - start;
+    }
+    this.#look(viewOf(chunk, start), known, chunk.length - start);
   }
 
   /** The stream has ended; its last event may lack the blank line. */
@@ -106,7 +114,7 @@ export class Tail {
   /**
    * Tells of the events that matter and are complete now.
    *
-   * @param known How many of the bytes have been looked at before.
+   * @param known How many of the bytes have been looked at before; none: an event begins with them.
    * @param length How many there are.
    */
   #look(view: View, known: number, length: number): void {
@@ -123,7 +131,7 @@ export class Tail {
     // a word that ended in the bytes before was found then
     let from = Math.max(done, known - WORDS.longest);
     for (let at; (at = WORDS.find(bytes, fours, from, length)) >= 0;) {
-      const start = startOfEvent(bytes, at);
+      const start = startOfEvent(bytes, at, known === 0);
       const end = start < 0 ? at + 1 : endOfEvent(bytes, at, length);
       if (end < 0) {
         this.#event = textOf(bytes, start, length);
@@ -175,14 +183,18 @@ function viewOf(chunk: Uint8Array, start: number): View {
 }
 
 /** Where the event begins in whose head this place is; -1: that is not to be seen, or too far away. */
-function startOfEvent(bytes: Uint8Array, at: number): number {
+function startOfEvent(
+  bytes: Uint8Array,
+  at: number,
+  isFirst: boolean,
+): number {
   const first = Math.max(BLANK.length, at - HEAD);
   for (let n = at; n >= first; n--) {
     if (bytes[n - 1] !== LF) continue;
     if (bytes[n - 2] === LF) return n;
     if (bytes[n - 2] === CR && bytes[n - 3] === LF) return n;
   }
-  return -1;
+  return isFirst && at <= HEAD ? 0 : -1;
 }
 
 /** Where the next one begins; -1: not before `length`. */

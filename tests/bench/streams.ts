@@ -11,7 +11,7 @@ import type { FetchLike } from "../../mod.ts";
 import { medians, printTable, startScript, withFolder } from "./measure.ts";
 import { POST, storeOf } from "./traffic.ts";
 
-const ROUNDS = 7;
+const ROUNDS = 21;
 const FIRST_ROUNDS = 15;
 const FIRST_PER_ROUND = 20;
 const FIRST_CONTENT = "response.output_item.added";
