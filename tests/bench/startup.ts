@@ -22,7 +22,7 @@ const HOUR = 3_600_000;
 const BUNDLE = join(ROOT, "dist/codex-rotator.js");
 
 /** Where the registry of deno.json's imports cannot be reached, children need the map too. */
-const IMPORTS = import.meta.resolve("@std/path").startsWith("npm:")
+const IMPORTS = !import.meta.resolve("@std/path").startsWith("jsr:")
   ? ["--import-map=tests/npm_imports.json"]
   : [];
 
