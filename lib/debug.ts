@@ -7,7 +7,8 @@ import process from "node:process";
 import { oneLine } from "./codex/error_report.ts";
 import { Moment } from "./pool/moment.ts";
 import { hasUsableCredits } from "./pool/standing.ts";
-import { iso, reasonOf, untilOf } from "./report.ts";
+import { untilOf } from "./pool/standing.ts";
+import { iso, reasonOf } from "./report.ts";
 import type { House } from "./runtime.ts";
 
 /**

@@ -5,7 +5,8 @@
  */
 import { refusalResponse, type RefusalType } from "./codex/refusal.ts";
 import type { Runner } from "./pool/roster.ts";
-import { iso, reasonOf, untilOf } from "./report.ts";
+import { untilOf } from "./pool/standing.ts";
+import { iso, reasonOf } from "./report.ts";
 import type { Standing } from "./types.ts";
 
 /** How it ends, and until when that holds. */

@@ -1,5 +1,5 @@
 /**
- * The meters that a request can count on.
+ * The meters that a request can count on, and their windows.
  *
  * @module
  */
@@ -13,4 +13,15 @@ const SPARK_MODEL = "gpt-5.3-codex-spark";
 /** The meter that applies to a model; the main one when it is unknown. */
 export function meterOfModel(model: string | undefined): string {
   return model?.startsWith(SPARK_MODEL) ? SPARK_METER : MAIN_METER;
+}
+
+/** Where the first window of a length stands; -1: nowhere. A plain loop, as every answer comes by here. */
+export function indexOfLength(
+  windows: readonly { windowSeconds: number | null }[],
+  windowSeconds: number | null,
+): number {
+  for (let index = 0; index < windows.length; index++) {
+    if (windows[index]!.windowSeconds === windowSeconds) return index;
+  }
+  return -1;
 }

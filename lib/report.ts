@@ -5,7 +5,7 @@
  */
 import { Moment } from "./pool/moment.ts";
 import type { Runner } from "./pool/roster.ts";
-import { hasUsableCredits } from "./pool/standing.ts";
+import { hasUsableCredits, untilOf } from "./pool/standing.ts";
 import type { AccountRecord, AccountStatus, Standing } from "./types.ts";
 
 /** An epoch time (ms) as an ISO string; null when it is none. */
@@ -13,19 +13,6 @@ export function iso(time: number | null | undefined): string | null {
   if (typeof time !== "number") return null;
   const date = new Date(time);
   return Number.isNaN(date.getTime()) ? null : date.toISOString();
-}
-
-/** When a standing ends, epoch ms; null when unknown or never by itself. */
-export function untilOf(standing: Standing): number | null {
-  switch (standing.kind) {
-    case "included":
-    case "unknown":
-      return null;
-    case "credits":
-    case "unconfirmed":
-    case "blocked":
-      return standing.until;
-  }
 }
 
 /** Why an account stands as it does, in a word; null where nothing is wrong. */

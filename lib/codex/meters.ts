@@ -6,7 +6,7 @@
  */
 
 import type { MeterFacts, UsageWindow } from "../types.ts";
-import { MAIN_METER } from "../meters.ts";
+import { indexOfLength, MAIN_METER } from "../meters.ts";
 import { readNumber, readPositive } from "./json.ts";
 import { resetTime } from "./times.ts";
 
@@ -50,12 +50,9 @@ export function mergeWindows(
 ): UsageWindow[] {
   const merged = first.slice();
   for (const window of second) {
-    let at = 0;
-    while (
-      at < merged.length && merged[at]!.windowSeconds !== window.windowSeconds
-    ) at++;
-    const known = merged[at];
-    if (known === undefined || isFuller(window, known)) merged[at] = window;
+    const at = indexOfLength(merged, window.windowSeconds);
+    if (at < 0) merged.push(window);
+    else if (isFuller(window, merged[at]!)) merged[at] = window;
   }
   return merged;
 }

@@ -17,6 +17,7 @@ import {
   type Outcome,
   throttleOutcome,
 } from "./answer.ts";
+import type { EventView } from "./event_parser.ts";
 import { readErrorJson } from "./error_report.ts";
 import { headerCredits } from "./headers.ts";
 import {
@@ -33,8 +34,6 @@ import {
   meterName,
   safeRecord,
 } from "./meters.ts";
-
-import type { EventView } from "./event_parser.ts";
 
 export {
   EventParser,

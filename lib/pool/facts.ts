@@ -14,6 +14,7 @@ import type {
   UsageFacts,
   UsageWindow,
 } from "../types.ts";
+import { indexOfLength } from "../meters.ts";
 import { prunedCooldowns } from "./cooldowns.ts";
 import { answeredAt, believable, FUTURE_TOLERANCE_MS } from "./moment.ts";
 import { saidLimited } from "./standing.ts";
@@ -215,7 +216,7 @@ function replaceWindows(
 ): UsageWindow[] {
   const windows = [...base];
   for (const window of newer) {
-    const index = placeOf(windows, window.windowSeconds);
+    const index = indexOfLength(windows, window.windowSeconds);
     if (index < 0) {
       windows.push(window);
       continue;
@@ -242,17 +243,6 @@ function isOver(
 ): boolean {
   return window.resetsAt !== null && window.resetsAt <= now &&
     !newer.includes(window);
-}
-
-/** Where the first window of that length stands; -1: nowhere. */
-function placeOf(
-  windows: readonly UsageWindow[],
-  windowSeconds: number | null,
-): number {
-  for (let place = 0; place < windows.length; place++) {
-    if (windows[place]!.windowSeconds === windowSeconds) return place;
-  }
-  return -1;
 }
 
 /**

@@ -75,7 +75,8 @@ export function assess(
   };
 }
 
-function untilOf(standing: Standing): number | null {
+/** When a standing ends, epoch ms; null when unknown or never by itself. */
+export function untilOf(standing: Standing): number | null {
   return "until" in standing ? standing.until : null;
 }
 

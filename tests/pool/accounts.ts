@@ -43,6 +43,14 @@ export function usage(
   return { observedAt: NOW, meters: { codex: { windows, ...meter } }, ...rest };
 }
 
+/** What makes a window one of a week. */
+export const WEEK = { windowSeconds: 604_800, resetsAt: NOW + 3 * DAY };
+
+/** What a usage answer at that time says of the main meter. */
+export function answer(at: number, windows: UsageWindow[]): UsageFacts {
+  return { ...usage(windows), observedAt: at, answeredAt: at };
+}
+
 /** Ten credits, seen now. */
 export function credits(more: Partial<CreditFacts> = {}): CreditFacts {
   return {

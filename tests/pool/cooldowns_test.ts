@@ -1,26 +1,18 @@
 import { assertEquals } from "@std/assert";
 import { clearUsageLimits, setCooldown } from "../../lib/pool/cooldowns.ts";
-import type {
-  AccountRecord,
-  UsageFacts,
-  UsageWindow,
-} from "../../lib/types.ts";
+import type { AccountRecord, UsageFacts } from "../../lib/types.ts";
 import {
   account,
+  answer,
   DAY,
   HOUR,
   MINUTE,
   NOW,
   usage,
   verdict,
+  WEEK,
   window,
 } from "./accounts.ts";
-
-const WEEK = { windowSeconds: 604_800, resetsAt: NOW + 3 * DAY };
-
-function answer(at: number, windows: UsageWindow[]): UsageFacts {
-  return { ...usage(windows), observedAt: at, answeredAt: at };
-}
 
 Deno.test("setCooldown() never shortens one that runs, and replaces one that is over", () => {
   const record: AccountRecord = {};

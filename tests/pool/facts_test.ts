@@ -8,6 +8,7 @@ import {
 import type { UsageFacts, UsageWindow } from "../../lib/types.ts";
 import {
   account,
+  answer,
   credits,
   DAY,
   HOUR,
@@ -15,14 +16,9 @@ import {
   NOW,
   usage,
   verdict,
+  WEEK,
   window,
 } from "./accounts.ts";
-
-const WEEK = { windowSeconds: 604_800, resetsAt: NOW + 3 * DAY };
-
-function answer(at: number, windows: UsageWindow[]): UsageFacts {
-  return { ...usage(windows), observedAt: at, answeredAt: at };
-}
 
 function headers(
   at: number,
