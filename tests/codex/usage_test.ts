@@ -230,6 +230,23 @@ Deno.test("readUsage() takes any slot for a window", () => {
   }
 });
 
+Deno.test("readUsage() takes the fuller of two windows of one length", () => {
+  const slot = (used_percent: number) => ({
+    used_percent,
+    limit_window_seconds: 18_000,
+    reset_after_seconds: 60,
+  });
+  for (const [first, second] of [[100, 10], [10, 100]] as const) {
+    const { windows } = read({
+      rate_limit: {
+        primary_window: slot(first),
+        secondary_window: slot(second),
+      },
+    }).usage.meters.codex!;
+    assertEquals(windows.map((it) => it.usedPercent), [100]);
+  }
+});
+
 Deno.test("readUsage() ignores a rate limit that says nothing", () => {
   for (const rate_limit of [null, {}, "full", [], { allowed: null }]) {
     const { usage } = read({ rate_limit });

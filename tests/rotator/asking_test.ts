@@ -299,3 +299,28 @@ Deno.test("rotator.refresh() lets an answer that was asked for earlier undo noth
     assertEquals(fake.charged.length, reached ? 0 : 1);
   }
 });
+
+Deno.test("rotator.fetch() takes the plan from an answer's headers unless usage that was asked for later has told it", async () => {
+  for (const asksBetween of [false, true]) {
+    await using fleet = await startKnown({
+      accounts: { alice: { plan: "plus" } },
+    });
+    const { fake, clock } = fleet;
+    const late = Promise.withResolvers<void>();
+    fake.account("alice").queue.push({
+      until: late.promise,
+      headers: { "x-codex-plan-type": "pro" },
+    });
+    const before = fake.log.length;
+    const asked = fleet.ask();
+    await fake.seen((entry) =>
+      entry.kind === "responses" && fake.log.indexOf(entry) >= before
+    );
+    clock.now += 1000;
+    if (asksBetween) await fleet.rotator.refresh();
+    late.resolve();
+    assertEquals((await asked).status, 200);
+    const [alice] = (await fleet.rotator.status()).accounts;
+    assertEquals(alice?.plan, asksBetween ? "plus" : "pro");
+  }
+});
