@@ -104,7 +104,7 @@ async function renewed(
     call.signal,
   );
   if (access.kind !== "ok") {
-    turn.tried.add(runner.alias);
+    turn.tried = new Set(turn.tried).add(runner.alias);
     turn.left = { alias: runner.alias, reason: access.reason };
     return undefined;
   }

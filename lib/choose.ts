@@ -16,11 +16,11 @@ import type { House } from "./runtime.ts";
 /** What a request has been through so far. */
 export interface Turn {
   /** Accounts tried for it. */
-  readonly tried: Set<string>;
+  tried: ReadonlySet<string>;
   /** Those of them that failed by a hiccup and may be tried again. */
-  readonly retriable: Set<string>;
+  retriable: ReadonlySet<string>;
   /** Accounts whose token was renewed because the backend refused it. */
-  readonly renewed: Set<string>;
+  renewed: ReadonlySet<string>;
   /** A hiccup in this pool keeps the request from any later one. */
   lastPool: Pool;
   /** What another account wrote was left out of the conversation. */
@@ -35,12 +35,15 @@ export interface Turn {
   error: unknown;
 }
 
+/** What nearly every request begins and ends with. */
+const NONE: ReadonlySet<string> = new Set();
+
 /** A fresh start. */
 export function newTurn(): Turn {
   return {
-    tried: new Set(),
-    retriable: new Set(),
-    renewed: new Set(),
+    tried: NONE,
+    retriable: NONE,
+    renewed: NONE,
     lastPool: "unconfirmed",
     cleaned: false,
     hiccups: 0,

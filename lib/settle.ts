@@ -117,7 +117,7 @@ async function onTokenRejected(
 ): Promise<Next> {
   const { alias } = sent.runner;
   if (!turn.renewed.has(alias) && call.body.replayable) {
-    turn.renewed.add(alias);
+    turn.renewed = new Set(turn.renewed).add(alias);
     keep(turn, response);
     return "renew";
   }
@@ -172,7 +172,7 @@ async function onHiccup(
     keep(turn, failure.response);
   }
   turn.lastPool = sent.pool;
-  turn.retriable.add(sent.runner.alias);
+  turn.retriable = new Set(turn.retriable).add(sent.runner.alias);
   const wait = BACKOFF_MS * 2 ** (turn.hiccups - 1) * (0.5 + house.random());
   await pause(wait, call.signal);
   return leave(
@@ -201,7 +201,7 @@ export async function pause(
 }
 
 function leave(turn: Turn, sent: Attempt, reason: string): undefined {
-  turn.tried.add(sent.runner.alias);
+  turn.tried = new Set(turn.tried).add(sent.runner.alias);
   turn.left = { alias: sent.runner.alias, reason };
 }
 

@@ -38,6 +38,7 @@ const FIELDS = [
 ];
 /** The unprefixed family. */
 const MAIN = "x-codex";
+const FAMILY = `${MAIN}-`;
 /** What every answer has, and needs no taking apart: the unprefixed family, then the rest. */
 const PLACES: ReadonlyMap<string, number> = new Map([
   ...SLOTS.flatMap((slot) => FIELDS.map((field) => MAIN + slot + field)),
@@ -76,7 +77,8 @@ export function readHeaders(
     if (name.charCodeAt(0) !== X || name.charCodeAt(1) !== DASH) {
       if (name === CONTENT_TYPE) contentType = value;
     } else if (value !== "") {
-      const place = PLACES.get(name);
+      // names are new strings: looking one up takes a walk through it
+      const place = name.startsWith(FAMILY) ? PLACES.get(name) : undefined;
       if (place !== undefined) values[place] = value;
       else others = noteWindow(others, name, value);
     }
