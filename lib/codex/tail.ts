@@ -85,18 +85,28 @@ export class Tail {
 
   /** Takes the next bytes of the stream. */
   push(chunk: Uint8Array): void {
-    if (chunk.length <= LONGEST_COPY) return this.#lookAtCopy(chunk);
+    if (chunk.length <= LONGEST_COPY) {
+      const { length } = this.#before;
+      return this.#keep(
+        copies.bytes,
+        this.#lookAtCopy(chunk),
+        length + chunk.length,
+      );
+    }
     let start = 0;
     let known = 0;
     const isAligned = chunk.byteOffset % 4 === 0;
     if (this.#before !== BLANK || !isAligned) {
-      this.#lookAtCopy(chunk.subarray(0, BORDER));
-      // what was kept of the copy lies in front of the rest
-      const kept = BORDER - this.#before.length;
-      start = kept - (chunk.byteOffset + kept) % 4;
+      const length = this.#before.length + BORDER;
+      // what is still needed of the copy lies in front of the rest
+      const from = this.#lookAtCopy(chunk.subarray(0, BORDER));
+      const needed = BORDER - length + from;
+      start = needed - (chunk.byteOffset + needed) % 4;
       known = BORDER - start;
     }
-    this.#look(viewOf(chunk, start), known, chunk.length - start);
+    const view = viewOf(chunk, start);
+    const length = chunk.length - start;
+    this.#keep(view.bytes, this.#look(view, known, length), length);
   }
 
   /** The stream has ended; its last event may lack the blank line. */
@@ -104,11 +114,11 @@ export class Tail {
     this.push(BLANK);
   }
 
-  #lookAtCopy(piece: Uint8Array): void {
+  #lookAtCopy(piece: Uint8Array): number {
     const known = this.#before.length;
     copies.bytes.set(this.#before);
     copies.bytes.set(piece, known);
-    this.#look(copies, known, known + piece.length);
+    return this.#look(copies, known, known + piece.length);
   }
 
   /**
@@ -116,60 +126,57 @@ export class Tail {
    *
    * @param known How many of the bytes have been looked at before; none: an event begins with them.
    * @param length How many there are.
+   * @returns From where on they are still needed.
    */
-  #look(view: View, known: number, length: number): void {
+  #look(view: View, known: number, length: number): number {
     const { bytes, fours } = view;
-    const events: string[] = [];
     let done = 0;
     if (this.#event !== "") {
       done = endOfEvent(bytes, 0, length);
       this.#event += textOf(bytes, known, done < 0 ? length : done);
-      if (done < 0) return this.#waitForEnd(bytes, length);
-      events.push(this.#event);
-      this.#event = "";
+      if (done < 0) return this.#waitForEnd(length);
+      this.#tell();
     }
     // a word that ended in the bytes before was found then
     let from = Math.max(done, known - WORDS.longest);
     for (let at; (at = WORDS.find(bytes, fours, from, length)) >= 0;) {
       const start = startOfEvent(bytes, at, known === 0);
       const end = start < 0 ? at + 1 : endOfEvent(bytes, at, length);
-      if (end < 0) {
-        this.#event = textOf(bytes, start, length);
-        break;
-      }
       if (start >= 0) {
-        events.push(textOf(bytes, start, end));
+        this.#event = textOf(bytes, start, end < 0 ? length : end);
+        if (end < 0) return this.#waitForEnd(length);
+        this.#tell();
         done = end;
       }
       from = end;
     }
     const isBlank = bytes[length - 1] === LF && bytes[length - 2] === LF;
-    if (this.#event !== "") this.#waitForEnd(bytes, length);
     // most chunks end with an event
-    else if (isBlank) this.#before = BLANK;
-    else {
-      const kept = Math.max(length - KEPT, done - LONGEST_BLANK);
-      this.#keep(bytes, kept, length);
-    }
-    for (const event of events) this.#tell(event);
+    if (isBlank) return length;
+    return Math.max(0, length - KEPT, done - LONGEST_BLANK);
   }
 
   /** All that is still to be recognized of the open event is the blank line behind it. */
-  #waitForEnd(bytes: Uint8Array, length: number): void {
+  #waitForEnd(length: number): number {
     const isTooLong = this.#event.length > LONGEST_EVENT;
     if (isTooLong) this.#event = "";
-    this.#keep(bytes, length - (isTooLong ? KEPT : LONGEST_BLANK), length);
+    return Math.max(0, length - (isTooLong ? KEPT : LONGEST_BLANK));
   }
 
   #keep(bytes: Uint8Array, from: number, length: number): void {
-    const kept = bytes.subarray(Math.max(0, from), length);
+    if (from === length) {
+      this.#before = BLANK;
+      return;
+    }
     this.#memory ??= new Uint8Array(KEPT);
-    this.#memory.set(kept);
-    this.#before = this.#memory.subarray(0, kept.length);
+    this.#memory.set(bytes.subarray(from, length));
+    this.#before = this.#memory.subarray(0, length - from);
   }
 
-  #tell(event: string): void {
-    const block = Buffer.from(event, "latin1").toString("utf8");
+  /** The event that was picked out is complete. */
+  #tell(): void {
+    const block = Buffer.from(this.#event, "latin1").toString("utf8");
+    this.#event = "";
     const { data, event: name } = readBlock(block, 0) ?? {};
     if (data !== undefined) this.#onEvent(readEvent(data, name ?? null));
   }
