@@ -15,6 +15,7 @@ import {
 import { Tail } from "./codex/tail.ts";
 import type { Deadlines, Wait } from "./deadlines.ts";
 import { like } from "./like.ts";
+import { type Read, resumedBody } from "./resumed_body.ts";
 
 /** No more of a stream is held back, bytes. */
 const MOST_HELD = 64 * 1024;
@@ -67,8 +68,6 @@ export function guardStream(
   );
 }
 
-type Read = ReadableStreamReadResult<Uint8Array>;
-
 interface Settle {
   resolve(guarded: Guarded): void;
   reject(error: unknown): void;
@@ -84,6 +83,8 @@ class Held {
   readonly #parser = new EventParser();
   /** The read under way. */
   #reading!: Promise<Read>;
+  /** A read whose result the caller is to see: one under way, or the last of all. */
+  #leftOver: Promise<Read> | undefined;
   #wait!: Wait;
   #onAbort: (() => void) | undefined;
   #isSettled = false;
@@ -122,7 +123,11 @@ class Held {
   }
 
   /** Held for too long: the read under way belongs to the caller now. */
-  readonly #onDue = (): void => this.#settleBy(() => this.#open(this.#reading));
+  readonly #onDue = (): void =>
+    this.#settleBy(() => {
+      this.#leftOver = this.#reading;
+      return this.#open();
+    });
 
   /** Ends the waiting where `find` finds out how the stream goes. */
   #settleBy(find: () => Guarded | undefined): void {
@@ -139,7 +144,8 @@ class Held {
 
   /** What the next part shows; undefined while nothing is decided. */
   #take({ done, value }: Read): Guarded | undefined {
-    if (!done) {
+    if (done) this.#leftOver = this.#reading;
+    else {
       this.#chunks.push(value);
       this.#size += value.length;
     }
@@ -155,6 +161,7 @@ class Held {
 
   /** The caller gets what came, and then the end as it was; undefined: a plain end. */
   #broken(error: unknown): Guarded {
+    this.#leftOver = this.#reading;
     return { kind: "broken", error, response: this.#rebuilt() };
   }
 
@@ -196,9 +203,9 @@ class Held {
     }
   }
 
-  /** The stream goes to the caller; `pending` is a read under way. */
-  #open(pending?: Promise<Read>): Guarded {
-    return { kind: "open", response: this.#rebuilt(pending) };
+  /** The stream goes to the caller. */
+  #open(): Guarded {
+    return { kind: "open", response: this.#rebuilt() };
   }
 
   /** What was read together with the event that decided has not been listened to yet. */
@@ -210,34 +217,16 @@ class Held {
     }
   }
 
-  /** The response with all its bytes, unchanged; nothing is read that is not asked for. */
-  #rebuilt(pending?: Promise<Read>): Response {
-    const reader = this.#reader;
-    const chunks = this.#chunks;
+  /** The response with all its bytes, unchanged. */
+  #rebuilt(): Response {
     const tail = new Tail(this.#options.onEvent);
     this.#catchUp(tail);
-    let controller: ReadableStreamDefaultController<Uint8Array>;
-    const onRead = ({ done, value }: Read) => {
-      if (done) {
-        tail.end();
-        controller.close();
-      } else {
-        tail.push(value);
-        controller.enqueue(value);
-      }
+    const begun = {
+      body: this.#response.body!,
+      reader: this.#reader,
+      chunks: this.#chunks,
+      leftOver: this.#leftOver,
     };
-    const body = new ReadableStream<Uint8Array>({
-      // not async: that would cost two more promises for each chunk
-      pull(own) {
-        const chunk = chunks.shift();
-        if (chunk !== undefined) return own.enqueue(chunk);
-        controller = own;
-        const reading = pending ?? reader.read();
-        pending = undefined;
-        return reading.then(onRead);
-      },
-      cancel: (reason) => reader.cancel(reason),
-    }, { highWaterMark: 0 });
-    return like(this.#response, body);
+    return like(this.#response, resumedBody(begun, tail));
   }
 }

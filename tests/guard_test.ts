@@ -47,6 +47,36 @@ function source(
   return made;
 }
 
+/** The same, read as Deno reads the network: each part into a larger buffer of its own, unless it is given one. */
+function roomySource(
+  parts: Iterable<Uint8Array<ArrayBuffer>>,
+  end: "close" | "stall" | Error = "close",
+): Source {
+  const iterator = parts[Symbol.iterator]();
+  const body = new ReadableStream({
+    type: "bytes",
+    autoAllocateChunkSize: 64 * 1024,
+    pull(controller) {
+      made.pulls++;
+      const request = controller.byobRequest!;
+      const view = request.view!;
+      const { done, value } = iterator.next();
+      if (!done) {
+        new Uint8Array(view.buffer, view.byteOffset).set(value);
+        return request.respond(value.length);
+      }
+      if (end === "stall") return new Promise(() => {});
+      if (end !== "close") return controller.error(end);
+      controller.close();
+      request.respond(0);
+    },
+    cancel: (reason) => void (made.cancelled = reason),
+  }, { highWaterMark: 0 });
+  const response = new Response(body);
+  const made: Source = { response, pulls: 0, cancelled: undefined };
+  return made;
+}
+
 interface Watched {
   guarded: Guarded;
   events: EventMeaning["kind"][];
@@ -220,6 +250,58 @@ Deno.test("guardStream() reads nothing that its reader does not ask for", async 
   assertEquals(made.cancelled, "enough");
 });
 
+Deno.test("guardStream() hands out small parts without the large buffers that the runtime read them into", async () => {
+  const parts = ["a", "bcd", "e".repeat(50_000), "f", "g".repeat(65_536), "h"]
+    .map((text) => encoder.encode(`data: ${ADDED}\n\n${text}`.slice(-65_536)));
+  const { guarded } = await guard(roomySource(parts));
+  const body = guarded.response.body!;
+  const read: Uint8Array[] = [];
+  for await (const part of body) read.push(part);
+  assertEquals(read, parts, "a later part was not written over an earlier one");
+  const rooms = read.slice(1)
+    .filter(({ length }) => length <= 32 * 1024)
+    .map((part) => part.buffer.byteLength - part.length);
+  assertEquals(rooms, [0, 0, 0]);
+});
+
+Deno.test("guardStream() serves several reads at once, and ends, breaks and is cancelled as before, whichever way the runtime reads", async () => {
+  const parts = ["a", "b", "c"].map((text) =>
+    encoder.encode(`data: ${ADDED}\n\n${text}`)
+  );
+  const broke = new TypeError("connection reset");
+  for (const from of [source, roomySource]) {
+    const reader = async (end?: "stall" | Error) => {
+      const made = from(parts, end);
+      const { guarded } = await guard(made);
+      return { made, reader: guarded.response.body!.getReader() };
+    };
+    const whole = (await reader()).reader;
+    const reads = Array.from({ length: 5 }, () => whole.read());
+    const read = await Promise.all(reads);
+    assertEquals(read.map(({ value }) => value?.length), [
+      ...parts.map(({ length }) => length),
+      undefined,
+      undefined,
+    ]);
+    assertEquals(read.flatMap(({ value }) => value ?? []), parts);
+
+    const broken = (await reader(broke)).reader;
+    for (const part of parts) {
+      assertEquals((await broken.read()).value, part);
+    }
+    assertEquals(await assertRejects(() => broken.read()), broke);
+
+    const left = await reader("stall");
+    for (const part of parts) {
+      assertEquals((await left.reader.read()).value, part);
+    }
+    const waiting = left.reader.read();
+    await left.reader.cancel("enough");
+    assertEquals(left.made.cancelled, "enough");
+    assertEquals((await waiting).done, true);
+  }
+});
+
 Deno.test("guardStream() lets a stream go that says nothing for too long, and loses no byte of it", async () => {
   const preamble = encoder.encode(`data: ${CREATED}\n\n`);
   const rest = encoder.encode(`data: ${LIMITS}\n\ndata: ${ADDED}\n\n`);
@@ -276,13 +358,15 @@ Deno.test("guardStream() rejects a stream that is not made of bytes, at once or 
 Deno.test("guardStream() calls a stream broken that ends or breaks before any content", async () => {
   const preamble = encoder.encode(`data: ${CREATED}\n\n`);
   const broke = new TypeError("connection reset");
-  for (const end of ["close", broke] as const) {
-    const { guarded } = await guard(source([preamble], end));
-    assertEquals(guarded.kind, "broken");
-    const reader = guarded.response.body!.getReader();
-    assertEquals((await reader.read()).value, preamble);
-    if (end === "close") assertEquals((await reader.read()).done, true);
-    else assertEquals(await assertRejects(() => reader.read()), broke);
+  for (const from of [source, roomySource]) {
+    for (const end of ["close", broke] as const) {
+      const { guarded } = await guard(from([preamble], end));
+      assertEquals(guarded.kind, "broken");
+      const reader = guarded.response.body!.getReader();
+      assertEquals((await reader.read()).value, preamble);
+      if (end === "close") assertEquals((await reader.read()).done, true);
+      else assertEquals(await assertRejects(() => reader.read()), broke);
+    }
   }
 });
 

@@ -1,0 +1,117 @@
+/**
+ * A body whose beginning has been read already, for whoever reads the rest.
+ *
+ * @module
+ */
+import type { Tail } from "./codex/tail.ts";
+
+/** What a read of a body gives. */
+export type Read = ReadableStreamReadResult<Uint8Array>;
+
+/** A body of which a part was read. */
+export interface BegunBody {
+  body: ReadableStream<Uint8Array>;
+  /** Has the lock on it. */
+  reader: ReadableStreamDefaultReader<Uint8Array>;
+  /** What was read. */
+  chunks: Uint8Array[];
+  /** A read under way, or the one that came to the end. */
+  leftOver: Promise<Read> | undefined;
+}
+
+/**
+ * The whole body again, with all its bytes, while `tail` listens. Nothing is
+ * read that is not asked for.
+ */
+export function resumedBody(
+  { body, reader, chunks, leftOver }: BegunBody,
+  tail: Tail,
+): ReadableStream<Uint8Array> {
+  // a body that has ended must not be read in another way: Deno never answers
+  const rest = leftOver === undefined && isRoomy(chunks.at(-1))
+    ? refilled(body, reader)
+    : reader;
+  let controller: ReadableStreamDefaultController<Uint8Array>;
+  const onError = (error: unknown) => controller.error(error);
+  const onRead = ({ done, value }: Read) => {
+    try {
+      if (done) {
+        tail.end();
+        controller.close();
+      } else {
+        const part = rest instanceof Refilled ? rest.takeOut(value) : value;
+        tail.push(part);
+        controller.enqueue(part);
+      }
+    } catch (error) {
+      // changes nothing where the caller has left, or has read more than there is
+      onError(error);
+      rest.cancel(error).catch(() => {});
+    }
+  };
+  return new ReadableStream<Uint8Array>({
+    // returns no promise: each would cost time with every part
+    pull(own) {
+      const chunk = chunks.shift();
+      if (chunk !== undefined) return own.enqueue(chunk);
+      controller = own;
+      const reading = leftOver ?? rest.read();
+      leftOver = undefined;
+      reading.then(onRead, onError);
+    },
+    cancel: (reason) => rest.cancel(reason),
+  }, { highWaterMark: 0 });
+}
+
+/** Whether the runtime reads each part into a larger buffer of its own, as Deno does. */
+function isRoomy(part: Uint8Array | undefined): boolean {
+  return part !== undefined && part.buffer.byteLength > part.length;
+}
+
+function refilled(
+  body: ReadableStream<Uint8Array>,
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+): Refilled | ReadableStreamDefaultReader<Uint8Array> {
+  reader.releaseLock();
+  try {
+    return new Refilled(body.getReader({ mode: "byob" }));
+  } catch {
+    // its maker gives out parts of something larger
+    return body.getReader();
+  }
+}
+
+const BUFFER_BYTES = 64 * 1024;
+
+/**
+ * Has one buffer filled again and again: a new one for each part takes more
+ * time than copying does, and small parts would keep all of theirs in memory.
+ */
+class Refilled {
+  readonly #reader: ReadableStreamBYOBReader;
+  /** Undefined while it is being filled, or after it was given away. */
+  #buffer: ArrayBufferLike | undefined;
+
+  constructor(reader: ReadableStreamBYOBReader) {
+    this.#reader = reader;
+  }
+
+  /** The part is to be taken out before the next read. */
+  read(): Promise<Read> {
+    const buffer = this.#buffer ?? new ArrayBuffer(BUFFER_BYTES);
+    this.#buffer = undefined;
+    return this.#reader.read(new Uint8Array(buffer)) as Promise<Read>;
+  }
+
+  /** What was read, in memory that nobody else writes to. */
+  takeOut(part: Uint8Array): Uint8Array {
+    // a copy of most of it would cost what a new buffer does
+    if (part.length > BUFFER_BYTES / 2) return part;
+    this.#buffer = part.buffer;
+    return part.slice();
+  }
+
+  cancel(reason: unknown): Promise<void> {
+    return this.#reader.cancel(reason);
+  }
+}
