@@ -6,7 +6,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { cp, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AccountRecord } from "../../mod.ts";
@@ -26,28 +26,47 @@ const IMPORTS = !import.meta.resolve("@std/path").startsWith("jsr:")
   ? ["--import-map=tests/npm_imports.json"]
   : [];
 
+/** What a command needs of it. */
+const PARTS = [
+  "cli.ts",
+  "mod.ts",
+  "deno.json",
+  "lib",
+  "tests/npm_imports.json",
+];
+
 type Line = readonly string[];
 
-function run([program, ...args]: Line): string {
-  const { status, stdout, stderr } = spawnSync(program!, args, { cwd: ROOT });
+/** The same as new: for a file that was run before, Deno keeps what any run compiled, and loads it all. */
+async function freshTree(folder: string): Promise<string> {
+  const tree = join(folder, "tree");
+  for (const part of PARTS) {
+    await cp(join(ROOT, part), join(tree, part), { recursive: true });
+  }
+  const modules = join(ROOT, "node_modules");
+  if (existsSync(modules)) await symlink(modules, join(tree, "node_modules"));
+  return tree;
+}
+
+function run([program, ...args]: Line, cwd = ROOT): string {
+  const { status, stdout, stderr } = spawnSync(program!, args, { cwd });
   if (status !== 0) throw new Error(`${args.join(" ")}: ${stderr}`);
   return String(stdout);
 }
 
 /** ms from its start to its end. */
-function timeOf(line: Line): Promise<number> {
+function timeOf(line: Line, cwd: string): Promise<number> {
   const begun = performance.now();
-  run(line);
+  run(line, cwd);
   return Promise.resolve(performance.now() - begun);
 }
 
 /** The most memory that it takes, MB; NaN where nothing tells. */
-function memoryOf(line: Line): number {
+function memoryOf(line: Line, cwd: string): number {
   if (!existsSync("/usr/bin/time")) return NaN;
   const kilobytes = Array.from({ length: MEMORY_RUNS }, () => {
-    const { stderr } = spawnSync("/usr/bin/time", ["-f", "%M", ...line], {
-      cwd: ROOT,
-    });
+    const timed = ["-f", "%M", ...line];
+    const { stderr } = spawnSync("/usr/bin/time", timed, { cwd });
     return Number(String(stderr).trim().split("\n").at(-1));
   });
   return median(kilobytes) / 1024;
@@ -56,11 +75,17 @@ function memoryOf(line: Line): number {
 /** A row for each line; ratios are to `base`. */
 async function rowsOf(
   lines: ReadonlyMap<string, Line>,
+  cwd: string,
   base: (name: string) => string,
 ): Promise<string[][]> {
-  const times = await medians(lines, ROUNDS, WARM_UP_ROUNDS, timeOf);
+  const times = await medians(
+    lines,
+    ROUNDS,
+    WARM_UP_ROUNDS,
+    (line) => timeOf(line, cwd),
+  );
   const memories = new Map(
-    [...lines].map(([name, line]) => [name, memoryOf(line)]),
+    [...lines].map(([name, line]) => [name, memoryOf(line, cwd)]),
   );
   const cells = (found: ReadonlyMap<string, number>, name: string) => {
     const value = found.get(name)!;
@@ -90,7 +115,11 @@ function accounts(): Record<string, AccountRecord> {
   );
 }
 
-async function measureCommands(folder: string, empty: string): Promise<void> {
+async function measureCommands(
+  folder: string,
+  tree: string,
+  empty: string,
+): Promise<void> {
   const store = join(folder, "accounts.json");
   const state = { version: 1, settings: {}, accounts: accounts() };
   await writeFile(store, JSON.stringify(state), { mode: 0o600 });
@@ -105,11 +134,15 @@ async function measureCommands(folder: string, empty: string): Promise<void> {
   printTable(
     "a command, from start to end",
     ["", "ms", "ratio", "MB", "ratio"],
-    await rowsOf(lines, () => "an empty script"),
+    await rowsOf(lines, tree, () => "an empty script"),
   );
 }
 
-async function measureImport(folder: string, empty: string): Promise<void> {
+async function measureImport(
+  folder: string,
+  tree: string,
+  empty: string,
+): Promise<void> {
   // imported, the bundle is the library
   const importing = join(folder, "importing.mjs");
   await writeFile(importing, `import ${JSON.stringify(BUNDLE)};`);
@@ -126,7 +159,11 @@ async function measureImport(folder: string, empty: string): Promise<void> {
   printTable(
     "the library alone",
     ["", "ms", "ratio", "MB", "ratio"],
-    await rowsOf(lines, (name) => name.replace(/,.*/, ", an empty script")),
+    await rowsOf(
+      lines,
+      tree,
+      (name) => name.replace(/,.*/, ", an empty script"),
+    ),
   );
 }
 
@@ -153,7 +190,8 @@ await withFolder(async (folder) => {
   const empty = join(folder, "empty.mjs");
   await writeFile(empty, "");
   run([commandOf("deno")[0]!, "run", "-A", "tests/tasks.ts", "bundle"]);
-  await measureCommands(folder, empty);
-  await measureImport(folder, empty);
+  const tree = await freshTree(folder);
+  await measureCommands(folder, tree, empty);
+  await measureImport(folder, tree, empty);
   measureSize();
 });
