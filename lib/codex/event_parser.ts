@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 
 /** One event of a stream. */
 export interface StreamEvent {
@@ -23,9 +22,21 @@ export interface EventView extends StreamEvent {
 
 const LF = 10;
 const CR = 13;
-/** Within this the type shows that data begins with, bytes. */
-const HEAD = 160;
-const TYPE = /^(?:event:[^\r\n]*\n)?data: ?\{"type":"([^"\\\r\n]*)"/;
+const SPACE = 32;
+const QUOTE = 34;
+const BACKSLASH = 92;
+/** No type is longer, bytes. */
+const LONGEST_TYPE = 64;
+const EVENT = new TextEncoder().encode("event:");
+const DATA = new TextEncoder().encode("data:");
+const TYPE = new TextEncoder().encode('{"type":"');
+/** How streams begin, so that no text has to be made of it. */
+const KNOWN = [
+  "response.created",
+  "response.in_progress",
+  "codex.rate_limits",
+  "response.output_item.added",
+].map((text) => ({ text, bytes: new TextEncoder().encode(text) }));
 const decoder = new TextDecoder();
 
 /** Splits a stream of bytes into events. */
@@ -133,7 +144,7 @@ export class EventParser {
     }
     this.#lineIsEmpty = true;
     this.#consumed += bytes.length;
-    const type = TYPE.exec(latin1(bytes, HEAD))?.[1];
+    const type = leadingType(bytes);
     if (type !== undefined) return new Unread(bytes, type, this.#consumed);
     const event = readBlock(decoder.decode(bytes), this.#consumed);
     return event && { ...event, type };
@@ -166,10 +177,44 @@ class Unread implements EventView {
   }
 }
 
-/** The beginning of bytes with one character for each, which never fails on a cut one. */
-function latin1(bytes: Uint8Array, most: number): string {
-  const length = Math.min(bytes.length, most);
-  return Buffer.from(bytes.buffer, bytes.byteOffset, length).toString("latin1");
+/**
+ * The type that an event's data begins with, where it is written as nearly
+ * always. By the byte, as a text would have to be made first.
+ */
+function leadingType(bytes: Uint8Array): string | undefined {
+  let at = 0;
+  if (standsAt(bytes, 0, EVENT)) {
+    at = endOfLine(bytes, 0);
+    if (bytes[at++] !== LF) return undefined;
+  }
+  if (!standsAt(bytes, at, DATA)) return undefined;
+  at += DATA.length;
+  if (bytes[at] === SPACE) at++;
+  if (!standsAt(bytes, at, TYPE)) return undefined;
+  at += TYPE.length;
+  const most = Math.min(bytes.length, at + LONGEST_TYPE);
+  for (let end = at; end < most; end++) {
+    const byte = bytes[end]!;
+    if (byte === QUOTE) {
+      return textOf(bytes.subarray(at, end));
+    }
+    if (byte === BACKSLASH || byte === LF || byte === CR) return undefined;
+  }
+  return undefined;
+}
+
+function textOf(type: Uint8Array): string {
+  const known = KNOWN.find(({ bytes }) =>
+    bytes.length === type.length && standsAt(type, 0, bytes)
+  );
+  return known ? known.text : decoder.decode(type);
+}
+
+function standsAt(bytes: Uint8Array, at: number, word: Uint8Array): boolean {
+  for (let n = 0; n < word.length; n++) {
+    if (bytes[at + n] !== word[n]) return false;
+  }
+  return true;
 }
 
 function endOfLine(chunk: Uint8Array, from: number): number {
