@@ -19,6 +19,10 @@ export interface BegunBody {
   leftOver: Promise<Read> | undefined;
 }
 
+/** After so many parts that lie in too large buffers, another way to read pays off. */
+const ROOMY_PARTS = 8;
+const BUFFER_BYTES = 64 * 1024;
+
 /**
  * The whole body again, with all its bytes, while `tail` listens. Nothing is
  * read that is not asked for.
@@ -27,33 +31,40 @@ export function resumedBody(
   { body, reader, chunks, leftOver }: BegunBody,
   tail: Tail,
 ): ReadableStream<Uint8Array> {
-  // a body that has ended must not be read in another way: Deno never answers
-  const rest = leftOver === undefined && isRoomy(chunks.at(-1))
-    ? refilled(body, reader)
-    : reader;
+  let rest: ReadableStreamDefaultReader<Uint8Array> | Refilled = reader;
+  let roomyParts = 0;
+  let isReading = false;
   let controller: ReadableStreamDefaultController<Uint8Array>;
   const onError = (error: unknown) => controller.error(error);
   const onRead = ({ done, value }: Read) => {
+    isReading = false;
     try {
       if (done) {
         tail.end();
         controller.close();
-      } else {
-        const part = rest instanceof Refilled ? rest.takeOut(value) : value;
-        tail.push(part);
-        controller.enqueue(part);
+        return;
       }
+      if (isRoomy(value)) roomyParts++;
+      const part = rest instanceof Refilled ? rest.takeOut(value) : value;
+      tail.push(part);
+      controller.enqueue(part);
     } catch (error) {
-      // changes nothing where the caller has left, or has read more than there is
+      // changes nothing where the caller has left
       onError(error);
       rest.cancel(error).catch(() => {});
     }
   };
   return new ReadableStream<Uint8Array>({
-    // returns no promise: each would cost time with every part
+    // Returns no promise, as that would cost time with every part. Thus it is
+    // called again while it reads; what is still wanted then, enqueue() asks for.
     pull(own) {
+      if (isReading) return;
       const chunk = chunks.shift();
       if (chunk !== undefined) return own.enqueue(chunk);
+      if (rest === reader && roomyParts >= ROOMY_PARTS) {
+        rest = refilled(body, reader);
+      }
+      isReading = true;
       controller = own;
       const reading = leftOver ?? rest.read();
       leftOver = undefined;
@@ -64,8 +75,8 @@ export function resumedBody(
 }
 
 /** Whether the runtime reads each part into a larger buffer of its own, as Deno does. */
-function isRoomy(part: Uint8Array | undefined): boolean {
-  return part !== undefined && part.buffer.byteLength > part.length;
+function isRoomy(part: Uint8Array): boolean {
+  return part.buffer.byteLength > part.length;
 }
 
 function refilled(
@@ -81,8 +92,6 @@ function refilled(
   }
 }
 
-const BUFFER_BYTES = 64 * 1024;
-
 /**
  * Has one buffer filled again and again: a new one for each part takes more
  * time than copying does, and small parts would keep all of theirs in memory.
@@ -96,7 +105,7 @@ class Refilled {
     this.#reader = reader;
   }
 
-  /** The part is to be taken out before the next read. */
+  /** One at a time. */
   read(): Promise<Read> {
     const buffer = this.#buffer ?? new ArrayBuffer(BUFFER_BYTES);
     this.#buffer = undefined;
