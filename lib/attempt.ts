@@ -14,7 +14,7 @@ import { settleWeights } from "./pool/strategy.ts";
 import { reasonOf } from "./report.ts";
 import type { Call } from "./request.ts";
 import type { House } from "./runtime.ts";
-import { settle } from "./settle.ts";
+import { leave, settle } from "./settle.ts";
 
 /** A request that has its answer. */
 export interface Served {
@@ -104,9 +104,7 @@ async function renewed(
     call.signal,
   );
   if (access.kind !== "ok") {
-    turn.tried = new Set(turn.tried).add(runner.alias);
-    turn.left = { alias: runner.alias, reason: access.reason };
-    return undefined;
+    return leave(turn, runner.alias, access.reason);
   }
   const { standing } = runner.assess(call.model, house.now());
   return poolOf(standing) === pool && standing.kind !== "unknown"

@@ -29,10 +29,14 @@ export interface Turn {
   hiccups: number;
   /** The account of the last attempt, and why it was left. */
   left: { alias: string; reason: string } | undefined;
-  /** The last answer of the backend that was no success, not yet read by anyone. */
-  answer: Response | undefined;
-  /** The last network failure, when nothing was answered since. */
-  error: unknown;
+  /**
+   * What came of the last attempt, where that was no success, and whose: an
+   * answer that nobody has read yet, or the network's error.
+   */
+  last:
+    | { alias: string; response: Response }
+    | { alias: string; error: unknown }
+    | undefined;
 }
 
 /** What nearly every request begins and ends with. */
@@ -48,8 +52,7 @@ export function newTurn(): Turn {
     cleaned: false,
     hiccups: 0,
     left: undefined,
-    answer: undefined,
-    error: undefined,
+    last: undefined,
   };
 }
 

@@ -161,16 +161,12 @@ function finish(
   turn: Turn,
   ending: ReturnType<typeof endingOf>,
 ): Served {
-  const { answer, left, error } = turn;
-  const alias = left?.alias;
-  // a hiccup says nothing about quota: its own answer stands
-  if (error !== undefined) throw error;
-  if (answer && turn.retriable.has(alias ?? "")) {
-    return { response: answer, alias };
-  }
-  if (ending.type === "no_eligible_account" && answer) {
-    return { response: answer, alias };
-  }
+  const { last } = turn;
+  const isHiccup = last !== undefined && turn.retriable.has(last.alias);
+  // a hiccup says nothing about quota: what came of it stands
+  if (isHiccup && "error" in last) throw last.error;
+  const isReal = isHiccup || ending.type === "no_eligible_account";
+  if (isReal && last && "response" in last) return last;
   keep(turn, undefined);
   if (ending.type === "usage_limit_reached") {
     const { message, resetsAt } = ending;

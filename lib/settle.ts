@@ -83,7 +83,7 @@ function onCiphertext(
   const reason =
     "The conversation came from another account; it goes on without the reasoning that only that one can read";
   house.emit({ type: "warning", alias, reason });
-  keep(turn, response);
+  keep(turn, { alias, response });
   return "again";
 }
 
@@ -103,8 +103,8 @@ async function onRefused(
     house.usage.mayAsk(alias, account)
   ) house.usage.check(alias).catch(() => {});
   if (!call.body.replayable) return response;
-  keep(turn, response);
-  return leave(turn, sent, reason);
+  keep(turn, { alias, response });
+  return leave(turn, alias, reason);
 }
 
 /** The token is renewed once; refused again, the backend does not take this login's tokens now. */
@@ -118,7 +118,7 @@ async function onTokenRejected(
   const { alias } = sent.runner;
   if (!turn.renewed.has(alias) && call.body.replayable) {
     turn.renewed = new Set(turn.renewed).add(alias);
-    keep(turn, response);
+    keep(turn, { alias, response });
     return "renew";
   }
   const setAt = house.now();
@@ -136,8 +136,8 @@ async function onTokenRejected(
     reason: detail,
   });
   if (!call.body.replayable) return response;
-  keep(turn, response);
-  return leave(turn, sent, detail);
+  keep(turn, { alias, response });
+  return leave(turn, alias, detail);
 }
 
 /**
@@ -155,33 +155,35 @@ async function onHiccup(
     outcome: Outcome & { kind: "hiccup" };
   },
 ): Promise<Next> {
+  const { alias } = sent.runner;
   turn.hiccups++;
   const isRepeatable = sent.pool === "first" ||
     ("outcome" in failure && failure.outcome.status === 503);
   const isLast = turn.hiccups > MOST_HICCUPS || !isRepeatable ||
     !call.body.replayable;
-  if ("error" in failure) {
+  if (isLast) {
     keep(turn, undefined);
-    if (isLast) throw failure.error;
-    turn.error = failure.error;
-  } else {
-    if (isLast) {
-      keep(turn, undefined);
-      return failure.response;
-    }
-    keep(turn, failure.response);
+    if ("error" in failure) throw failure.error;
+    return failure.response;
   }
+  keep(
+    turn,
+    "error" in failure
+      ? { alias, error: failure.error }
+      : { alias, response: failure.response },
+  );
   turn.lastPool = sent.pool;
-  turn.retriable = new Set(turn.retriable).add(sent.runner.alias);
   const wait = BACKOFF_MS * 2 ** (turn.hiccups - 1) * (0.5 + house.random());
   await pause(wait, call.signal);
-  return leave(
+  leave(
     turn,
-    sent,
+    alias,
     "error" in failure
       ? "The network failed"
       : `The backend answered ${failure.outcome.status}`,
   );
+  turn.retriable = new Set(turn.retriable).add(alias);
+  return undefined;
 }
 
 /** Waits, ms, unless the caller aborts. */
@@ -200,17 +202,21 @@ export async function pause(
   }
 }
 
-function leave(turn: Turn, sent: Attempt, reason: string): undefined {
-  turn.tried = new Set(turn.tried).add(sent.runner.alias);
-  turn.left = { alias: sent.runner.alias, reason };
+/** An account is through with this request, whatever it failed by before. */
+export function leave(turn: Turn, alias: string, reason: string): undefined {
+  turn.tried = new Set(turn.tried).add(alias);
+  turn.left = { alias, reason };
+  if (!turn.retriable.has(alias)) return;
+  turn.retriable = new Set([...turn.retriable].filter((it) => it !== alias));
 }
 
-/** Keeps the last answer for the end, and lets go of the one before. */
-export function keep(turn: Turn, answer: Response | undefined): void {
-  const before = turn.answer;
-  turn.answer = answer;
-  turn.error = undefined;
-  if (before && before !== answer) before.body?.cancel().catch(() => {});
+/** Keeps what came last for the end, and lets go of the answer before. */
+export function keep(turn: Turn, last: Turn["last"]): void {
+  const before = turn.last;
+  turn.last = last;
+  if (before && "response" in before) {
+    before.response.body?.cancel().catch(() => {});
+  }
 }
 
 function noteSession(house: House, call: Call, sent: Attempt): void {

@@ -4,7 +4,7 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import { RotatorError } from "../../mod.ts";
+import { RotatorError, type Store } from "../../mod.ts";
 import {
   CREDITED,
   DAY,
@@ -306,4 +306,23 @@ Deno.test("rotator.fetch() names the time at which an account can serve again, n
     ]);
     assertEquals(error.accounts[0].reason, "cooldown");
   }
+});
+
+Deno.test("rotator.accountOf() names the account whose answer it is, also when another was tried after it", async () => {
+  await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
+  fleet.fake.account("alice").always = {
+    status: 400,
+    body: {
+      detail:
+        "The 'gpt-5.5' model is not supported when using Codex with a ChatGPT account.",
+    },
+  };
+  fleet.fake.revoke("bob", "all");
+  fleet.clock.now += HOUR;
+  await (fleet.store as Store).update((state) => {
+    state.accounts.bob!.tokens!.expiresAt = fleet.clock.now + 1000;
+  });
+  await fleet.rotator.refresh({ aliases: ["alice"] });
+  const { status, alias } = await fleet.ask();
+  assertEquals([status, alias], [400, "alice"]);
 });

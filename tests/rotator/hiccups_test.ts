@@ -193,6 +193,55 @@ Deno.test("rotator.fetch() shows a refresh token once, also where a used connect
   assertEquals(fleet.fake.violations, []);
 });
 
+Deno.test("rotator.fetch() ends as it does without a hiccup when an account fails by something else after one", async () => {
+  const limited: FakeAnswer = {
+    status: 429,
+    body: { error: { type: "usage_limit_reached", resets_in_seconds: 600 } },
+  };
+  const throttled: FakeAnswer = {
+    status: 429,
+    body: {
+      error: { code: "rate_limit_exceeded", message: "try again in 5s" },
+    },
+  };
+  const hiccups: FakeAnswer[] = [
+    { status: 502, body: "bad gateway" },
+    { drop: "before-headers" },
+  ];
+  for (const hiccup of hiccups) {
+    for (
+      const [answer, seconds] of [[limited, "600"], [throttled, "5"]] as const
+    ) {
+      await using fleet = await startKnown({ accounts: { alice: {} } });
+      fleet.fake.account("alice").queue.push(hiccup, answer);
+      const { status, response, text, alias } = await fleet.ask();
+      assertEquals([status, response.headers.get("retry-after")], [
+        429,
+        seconds,
+      ]);
+      assertEquals([JSON.parse(text).error.accounts.length, alias], [
+        1,
+        undefined,
+      ]);
+    }
+    await using fleet = await startKnown({ accounts: { alice: {} } });
+    fleet.fake.account("alice").queue.push(hiccup);
+    fleet.fake.account("alice").queue.push({
+      status: 401,
+      body: { error: { code: "token_invalidated" } },
+    });
+    fleet.fake.account("alice").tokenAlways = {
+      status: 400,
+      body: { error: "invalid_grant" },
+    };
+    const { status, text } = await fleet.ask();
+    assertEquals([status, JSON.parse(text).error.type], [
+      401,
+      "login_required",
+    ]);
+  }
+});
+
 Deno.test("rotator.fetch() takes a failed usage check for no hiccup", async () => {
   await using fleet = await startKnown({
     accounts: { alice: { credits: CREDITED.credits! }, bob: CREDITED },
