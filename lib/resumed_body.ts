@@ -10,7 +10,8 @@ export type Read = ReadableStreamReadResult<Uint8Array>;
 
 /** A body of which a part was read. */
 export interface BegunBody {
-  body: ReadableStream<Uint8Array>;
+  /** Whose it is; kept as long as it is read, as Deno forgets the caller's signal with it. */
+  response: Response;
   /** Has the lock on it. */
   reader: ReadableStreamDefaultReader<Uint8Array>;
   /** What was read. */
@@ -28,7 +29,7 @@ const BUFFER_BYTES = 64 * 1024;
  * read that is not asked for.
  */
 export function resumedBody(
-  { body, reader, chunks, leftOver }: BegunBody,
+  { response, reader, chunks, leftOver }: BegunBody,
   tail: Tail,
 ): ReadableStream<Uint8Array> {
   let rest: ReadableStreamDefaultReader<Uint8Array> | Refilled = reader;
@@ -62,7 +63,7 @@ export function resumedBody(
       const chunk = chunks.shift();
       if (chunk !== undefined) return own.enqueue(chunk);
       if (rest === reader && roomyParts >= ROOMY_PARTS) {
-        rest = refilled(body, reader);
+        rest = refilled(response.body!, reader);
       }
       isReading = true;
       controller = own;

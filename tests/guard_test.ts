@@ -232,6 +232,22 @@ Deno.test("guardStream() passes events of 1 MB and learns what comes after them"
   assertEquals(events, ["rate-limits"]);
 });
 
+Deno.test("guardStream() holds no more memory than bytes", async () => {
+  const parts = Array.from(
+    encoder.encode(`data: ${CREATED}\n\n`),
+    (byte) => new Uint8Array([byte]),
+  );
+  const { guarded } = await guard(
+    roomySource([...parts, encoder.encode(`data: ${ADDED}\n\n`)]),
+  );
+  const reader = guarded.response.body!.getReader();
+  for (const part of parts) {
+    const { value } = await reader.read();
+    assertEquals([value, value?.buffer.byteLength], [part, 1]);
+  }
+  await reader.cancel();
+});
+
 Deno.test("guardStream() opens a stream whose preamble is larger than it may hold", async () => {
   const huge = CREATED.replace('"r"', JSON.stringify("x".repeat(1_000_000)));
   const bytes = encoder.encode(`data: ${huge}\n\ndata: ${FAILED}\n\n`);

@@ -14,6 +14,7 @@ import type {
   FakeLogEntry,
 } from "../../lib/testing/fake_codex.ts";
 import { createRotator, type Store } from "../../mod.ts";
+import { commandOf, RUNTIMES } from "../runtimes.ts";
 
 /** The caller's own reason, which must come back as it is. */
 const REASON = new Error("the caller's own");
@@ -440,3 +441,45 @@ Deno.test("rotator.close() does not wait for a fetch that never ends", async () 
   await rotator.close();
   assertEquals((await refreshed).accounts[0]?.ok, false);
 });
+
+Deno.test("rotator.fetch() rejects while its store is read", async () => {
+  await using fleet = await startFleet({ accounts: { alice: {} } });
+  const { store, fake } = fleet;
+  let letGo = () => {};
+  const rotator = createRotator({
+    store: {
+      ...(store as Store),
+      async read() {
+        await new Promise<void>((done) => letGo = done);
+        return await (store as Store).read();
+      },
+    },
+    backend: fake.backend,
+  });
+  const signal = AbortSignal.timeout(50);
+  const asked = fleet.ask({}, { signal }, rotator);
+  assertEquals(await assertRejects(() => asked), signal.reason);
+  letGo();
+  await rotator.close();
+});
+
+for (const runtime of RUNTIMES) {
+  Deno.test(`rotator.fetch() ends a stream with the caller's reason also after memory was collected, on ${runtime}`, async () => {
+    const script = new URL("abort_late.ts", import.meta.url);
+    const flags = {
+      deno: ["-A", "--v8-flags=--expose-gc"],
+      bun: ["--expose-gc"],
+      node: ["--expose-gc"],
+    };
+    const [program, ...start] = commandOf(runtime, flags.deno);
+    const own = runtime === "deno" ? [] : flags[runtime];
+    const { stdout, stderr } = await new Deno.Command(program!, {
+      args: [...start, ...own, decodeURIComponent(script.pathname)],
+    }).output();
+    const decoder = new TextDecoder();
+    assertEquals([decoder.decode(stdout), decoder.decode(stderr)], [
+      "all\n",
+      "",
+    ]);
+  });
+}
