@@ -6,6 +6,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { withAbort } from "./account/abort.ts";
 import { sentOnce } from "./account/body.ts";
+import { identityOf } from "./account/identity.ts";
 import { type Attempt, learnFacts, learnOutcome } from "./account/learn.ts";
 import { needsBody, type Outcome, readAnswer } from "./codex/answer.ts";
 import { type HeaderFacts, readHeaders } from "./codex/headers.ts";
@@ -20,9 +21,13 @@ import { type Guarded, guardStream, isEventStream } from "./guard.ts";
 import type { Call } from "./request.ts";
 import type { House } from "./runtime.ts";
 import {
+  type Followed,
   followed,
   isRedirect,
+  isSendable,
   type OutgoingInit,
+  RedirectError,
+  refuseRedirect,
   withoutRedirects,
 } from "./send.ts";
 
@@ -47,34 +52,19 @@ export async function exchange(
   house: House,
   call: Call,
   sent: Attempt,
-  access: string,
 ): Promise<Answer | { error: unknown }> {
   const { account, alias } = sent.runner;
-  const { backend, fetch, version } = house;
-  const headers = backendHeaders(call.headers, {
-    access,
-    accountId: account.accountId,
-    fedramp: account.fedramp === true,
-  }, {
-    version,
+  const identity = identityOf(account, sent.access);
+  const headers = backendHeaders(call.headers, identity, {
+    version: house.version,
     accept: acceptOf(call),
     keepTurnState: servedLast(house, call) === alias,
   });
-  const { url } = call;
-  const init = outgoing(call, sent, headers);
-  const follows = withoutRedirects(init);
-  let response: Response;
-  try {
-    response = await abortable(fetch(url, init), call.signal);
-    if (follows && isRedirect(response)) {
-      const replayable = init.body === call.body.body;
-      const outgoing = { url, init, replayable };
-      response = await followed(fetch, outgoing, backend, response);
-    }
-  } catch (error) {
-    call.signal?.throwIfAborted();
-    return { error };
-  }
+  const answered = await send(house, call, outgoing(call, sent, headers));
+  if ("error" in answered) return answered;
+  const { response } = answered;
+  // what another server says teaches nothing about the account
+  if (answered.isForeign) return { response, outcome: { kind: "other" } };
   const facts = readHeaders(response.headers, sent.beganAt, call.model);
   const bodyText = needsBody(response.status)
     ? await withAbort(peek(response), call.signal)
@@ -93,6 +83,29 @@ export async function exchange(
   const guarded = await watched(house, call, sent, response);
   call.signal?.throwIfAborted();
   return answerOf(call, guarded);
+}
+
+/** The answer to a request, at the end of all redirects, or the error of the network. */
+async function send(
+  { fetch, backend }: House,
+  { url, body, signal }: Call,
+  init: OutgoingInit,
+): Promise<Followed | { error: unknown }> {
+  const redirect = withoutRedirects(init);
+  try {
+    const response = await abortable(fetch(url, init), signal);
+    if (redirect === "manual" || !isRedirect(response)) {
+      return { response, isForeign: false };
+    }
+    if (redirect === "error") return await refuseRedirect(response);
+    const replayable = init.body === body.body;
+    return await followed(fetch, { url, init, replayable }, backend, response);
+  } catch (error) {
+    signal?.throwIfAborted();
+    // sent again, it would fail again
+    if (error instanceof RedirectError || !isSendable(url, init)) throw error;
+    return { error };
+  }
 }
 
 /**
@@ -152,7 +165,8 @@ function learnEvent(
 ): void {
   const now = house.now();
   if (meaning.kind === "rate-limits") {
-    void learnFacts(house, sent, readRateLimitsEvent(meaning.json, now));
+    const facts = readRateLimitsEvent(meaning.json, now, sent.model);
+    void learnFacts(house, sent, facts);
   } else if (meaning.kind === "failed") {
     const outcome = readStreamFailure(meaning, now, sent.model);
     void learnOutcome(house, sent, outcome);

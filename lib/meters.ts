@@ -15,6 +15,11 @@ export function meterOfModel(model: string | undefined): string {
   return model?.startsWith(SPARK_MODEL) ? SPARK_METER : MAIN_METER;
 }
 
+/** A model that counts on one of the two meters. */
+export function modelOfMeter(meter: string): string | undefined {
+  return meter === SPARK_METER ? SPARK_MODEL : undefined;
+}
+
 /** Where the first window of a length stands; -1: nowhere. A plain loop, as every answer comes by here. */
 export function indexOfLength(
   windows: readonly { windowSeconds: number | null }[],

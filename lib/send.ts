@@ -35,12 +35,41 @@ export interface Outgoing {
 /**
  * Has `fetch` show redirects instead of following them with all headers.
  *
- * @returns Whether they are to be followed by {@linkcode followed}.
+ * @returns What is to be done with them.
  */
-export function withoutRedirects(init: OutgoingInit): boolean {
-  if ((init.redirect ?? "follow") !== "follow") return false;
+export function withoutRedirects(init: OutgoingInit): RequestRedirect {
+  const { redirect = "follow" } = init;
   init.redirect = "manual";
-  return true;
+  return redirect;
+}
+
+/** Whether `fetch` could send a request at all; asked when it did not. */
+export function isSendable(url: string, init: OutgoingInit): boolean {
+  const { body, ...rest } = init;
+  try {
+    // a stream would be used up by this
+    const probe = body instanceof ReadableStream ? null : body;
+    new Request(url, { ...rest, body: probe ?? null } as RequestInit);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A redirect that cannot be followed: sending again would not help. */
+export class RedirectError extends TypeError {}
+
+/** What following redirects came to. */
+export interface Followed {
+  response: Response;
+  /** Somebody else than the backend answered. */
+  isForeign: boolean;
+}
+
+/** A redirect where the caller wanted none. */
+export async function refuseRedirect({ body }: Response): Promise<never> {
+  await body?.cancel();
+  throw new RedirectError('The backend redirects, and redirect is "error"');
 }
 
 /** Whether a response sends the request elsewhere. */
@@ -61,22 +90,25 @@ export async function followed(
   outgoing: Outgoing,
   backend: string,
   first: Response,
-): Promise<Response> {
+): Promise<Followed> {
   let { url, init } = outgoing;
   let response = first;
+  let isForeign = false;
   for (let count = 0;; count++) {
-    const location = redirectOf(response, url);
-    if (location === undefined) {
-      return count === 0 ? response : marked(response);
+    const said = isRedirect(response) ? response.headers.get("location") : null;
+    if (said === null) {
+      return { response: count === 0 ? response : marked(response), isForeign };
     }
+    await response.body?.cancel();
     if (count === MOST_REDIRECTS) {
-      throw new TypeError(
+      throw new RedirectError(
         `Too many redirects: ${MOST_REDIRECTS} were followed`,
       );
     }
-    await response.body?.cancel();
+    const location = resolved(said, url);
     init = redirected(init, response.status, outgoing.replayable);
-    if (targetOf(location.href, backend) !== location.href) {
+    isForeign = targetOf(location.href, backend) !== location.href;
+    if (isForeign) {
       for (const name of IDENTITY_HEADERS) delete init.headers[name];
     }
     url = location.href;
@@ -89,13 +121,12 @@ function marked(response: Response): Response {
   return Object.defineProperty(response, "redirected", { value: true });
 }
 
-function redirectOf(response: Response, url: string): URL | undefined {
-  if (!isRedirect(response)) return undefined;
-  const location = response.headers.get("location");
-  if (location === null) return undefined;
+function resolved(location: string, url: string): URL {
   const target = URL.parse(location, url);
   if (target === null || !/^https?:$/.test(target.protocol)) {
-    throw new TypeError("The backend redirects to something that is no URL");
+    throw new RedirectError(
+      "The backend redirects to something that is no URL",
+    );
   }
   target.hash = "";
   return target;
@@ -113,7 +144,7 @@ function redirected(
     method !== "HEAD") || (status < 303 && method === "POST");
   if (!becomesGet) {
     if (init.body && !replayable) {
-      throw new TypeError(
+      throw new RedirectError(
         "The backend redirects a request whose body cannot be sent again",
       );
     }

@@ -18,17 +18,21 @@ export function accountOf(
     : undefined;
 }
 
-/** The account that holds a refresh token, also when it was renamed meanwhile. */
-export function holderOf(
+/**
+ * The accounts that hold a refresh token, also when one was renamed meanwhile:
+ * a login may stand in a store twice, and can be renewed just once.
+ */
+export function holdersOf(
   state: PoolState,
   alias: string,
   spent: string | undefined,
-): AccountRecord | undefined {
+): AccountRecord[] {
   const account = accountOf(state, alias);
-  if (account && account.tokens?.refresh === spent) return account;
-  if (spent === undefined) return undefined;
+  if (spent === undefined) {
+    return account && account.tokens?.refresh === undefined ? [account] : [];
+  }
   return Object.values(state.accounts)
-    .find((other) => other.tokens?.refresh === spent);
+    .filter((other) => other.tokens?.refresh === spent);
 }
 
 /** What the answer holds replaces what is there; what it lacks stays. */

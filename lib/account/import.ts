@@ -11,6 +11,7 @@ import type {
   PoolState,
   Tokens,
 } from "../types.ts";
+import { accountIdOf } from "./identity.ts";
 import type { ImportedLogin } from "./login_files.ts";
 
 /** How a login is added. */
@@ -70,7 +71,7 @@ export function isSameLogin(
   account: AccountRecord,
   login: ImportedLogin,
 ): boolean {
-  if ((account.accountId ?? null) !== login.accountId) return false;
+  if ((accountIdOf(account) ?? null) !== login.accountId) return false;
   if (account.userId !== undefined && login.userId !== null) {
     return account.userId === login.userId;
   }
@@ -88,11 +89,13 @@ export function takeLogin(account: AccountRecord, login: ImportedLogin): void {
     ...(userId === null ? {} : { userId }),
     ...(email === null ? {} : { email }),
     ...(plan === null ? {} : { plan }),
-    ...(fedramp ? { fedramp } : {}),
     tokens,
   });
+  if (fedramp) account.fedramp = true;
+  else delete account.fedramp;
   delete account.auth;
   delete account.cooldowns?.token;
+  delete account.usageCheck;
 }
 
 /** Later for newer tokens, epoch ms; null when they do not tell. */

@@ -3,13 +3,13 @@ import type { AccountRecord, Tokens } from "../types.ts";
 import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
 import { oneLine } from "../codex/error_report.ts";
 import { readClaims } from "../codex/jwt.ts";
-import { isHeaderText } from "../codex/request.ts";
 import { readTokenAnswer, type TokenAnswer } from "../codex/token_answer.ts";
 import { RotatorError } from "../errors.ts";
 import { setCooldown } from "../pool/cooldowns.ts";
 import { Moment } from "../pool/moment.ts";
+import { isDamaged } from "../pool/standing.ts";
 import { sentOnce } from "./body.ts";
-import { accountOf, holderOf, lockName, takeOver } from "./holder.ts";
+import { accountOf, holdersOf, lockName, takeOver } from "./holder.ts";
 import { holdLink, isLinked, type LinkedAccount, lookAtLink } from "./link.ts";
 import { LinkKeeper } from "./link_keeper.ts";
 import { call, isDenied, type Runtime } from "./runtime.ts";
@@ -68,7 +68,7 @@ export class TokenKeeper {
     const { tokens } = account;
     if (!tokens || account.auth) return undefined;
     const now = this.#runtime.now();
-    return expiryOf(tokens) > now + EARLY_MS && canBeSent(account)
+    return expiryOf(tokens) > now + EARLY_MS && !isDamaged(account)
       ? tokens.access
       : undefined;
   }
@@ -110,7 +110,9 @@ export class TokenKeeper {
     for (const [alias, account] of Object.entries(accounts)) {
       if (!account.auth || !isLinked(account)) continue;
       const look = await lookAtLink(account, 1).catch(() => undefined);
-      if (look?.kind === "newer") await this.access(alias);
+      // whoever sends with them renews them where that is needed
+      if (look?.kind !== "newer") continue;
+      await this.#links.adopt(alias, look.login, account.source.path);
     }
   }
 
@@ -129,7 +131,7 @@ export class TokenKeeper {
     const { tokens, auth } = account;
     if (auth) return { kind: "login", reason: auth.reason };
     if (!tokens) return { kind: "login", reason: "There are no tokens" };
-    if (tokens.access !== "" && !canBeSent(account)) {
+    if (isDamaged(account)) {
       const reason = "The stored access token or account id is damaged";
       return { kind: "login", reason };
     }
@@ -281,8 +283,9 @@ export class TokenKeeper {
     const linked = this.#links.of(alias);
     const before = linked && { ...linked };
     const saved = live.commit((state) => {
-      const account = holderOf(state, alias, spent);
-      if (account) takeOver(account, answer, issuedAt);
+      for (const account of holdersOf(state, alias, spent)) {
+        takeOver(account, answer, issuedAt);
+      }
     });
     const tokens = accountOf(live.state, alias)?.tokens;
     // at once, as the other tool would show the spent token meanwhile
@@ -328,8 +331,9 @@ export class TokenKeeper {
     }
     const invalidAt = now();
     await live.commit((state) => {
-      const holder = holderOf(state, alias, spent);
-      if (holder) holder.auth = { invalidAt, reason };
+      for (const holder of holdersOf(state, alias, spent)) {
+        holder.auth = { invalidAt, reason };
+      }
     });
     emit({ type: "login-required", alias, reason });
     return { kind: "login", reason };
@@ -374,12 +378,6 @@ export class TokenKeeper {
     emit({ type: "cooldown", alias, cause: "token", until, reason: text });
     return { kind: "unavailable", reason: text };
   }
-}
-
-/** Whether token and account id can stand in headers; one that cannot must not fail the others. */
-function canBeSent({ tokens, accountId }: AccountRecord): boolean {
-  return isHeaderText(tokens?.access ?? "") &&
-    (!accountId || isHeaderText(accountId));
 }
 
 function isUnwritable(error: unknown): boolean {

@@ -8,6 +8,7 @@ import { isOlderThanAnswer, mergeCredits, mergeUsage } from "../pool/facts.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
 import type { AccountRecord } from "../types.ts";
 import { withAbort } from "./abort.ts";
+import { identityOf } from "./identity.ts";
 import { call, type Runtime } from "./runtime.ts";
 import type { TokenKeeper } from "./token.ts";
 
@@ -166,7 +167,11 @@ export class UsageChecker {
       if (givenUp.aborted) return { ...result, error: "it was given up" };
       const access = await this.#tokens.access(alias, rejected);
       // token trouble is no failed usage check: it has a cooldown of its own
-      if (access.kind !== "ok") return { ...result, error: access.reason };
+      if (access.kind !== "ok") {
+        // with new tokens it may be asked at once
+        this.#askedAt.delete(alias);
+        return { ...result, error: access.reason };
+      }
       result.tokenRefreshed ||= access.refreshed;
       if (givenUp.aborted) return { ...result, error: "it was given up" };
       const asked = await this.#request(alias, access.access, givenUp);
@@ -191,11 +196,12 @@ export class UsageChecker {
   ): Promise<Asked> {
     const { backend, version, roster, now } = this.#runtime;
     const runner = roster.get(alias);
-    const headers = backendHeaders(undefined, {
-      access,
-      accountId: runner?.account.accountId,
-      fedramp: runner?.account.fedramp === true,
-    }, { version, accept: "application/json", keepTurnState: false });
+    const identity = identityOf(runner?.account ?? {}, access);
+    const headers = backendHeaders(undefined, identity, {
+      version,
+      accept: "application/json",
+      keepTurnState: false,
+    });
     const askedAt = now();
     this.#askedAt.set(alias, askedAt);
     const about = { askedAt, limits: runner?.limits ?? 0 };

@@ -58,8 +58,13 @@ export function statusOfFailure(error: Record<string, unknown>): number {
     case "context_length_exceeded":
       return 400;
     case "usage_limit_reached":
+    case "usage_not_included":
     case "rate_limit_exceeded":
     case "insufficient_quota":
+    case "credit_balance_exhausted":
+    case "organization_spend_limit_exceeded":
+    case "project_spend_limit_exceeded":
+    case "organization_usage_limit_exceeded":
       return 429;
     case "server_is_overloaded":
     case "slow_down":

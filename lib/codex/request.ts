@@ -4,8 +4,8 @@
  * @module
  */
 
+import { isHeaderText } from "../header_text.ts";
 import { isRecord, parseJson, readText } from "./json.ts";
-import { readClaims } from "./jwt.ts";
 
 const OPENAI_API = "https://api.openai.com";
 const NOWHERE = "http://relative.invalid";
@@ -142,8 +142,7 @@ function isDefaultAccept(accept: string, wanted: string): boolean {
 }
 
 function identify(headers: HeaderRecord, identity: Identity): void {
-  const { access, fedramp } = identity;
-  const accountId = identity.accountId || claimedAccount(access);
+  const { access, accountId, fedramp } = identity;
   if (!isHeaderText(access) || (accountId && !isHeaderText(accountId))) {
     // the runtime's own message would show the token
     throw new TypeError(
@@ -153,23 +152,6 @@ function identify(headers: HeaderRecord, identity: Identity): void {
   headers["authorization"] = `Bearer ${access}`;
   if (accountId) headers["chatgpt-account-id"] = accountId;
   if (fedramp) headers["x-openai-fedramp"] = "true";
-}
-
-/** A record that was written by hand may leave to the token whose it is. */
-function claimedAccount(access: string): string | undefined {
-  const claimed = readClaims(access).accountId;
-  return claimed !== null && isHeaderText(claimed) ? claimed : undefined;
-}
-
-const checked = new Set<string>();
-
-/** Whether a text can be sent as it is; long tokens are looked at once. */
-export function isHeaderText(text: string): boolean {
-  if (checked.has(text)) return true;
-  if (!/^[\x21-\x7e]+$/.test(text)) return false;
-  if (checked.size >= 256) checked.clear();
-  checked.add(text);
-  return true;
 }
 
 /** What a request's body says, as far as it can be read. */

@@ -174,15 +174,17 @@ export function readStreamFailure(
  * not that one was not.
  *
  * @param observedAt When the event arrived, epoch ms.
+ * @param model The model that was asked for, when known: an event that names no meter is about its.
  */
 export function readRateLimitsEvent(
   json: unknown,
   observedAt: number,
+  model?: string,
 ): RateLimitsFacts {
   const fields = isRecord(json) ? json : {};
   return {
     plan: readText(fields.plan_type),
-    usage: readEventUsage(fields, observedAt),
+    usage: readEventUsage(fields, observedAt, model),
     credits: readEventCredits(fields.credits, observedAt),
   };
 }
@@ -190,6 +192,7 @@ export function readRateLimitsEvent(
 function readEventUsage(
   fields: Record<string, unknown>,
   observedAt: number,
+  model: string | undefined,
 ): UsageFacts | null {
   if (!isRecord(fields.rate_limits)) return null;
   const limits = fields.rate_limits;
@@ -199,7 +202,7 @@ function readEventUsage(
   if (windows.length === 0 && !reached) return null;
   const meter: MeterFacts = { windows, observedAt };
   if (reached) meter.limit = limitMark(windows, observedAt);
-  const meters = safeRecord([[eventMeter(fields), meter]]);
+  const meters = safeRecord([[eventMeter(fields, model), meter]]);
   return { observedAt, answeredAt: null, meters };
 }
 
@@ -223,9 +226,13 @@ function readEventWindows(
 }
 
 /** Limits go by their meter's name, the main one also as `premium`, or by a model's. */
-function eventMeter(fields: Record<string, unknown>): string {
+function eventMeter(
+  fields: Record<string, unknown>,
+  model: string | undefined,
+): string {
   const name = readText(fields.metered_limit_name) ??
-    readText(fields.limit_name) ?? MAIN_METER;
+    readText(fields.limit_name);
+  if (name === null) return meterOfModel(model);
   const byModel = meterOfModel(name.toLowerCase());
   if (byModel !== MAIN_METER) return byModel;
   const meter = meterName(name);

@@ -6,6 +6,7 @@ import type {
   UsageFacts,
   UsageWindow,
 } from "../types.ts";
+import { isHeaderText } from "../header_text.ts";
 import { MAIN_METER, meterOfModel, SPARK_METER } from "../meters.ts";
 import { areUsable, saidNone } from "./credits.ts";
 import {
@@ -80,6 +81,14 @@ export function untilOf(standing: Standing): number | null {
   return "until" in standing ? standing.until : null;
 }
 
+/** Whether the access token or the account's id cannot stand in a header, so that nothing can be sent. */
+export function isDamaged({ tokens, accountId }: AccountRecord): boolean {
+  // with a refresh token alone, one that can be sent is still to come
+  const access = tokens?.access || undefined;
+  return (access !== undefined && !isHeaderText(access)) ||
+    (!!accountId && !isHeaderText(accountId));
+}
+
 function cooldown(account: AccountRecord, key: string): Cooldown | undefined {
   const all = account.cooldowns;
   return all !== undefined && Object.hasOwn(all, key) ? all[key] : undefined;
@@ -106,7 +115,9 @@ function blockedFor(
   moment: Moment,
 ): Standing | undefined {
   if (account.enabled === false) return block("disabled", null);
-  if (account.auth || !account.tokens) return block("login", null);
+  if (account.auth || !account.tokens || isDamaged(account)) {
+    return block("login", null);
+  }
   const workspace = runningUntil(account, "workspace", moment);
   if (workspace !== undefined) return block("workspace", workspace);
   const plan = runningUntil(account, "plan", moment);

@@ -1,3 +1,4 @@
+import { jsonStore } from "../../mod.ts";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import type { RefreshReport } from "../../lib/types.ts";
@@ -269,6 +270,47 @@ Deno.test("a linked account that needs a sign-in comes back when the other tool 
   }
   assertEquals(status, 200);
   assertEquals(s.state().accounts.me!.auth, undefined);
+});
+
+Deno.test("a linked account that comes back holds nobody up while it renews", async () => {
+  await using s = await linkedSetUp();
+  await s.signIn();
+  await s.link();
+  const second = s.fake.tokens("other");
+  await jsonStore(s.storePath).update((state) => {
+    const { accountId } = s.fake.account("other");
+    state.accounts.other = {
+      accountId,
+      tokens: { access: second.access, expiresAt: second.expiresAt },
+    };
+    state.accounts.me!.auth = { invalidAt: 1, reason: "signed out" };
+  });
+  await s.signIn("me", -MINUTE);
+  s.fake.account("me").tokenAlways = { hang: true };
+  const response = await s.rotator.fetch(`${s.rotator.baseURL}/responses`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "gpt-5.5", input: "Hello" }),
+    signal: AbortSignal.timeout(4000),
+  });
+  assertEquals(s.rotator.accountOf(response), "other");
+  await response.body?.cancel();
+  // ends the token call that is waited for
+  await s.fake.close();
+});
+
+Deno.test("a linked account takes newer tokens over also where its record does not name its workspace", async () => {
+  await using s = await linkedSetUp();
+  await s.signIn("me", 60 * MINUTE);
+  await s.link();
+  await jsonStore(s.storePath).update((state) => {
+    delete state.accounts.me!.accountId;
+  });
+  s.fake.revoke("me", "access");
+  const newer = await s.signIn("me", 60 * MINUTE);
+  assertEquals(only(await s.rotator.refresh()).ok, true);
+  assertEquals(s.shown(), []);
+  assertEquals(s.state().accounts.me!.tokens!.access, newer.access);
 });
 
 Deno.test("a linked account spends no token that it could not give back", async () => {

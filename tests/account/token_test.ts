@@ -281,6 +281,18 @@ Deno.test("a token that another process renewed is taken over without a call", a
   assertEquals(kindsOf(fleet), ["responses:alice", "responses:alice"]);
 });
 
+Deno.test("a login that stands in the store twice is renewed once, for both names", async () => {
+  await using fleet = await expiringIn(MINUTE);
+  await (fleet.store as Store).update((state) => {
+    state.accounts.twin = structuredClone(state.accounts.alice!);
+  });
+  const { accounts } = await fleet.rotator.refresh();
+  assertEquals(accounts.map(({ ok }) => ok), [true, true]);
+  assertEquals([tokenCalls(fleet), fleet.fake.violations], [1, []]);
+  const { alice, twin } = (await (fleet.store as Store).read()).accounts;
+  assertEquals(alice!.tokens, twin!.tokens);
+});
+
 Deno.test("a token call shows the refresh token to the issuer only, once", async () => {
   await using fleet = await expiringIn(MINUTE);
   const { refresh } = (await (fleet.store as Store).read()).accounts["alice"]!

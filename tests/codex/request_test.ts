@@ -275,23 +275,6 @@ Deno.test("backendHeaders() takes headers in every form and leaves them alone", 
   assertEquals(none["x-a"], undefined);
 });
 
-Deno.test("backendHeaders() takes the account from the token where the record has none", () => {
-  const accountHeader = (account: string) => {
-    const auth = { chatgpt_account_id: account };
-    const payload = JSON.stringify({ "https://api.openai.com/auth": auth });
-    const identity = {
-      access: `e30.${btoa(payload).replace(/=+$/, "")}.sig`,
-      accountId: undefined,
-      fedramp: false,
-    };
-    const options = { version: "1", accept: "a/b", keepTurnState: false };
-    const headers = backendHeaders(undefined, identity, options);
-    return headers["chatgpt-account-id"];
-  };
-  assertEquals(accountHeader("acc-1"), "acc-1");
-  assertEquals(accountHeader("two\nlines"), undefined);
-});
-
 Deno.test("backendHeaders() does not show a token that it cannot send", () => {
   const options = { version: "1", accept: "a/b", keepTurnState: false };
   const identity = { access: "s3cret\nx", accountId: "a", fedramp: false };

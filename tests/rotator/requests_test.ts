@@ -1,7 +1,8 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Buffer } from "node:buffer";
+import type { Store } from "../../mod.ts";
 import { type Fleet, requestBody, startFleet, startKnown } from "../fleet.ts";
 
 interface Seen {
@@ -12,7 +13,7 @@ interface Seen {
 }
 
 /** A plain server that belongs to somebody else. */
-async function stranger(): Promise<
+async function stranger(status = 203): Promise<
   { url: string; seen: Seen[] } & AsyncDisposable
 > {
   const seen: Seen[] = [];
@@ -21,7 +22,7 @@ async function stranger(): Promise<
     for await (const chunk of request) chunks.push(chunk);
     const { method = "", url = "", headers } = request;
     seen.push({ method, url, headers, body: chunks.join("") });
-    response.writeHead(203, { "x-stranger": "yes" });
+    response.writeHead(status, { "x-stranger": "yes" });
     response.end("hello from a stranger");
   });
   await new Promise<void>((listening) =>
@@ -297,11 +298,73 @@ Deno.test("rotator.fetch() drops what the backend must not see, and passes the r
 Deno.test("rotator.fetch() sends the FedRAMP header for accounts whose claims say so, only", async () => {
   await using fleet = await startKnown({
     accounts: { alice: { fedramp: true }, bob: {} },
-    records: { alice: { fedramp: true } },
   });
   for (let n = 0; n < 4; n++) await fleet.ask();
   assertEquals(fleet.served(), ["alice", "bob", "alice", "bob"]);
   assertEquals(fleet.fake.violations, []);
+});
+
+Deno.test("rotator.fetch() takes from an account's tokens what its record does not say", async () => {
+  await using fleet = await startFleet({
+    accounts: { alice: { fedramp: true } },
+  });
+  await (fleet.store as Store).update((state) => {
+    delete state.accounts.alice!.accountId;
+  });
+  assertEquals((await fleet.ask()).status, 200);
+  assertEquals(fleet.fake.violations, []);
+  const { accountId } = fleet.fake.account("alice");
+  assertEquals(lastHeaders(fleet)["chatgpt-account-id"], accountId);
+  await (fleet.store as Store).update((state) => {
+    const { tokens } = state.accounts.alice!;
+    tokens!.id = tokens!.id!.replace(
+      /\..*\./,
+      `.${
+        btoa(JSON.stringify({
+          "https://api.openai.com/auth": { chatgpt_account_id: "two\nlines" },
+        }))
+      }.`,
+    );
+    tokens!.access = "opaque";
+    tokens!.expiresAt = fleet.clock.now + 86_400_000;
+  });
+  fleet.clock.now += 2000;
+  await fleet.ask();
+  assertEquals(
+    fleet.fake.log.map(({ headers }) => headers["chatgpt-account-id"])
+      .includes("two\nlines"),
+    false,
+  );
+});
+
+Deno.test("rotator.fetch() learns nothing from a server that the backend redirects to", async () => {
+  await using other = await stranger(401);
+  await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
+  fleet.fake.account("alice").queue.push({ redirect: `${other.url}/landing` });
+  const response = await fleet.rotator.fetch("/responses", post());
+  assertEquals(await ends(response), 401);
+  assertEquals(fleet.fake.log.length, 1);
+  assertEquals(
+    fleet.events.map(({ type }) => type).includes("cooldown"),
+    false,
+  );
+});
+
+Deno.test("rotator.fetch() sends once what can never be sent, and follows no circle of redirects twice", async () => {
+  await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
+  const { fake, rotator } = fleet;
+  const fails = (init: RequestInit) =>
+    assertRejects(() => rotator.fetch("/responses", post(init)), TypeError);
+  await fails({ headers: { "no name": "x" } });
+  await fails({ method: "GET" });
+  assertEquals(fake.log, []);
+  for (const name of ["alice", "bob"]) {
+    fake.account(name).always = { redirect: "/backend-api/codex/responses" };
+  }
+  await fails({ redirect: "error" });
+  assertEquals(fake.log.length, 1);
+  await fails({});
+  assertEquals(fake.log.length, 1 + 21);
 });
 
 Deno.test("rotator.fetch() keeps status, headers and URL of an answer", async () => {
