@@ -60,11 +60,12 @@ export async function attempt(
       runner,
       pool,
       model,
+      access,
       beganAt,
       balanceBefore,
       balanceAfter: null,
     };
-    const answer = await exchange(house, call, sent, access);
+    const answer = await exchange(house, call, sent);
     const settled = settle(house, call, turn, sent, answer);
     const next = settled instanceof Promise ? await settled : settled;
     if (next === undefined) return undefined;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { withAbort } from "./account/abort.ts";
 import { attempt, type Served } from "./attempt.ts";
 import { candidatesOf, pinnedOf } from "./candidates.ts";
 import { type Choice, choose, newTurn, type Turn } from "./choose.ts";
@@ -22,6 +23,9 @@ import type { FetchLike, RefreshReport, StatusReport } from "./types.ts";
 
 export type { RotatorOptions } from "./runtime.ts";
 export type { RefreshOptions, StatusOptions } from "./reports.ts";
+
+/** A long wait looks around this often, ms. */
+const LONGEST_STEP_MS = 60 * 60_000;
 
 /** Several accounts behind one `fetch`. */
 export interface Rotator extends AsyncDisposable {
@@ -116,11 +120,13 @@ async function waitOrFinish(
     const wait = ending.resetsAt === null
       ? Infinity
       : Math.max(1, ending.resetsAt - now());
+    // in parts: timers hold 24 days at most, and a reset may come early
+    const step = Math.min(wait, LONGEST_STEP_MS);
     // counted in waits of our own, so that a standing clock cannot hold us forever
     if (ending.type === "usage_limit_reached" && wait <= left) {
       keep(turn, undefined);
-      left -= wait;
-      await pause(wait, call.signal);
+      left -= step;
+      await pause(step, call.signal);
       await live.sync();
       continue;
     }
@@ -139,9 +145,11 @@ async function tryAll(
     for (;;) {
       // most requests need not wait for either
       const at = performance.now();
-      if (!house.live.isCurrent(at)) await house.live.sync();
+      if (!house.live.isCurrent(at)) {
+        await withAbort(house.live.sync(), call.signal);
+      }
       const look = house.tokens.lookAgain(at);
-      if (look) await look;
+      if (look) await withAbort(look, call.signal);
       call.signal?.throwIfAborted();
       if (house.roster.runners.length === 0) throw noAccounts(house);
       const served = await choose(house, call, turn, send);

@@ -231,9 +231,11 @@ function isDebug(): boolean {
 function safely(
   onEvent: ((event: RotatorEvent) => void) | undefined,
 ): (event: RotatorEvent) => void {
+  if (!onEvent) return () => {};
   return (event) => {
     try {
-      onEvent?.(event);
+      const done: unknown = onEvent(event);
+      if (done instanceof Promise) done.catch(() => {});
     } catch {
       // its owner's trouble
     }

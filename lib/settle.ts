@@ -116,8 +116,11 @@ async function onTokenRejected(
   { response }: Answer,
 ): Promise<Next> {
   const { alias } = sent.runner;
-  if (!turn.renewed.has(alias) && call.body.replayable) {
+  if (!turn.renewed.has(alias)) {
     turn.renewed = new Set(turn.renewed).add(alias);
+    if (!call.body.replayable) {
+      return await forNext(house, call, sent, response);
+    }
     keep(turn, { alias, response });
     return "renew";
   }
@@ -138,6 +141,18 @@ async function onTokenRejected(
   if (!call.body.replayable) return response;
   keep(turn, { alias, response });
   return leave(turn, alias, detail);
+}
+
+/** What was refused cannot be sent again, but the next request finds a token that works. */
+async function forNext(
+  house: House,
+  call: Call,
+  { runner, access }: Attempt,
+  response: Response,
+): Promise<Response> {
+  const renewal = house.tokens.access(runner.alias, access);
+  await withAbort(renewal, call.signal);
+  return response;
 }
 
 /**
@@ -164,6 +179,7 @@ async function onHiccup(
   if (isLast) {
     keep(turn, undefined);
     if ("error" in failure) throw failure.error;
+    if (failure.response.ok) tellCharge(house, sent);
     return failure.response;
   }
   keep(

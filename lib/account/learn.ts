@@ -8,7 +8,13 @@ import {
 } from "../pool/facts.ts";
 import type { Runner } from "../pool/roster.ts";
 import type { Pool } from "../pool/pools.ts";
-import { meterOfModel } from "../meters.ts";
+import { assess } from "../pool/standing.ts";
+import {
+  MAIN_METER,
+  meterOfModel,
+  modelOfMeter,
+  SPARK_METER,
+} from "../meters.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** Credits that a limit answer contradicts are not used for this long, ms. */
@@ -22,6 +28,8 @@ export interface Attempt {
   /** The pool it was served from. */
   readonly pool: Pool;
   readonly model: string | undefined;
+  /** The access token it was sent with. */
+  readonly access: string;
   /** When it began, epoch ms. */
   readonly beganAt: number;
   /** The balance of its credits as known before. */
@@ -52,6 +60,7 @@ export function learnFacts(
   const { live, now } = runtime;
   const at = now();
   const before = runner.assess(model, at).standing.kind;
+  const others = otherStandings(runner, model, facts, at);
   const { account, alias } = runner;
   const observedAt = facts.usage?.observedAt ?? facts.credits?.observedAt ??
     attempt.beganAt;
@@ -75,9 +84,34 @@ export function learnFacts(
       }
     });
   }
-  return runner.assess(model, at).standing.kind === before
-    ? undefined
-    : live.settle();
+  const isSame = runner.assess(model, at).standing.kind === before &&
+    others?.() !== false;
+  return isSame ? undefined : live.settle();
+}
+
+/**
+ * Watches how the account stands for models of the other meter, where facts
+ * speak of that too.
+ *
+ * @returns Tells whether that is still the same; undefined: nothing was said of it.
+ */
+function otherStandings(
+  runner: Runner,
+  model: string | undefined,
+  { usage, credits }: Pick<HeaderFacts, "usage" | "credits">,
+  now: number,
+): (() => boolean) | undefined {
+  const isSpark = meterOfModel(model) === SPARK_METER;
+  const other = isSpark ? MAIN_METER : SPARK_METER;
+  const isSaid = usage !== null && Object.hasOwn(usage.meters, other);
+  if (!isSaid && !(isSpark && credits)) return undefined;
+  const kind = () => {
+    const { account, creditsAllowed } = runner;
+    const query = { model: modelOfMeter(other), creditsAllowed, now };
+    return assess(account, query).standing.kind;
+  };
+  const before = kind();
+  return () => kind() === before;
 }
 
 /**

@@ -101,7 +101,8 @@ export class LiveState {
       state = await this.#store.read();
       // a write of our own that began or ended meanwhile may be newer or older
     } while (writes !== this.#writes);
-    if (state !== this.#base) this.#load(state);
+    // a store may go on with one object of its own and change that
+    if (state !== this.#base || !Object.isFrozen(state)) this.#load(state);
     if (this.#writing) this.#readDuringWrite = true;
     this.#syncedAt = performance.now();
     this.#syncedAtClock = this.#options.now();

@@ -1,4 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
+import { createRotator } from "../../mod.ts";
 import type {
   FakeAccountOptions,
   FakeAnswer,
@@ -10,7 +11,9 @@ import {
   HOUR,
   kindsOf,
   MINUTE,
+  requestBody,
   rowOf,
+  START,
   startFleet,
   startKnown,
   TEN_CREDITS,
@@ -112,6 +115,27 @@ Deno.test("rotator.fetch() pauses an account whose renewed token is refused as w
     "responses:bob",
   ]);
   assertEquals(await rowOf(fleet, "alice"), ["cooldown", 5 * MINUTE]);
+});
+
+Deno.test("rotator.fetch() renews a token that was refused to a body it cannot send again, for the next request", async () => {
+  await using fleet = await startKnown({
+    accounts: { alice: {} },
+    maxReplayBytes: 10,
+  });
+  fleet.fake.revoke("alice", "access");
+  const once = new Response(JSON.stringify(requestBody())).body;
+  const refused = await fleet.ask({}, {
+    body: once,
+    duplex: "half",
+  } as RequestInit);
+  assertEquals(refused.status, 401);
+  assertEquals((await fleet.ask()).status, 200);
+  assertEquals(kindsOf(fleet), [
+    "responses:alice",
+    "token:alice",
+    "responses:alice",
+  ]);
+  assertEquals(fleet.events.filter(({ type }) => type === "cooldown"), []);
 });
 
 Deno.test("rotator.fetch() leaves nobody signed out by a storm of 401", async () => {
@@ -509,4 +533,60 @@ Deno.test("rotator.refresh() takes 401 and 402 from the usage endpoint as from t
   ]);
   assertEquals(await rowOf(fleet, "bob"), ["workspace", 30 * MINUTE]);
   assertEquals(await rowOf(fleet, "carol"), ["cooldown", 5 * MINUTE]);
+});
+
+Deno.test("rotator.fetch() writes at once what a response says of the other meter, so that other programs know", async () => {
+  const full = (family: string) => ({
+    [`${family}-primary-used-percent`]: "100",
+    [`${family}-primary-window-minutes`]: "300",
+    [`${family}-primary-reset-at`]: String((START + HOUR) / 1000),
+  });
+  const SPARK = "gpt-5.3-codex-spark";
+  for (
+    const [model, headers, other] of [
+      ["gpt-5.5", full("x-codex-bengalfox"), SPARK],
+      [
+        SPARK,
+        { ...full("x-codex"), "x-codex-active-limit": "codex" },
+        "gpt-5.5",
+      ],
+    ] as const
+  ) {
+    await using fleet = await startKnown({
+      credits: "none",
+      accounts: { alice: { plan: "pro", queue: [{ headers }] } },
+    });
+    assertEquals((await fleet.ask({ model })).status, 200);
+    await using second = createRotator({
+      store: fleet.store,
+      backend: fleet.fake.backend,
+      now: () => fleet.clock.now,
+    });
+    const { accounts } = await second.status({ model: other });
+    assertEquals([model, accounts[0]?.reason], [model, "exhausted"]);
+  }
+});
+
+Deno.test("rotator.fetch() takes a limit that a stream names no meter for as one of its model's", async () => {
+  await using fleet = await startKnown({
+    credits: "none",
+    accounts: { alice: { plan: "pro" } },
+  });
+  const limits = {
+    type: "codex.rate_limits",
+    rate_limits: {
+      limit_reached: true,
+      primary: {
+        used_percent: 100,
+        window_minutes: 300,
+        reset_at: START / 1000 + 600,
+      },
+    },
+  };
+  const model = "gpt-5.3-codex-spark";
+  const added = { type: "response.output_item.added", item: {} };
+  fleet.fake.account("alice").queue.push({ events: [limits, added] });
+  assertEquals((await fleet.ask({ model })).status, 200);
+  assertEquals((await rowOf(fleet, "alice", model))[0], "exhausted");
+  assertEquals((await fleet.ask()).status, 200);
 });

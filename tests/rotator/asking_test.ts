@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { createRotator } from "../../mod.ts";
+import { createRotator, type Store } from "../../mod.ts";
 import type { FakeAccountOptions } from "../../lib/testing/fake_codex.ts";
 import {
   CREDITED,
@@ -9,6 +9,7 @@ import {
   fullWindows,
   kindsOf,
   MINUTE,
+  recordOf,
   rowOf,
   START,
   startFleet,
@@ -323,4 +324,16 @@ Deno.test("rotator.fetch() takes the plan from an answer's headers unless usage 
     const [alice] = (await fleet.rotator.status()).accounts;
     assertEquals(alice?.plan, asksBetween ? "plus" : "pro");
   }
+});
+
+Deno.test("rotator.fetch() asks an account that was signed in again, also within the minute", async () => {
+  await using fleet = await startFleet({ accounts: { alice: {} } });
+  fleet.fake.revoke("alice", "all");
+  assertEquals((await fleet.ask()).status, 401);
+  fleet.clock.now += 20_000;
+  await (fleet.store as Store).update((state) => {
+    const { auth: _, ...account } = state.accounts.alice!;
+    state.accounts.alice = { ...account, ...recordOf(fleet.fake, "alice") };
+  });
+  assertEquals((await fleet.ask()).status, 200);
 });

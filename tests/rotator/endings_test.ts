@@ -1,4 +1,5 @@
 import {
+  assert,
   assertEquals,
   assertMatch,
   assertRejects,
@@ -325,4 +326,49 @@ Deno.test("rotator.accountOf() names the account whose answer it is, also when a
   await fleet.rotator.refresh({ aliases: ["alice"] });
   const { status, alias } = await fleet.ask();
   assertEquals([status, alias], [400, "alice"]);
+});
+
+Deno.test("rotator.fetch() takes an account whose token no header can carry for one that needs a sign-in", async () => {
+  for (const isKnown of [false, true]) {
+    const start = isKnown ? startKnown : startFleet;
+    await using fleet = await start({
+      accounts: { alice: {}, bob: { ...CREDITED } },
+    });
+    await (fleet.store as Store).update((state) => {
+      state.accounts.alice!.tokens!.access = "bad\ntoken";
+    });
+    fleet.clock.now += 2000;
+    const { status, alias } = await fleet.ask();
+    assertEquals([status, alias], [200, "bob"]);
+    const [alice] = (await fleet.rotator.status()).accounts;
+    assertEquals([alice?.standing, alice?.reason], ["blocked", "login"]);
+  }
+});
+
+Deno.test("rotator.fetch() waits as long as it is told, also for longer than a timer can", async () => {
+  let looks = 0;
+  await using fleet = await startKnown({
+    accounts: {
+      alice: {
+        windows: [{
+          seconds: 30 * 86_400,
+          usedPercent: 100,
+          resetAt: START + 30 * DAY,
+        }],
+      },
+    },
+    credits: "none",
+    maxWait: Infinity,
+    now() {
+      looks++;
+      return START;
+    },
+  });
+  looks = 0;
+  const reason = new Error("enough");
+  const caller = new AbortController();
+  const asked = fleet.ask({}, { signal: caller.signal });
+  setTimeout(() => caller.abort(reason), 300);
+  assertEquals(await assertRejects(() => asked), reason);
+  assert(looks < 100, `It went round: the clock was looked at ${looks} times`);
 });

@@ -206,6 +206,24 @@ Deno.test("a callback that throws disturbs nothing", async () => {
   assertEquals(fleet.served(), ["alice$"]);
 });
 
+Deno.test("a callback that rejects disturbs nothing", async () => {
+  await using fleet = await startFleet({
+    accounts: { alice: {} },
+    onEvent: () => Promise.reject(new Error("not here")),
+  });
+  assertEquals((await fleet.ask()).status, 200);
+});
+
+Deno.test("credits-spent is told also of an answer that broke off before its content", async () => {
+  await using fleet = await startFleet({ accounts: { alice: credited() } });
+  fleet.fake.account("alice").queue.push({
+    events: [{ type: "response.created", response: { id: "r" } }],
+  });
+  assertEquals((await fleet.ask()).status, 200);
+  const spent = fleet.events.filter(({ type }) => type === "credits-spent");
+  assertEquals(spent.length, 1);
+});
+
 Deno.test("no event, status or refusal ever holds a token", async () => {
   await using fleet = await startFleet({
     accounts: { alice: { ...credited() }, bob: {}, carol: {}, dave: {} },

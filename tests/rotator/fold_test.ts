@@ -1,4 +1,5 @@
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { statusOfFailure } from "../../lib/codex/fold.ts";
 import {
   CREDITED,
   type Fleet,
@@ -129,6 +130,21 @@ Deno.test("a folded failure has the status that its error has or means", async (
       assertEquals(JSON.parse(text), { error });
     }
   }
+});
+
+Deno.test("statusOfFailure() is that of the answer which says the same", () => {
+  for (
+    const code of [
+      "usage_limit_reached",
+      "usage_not_included",
+      "rate_limit_exceeded",
+      "insufficient_quota",
+      "credit_balance_exhausted",
+      "organization_spend_limit_exceeded",
+      "project_spend_limit_exceeded",
+      "organization_usage_limit_exceeded",
+    ]
+  ) assertEquals([code, statusOfFailure({ code })], [code, 429]);
 });
 
 Deno.test("a stream that breaks while it is folded is tried on another account", async () => {

@@ -8,7 +8,7 @@ import {
   startFleet,
   TEN_CREDITS,
 } from "../fleet.ts";
-import type { Store } from "../../mod.ts";
+import type { PoolState, Store } from "../../mod.ts";
 
 const PINNED = { pinned: "alice" };
 
@@ -144,4 +144,28 @@ Deno.test("a pin is honoured within a second, before the session's account, unti
   fleet.clock.now += 1000;
   assertEquals(await ask(), "bob", "the session stays where it was served");
   assertEquals((await fleet.ask()).alias, "alice");
+});
+
+Deno.test("a pin is honoured also where a store goes on with one object of its own", async () => {
+  await using fleet = await startFleet({
+    accounts: { alice: {}, bob: {} },
+    store(initial) {
+      const state = structuredClone(initial) as PoolState;
+      return {
+        read: () => Promise.resolve(state),
+        update(change) {
+          change(state);
+          return Promise.resolve(state);
+        },
+        exclusive: (_name, job) => job(),
+      };
+    },
+  });
+  await fleet.ask();
+  await (fleet.store as Store).update((state) => {
+    state.settings.pinned = "alice";
+  });
+  fleet.clock.now += 1000;
+  const aliases = [(await fleet.ask()).alias, (await fleet.ask()).alias];
+  assertEquals(aliases, ["alice", "alice"]);
 });
