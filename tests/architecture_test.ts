@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { commandOf, RUNTIMES } from "./runtimes.ts";
 
 const ROOT = new URL("..", import.meta.url);
 
@@ -125,4 +126,29 @@ Deno.test("the stand-in backend reaches only the command line and tests", async 
     [...graph.keys()].filter((path) => path.includes("/testing/")),
     [],
   );
+});
+
+Deno.test("package.json gives the names that deno.json gives, on Node and Bun", async () => {
+  const read = async (name: string) =>
+    JSON.parse(await Deno.readTextFile(new URL(name, ROOT)));
+  const { name, exports } = await read("package.json");
+  assertEquals(exports, (await read("deno.json")).exports);
+  const source = `
+    import { createRotator } from "${name}";
+    import { createHandler } from "${name}/serve";
+    import { startFakeCodex } from "${name}/testing";
+    console.log(typeof createRotator, typeof createHandler, typeof startFakeCodex);
+  `;
+  for (const runtime of RUNTIMES.filter((it) => it !== "deno")) {
+    const [program] = commandOf(runtime);
+    const flags = runtime === "node" ? ["--input-type=module"] : [];
+    const { stdout } = await new Deno.Command(program!, {
+      args: [...flags, "-e", source],
+      cwd: ROOT,
+    }).output();
+    assertEquals(
+      new TextDecoder().decode(stdout),
+      "function function function\n",
+    );
+  }
 });

@@ -130,7 +130,7 @@ export function linkError(
   const code = codeOf(error);
   if (code === undefined || !/^E[A-Z0-9]+$/.test(code)) return error;
   return new Error(
-    `The linked file ${path} cannot be ${what} (${code}); make its folder writable, or take its tokens over with: cli.ts import ${path} --copy`,
+    `The linked file ${path} cannot be ${what} (${code}); make its folder writable, or take its tokens over with "cli.ts import ${path} --copy"`,
     { cause: error },
   );
 }

@@ -2,7 +2,7 @@ import type { AddedLogin } from "../account/import.ts";
 import type { ImportedLogin } from "../account/login_files.ts";
 import { creditPolicy, maySpend } from "../pool/credits.ts";
 import type { PoolState } from "../types.ts";
-import { clean, PROGRAM } from "./words.ts";
+import { advised, clean } from "./words.ts";
 
 /** Alias, and whose account that is. */
 export function nameOf(
@@ -17,7 +17,9 @@ export function nameOf(
 export function renameHint(alias: string, wanted: string | undefined): string {
   return wanted === undefined || wanted === alias
     ? ""
-    : `; it keeps its alias, change it with: ${PROGRAM} rename ${alias} ${wanted}`;
+    : `; it keeps its alias, change it with: ${
+      advised(`rename ${alias} ${wanted}`)
+    }`;
 }
 
 /** Whether a new account may spend credits, where the store's owner has set who may. */

@@ -10,7 +10,7 @@ import type { Context } from "./command.ts";
 import type { Finding } from "./findings.ts";
 import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
 import { statusReader } from "./stored_status.ts";
-import { clean, PROGRAM, standingWords } from "./words.ts";
+import { advised, clean, standingWords } from "./words.ts";
 
 /**
  * How each account stands, and what keeps it from serving.
@@ -70,14 +70,14 @@ function standingFinding(
     return { level: "problem", text: text + detail, advice };
   }
   if (!account.enabled) {
-    const advice = `to let it serve again: ${PROGRAM} enable ${alias}`;
+    const advice = `to let it serve again: ${advised(`enable ${alias}`)}`;
     return { level: "note", text, advice };
   }
   if (error !== null) {
     return {
       level: "problem",
       text: `${text}, and asking for its usage failed: ${clean(error)}`,
-      advice: `try again with: ${PROGRAM} refresh ${alias}`,
+      advice: `try again with: ${advised(`refresh ${alias}`)}`,
     };
   }
   const fine = account.standing !== "blocked";
@@ -85,7 +85,7 @@ function standingFinding(
 }
 
 function signIn(alias: string): string {
-  return `sign in again: ${PROGRAM} login ${alias}`;
+  return `sign in again: ${advised(`login ${alias}`)}`;
 }
 
 function tokenFindings(alias: string, record: AccountRecord): Finding[] {
@@ -147,7 +147,7 @@ function doubles({ accounts }: PoolState): Finding[] {
       text: `${clean(first)} and ${
         clean(alias)
       } are the same person and workspace, so they end each other's sign-in`,
-      advice: `${PROGRAM} remove ${clean(alias)}`,
+      advice: advised(`remove ${clean(alias)}`),
     }];
   });
 }

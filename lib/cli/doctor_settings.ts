@@ -3,7 +3,7 @@ import type { PoolState, StatusReport } from "../types.ts";
 import type { Context } from "./command.ts";
 import type { Finding } from "./findings.ts";
 import { statusReader } from "./stored_status.ts";
-import { clean, policyProblems, policyWords, PROGRAM } from "./words.ts";
+import { advised, clean, policyProblems, policyWords } from "./words.ts";
 
 /** Whether what the owner set makes sense. */
 export async function settingFindings(
@@ -31,12 +31,14 @@ function strategyFindings(
     text: `The store names the strategy ${
       clean(String(stored))
     }, which is not known; ${strategy} is used`,
-    advice: `${PROGRAM} strategy NAME, one of ${STRATEGIES.join(", ")}`,
+    advice: `${advised("strategy NAME")}, one of ${STRATEGIES.join(", ")}`,
   }];
 }
 
 function creditFindings({ credits }: StatusReport): Finding[] {
-  const change = `${PROGRAM} credits all, none, or the aliases that may`;
+  const change = `${
+    advised("credits NAMES")
+  }, with all, none, or the aliases that may`;
   const [text, hint] = policyWords(credits).split("; ");
   return [
     {
@@ -55,7 +57,7 @@ function creditFindings({ credits }: StatusReport): Finding[] {
 function pinFindings({ pinned, accounts }: StatusReport): Finding[] {
   if (pinned === null) return [];
   const exists = accounts.some((it) => it.alias === pinned);
-  const advice = `${PROGRAM} use --auto`;
+  const advice = advised("use --auto");
   return [
     exists
       ? {

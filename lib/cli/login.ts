@@ -15,7 +15,7 @@ import { renderStatus } from "./render_status.ts";
 import { notAnAlias } from "./rename.ts";
 import { openStore } from "./open_store.ts";
 import { issuerOf } from "./setup.ts";
-import { clean, duration, PROGRAM } from "./words.ts";
+import { advised, clean, duration } from "./words.ts";
 
 /** `login`: signs in, in the browser or by device code. */
 export const command: Command = {
@@ -54,8 +54,10 @@ async function run(context: Context): Promise<number> {
   if (alias !== undefined && !isAlias(alias)) {
     throw usageError(notAnAlias(alias));
   }
-  // a store that cannot be read is found out before a person has signed in
-  await openStore(context).read();
+  // a store that cannot be used is found out before a person has signed in
+  const store = openStore(context);
+  await store.read();
+  await store.update(() => {});
   const issuer = issuerOf(context);
   const options: LoginOptions = {
     issuer,
@@ -160,7 +162,9 @@ function confirmation(
   }
   const taken = wanted === undefined || wanted === alias
     ? ""
-    : `; ${wanted} is another account already, change the alias with: ${PROGRAM} rename ${alias} NEW`;
+    : `; ${wanted} is another account already, change the alias with: ${
+      advised(`rename ${alias} NEW`)
+    }`;
   return `${name} is signed in and added${taken}\n`;
 }
 
@@ -178,7 +182,7 @@ async function showUsage(context: Context, alias: string): Promise<void> {
       io.err(
         `Its usage was not told: ${
           clean(refreshed?.error ?? "no answer")
-        }; ask again with: ${PROGRAM} refresh ${alias}\n`,
+        }; ask again with: ${advised(`refresh ${alias}`)}\n`,
       );
     }
     const report = await rotator.status();

@@ -16,7 +16,7 @@ import { CliError, EXIT, usageError } from "./exit.ts";
 import { commandHelp, generalHelp, reflow } from "./help.ts";
 import type { Io } from "./io.ts";
 import { suggestion } from "./nearest.ts";
-import { clean } from "./words.ts";
+import { advised, adviseFor, clean } from "./words.ts";
 
 /**
  * Runs one command line.
@@ -26,11 +26,15 @@ import { clean } from "./words.ts";
  * @returns The exit code.
  */
 export async function main(args: readonly string[], io: Io): Promise<number> {
+  adviseFor(undefined);
   try {
     return await dispatch(args, io);
   } catch (error) {
     if (io.isInterrupted) return EXIT.interrupted;
-    io.err(`Error: ${errorText(error)}\n`);
+    // what comes from below the command line knows of no store in it
+    const text = errorText(error)
+      .replaceAll(/"cli\.ts ([^"]+)"/g, (_, it) => `"${advised(it)}"`);
+    io.err(`Error: ${text}\n`);
     return exitCode(error);
   }
 }
@@ -64,6 +68,7 @@ async function runCommand(
   context: Context,
   args: readonly string[],
 ): Promise<number> {
+  adviseFor(context.flags.value("store"));
   // what it has begun to change it finishes
   if (command.needs.write) void context.io.signal;
   if (command.endsItself) context.io.bePatient?.();

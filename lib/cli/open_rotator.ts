@@ -1,23 +1,49 @@
 import { createRotator, type Rotator } from "../rotator.ts";
+import type { JsonStore } from "../store/json_store.ts";
 import type { RefreshReport } from "../types.ts";
 import type { Context } from "./command.ts";
 import { openStore } from "./open_store.ts";
 import { backendOf, issuerOf } from "./setup.ts";
 import { clean } from "./words.ts";
 
-/** A rotator for a command that asks the backend; its warnings go to stderr. */
-export function openOnlineRotator(context: Context): Rotator {
+/** A rotator for one command. */
+export interface OnlineRotator extends Rotator {
+  /** Whether what it learned last could be kept. */
+  isKept(): boolean;
+}
+
+/**
+ * A rotator for a command that asks the backend; its warnings go to stderr,
+ * each once.
+ */
+export function openOnlineRotator(context: Context): OnlineRotator {
   const { io } = context;
-  return createRotator({
-    store: openStore(context),
+  const told = new Set<string>();
+  const opened = openStore(context);
+  let isKept = true;
+  const store: JsonStore = {
+    path: opened.path,
+    read: () => opened.read(),
+    exclusive: (name, job) => opened.exclusive(name, job),
+    async update(change) {
+      isKept = false;
+      const state = await opened.update(change);
+      isKept = true;
+      return state;
+    },
+  };
+  const rotator = createRotator({
+    store,
     now: io.now,
     backend: backendOf(context),
     issuer: issuerOf(context),
     onEvent(event) {
-      if (event.type !== "warning") return;
+      if (event.type !== "warning" || told.has(event.reason)) return;
+      told.add(event.reason);
       io.err(`Warning: ${clean(event.reason)}\n`);
     },
   });
+  return { ...rotator, isKept: () => isKept };
 }
 
 /**

@@ -1,11 +1,11 @@
-import type { RefreshReport } from "../types.ts";
+import type { RefreshReport, StatusReport } from "../types.ts";
 import type { Command, Context } from "./command.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
 import { openStore } from "./open_store.ts";
 import { requireAccounts } from "./setup.ts";
 import { noAccount } from "./status_footer.ts";
-import { clean, jsonText } from "./words.ts";
+import { advised, clean, jsonText, quote } from "./words.ts";
 
 /** `refresh`: tokens that need it, then usage. */
 export const command: Command = {
@@ -36,28 +36,34 @@ async function run(context: Context): Promise<number> {
     throw new CliError(noAccount(), EXIT.noAccount);
   }
   requireAccounts(state, operands);
-  const report = await refresh(context);
-  io.out(
-    flags.on("json") ? `${jsonText(report)}\n` : lines(report),
-  );
-  return report.accounts.every((it) => it.ok) ? EXIT.ok : EXIT.failed;
-}
-
-async function refresh(context: Context): Promise<RefreshReport> {
   const rotator = openOnlineRotator(context);
+  let report: RefreshReport;
   try {
-    return await refreshAccounts(rotator, context, context.operands);
+    report = await refreshAccounts(rotator, context, operands);
+    const status = await rotator.status();
+    io.out(
+      flags.on("json") ? `${jsonText(report)}\n` : lines(report, status),
+    );
   } finally {
     await rotator.close();
   }
+  const isDone = report.accounts.every((it) => it.ok) && rotator.isKept();
+  return isDone ? EXIT.ok : EXIT.failed;
 }
 
-function lines({ accounts }: RefreshReport): string {
+function lines({ accounts }: RefreshReport, status: StatusReport): string {
+  const signedOut = new Set(
+    status.accounts.filter(({ reason }) => reason === "login")
+      .map(({ alias }) => alias),
+  );
   return accounts.map(({ alias, ok, standing, tokenRefreshed, error }) => {
     const token = tokenRefreshed ? ", token renewed" : "";
     const outcome = ok
       ? `${standing}${token}`
       : `failed${token}: ${clean(error ?? "no reason given")}`;
-    return `${clean(alias)}: ${outcome}\n`;
+    const advice = signedOut.has(alias)
+      ? `; sign in again with: ${advised(`login ${quote(clean(alias))}`)}`
+      : "";
+    return `${clean(alias)}: ${outcome}${advice}\n`;
   }).join("");
 }

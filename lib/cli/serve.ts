@@ -184,9 +184,29 @@ async function listen(
         } is taken; end what uses it or give another one with --port`,
       );
     }
+    if (code === "EACCES" && port < 1024) {
+      throw new CliError(
+        `Port ${port} is the system's; give one above 1023 with --port`,
+      );
+    }
+    if (NO_ADDRESS.has(code ?? "")) {
+      throw new CliError(
+        `--host ${
+          clean(hostname)
+        } is no address of this machine; leave it out, or give one that is (${code})`,
+      );
+    }
     throw error;
   }
 }
+
+/** How a system calls a name or an address that is not its own. */
+const NO_ADDRESS: ReadonlySet<string> = new Set([
+  "EADDRNOTAVAIL",
+  "EAI_AGAIN",
+  "EINVAL",
+  "ENOTFOUND",
+]);
 
 /** Waits until someone ends the server, and for its running requests. */
 async function stopped(

@@ -68,6 +68,8 @@ interface Source extends AsyncDisposable {
   read(): Promise<StatusReport>;
   /** Absent: the backend is not to be asked. */
   refresh?(): Promise<RefreshReport>;
+  /** Absent: nothing is learned. */
+  isKept?(): boolean;
 }
 
 async function open(context: Context): Promise<Source> {
@@ -84,6 +86,7 @@ async function open(context: Context): Promise<Source> {
   return {
     read: () => rotator.status(model === undefined ? {} : { model }),
     refresh: () => refreshAccounts(rotator, context, []),
+    isKept: () => rotator.isKept(),
     [Symbol.asyncDispose]: () => rotator.close(),
   };
 }
@@ -98,24 +101,25 @@ async function once(source: Source, context: Context): Promise<number> {
   }
   if (!flags.on("json")) io.out(render(report, context));
   if (flags.on("check")) return checkCode(report);
-  return failed ? EXIT.failed : EXIT.ok;
+  return failed || source.isKept?.() === false ? EXIT.failed : EXIT.ok;
 }
 
 async function again(outer: Context, seconds: string): Promise<number> {
   const { aside, watch, watchInterval } = await import("./watch.ts");
   const interval = watchInterval(seconds);
+  const inPlace = outer.io.outIsTerminal && !outer.flags.on("json");
   const beside = aside(outer.io);
   const context = { ...outer, io: beside.io };
   await using source = await open(context);
   let askedAt = -Infinity;
-  await watch(outer.io, interval, async () => {
+  await watch(outer.io, interval, inPlace, async () => {
     const now = outer.io.now();
     if (now - askedAt >= REFRESH_INTERVAL) {
       askedAt = now;
       await refresh(source, context);
     }
     const text = snapshot(await source.read(), context);
-    if (outer.io.outIsTerminal) beside.keep();
+    if (inPlace) beside.keep();
     return text + beside.kept();
   });
   return EXIT.interrupted;

@@ -1,12 +1,12 @@
 import type { AccountStatus, StatusReport } from "../types.ts";
 import { fit } from "./table.ts";
 import {
+  advised,
   clean,
   clockTime,
   inTime,
   policyProblems,
   policyWords,
-  PROGRAM,
 } from "./words.ts";
 
 const NAME_WIDTH = 32;
@@ -29,7 +29,9 @@ export function footer(report: StatusReport, now: number): string[] {
 
 /** That there is no account, and how to add one, without a full stop. */
 export function noAccount(): string {
-  return `No account is in the store; sign in with: ${PROGRAM} login, or take over another tool's login with: ${PROGRAM} import FILE`;
+  return `No account is in the store; sign in with: ${
+    advised("login")
+  }, or take over another tool's login with: ${advised("import FILE")}`;
 }
 
 function summary({ accounts }: StatusReport, now: number): string {
@@ -70,18 +72,23 @@ function nextWords(report: StatusReport): string {
   if (next === undefined) return "Next: nobody can serve";
   const name = shortName(next.alias);
   return `Next: ${
-    [name, onWhat(next), ...whyThisOne(next, report)].join(", ")
+    [name, onWhat(next, report.pinned), ...whyThisOne(next, report)].join(", ")
   }`;
 }
 
-function onWhat({ standing }: AccountStatus): string {
+function onWhat(
+  { standing }: AccountStatus,
+  pinned: string | null,
+): string {
   switch (standing) {
     case "included":
       return "on included usage";
     case "unknown":
       return "asked for its usage first";
     case "credits":
-      return "on credits, as no included usage is left";
+      return pinned === null
+        ? "on credits, as no included usage is left"
+        : "on credits";
     case "unconfirmed":
       return "as nothing else is left (may be charged)";
     case "blocked":
@@ -116,7 +123,7 @@ function pool({ standing }: AccountStatus): string {
 function pin({ pinned, accounts }: StatusReport): string[] {
   if (pinned === null) return [];
   const alias = shortName(pinned);
-  const undo = `undo with: ${PROGRAM} use --auto`;
+  const undo = `undo with: ${advised("use --auto")}`;
   return accounts.some((it) => it.alias === pinned)
     ? [`Pinned to ${alias}: only it serves; ${undo}`]
     : [`Pinned to ${alias}, which does not exist: nobody serves; ${undo}`];

@@ -2,7 +2,7 @@ import type { Command, Context } from "./command.ts";
 import { EXIT, usageError } from "./exit.ts";
 import { openStore } from "./open_store.ts";
 import { requireAccounts } from "./setup.ts";
-import { clean } from "./words.ts";
+import { advised, clean } from "./words.ts";
 
 /** `use`: pins one account, or unpins. */
 export const command: Command = {
@@ -59,16 +59,16 @@ async function pin(context: Context, alias: string): Promise<number> {
   io.out(
     already
       ? `Only ${clean(alias)} served already\n`
-      : `From now on only ${
-        clean(alias)
-      } serves; undo with: cli.ts use --auto\n`,
+      : `From now on only ${clean(alias)} serves; undo with: ${
+        advised("use --auto")
+      }\n`,
   );
   if (state.accounts[alias]?.enabled === false) {
     io.err(
       `Warning: ${
         clean(alias)
-      } is disabled, so nobody serves; enable it with: cli.ts enable ${
-        clean(alias)
+      } is disabled, so nobody serves; enable it with: ${
+        advised(`enable ${clean(alias)}`)
       }\n`,
     );
   }

@@ -72,23 +72,32 @@ export function aside(io: Io): Aside {
  * Shows what `read` returns until the person interrupts.
  *
  * @param interval ms
+ * @param inPlace On a terminal, and not one after the other.
  * @param read What to show, read anew each time. What it throws the first time
- *   is thrown; later it is shown, as it may pass.
+ *   is thrown; later it is said, as it may pass.
  */
 export async function watch(
   io: Io,
   interval: number,
+  inPlace: boolean,
   read: () => Promise<string>,
 ): Promise<void> {
   let text = await read();
-  const screen = io.outIsTerminal ? openScreen(io) : undefined;
+  const screen = inPlace ? openScreen(io) : undefined;
+  const draw = screen ? screen.draw : (it: string) => io.out(it);
+  const fail = screen ? screen.draw : (it: string) => io.err(it);
+  draw(text);
   try {
-    while (!io.signal.aborted) {
-      if (screen === undefined) io.out(text);
-      else screen.draw(text);
+    for (;;) {
       await pause(interval, io.signal);
       if (io.signal.aborted) break;
-      text = await read().catch(errorText);
+      try {
+        text = await read();
+      } catch (error) {
+        fail(errorText(error));
+        continue;
+      }
+      draw(text);
     }
   } finally {
     screen?.close();

@@ -8,6 +8,25 @@ import type { AccountStatus, StatusReport } from "../types.ts";
 /** How the commands name this program in what they say. */
 export const PROGRAM = "cli.ts";
 
+let given = "";
+
+/** The store that this command line names, undefined when it does not: advice is to be about the same one. */
+export function adviseFor(store: string | undefined): void {
+  given = store === undefined ? "" : ` --store ${quote(clean(store))}`;
+}
+
+/** A command as advice, to be run as it is. */
+export function advised(command: string): string {
+  return `${PROGRAM} ${command}${given}`;
+}
+
+/** A word as a shell takes it. */
+export function quote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word)
+    ? word
+    : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
@@ -182,7 +201,7 @@ export function policyWords(credits: StatusReport["credits"]): string {
     ? "Nobody"
     : `Only ${allow.map(clean).join(", ")}`;
   const hint = source === "default"
-    ? `; forbid with: ${PROGRAM} credits none`
+    ? `; forbid with: ${advised("credits none")}`
     : "";
   return `${who} may spend purchased credits (${SOURCES[source]})${hint}`;
 }

@@ -32,8 +32,7 @@ export function keyFile(storePath: string): string {
  * @throws {Error} When the file holds no key, or others may read it.
  */
 export async function readOrMakeKey(path: string): Promise<string> {
-  await createFolderOf(path);
-  const file = await createNew(path);
+  const file = await create(path);
   if (file === undefined) return await readKey(path);
   try {
     const key = randomBytes(32).toString("base64url");
@@ -41,6 +40,19 @@ export async function readOrMakeKey(path: string): Promise<string> {
     return key;
   } finally {
     await file.close();
+  }
+}
+
+async function create(path: string) {
+  try {
+    await createFolderOf(path);
+    return await createNew(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw new Error(
+      `The key file ${path} cannot be written (${code}); make its folder writable, or name a key in ${KEY_VARIABLE}`,
+    );
   }
 }
 

@@ -1,7 +1,7 @@
 import { chmod, constants, copyFile, rename } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { RotatorError } from "../errors.ts";
-import { type Content, readContent } from "./content.ts";
+import { type Content, isCorrupt, readContent } from "./content.ts";
 import {
   commitTemp,
   createTemp,
@@ -124,9 +124,11 @@ async function refuseNewer(file: string): Promise<void> {
 
 async function readBackup(path: string): Promise<Content> {
   if (await factsOf(path) === undefined) {
+    const isThere = await factsOf(path.slice(0, -".bak".length)) !== undefined;
+    const way = isThere ? "move the store away, and " : "";
     throw new RotatorError(
       "store_corrupt",
-      `There is no backup ${path}; add the accounts again with "cli.ts login" or "cli.ts import"`,
+      `There is no backup ${path}; ${way}add the accounts again with "cli.ts login" or "cli.ts import"`,
     );
   }
   try {
@@ -138,10 +140,6 @@ async function readBackup(path: string): Promise<Content> {
       `The backup ${path} is damaged, so nothing was changed; add the accounts again with another --store`,
     );
   }
-}
-
-function isCorrupt(error: unknown): boolean {
-  return error instanceof RotatorError && error.code === "store_corrupt";
 }
 
 /** Nothing is thrown away: a damaged file may still be read by a person. */

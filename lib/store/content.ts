@@ -8,6 +8,7 @@ import {
   parseState,
   type Snapshot,
   snapshotOf,
+  withoutBackup,
 } from "./state.ts";
 
 /** What a store's file held when it was read. */
@@ -37,10 +38,20 @@ export async function readContent(file: string): Promise<Content> {
   // content newer than its facts, and the next look finds out.
   const facts = await factsOf(file);
   if (facts === undefined) return await readMissing(file);
-  if (facts.kind === "folder") throw corrupt(file, "it is a folder");
-  if (facts.kind === "other") throw corrupt(file, "it is not a regular file");
-  const text = decode(await readFile(file), file);
-  return { ...facts, ...snapshotOf(parseState(text, file)) };
+  try {
+    if (facts.kind === "folder") throw corrupt(file, "it is a folder");
+    if (facts.kind === "other") throw corrupt(file, "it is not a regular file");
+    const text = decode(await readFile(file), file);
+    return { ...facts, ...snapshotOf(parseState(text, file)) };
+  } catch (error) {
+    if (!isCorrupt(error) || await factsOf(`${file}.bak`)) throw error;
+    throw withoutBackup(error, file);
+  }
+}
+
+/** Whether a store was read and could not be understood. */
+export function isCorrupt(error: unknown): error is RotatorError {
+  return error instanceof RotatorError && error.code === "store_corrupt";
 }
 
 /**

@@ -152,8 +152,21 @@ export function lastingPart(state: PoolState): string {
 export function corrupt(path: string, found: string): RotatorError {
   return new RotatorError(
     "store_corrupt",
-    `The store ${path} cannot be used: ${found}; it was left as it is, repair it or put its backup ${path}.bak back with "cli.ts restore"`,
+    `The store ${path} cannot be used: ${found}; it was left as it is, ${
+      repair(path)
+    }`,
   );
+}
+
+function repair(path: string): string {
+  return `repair it or put its backup ${path}.bak back with "cli.ts restore"`;
+}
+
+/** The same error where there is no backup to put back. */
+export function withoutBackup(error: RotatorError, path: string): RotatorError {
+  const way =
+    `repair it, or move it away and add the accounts again with "cli.ts login" or "cli.ts import": there is no backup ${path}.bak`;
+  return new RotatorError(error.code, error.message.replace(repair(path), way));
 }
 
 function parseObject(text: string, path: string): JsonObject {

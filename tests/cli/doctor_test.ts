@@ -92,7 +92,7 @@ Deno.test("doctor says of each account what keeps it from serving", async () => 
     found.find((it) => it.text.startsWith(alias) && it.level === level);
   assertEquals(
     about("broken", "problem")?.advice,
-    "try again with: cli.ts refresh broken",
+    `try again with: cli.ts refresh broken --store ${s.it.path}`,
   );
   assertStringIncludes(about("off", "note")?.advice ?? "", "cli.ts enable off");
   assertStringIncludes(about("off", "warning")?.text ?? "", "no refresh token");
@@ -159,7 +159,7 @@ Deno.test("doctor says what is wrong with the settings", async () => {
       "strategy fastest, which is not known; round-robin is used",
       "Only bob may spend purchased credits (set in the store)",
       "names accounts that do not exist: bob",
-      "cli.ts credits all, none, or the aliases that may",
+      "cli.ts credits NAMES",
       "Nobody serves, as carol is pinned and does not exist",
       "→ cli.ts use --auto",
       "1 problem, 2 warnings.",

@@ -171,6 +171,31 @@ Deno.test("login refuses what cannot be an alias and a broken store before anyon
   assertEquals(s.fake.log.length, 0);
 });
 
+Deno.test({
+  name:
+    "login finds out before anyone signs in that the store cannot be written",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    await using s = await setUp();
+    const path = "/proc/codex-rotator-test.json";
+    const { issuer, backend, log } = s.fake;
+    const { code, err } = await run(
+      [
+        "login",
+        "--device",
+        "--store",
+        path,
+        "--issuer",
+        issuer,
+        "--backend",
+        backend,
+      ],
+    );
+    assertEquals([code, log], [1, []]);
+    assertStringIncludes(err, `${path} cannot be written`);
+  },
+});
+
 Deno.test("login leaves nothing behind when it is denied or interrupted", async () => {
   await using s = await setUp();
   const interrupted = new AbortController();

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { VERSION } from "../../lib/version.ts";
 import { commands } from "../../lib/cli/commands.ts";
-import { run } from "./run.ts";
+import { account, bench, run } from "./run.ts";
 
 Deno.test("main() prints the help that lists every command", async () => {
   for (const args of [["--help"], ["-h"], ["help"]]) {
@@ -129,4 +129,53 @@ Deno.test("main() takes the environment's backend for loopback hosts only", asyn
     "https://mine.example/backend-api",
   );
   assertEquals(spelled.code, 4);
+});
+
+Deno.test("advice is about the store that the command line names", async () => {
+  await using it = await bench({ alice: account("alice") });
+  const { out } = await it.run("status");
+  assertStringIncludes(
+    out.replaceAll(/\s+/g, " "),
+    `cli.ts credits none --store ${it.path}`,
+  );
+  await Deno.writeTextFile(it.path, "");
+  await Deno.writeTextFile(`${it.path}.bak`, "");
+  const { err } = await it.run("status");
+  assertStringIncludes(err, `"cli.ts restore --store ${it.path}"`);
+  const other = await run(["status", "--store", `${it.folder}/it's new.json`]);
+  assertStringIncludes(
+    other.err,
+    `login --store '${it.folder}/it'\\''s new.json'`,
+  );
+  // what was named before does not stay
+  const none = await run(["status"], {
+    CODEX_ROTATOR_STORE: `${it.folder}/new.json`,
+  });
+  assertStringIncludes(none.err, "sign in with: cli.ts login, or");
+});
+
+Deno.test("a damaged store without a backup leads to a way out, not in a circle", async () => {
+  await using it = await bench({ alice: account("alice") });
+  for (const text of ["", "null", "{"]) {
+    await Deno.writeTextFile(it.path, text);
+    const { code, err } = await it.run("status");
+    assertEquals(code, 1);
+    assertStringIncludes(err, "move it away and add the accounts again");
+    assertStringIncludes(err, `there is no backup ${it.path}.bak`);
+    const restored = await it.run("restore");
+    assertStringIncludes(
+      restored.err,
+      "move the store away, and add the accounts again",
+    );
+    assertEquals(await Deno.readTextFile(it.path), text);
+  }
+});
+
+Deno.test("serve says what to give where it cannot listen", async () => {
+  await using it = await bench({ alice: account("alice") });
+  for (const host of ["192.0.2.1", "no-such-host.invalid"]) {
+    const { code, out, err } = await it.run("serve", "--host", host);
+    assertEquals([code, out], [1, ""]);
+    assertStringIncludes(err, `--host ${host} is no address of this machine`);
+  }
 });

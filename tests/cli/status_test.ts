@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
+import { dirname } from "@std/path";
 import {
   type FakeCodex,
   startFakeCodex,
@@ -177,6 +183,43 @@ Deno.test("refresh reports each account, and fails in part", async () => {
   assertEquals(status.code, 1);
   assertStringIncludes(status.err, "bob: ");
   assert(!(out + json.out + status.err).includes(fake.canary));
+});
+
+Deno.test({
+  name: "refresh fails where what was learned cannot be kept, and says so once",
+  ignore: Deno.build.os === "windows" || Deno.uid() === 0,
+  async fn() {
+    await using fake = await startFakeCodex({
+      accounts: { alice: {}, bob: {} },
+    });
+    await using s = await online(fake, ["alice", "bob"]);
+    const folder = dirname(s.it.path);
+    await Deno.chmod(folder, 0o500);
+    try {
+      for (const args of [["refresh"], ["status", "--refresh"]]) {
+        const { code, err } = await s.run(...args);
+        assertEquals([code, err.split("The store was not written").length], [
+          1,
+          2,
+        ]);
+      }
+    } finally {
+      await Deno.chmod(folder, 0o700);
+    }
+    assertEquals((await s.run("refresh")).code, 0);
+  },
+});
+
+Deno.test("refresh tells how to sign in again who has to", async () => {
+  await using fake = await startFakeCodex({ accounts: { alice: {} } });
+  await using s = await online(fake, ["alice"]);
+  fake.revoke("alice", "all");
+  const { code, out } = await s.run("refresh");
+  assertEquals(code, 1);
+  assertMatch(
+    out,
+    /^alice: failed: .*; sign in again with: cli\.ts login alice/,
+  );
 });
 
 Deno.test("refresh asks for the named accounts only, and renews their tokens", async () => {

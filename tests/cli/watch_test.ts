@@ -58,3 +58,50 @@ Deno.test("status --watch ends at once when there is nothing to watch", async ()
   assertEquals([code, out], [1, ""]);
   assertStringIncludes(err, it.path);
 });
+
+Deno.test("status --watch says on stderr what goes wrong in between, and goes on", async () => {
+  for (const args of [["--json"], []]) {
+    await using it = await bench({ alice: account("alice") });
+    const whole = await Deno.readTextFile(it.path);
+    const interrupt = new AbortController();
+    const parts: string[] = [];
+    let errors = "";
+    const { code } = await run(
+      ["status", "--watch=0.1", "--store", it.path, ...args],
+      {},
+      {
+        out(text) {
+          parts.push(text);
+          if (parts.length === 2) interrupt.abort();
+          else Deno.writeTextFileSync(it.path, "{");
+        },
+        err(text) {
+          errors += text;
+          Deno.writeTextFileSync(it.path, whole);
+        },
+        signal: interrupt.signal,
+      },
+    );
+    assertEquals([code, parts.length], [130, 2]);
+    assertStringIncludes(errors, it.path);
+    if (args.length > 0) { for (const line of parts) JSON.parse(line); }
+    assertEquals(parts.join("").includes("Error"), false);
+  }
+});
+
+Deno.test("status --watch --json prints reports one after the other on a terminal, too", async () => {
+  await using it = await bench({ alice: account("alice") });
+  const interrupt = new AbortController();
+  const { out } = await run(
+    ["status", "--watch=0.1", "--json", "--store", it.path],
+    {},
+    {
+      outIsTerminal: true,
+      get signal() {
+        setTimeout(() => interrupt.abort(), 50);
+        return interrupt.signal;
+      },
+    },
+  );
+  assertEquals(JSON.parse(out).next, "alice");
+});
