@@ -4,8 +4,10 @@
  *
  * @module
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import process from "node:process";
 import { join } from "@std/path";
 import { createRotator, type Rotator } from "../rotator.ts";
 import { jsonStore } from "../store/json_store.ts";
@@ -54,6 +56,9 @@ function grants(): Grants {
 
 async function run({ io }: Context): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "codex-rotator-demo-"));
+  // whoever reads the output may stop early, which ends the process at once
+  const clear = () => rmSync(folder, { recursive: true, force: true });
+  process.once("exit", clear);
   try {
     demandListening("127.0.0.1");
     await using fake = await startFakeCodex({
@@ -62,7 +67,8 @@ async function run({ io }: Context): Promise<number> {
     });
     return await play(io, fake, join(folder, "accounts.json"));
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    process.off("exit", clear);
+    clear();
   }
 }
 

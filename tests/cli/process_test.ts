@@ -284,3 +284,19 @@ Deno.test("cli.ts prints no colour into a pipe", async () => {
   const { out } = await spawn(["-A"], ["status", "--store", it.path]);
   assert(!out.includes("\u001b"));
 });
+
+Deno.test({
+  name: "demo leaves nothing behind when its reader goes away early",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    await using it = await bench({});
+    const demo = command(["-A"], ["demo"], { TMPDIR: it.folder }).spawn();
+    const reader = demo.stdout.getReader();
+    await reader.read();
+    await reader.cancel();
+    await demo.stderr.cancel();
+    await demo.status;
+    const left = [...Deno.readDirSync(it.folder)].map(({ name }) => name);
+    assertEquals(left.filter((name) => name.includes("demo")), []);
+  },
+});
