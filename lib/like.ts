@@ -8,9 +8,16 @@ export function like(
   const { url, redirected } = response;
   const statusText = status === response.status ? response.statusText : "";
   const copy = new Response(body, { status, statusText, headers });
-  if (url !== "") Object.defineProperty(copy, "url", { value: url });
-  if (redirected) {
-    Object.defineProperty(copy, "redirected", { value: true });
-  }
-  return copy;
+  return url === "" && !redirected ? copy : from(copy, url, redirected);
+}
+
+/** A response that says where it came from, and so do its clones. */
+function from(response: Response, url: string, redirected: boolean): Response {
+  const clone = () =>
+    from(Response.prototype.clone.call(response), url, redirected);
+  return Object.defineProperties(response, {
+    url: { value: url },
+    redirected: { value: redirected },
+    clone: { value: clone },
+  });
 }

@@ -429,12 +429,15 @@ Deno.test("guardStream() keeps status, headers, url and whether it was redirecte
   Object.defineProperty(response, "url", { value: "https://example.com/a" });
   Object.defineProperty(response, "redirected", { value: true });
   const { guarded } = await guard({ response, pulls: 0, cancelled: 0 });
-  const { status, headers, url, redirected } = guarded.response;
-  assertEquals(
-    [status, headers.get("x-own"), url, redirected],
-    [200, "yes", "https://example.com/a", true],
-  );
-  await guarded.response.body?.cancel();
+  const clones = [guarded.response.clone(), guarded.response.clone().clone()];
+  for (const answer of [guarded.response, ...clones]) {
+    const { status, headers, url, redirected } = answer;
+    assertEquals(
+      [status, headers.get("x-own"), url, redirected],
+      [200, "yes", "https://example.com/a", true],
+    );
+    assertEquals(await answer.text(), `data: ${ADDED}\n\n`);
+  }
 });
 
 Deno.test("isEventStream() takes a stream without a content type, but no JSON", () => {

@@ -6,8 +6,9 @@ const LINGERING = 500;
 
 // Whoever reads the output may stop early, as `head` does.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(process.exitCode ?? 0);
+  if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
+  process.stderr.write(`Error: ${error.message}\n`);
+  process.exit(1);
 });
 
 /** Node, and what is like it. */
