@@ -127,7 +127,7 @@ async function waitOrFinish(
       keep(turn, undefined);
       left -= step;
       await pause(step, call.signal);
-      await live.sync();
+      await withAbort(live.sync(), call.signal);
       continue;
     }
     return finish(house, turn, ending);
