@@ -21,7 +21,7 @@ import { suggestion } from "./nearest.ts";
 import { notAnAlias } from "./rename.ts";
 import { allowed } from "./permissions.ts";
 import { openStore } from "./open_store.ts";
-import { clean, PROGRAM } from "./words.ts";
+import { advised, clean } from "./words.ts";
 
 /** `import`: adds the accounts that other tools are signed in with. */
 export const command: Command = {
@@ -79,7 +79,9 @@ async function run(context: Context): Promise<number> {
   const count = files.reduce((sum, { logins }) => sum + logins.length, 0);
   if (alias !== undefined && count > 1) {
     throw usageError(
-      `--alias names one account, and ${count} were found; name the file that holds just this one, or leave --alias out and use: ${PROGRAM} rename`,
+      `--alias names one account, and ${count} were found; name the file that holds just this one, or leave --alias out and use: ${
+        advised("rename")
+      }`,
     );
   }
   let outcomes: Outcome[] = [];
@@ -181,7 +183,7 @@ function nothingFound(
   faults: readonly string[],
 ): string {
   if (faults.length > 0) return faults.join("; ");
-  const next = `sign in with: ${PROGRAM} login, or name the file to import`;
+  const next = `sign in with: ${advised("login")}, or name the file to import`;
   return places.length === 0
     ? `No home folder is known in which other tools keep their logins; ${next}`
     : `No login of another tool was found, looked for ${
@@ -246,7 +248,9 @@ function unheeded(
     .map(({ path }) =>
       `${
         clean(path)
-      } says who may spend purchased credits, which is not taken over: every account may spend here until you import again with --settings, or set it with: ${PROGRAM} credits`
+      } says who may spend purchased credits, which is not taken over: every account may spend here until you import again with --settings, or set it with: ${
+        advised("credits")
+      }`
     );
 }
 

@@ -1,7 +1,7 @@
 import type { ForeignSettings, FoundLogin } from "../account/login_files.ts";
 import { isStrategy } from "../pool/strategy.ts";
 import type { PoolState } from "../types.ts";
-import { clean } from "./words.ts";
+import { advised, clean } from "./words.ts";
 
 /** What opencode-multi-auth calls otherwise. */
 const STRATEGIES: Readonly<Record<string, string>> = {
@@ -53,7 +53,9 @@ export function applySettings(
         } may spend purchased credits now`
         : Array.isArray(list)
         ? "Nobody may spend purchased credits now"
-        : "The list of accounts that may spend credits is taken over as it is; see: cli.ts credits",
+        : `The list of accounts that may spend credits is taken over as it is; see: ${
+          advised("credits")
+        }`,
     );
   }
   return notes;
