@@ -24,9 +24,6 @@ import type { FetchLike, RefreshReport, StatusReport } from "./types.ts";
 export type { RotatorOptions } from "./runtime.ts";
 export type { RefreshOptions, StatusOptions } from "./reports.ts";
 
-/** A long wait looks around this often, ms. */
-const LONGEST_STEP_MS = 60 * 60_000;
-
 /** Several accounts behind one `fetch`. */
 export interface Rotator extends AsyncDisposable {
   /**
@@ -120,13 +117,11 @@ async function waitOrFinish(
     const wait = ending.resetsAt === null
       ? Infinity
       : Math.max(1, ending.resetsAt - now());
-    // in parts: timers hold 24 days at most, and a reset may come early
-    const step = Math.min(wait, LONGEST_STEP_MS);
     // counted in waits of our own, so that a standing clock cannot hold us forever
     if (ending.type === "usage_limit_reached" && wait <= left) {
       keep(turn, undefined);
-      left -= step;
-      await pause(step, call.signal);
+      left -= wait;
+      await pause(wait, call.signal);
       await withAbort(live.sync(), call.signal);
       continue;
     }

@@ -107,7 +107,8 @@ export async function followed(
     }
     const location = resolved(said, url);
     init = redirected(init, response.status, outgoing.replayable);
-    isForeign = targetOf(location.href, backend) !== location.href;
+    // also where it leads back: then the account's headers are gone
+    isForeign ||= targetOf(location.href, backend) !== location.href;
     if (isForeign) {
       for (const name of IDENTITY_HEADERS) delete init.headers[name];
     }

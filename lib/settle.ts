@@ -116,9 +116,12 @@ async function onTokenRejected(
   { response }: Answer,
 ): Promise<Next> {
   const { alias } = sent.runner;
-  if (!turn.renewed.has(alias)) {
+  const { replayable } = call.body;
+  const isRenewed = turn.renewed.has(alias) || !replayable &&
+      house.tokens.isReplacement(alias, sent.access, TOKEN_REFUSED_MS);
+  if (!isRenewed) {
     turn.renewed = new Set(turn.renewed).add(alias);
-    if (!call.body.replayable) {
+    if (!replayable) {
       return await forNext(house, call, sent, response);
     }
     keep(turn, { alias, response });
@@ -138,7 +141,7 @@ async function onTokenRejected(
     until,
     reason: detail,
   });
-  if (!call.body.replayable) return response;
+  if (!replayable) return response;
   keep(turn, { alias, response });
   return leave(turn, alias, detail);
 }
@@ -202,17 +205,22 @@ async function onHiccup(
   return undefined;
 }
 
+/** Timers hold no more, ms. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** Waits, ms, unless the caller aborts. */
 export async function pause(
   ms: number,
   signal: AbortSignal | null | undefined,
 ): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const waiting = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
   try {
-    await withAbort(waiting, signal);
+    for (let left = ms; left > 0; left -= LONGEST_TIMER_MS) {
+      const waiting = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, Math.min(left, LONGEST_TIMER_MS));
+      });
+      await withAbort(waiting, signal);
+    }
   } finally {
     clearTimeout(timer);
   }

@@ -28,9 +28,8 @@ export function holdersOf(
   spent: string | undefined,
 ): AccountRecord[] {
   const account = accountOf(state, alias);
-  if (spent === undefined) {
-    return account && account.tokens?.refresh === undefined ? [account] : [];
-  }
+  // those that have none have nothing in common
+  if (!spent) return account && !account.tokens?.refresh ? [account] : [];
   return Object.values(state.accounts)
     .filter((other) => other.tokens?.refresh === spent);
 }

@@ -71,7 +71,11 @@ export function isSameLogin(
   account: AccountRecord,
   login: ImportedLogin,
 ): boolean {
-  if ((accountIdOf(account) ?? null) !== login.accountId) return false;
+  // a file that names no workspace may be of a login whose tokens do
+  const own = login.accountId === null
+    ? account.accountId
+    : accountIdOf(account);
+  if ((own ?? null) !== login.accountId) return false;
   if (account.userId !== undefined && login.userId !== null) {
     return account.userId === login.userId;
   }
@@ -92,7 +96,8 @@ export function takeLogin(account: AccountRecord, login: ImportedLogin): void {
     tokens,
   });
   if (fedramp) account.fedramp = true;
-  else delete account.fedramp;
+  // without an id token nothing was said of it
+  else if (tokens.id !== undefined) delete account.fedramp;
   delete account.auth;
   delete account.cooldowns?.token;
   delete account.usageCheck;

@@ -174,9 +174,10 @@ export function adopt(
 
 /** Notes that the file holds these tokens now, to be called inside an `update`. */
 export function noteSeen(state: PoolState, tokens: Tokens): void {
-  const account = Object.values(state.accounts)
-    .find((it) => isSameTokens(it.tokens, tokens));
-  if (account?.source) account.source.seen = fingerprint(tokens);
+  for (const account of Object.values(state.accounts)) {
+    if (!isLinked(account) || !isSameTokens(account.tokens, tokens)) continue;
+    account.source.seen = fingerprint(tokens);
+  }
 }
 
 function judge(account: LinkedAccount, { login }: ReadLogin): Look {

@@ -24,6 +24,16 @@ export class LinkKeeper {
     return account && isLinked(account) ? account : undefined;
   }
 
+  /** The linked accounts that hold a refresh token, as they are now. */
+  holding(refresh: string): [alias: string, account: LinkedAccount][] {
+    return Object.entries(this.#runtime.live.state.accounts)
+      .flatMap(([alias, account]) =>
+        isLinked(account) && account.tokens?.refresh === refresh
+          ? [[alias, { ...account }]]
+          : []
+      );
+  }
+
   /** Takes newer tokens over from the file at `path`. */
   async adopt(
     alias: string,

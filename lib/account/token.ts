@@ -54,6 +54,8 @@ export class TokenKeeper {
   /** After a failed early renewal: when the next may be tried, epoch ms. */
   #retryAt = new Map<string, number>();
   #lookedAt = -Infinity;
+  /** The access tokens that took the place of refused ones. */
+  #replacements = new Map<string, { access: string; at: number }>();
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
@@ -87,9 +89,25 @@ export class TokenKeeper {
     if (!renewal) {
       renewal = this.#renew(alias, rejected)
         .finally(() => this.#renewals.delete(alias));
+      if (rejected !== undefined) this.#noteReplacement(alias, renewal);
       this.#renewals.set(alias, renewal);
     }
     return renewal;
+  }
+
+  #noteReplacement(alias: string, renewal: Promise<Access>): void {
+    const at = this.#runtime.now();
+    renewal.then((it) => {
+      if (it.kind !== "ok") return;
+      this.#replacements.set(alias, { access: it.access, at });
+    }, () => {});
+  }
+
+  /** Whether an access token took the place of a refused one within so many ms. */
+  isReplacement(alias: string, access: string, ms: number): boolean {
+    const replacement = this.#replacements.get(alias);
+    return replacement?.access === access &&
+      Math.abs(this.#runtime.now() - replacement.at) < ms;
   }
 
   /**
@@ -108,7 +126,7 @@ export class TokenKeeper {
     this.#lookedAt = performance.now();
     const { accounts } = this.#runtime.live.state;
     for (const [alias, account] of Object.entries(accounts)) {
-      if (!account.auth || !isLinked(account)) continue;
+      if (!(account.auth || isDamaged(account)) || !isLinked(account)) continue;
       const look = await lookAtLink(account, 1).catch(() => undefined);
       // whoever sends with them renews them where that is needed
       if (look?.kind !== "newer") continue;
@@ -280,16 +298,17 @@ export class TokenKeeper {
   ): Promise<Access> {
     const { live, emit, now } = this.#runtime;
     const issuedAt = now();
-    const linked = this.#links.of(alias);
-    const before = linked && { ...linked };
+    const linked = this.#links.holding(spent);
     const saved = live.commit((state) => {
       for (const account of holdersOf(state, alias, spent)) {
         takeOver(account, answer, issuedAt);
       }
     });
-    const tokens = accountOf(live.state, alias)?.tokens;
     // at once, as the other tool would show the spent token meanwhile
-    if (before && tokens) await this.#links.giveBack(alias, before, tokens);
+    for (const [name, before] of linked) {
+      const tokens = accountOf(live.state, name)?.tokens;
+      if (tokens) await this.#links.giveBack(name, before, tokens);
+    }
     await saved;
     this.#retryAt.delete(alias);
     if (live.isBehind) this.#warnUnsaved(alias);

@@ -175,11 +175,6 @@ function fillNulls(target: JsonObject, names: string[]): void {
 function normalizeTokens(account: JsonObject): void {
   const tokens = account["tokens"];
   if (!isObject(tokens)) return takeOut(account, account, "tokens");
-  // pasted by hand they may end with a line
-  for (const name of ["access", "refresh", "id"]) {
-    const token = tokens[name];
-    if (typeof token === "string") tokens[name] = token.trim();
-  }
   dropWrong(account, tokens, [
     ["refresh", isText],
     ["id", isText],

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { addLogin } from "../../lib/account/import.ts";
+import { addLogin, isSameLogin } from "../../lib/account/import.ts";
 import {
   type ImportedLogin,
   type LoginFileKind,
@@ -327,4 +327,22 @@ Deno.test("addLogin() tells people of one workspace and workspaces of one person
     "you",
   );
   assertEquals(Object.keys(state.accounts).length, 4);
+});
+
+Deno.test("addLogin() forgets that an account is the government's only where a login says so", () => {
+  const known = { accountId: "account-1", userId: "user-1", fedramp: true };
+  const state = pool({ gov: { ...known, tokens: { access: "old" } } });
+  addLogin(state, login());
+  assertEquals(state.accounts.gov!.fedramp, true);
+  const tokens = { access: "access-2", refresh: "refresh-2", id: idToken() };
+  addLogin(state, login({ tokens }), { fresh: true });
+  assertEquals(state.accounts.gov!.fedramp, undefined);
+});
+
+Deno.test("isSameLogin() knows a file that names no workspace, also where the account's tokens do", () => {
+  const { tokens } = login();
+  const account = { tokens: { ...tokens, id: idToken() } };
+  assertEquals(isSameLogin(account, login({ accountId: null })), true);
+  assertEquals(isSameLogin(account, login()), true);
+  assertEquals(isSameLogin(account, login({ accountId: "other" })), false);
 });

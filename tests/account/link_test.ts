@@ -313,6 +313,45 @@ Deno.test("a linked account takes newer tokens over also where its record does n
   assertEquals(s.state().accounts.me!.tokens!.access, newer.access);
 });
 
+Deno.test("a linked account gets what a twin that is not linked renewed, and so does its file", async () => {
+  await using s = await linkedSetUp();
+  await s.signIn();
+  await s.link();
+  await jsonStore(s.storePath).update((state) => {
+    const { source: _, ...twin } = structuredClone(state.accounts.me!);
+    state.accounts["a-twin"] = twin;
+    state.accounts.me!.enabled = false;
+  });
+  await s.rotator.refresh({ aliases: ["a-twin"] });
+  const { me } = s.state().accounts;
+  assertEquals(s.shown().length, 1);
+  const { tokens } = JSON.parse(await s.read());
+  assertEquals(tokens.refresh_token, me!.tokens!.refresh);
+  assertEquals(s.state().accounts["a-twin"]!.tokens, me!.tokens);
+});
+
+Deno.test("a linked account whose token no header can carry comes back when the other tool signed in", async () => {
+  await using s = await linkedSetUp();
+  await s.signIn("me", 60 * MINUTE);
+  await s.link();
+  await jsonStore(s.storePath).update((state) => {
+    state.accounts.me!.tokens!.access = "bad\ntoken";
+  });
+  const ask = async () => {
+    const response = await s.rotator.fetch(`${s.rotator.baseURL}/responses`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model: "gpt-5.5", input: "Hello" }),
+    });
+    await response.body?.cancel();
+    return response.status;
+  };
+  assertEquals(await ask(), 401);
+  await s.signIn("me", 90 * MINUTE);
+  await new Promise((done) => setTimeout(done, 1100));
+  assertEquals(await ask(), 200);
+});
+
 Deno.test("a linked account spends no token that it could not give back", async () => {
   await using s = await linkedSetUp();
   const store = join(s.folder, "store");

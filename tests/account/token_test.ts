@@ -293,6 +293,24 @@ Deno.test("a login that stands in the store twice is renewed once, for both name
   assertEquals(alice!.tokens, twin!.tokens);
 });
 
+Deno.test("an account without a refresh token signs out no other that has none", async () => {
+  for (const refresh of [undefined, ""]) {
+    await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
+    await (fleet.store as Store).update((state) => {
+      for (const { tokens } of Object.values(state.accounts)) {
+        if (refresh === undefined) delete tokens!.refresh;
+        else tokens!.refresh = refresh;
+      }
+      state.accounts.alice!.tokens!.expiresAt = START - 1000;
+    });
+    fleet.clock.now += 2000;
+    const { status, alias } = await fleet.ask();
+    assertEquals([status, alias], [200, "bob"]);
+    assertEquals((await rowOf(fleet, "alice"))[0], "login");
+    assertEquals((await rowOf(fleet, "bob"))[0], "included");
+  }
+});
+
 Deno.test("a token call shows the refresh token to the issuer only, once", async () => {
   await using fleet = await expiringIn(MINUTE);
   const { refresh } = (await (fleet.store as Store).read()).accounts["alice"]!

@@ -138,6 +138,28 @@ Deno.test("rotator.fetch() renews a token that was refused to a body it cannot s
   assertEquals(fleet.events.filter(({ type }) => type === "cooldown"), []);
 });
 
+Deno.test("rotator.fetch() pauses an account whose renewed token is refused to bodies that it cannot send again", async () => {
+  await using fleet = await startKnown({
+    accounts: { alice: {}, bob: {} },
+    maxReplayBytes: 10,
+  });
+  fleet.fake.account("alice").rejectAll = true;
+  const statuses: number[] = [];
+  for (let n = 0; n < 6; n++) {
+    const body = new Response(JSON.stringify(requestBody())).body;
+    const { status } = await fleet.ask({}, {
+      body,
+      duplex: "half",
+    } as RequestInit);
+    statuses.push(status);
+    fleet.clock.now += 1000;
+  }
+  assertEquals(statuses, [401, 200, 401, 200, 200, 200]);
+  const tokenCalls = kindsOf(fleet).filter((it) => it === "token:alice");
+  assertEquals(tokenCalls.length, 1);
+  assertEquals((await rowOf(fleet, "alice"))[0], "cooldown");
+});
+
 Deno.test("rotator.fetch() leaves nobody signed out by a storm of 401", async () => {
   await using fleet = await startKnown({
     accounts: { alice: {}, bob: {}, carol: {} },

@@ -13,7 +13,7 @@ interface Seen {
 }
 
 /** A plain server that belongs to somebody else. */
-async function stranger(status = 203): Promise<
+async function stranger(status = 203, location?: string): Promise<
   { url: string; seen: Seen[] } & AsyncDisposable
 > {
   const seen: Seen[] = [];
@@ -22,7 +22,10 @@ async function stranger(status = 203): Promise<
     for await (const chunk of request) chunks.push(chunk);
     const { method = "", url = "", headers } = request;
     seen.push({ method, url, headers, body: chunks.join("") });
-    response.writeHead(status, { "x-stranger": "yes" });
+    response.writeHead(status, {
+      "x-stranger": "yes",
+      ...(location === undefined ? {} : { location }),
+    });
     response.end("hello from a stranger");
   });
   await new Promise<void>((listening) =>
@@ -344,6 +347,15 @@ Deno.test("rotator.fetch() learns nothing from a server that the backend redirec
   const response = await fleet.rotator.fetch("/responses", post());
   assertEquals(await ends(response), 401);
   assertEquals(fleet.fake.log.length, 1);
+  // nor from the backend, where that server sends the request back to it
+  await using back = await stranger(
+    307,
+    `${fleet.fake.backend}/codex/responses`,
+  );
+  fleet.fake.account("bob").queue.push({ redirect: `${back.url}/landing` });
+  const returned = await fleet.rotator.fetch("/responses", post());
+  assertEquals(await ends(returned), 401);
+  assertEquals(fleet.fake.log.some(({ kind }) => kind === "token"), false);
   assertEquals(
     fleet.events.map(({ type }) => type).includes("cooldown"),
     false,
