@@ -60,11 +60,21 @@ export async function exchange(
     accept: acceptOf(call),
     keepTurnState: servedLast(house, call) === alias,
   });
-  const answered = await send(house, call, outgoing(call, sent, headers));
-  if ("error" in answered) return answered;
-  const { response } = answered;
-  // what another server says teaches nothing about the account
-  if (answered.isForeign) return { response, outcome: { kind: "other" } };
+  const init = outgoing(call, sent, headers);
+  const redirect = withoutRedirects(init);
+  let response: Response;
+  try {
+    response = await abortable(house.fetch(call.url, init), call.signal);
+  } catch (error) {
+    return failed(call, init, error);
+  }
+  if (redirect !== "manual" && isRedirect(response)) {
+    const end = await redirected(house, call, init, redirect, response);
+    if ("error" in end) return end;
+    response = end.response;
+    // what another server says teaches nothing about the account
+    if (end.isForeign) return { response, outcome: { kind: "other" } };
+  }
   const facts = readHeaders(response.headers, sent.beganAt, call.model);
   const bodyText = needsBody(response.status)
     ? await withAbort(peek(response), call.signal)
@@ -85,27 +95,37 @@ export async function exchange(
   return answerOf(call, guarded);
 }
 
-/** The answer to a request, at the end of all redirects, or the error of the network. */
-async function send(
+/** The answer at the end of all redirects, or the error of the network. */
+async function redirected(
   { fetch, backend }: House,
-  { url, body, signal }: Call,
+  call: Call,
   init: OutgoingInit,
+  redirect: RequestRedirect,
+  response: Response,
 ): Promise<Followed | { error: unknown }> {
-  const redirect = withoutRedirects(init);
   try {
-    const response = await abortable(fetch(url, init), signal);
-    if (redirect === "manual" || !isRedirect(response)) {
-      return { response, isForeign: false };
-    }
     if (redirect === "error") return await refuseRedirect(response);
-    const replayable = init.body === body.body;
-    return await followed(fetch, { url, init, replayable }, backend, response);
+    const replayable = init.body === call.body.body;
+    const outgoing = { url: call.url, init, replayable };
+    return await followed(fetch, outgoing, backend, response);
   } catch (error) {
-    signal?.throwIfAborted();
-    // sent again, it would fail again
-    if (error instanceof RedirectError || !isSendable(url, init)) throw error;
-    return { error };
+    return failed(call, init, error);
   }
+}
+
+/**
+ * What `fetch` failed with, as an error of the network.
+ *
+ * @throws Whatever it would fail with again, and the reason of the caller's signal.
+ */
+function failed(
+  { url, signal }: Call,
+  init: OutgoingInit,
+  error: unknown,
+): { error: unknown } {
+  signal?.throwIfAborted();
+  if (error instanceof RedirectError || !isSendable(url, init)) throw error;
+  return { error };
 }
 
 /**
