@@ -27,7 +27,6 @@ import {
   isSendable,
   type OutgoingInit,
   RedirectError,
-  refuseRedirect,
   withoutRedirects,
 } from "./send.ts";
 
@@ -69,7 +68,7 @@ export async function exchange(
     return failed(call, init, error);
   }
   if (redirect !== "manual" && isRedirect(response)) {
-    const end = await redirected(house, call, init, redirect, response);
+    const end = await afterRedirects(house, call, init, redirect, response);
     if ("error" in end) return end;
     response = end.response;
     // what another server says teaches nothing about the account
@@ -96,7 +95,7 @@ export async function exchange(
 }
 
 /** The answer at the end of all redirects, or the error of the network. */
-async function redirected(
+async function afterRedirects(
   { fetch, backend }: House,
   call: Call,
   init: OutgoingInit,
@@ -104,9 +103,8 @@ async function redirected(
   response: Response,
 ): Promise<Followed | { error: unknown }> {
   try {
-    if (redirect === "error") return await refuseRedirect(response);
     const replayable = init.body === call.body.body;
-    const outgoing = { url: call.url, init, replayable };
+    const outgoing = { url: call.url, init, redirect, replayable };
     return await followed(fetch, outgoing, backend, response);
   } catch (error) {
     return failed(call, init, error);

@@ -28,6 +28,8 @@ export interface Outgoing {
   url: string;
   /** As {@linkcode withoutRedirects} made it. */
   init: OutgoingInit;
+  /** What it returned. */
+  redirect: RequestRedirect;
   /** The body can be sent again. */
   replayable: boolean;
 }
@@ -45,11 +47,10 @@ export function withoutRedirects(init: OutgoingInit): RequestRedirect {
 
 /** Whether `fetch` could send a request at all; asked when it did not. */
 export function isSendable(url: string, init: OutgoingInit): boolean {
-  const { body, ...rest } = init;
+  // a stream would be used up by this
+  const body = init.body instanceof ReadableStream ? null : init.body ?? null;
   try {
-    // a stream would be used up by this
-    const probe = body instanceof ReadableStream ? null : body;
-    new Request(url, { ...rest, body: probe ?? null } as RequestInit);
+    new Request(url, { ...init, body } as RequestInit);
     return true;
   } catch {
     return false;
@@ -64,12 +65,6 @@ export interface Followed {
   response: Response;
   /** Somebody else than the backend answered. */
   isForeign: boolean;
-}
-
-/** A redirect where the caller wanted none. */
-export async function refuseRedirect({ body }: Response): Promise<never> {
-  await body?.cancel();
-  throw new RedirectError('The backend redirects, and redirect is "error"');
 }
 
 /** Whether a response sends the request elsewhere. */
@@ -100,6 +95,9 @@ export async function followed(
       return { response: count === 0 ? response : marked(response), isForeign };
     }
     await response.body?.cancel();
+    if (outgoing.redirect === "error") {
+      throw new RedirectError('The backend redirects, and redirect is "error"');
+    }
     if (count === MOST_REDIRECTS) {
       throw new RedirectError(
         `Too many redirects: ${MOST_REDIRECTS} were followed`,

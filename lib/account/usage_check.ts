@@ -1,16 +1,22 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import { readAnswer } from "../codex/answer.ts";
 import { usageUrls } from "../codex/endpoints.ts";
 import { backendHeaders } from "../codex/request.ts";
-import { readUsage, type UsageAnswer } from "../codex/usage.ts";
-import { clearUsageLimits, setCooldown } from "../pool/cooldowns.ts";
-import { isOlderThanAnswer, mergeCredits, mergeUsage } from "../pool/facts.ts";
+import { setCooldown } from "../pool/cooldowns.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
 import type { AccountRecord } from "../types.ts";
 import { withAbort } from "./abort.ts";
 import { identityOf } from "./identity.ts";
 import { call, type Runtime } from "./runtime.ts";
 import type { TokenKeeper } from "./token.ts";
+import {
+  type Answered,
+  type Asked,
+  type Failure,
+  noteCheck,
+  readFailure,
+  readOk,
+  takeAnswer,
+} from "./usage_answer.ts";
 
 /** A whole pass over accounts takes at most this long, ms. */
 const PASS_LIMIT_MS = 5_000;
@@ -227,21 +233,14 @@ export class UsageChecker {
   /** A usage answer replaces what was known, and may end limits set before it was asked for. */
   async #learn(alias: string, asked: Answered): Promise<void> {
     const { live, now, emit, roster } = this.#runtime;
-    const { answer, askedAt } = asked;
+    const { askedAt } = asked;
     // a limit that came in while this was under way is newer than the answer
     const limitedSince = roster.get(alias)?.limits !== asked.limits;
     const clearsUntil = limitedSince ? askedAt - 1 : askedAt;
     const at = now();
     await live.note((state) => {
       if (!Object.hasOwn(state.accounts, alias)) return;
-      const account = state.accounts[alias]!;
-      // one that was asked for later has told the plan already
-      const isLatest = !isOlderThanAnswer(account, answer.usage.observedAt, at);
-      if (answer.plan !== null && isLatest) account.plan = answer.plan;
-      account.usage = mergeUsage(account.usage, answer.usage, at);
-      learnCredits(account, answer, at);
-      clearUsageLimits(account, answer.usage, clearsUntil, at);
-      noteCheck(account, { askedAt }, at);
+      takeAnswer(state.accounts[alias]!, asked, clearsUntil, at);
     });
     emit({ type: "usage-refreshed", alias, reason: "The usage was asked for" });
   }
@@ -276,84 +275,5 @@ export class UsageChecker {
         this.#learnFailure(alias, { askedAt: at, limits: 0, error })
       ),
     );
-  }
-}
-
-interface About {
-  /** Epoch ms. */
-  askedAt: number;
-  /** The account's limits when it was asked. */
-  limits: number;
-}
-
-interface Answered extends About {
-  answer: UsageAnswer;
-}
-
-interface Failure extends About {
-  error: string;
-  tokenRejected?: boolean;
-  /** Epoch ms. */
-  workspaceUntil?: number;
-}
-
-type Asked = Answered | Failure;
-
-function readOk(text: string, about: About): Asked {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    return { ...about, error: "the usage answer is not JSON" };
-  }
-  const answer = readUsage(json, about.askedAt);
-  return answer
-    ? { ...about, answer }
-    : { ...about, error: "the usage answer holds no usage" };
-}
-
-function readFailure(
-  called: { response: Response; text: string },
-  about: About,
-  now: number,
-): Failure {
-  const { status, headers } = called.response;
-  const bodyText = called.text;
-  const error = `the usage endpoint answered ${status}`;
-  // a 403 teaches nothing here: it is as likely to be about the endpoint
-  if (status === 401) return { ...about, error, tokenRejected: true };
-  const outcome = readAnswer({ status, headers, bodyText, now, model: "" });
-  if (outcome.kind === "workspace") {
-    return { ...about, error: outcome.detail, workspaceUntil: outcome.until };
-  }
-  return { ...about, error };
-}
-
-function noteCheck(
-  account: AccountRecord,
-  check: NonNullable<AccountRecord["usageCheck"]>,
-  now: number,
-): void {
-  const last = account.usageCheck?.askedAt ?? -Infinity;
-  // a time that another clock wrote into the future is replaced
-  if (last > check.askedAt && last <= now + CHECK_INTERVAL_MS) return;
-  account.usageCheck = check;
-}
-
-/** Credits that the answer does not mention keep their amounts, but not their bounds. */
-function learnCredits(
-  account: AccountRecord,
-  answer: UsageAnswer,
-  now: number,
-): void {
-  if (answer.credits) {
-    account.credits = mergeCredits(account.credits, answer.credits, now);
-  } else if (account.credits) {
-    const bounded = {
-      ...account.credits,
-      ...answer.creditLimits,
-      limitsObservedAt: answer.usage.observedAt,
-    };
-    account.credits = mergeCredits(account.credits, bounded, now);
   }
 }

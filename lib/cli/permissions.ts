@@ -17,7 +17,7 @@ import {
   STORE_VARIABLE,
   storeOf,
 } from "./setup.ts";
-import { PROGRAM } from "./words.ts";
+import { PROGRAM, quote } from "./words.ts";
 
 /** Which permissions, by the names Deno gives them. */
 type Granted = Record<"env" | "read" | "write" | "net" | "sys", Set<string>>;
@@ -64,8 +64,10 @@ export function permissionAdvice(
     add(granted[kind as keyof Granted], refused[2]!);
   }
   const flags = Object.entries(granted).filter(([, names]) => names.size > 0)
-    .map(([name, names]) => `--allow-${name}=${quote([...names].join(","))}`);
-  const call = ["deno run", ...flags, PROGRAM, ...args.map(quote)];
+    .map(([name, names]) =>
+      `--allow-${name}=${shellWord([...names].join(","))}`
+    );
+  const call = ["deno run", ...flags, PROGRAM, ...args.map(shellWord)];
   const what = refused === null
     ? error.message
     : `Deno refused ${kind} access to ${refused[2]}`;
@@ -141,12 +143,9 @@ function add(names: Set<string>, name: string): void {
   if (!covered) names.add(name);
 }
 
-function quote(word: string): string {
+function shellWord(word: string): string {
   // for the shell to fill in, where the folder could not be asked for
-  if (/^[\w@%+=:,./\\-]*\$HOME\/[\w@%+=:,./\\$-]*$/.test(word)) {
-    return `"${word}"`;
-  }
-  return /^[\w@%+=:,./\\-]+$/.test(word)
-    ? word
-    : `'${word.replaceAll("'", "'\\''")}'`;
+  return /^[\w@%+=:,./\\-]*\$HOME\/[\w@%+=:,./\\$-]*$/.test(word)
+    ? `"${word}"`
+    : quote(word);
 }

@@ -22,7 +22,7 @@ export function advised(command: string): string {
 
 /** A word as a shell takes it. */
 export function quote(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word)
+  return /^[\w@%+=:,./\\-]+$/.test(word)
     ? word
     : `'${word.replaceAll("'", `'\\''`)}'`;
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { standsAt } from "./word_search.ts";
 
 /** One event of a stream. */
 export interface StreamEvent {
@@ -208,13 +209,6 @@ function textOf(type: Uint8Array): string {
     bytes.length === type.length && standsAt(type, 0, bytes)
   );
   return known ? known.text : decoder.decode(type);
-}
-
-function standsAt(bytes: Uint8Array, at: number, word: Uint8Array): boolean {
-  for (let n = 0; n < word.length; n++) {
-    if (bytes[at + n] !== word[n]) return false;
-  }
-  return true;
 }
 
 function endOfLine(chunk: Uint8Array, from: number): number {

@@ -117,8 +117,12 @@ function hashOf(four: number): number {
   return Math.imul(four, 0x9e3779b1) >>> (32 - BITS);
 }
 
-/** Compared from its end: many begin alike. */
-function standsAt(bytes: Uint8Array, at: number, word: Uint8Array): boolean {
+/** Whether a word stands at a place. Compared from its end: many begin alike. */
+export function standsAt(
+  bytes: Uint8Array,
+  at: number,
+  word: Uint8Array,
+): boolean {
   for (let n = word.length - 1; n >= 0; n--) {
     if (bytes[at + n] !== word[n]) return false;
   }
