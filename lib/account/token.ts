@@ -1,21 +1,18 @@
 import process from "node:process";
-import type { AccountRecord, Tokens } from "../types.ts";
+import type { AccountRecord } from "../types.ts";
 import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
 import { oneLine } from "../codex/error_report.ts";
-import { readClaims } from "../codex/jwt.ts";
 import { readTokenAnswer, type TokenAnswer } from "../codex/token_answer.ts";
 import { RotatorError } from "../errors.ts";
 import { setCooldown } from "../pool/cooldowns.ts";
-import { Moment } from "../pool/moment.ts";
 import { isDamaged } from "../pool/standing.ts";
 import { sentOnce } from "./body.ts";
 import { accountOf, holdersOf, lockName, takeOver } from "./holder.ts";
+import { type Access, EARLY_MS, expiryOf, keptAccess } from "./kept_access.ts";
 import { holdLink, isLinked, type LinkedAccount, lookAtLink } from "./link.ts";
 import { LinkKeeper } from "./link_keeper.ts";
 import { call, isDenied, type Runtime } from "./runtime.ts";
 
-/** Tokens are renewed when they expire within this, ms. */
-const EARLY_MS = 5 * 60_000;
 /** After a transient failure no token call is made for this long, ms. */
 const RETRY_MS = 60_000;
 /** A token call may take this long, ms. */
@@ -26,21 +23,6 @@ const GRACE_TURNS = 10;
 const LATE_TURNS = 20;
 /** The linked files of accounts that need a sign-in are looked at this often, ms. */
 const LOOK_AGAIN_MS = 1_000;
-
-/** A token to send with, or why there is none. */
-export type Access =
-  | { kind: "ok"; access: string; refreshed: boolean }
-  | { kind: "login"; reason: string }
-  | { kind: "unavailable"; reason: string };
-
-/** When an access token expires, epoch ms; Infinity when unknown. */
-export function expiryOf(tokens: Tokens): number {
-  // only a refresh token is there
-  if (tokens.access === "") return 0;
-  const stored = tokens.expiresAt;
-  if (typeof stored === "number" && stored > 0) return stored;
-  return readClaims(tokens.access).expiresAt ?? Infinity;
-}
 
 /**
  * Keeps access tokens valid: one renewal per account at a time in all
@@ -141,35 +123,9 @@ export class TokenKeeper {
 
   /** What can be said without a token call. */
   #kept(alias: string, rejected: string | undefined): Access | undefined {
-    const now = this.#runtime.now();
     const account = accountOf(this.#runtime.live.state, alias);
-    if (!account) {
-      return { kind: "unavailable", reason: "The account is gone" };
-    }
-    const { tokens, auth } = account;
-    if (auth) return { kind: "login", reason: auth.reason };
-    if (!tokens) return { kind: "login", reason: "There are no tokens" };
-    if (isDamaged(account)) {
-      const reason = "The stored access token or account id is damaged";
-      return { kind: "login", reason };
-    }
-    if (tokens.access !== rejected) {
-      const ok: Access = {
-        kind: "ok",
-        access: tokens.access,
-        refreshed: rejected !== undefined,
-      };
-      const expiry = expiryOf(tokens);
-      if (expiry > now + EARLY_MS) return ok;
-      const waits = (this.#retryAt.get(alias) ?? 0) > now;
-      if (expiry > now && waits) return ok;
-    }
-    const pause = account.cooldowns?.["token"];
-    if (pause && new Moment(now).isRunning(pause.until)) {
-      const reason = pause.detail ?? "The token could not be renewed";
-      return { kind: "unavailable", reason };
-    }
-    return undefined;
+    const retryAt = this.#retryAt.get(alias) ?? 0;
+    return keptAccess(account, rejected, this.#runtime.now(), retryAt);
   }
 
   async #renew(alias: string, rejected: string | undefined): Promise<Access> {
