@@ -26,7 +26,6 @@ import { advised, adviseFor, clean } from "./words.ts";
  * @returns The exit code.
  */
 export async function main(args: readonly string[], io: Io): Promise<number> {
-  adviseFor(undefined);
   try {
     return await dispatch(args, io);
   } catch (error) {

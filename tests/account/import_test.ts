@@ -346,3 +346,23 @@ Deno.test("isSameLogin() knows a file that names no workspace, also where the ac
   assertEquals(isSameLogin(account, login()), true);
   assertEquals(isSameLogin(account, login({ accountId: "other" })), false);
 });
+
+Deno.test("addLogin() takes back what held against the old tokens, and that they were asked with", () => {
+  const known = { accountId: "account-1", userId: "user-1" };
+  const state = pool({
+    me: {
+      ...known,
+      tokens: { access: "old" },
+      auth: { invalidAt: 1, reason: "signed out" },
+      usageCheck: { askedAt: 1, failedAt: 1, error: "refused" },
+      cooldowns: {
+        token: { until: 2, setAt: 1 },
+        throttle: { until: 2, setAt: 1 },
+      },
+    },
+  });
+  addLogin(state, login(), { fresh: true });
+  const { auth, usageCheck, cooldowns } = state.accounts.me!;
+  assertEquals([auth, usageCheck], [undefined, undefined]);
+  assertEquals(Object.keys(cooldowns!), ["throttle"]);
+});

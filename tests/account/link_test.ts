@@ -1,5 +1,11 @@
 import { jsonStore } from "../../mod.ts";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertNotEquals,
+  assertStringIncludes,
+} from "@std/assert";
+import { noteSeen } from "../../lib/account/link.ts";
 import { fromFileUrl, join } from "@std/path";
 import type { RefreshReport } from "../../lib/types.ts";
 import { codexFile, linkedSetUp, MINUTE, openCodeFile } from "./linked.ts";
@@ -505,3 +511,15 @@ async function renew(
   });
   return await response.json();
 }
+
+Deno.test("noteSeen() notes what a linked file holds, also behind a twin that is not linked", () => {
+  const tokens = { access: "a", refresh: "r" };
+  const source = { kind: "codex", path: "/auth.json", seen: "before" };
+  const state = {
+    version: 1 as const,
+    settings: {},
+    accounts: { "a-twin": { tokens }, me: { tokens, source } },
+  };
+  noteSeen(state, { ...tokens });
+  assertNotEquals(state.accounts.me.source.seen, "before");
+});
