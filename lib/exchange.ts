@@ -8,8 +8,14 @@ import { withAbort } from "./account/abort.ts";
 import { sentOnce } from "./account/body.ts";
 import { identityOf } from "./account/identity.ts";
 import { type Attempt, learnFacts, learnOutcome } from "./account/learn.ts";
+import { confirm, remember } from "./account/repeated.ts";
 import { needsBody, type Outcome, readAnswer } from "./codex/answer.ts";
-import { type HeaderFacts, readHeaders } from "./codex/headers.ts";
+import {
+  type HeaderFacts,
+  type SaidHeaders,
+  scanHeaders,
+  understandHeaders,
+} from "./codex/headers.ts";
 import { backendHeaders, type HeaderRecord } from "./codex/request.ts";
 import {
   type EventMeaning,
@@ -34,6 +40,7 @@ import {
 const MOST_ERROR_BYTES = 64 * 1024;
 /** An error's body that takes longer is not waited for, ms. */
 const ERROR_BODY_MS = 5_000;
+const OK: Outcome = { kind: "ok" };
 
 /** What came back, and what it means. */
 export interface Answer {
@@ -74,7 +81,27 @@ export async function exchange(
     // what another server says teaches nothing about the account
     if (end.isForeign) return { response, outcome: { kind: "other" } };
   }
-  const facts = readHeaders(response.headers, sent.beganAt, call.model);
+  const said = scanHeaders(response.headers);
+  const outcome = response.ok && confirm(house, sent, said)
+    ? OK
+    : await learned(house, call, sent, response, said);
+  const isWatched = outcome.kind === "ok" && call.isResponses &&
+    isEventStream(response, said.contentType);
+  if (!isWatched) return { response, outcome };
+  const guarded = await watched(house, call, sent, response);
+  call.signal?.throwIfAborted();
+  return answerOf(call, guarded);
+}
+
+/** What an answer means; what it says of its account is learned. */
+async function learned(
+  house: House,
+  call: Call,
+  sent: Attempt,
+  response: Response,
+  said: SaidHeaders,
+): Promise<Outcome> {
+  const facts = understandHeaders(said, sent.beganAt, call.model);
   const bodyText = needsBody(response.status)
     ? await withAbort(peek(response), call.signal)
     : undefined;
@@ -84,14 +111,10 @@ export async function exchange(
     outcome.kind === "credits-refused"
   ) {
     const written = learnFacts(house, sent, facts);
+    remember(sent, said, facts);
     if (written) await written;
   }
-  const isWatched = outcome.kind === "ok" && call.isResponses &&
-    isEventStream(response, facts.contentType);
-  if (!isWatched) return { response, outcome };
-  const guarded = await watched(house, call, sent, response);
-  call.signal?.throwIfAborted();
-  return answerOf(call, guarded);
+  return outcome;
 }
 
 /** The answer at the end of all redirects, or the error of the network. */

@@ -8,7 +8,7 @@ import { attempt, type Served } from "./attempt.ts";
 import { candidatesOf, pinnedOf } from "./candidates.ts";
 import { type Choice, choose, newTurn, type Turn } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
-import { endingOf } from "./ending.ts";
+import { type Ending, endingOf } from "./ending.ts";
 import { RotatorError } from "./errors.ts";
 import {
   type RefreshOptions,
@@ -62,7 +62,7 @@ export interface Rotator extends AsyncDisposable {
  */
 export function createRotator(options: RotatorOptions = {}): Rotator {
   const house = openHouse(options);
-  const served = new WeakMap<Response, string>();
+  const servedBy = new WeakMap<Response, string>();
   const close = async () => {
     house.holds.close();
     await house.usage.close();
@@ -76,16 +76,13 @@ export function createRotator(options: RotatorOptions = {}): Rotator {
       if (url === undefined) return await house.fetch(input, init);
       const read = readCall(url, input, init ?? {}, house);
       const call = read instanceof Promise ? await read : read;
-      if (isFromElsewhere(house, call)) cleanCall(call);
-      const turn = newTurn();
-      const { response, alias } = await tryAll(house, call, turn) ??
-        await waitOrFinish(house, call, turn);
-      if (alias !== undefined) served.set(response, alias);
+      const { response, alias } = await serve(house, call);
+      if (alias !== undefined) servedBy.set(response, alias);
       return response;
     },
     status: (about = {}) => statusReport(house, about.model),
     refresh: (about = {}) => refreshReport(house, about),
-    accountOf: (response) => served.get(response),
+    accountOf: (response) => servedBy.get(response),
     close,
     [Symbol.asyncDispose]: close,
   };
@@ -97,49 +94,19 @@ function isFromElsewhere(house: House, call: Call): boolean {
   return house.sessions.get(call.session, house.now())?.cleaned === true;
 }
 
-/** Nobody could serve: waits for the earliest reset where the owner wants that. */
-async function waitOrFinish(
-  house: House,
-  call: Call,
-  first: Turn,
-): Promise<Served> {
-  const { live, now } = house;
+/**
+ * Tries account after account until one serves. When nobody can, waits for the
+ * earliest reset where the owner wants that.
+ */
+async function serve(house: House, call: Call): Promise<Served> {
+  if (isFromElsewhere(house, call)) cleanCall(call);
+  let turn = newTurn();
   let left = house.maxWait;
-  for (let turn = first;; turn = newTurn()) {
-    const served = turn === first ? undefined : await tryAll(house, call, turn);
-    if (served) return served;
-    const ending = endingOf(
-      candidatesOf(house),
-      call.model,
-      pinnedOf(house),
-      now(),
-    );
-    const wait = ending.resetsAt === null
-      ? Infinity
-      : Math.max(1, ending.resetsAt - now());
-    // counted in waits of our own, so that a standing clock cannot hold us forever
-    if (ending.type === "usage_limit_reached" && wait <= left) {
-      keep(turn, undefined);
-      left -= wait;
-      await pause(wait, call.signal);
-      await withAbort(live.sync(), call.signal);
-      continue;
-    }
-    return finish(house, turn, ending);
-  }
-}
-
-/** Tries account after account until one serves or none is left. */
-async function tryAll(
-  house: House,
-  call: Call,
-  turn: Turn,
-): Promise<Served | undefined> {
   const send = (choice: Choice) => attempt(house, call, turn, choice);
   try {
     for (;;) {
       // most requests need not wait for either
-      const at = performance.now();
+      const at = Date.now();
       if (!house.live.isCurrent(at)) {
         await withAbort(house.live.sync(), call.signal);
       }
@@ -148,8 +115,12 @@ async function tryAll(
       call.signal?.throwIfAborted();
       if (house.roster.runners.length === 0) throw noAccounts(house);
       const served = await choose(house, call, turn, send);
-      if (served === "nobody") return undefined;
-      if (served) return served;
+      if (served === undefined) continue;
+      if (served !== "nobody") return served;
+      const end = await waitOrFinish(house, call, turn, left);
+      if (typeof end !== "number") return end;
+      left -= end;
+      turn = newTurn();
     }
   } catch (error) {
     // the answer of an earlier attempt is of no use any more
@@ -158,11 +129,39 @@ async function tryAll(
   }
 }
 
+/**
+ * Nobody can serve now.
+ *
+ * @param left How long the request may still wait, ms.
+ * @returns What the caller gets, or how long was waited, ms.
+ */
+async function waitOrFinish(
+  house: House,
+  call: Call,
+  turn: Turn,
+  left: number,
+): Promise<Served | number> {
+  const { model, signal } = call;
+  const now = house.now();
+  const runners = candidatesOf(house);
+  const ending = endingOf(runners, model, pinnedOf(house), now);
+  const { type, resetsAt } = ending;
+  if (type !== "usage_limit_reached" || resetsAt === null) {
+    return finish(house, turn, ending);
+  }
+  // counted in waits of our own, so that a standing clock cannot hold us forever
+  const wait = Math.max(1, resetsAt - now);
+  if (wait > left) return finish(house, turn, ending);
+  keep(turn, undefined);
+  await pause(wait, signal);
+  return wait;
+}
+
 /** The end of a request that nobody could serve. */
 function finish(
   house: House,
   turn: Turn,
-  ending: ReturnType<typeof endingOf>,
+  ending: Ending,
 ): Served {
   const { last } = turn;
   const isHiccup = last !== undefined && turn.retriable.has(last.alias);

@@ -42,6 +42,25 @@ Deno.test("Deadlines still calls back when it was closed, and leaves no timer be
   assertEquals(due, ["first", "second"]);
 });
 
+Deno.test("Deadlines calls back in time although the clock was set back meanwhile", async () => {
+  const real = Date.now;
+  const due: string[] = [];
+  const deadlines = new Deadlines(20);
+  try {
+    deadlines.start(() => due.push("first"));
+    await pause(10);
+    deadlines.start(() => due.push("second"));
+    Date.now = () => real() - 3_600_000;
+    while (due.length < 2) await pause(5);
+    deadlines.start(() => due.push("third"));
+    while (due.length < 3) await pause(5);
+  } finally {
+    Date.now = real;
+    deadlines.close();
+  }
+  assertEquals(due, ["first", "second", "third"]);
+});
+
 Deno.test("Deadlines calls the others back when one of them throws", async () => {
   const { href } = new URL("../lib/deadlines.ts", import.meta.url);
   const script = `const { Deadlines } = await import("${href}");

@@ -96,16 +96,16 @@ export class TokenKeeper {
    * Brings accounts back that need a sign-in, where the tool whose file they
    * are linked to has been signed in again.
    *
-   * @param at As `performance.now()` tells the time, ms.
+   * @param at What the machine's own clock says, epoch ms.
    * @returns undefined when that was done just now.
    */
   lookAgain(at: number): Promise<void> | undefined {
-    const since = at - this.#lookedAt;
+    const since = Math.abs(at - this.#lookedAt);
     return since < LOOK_AGAIN_MS ? undefined : this.#lookAgain();
   }
 
   async #lookAgain(): Promise<void> {
-    this.#lookedAt = performance.now();
+    this.#lookedAt = Date.now();
     const { accounts } = this.#runtime.live.state;
     for (const [alias, account] of Object.entries(accounts)) {
       if (!(account.auth || isDamaged(account)) || !isLinked(account)) continue;

@@ -1,6 +1,6 @@
 /**
- * What the headers of a response say about usage and credits. This runs for
- * every response, so one scan must do.
+ * What the headers of a response say about usage and credits. They are scanned
+ * for every response, but understood only where they say anything new.
  *
  * @module
  */
@@ -14,6 +14,7 @@ import type {
 import { readFlag, readNumber, readPositive, readText } from "./json.ts";
 import { MAIN_METER, meterOfModel, SPARK_METER } from "../meters.ts";
 import { makeWindow, mergeWindows, meterName } from "./meters.ts";
+import { clampReset } from "./times.ts";
 
 /** What the headers of one response say. */
 export interface HeaderFacts {
@@ -28,6 +29,15 @@ export interface HeaderFacts {
 
 /** What a family of headers says: a value for each slot and field, in their order. */
 type Family = (string | undefined)[];
+
+/** What headers say, not understood yet. */
+export interface SaidHeaders {
+  contentType: string | null;
+  /** The unprefixed family, and then the rest, in the order of their places. */
+  values: Family;
+  /** The families of other meters, by their names. */
+  others: Map<string, Family> | undefined;
+}
 
 const SLOTS = ["-primary", "-secondary", "-tertiary"];
 const FIELDS = [
@@ -50,6 +60,9 @@ const PLACES: ReadonlyMap<string, number> = new Map([
 ].map((name, place) => [name, place]));
 /** Where the rest begins. */
 const REST = SLOTS.length * FIELDS.length;
+/** Where the fields stand that name a reset, as a time and as a delay. */
+const RESET_AT = FIELDS.indexOf("-reset-at");
+const RESET_AFTER = FIELDS.indexOf("-reset-after-seconds");
 const CONTENT_TYPE = "content-type";
 const X = 120;
 const DASH = 45;
@@ -69,6 +82,11 @@ export function readHeaders(
   observedAt: number,
   model: string | undefined,
 ): HeaderFacts {
+  return understandHeaders(scanHeaders(headers), observedAt, model);
+}
+
+/** Picks out of a response's headers what {@linkcode understandHeaders} needs. */
+export function scanHeaders(headers: Headers): SaidHeaders {
   const values: Family = Array(PLACES.size);
   let others: Map<string, Family> | undefined;
   let contentType: string | null = null;
@@ -83,12 +101,20 @@ export function readHeaders(
       else others = noteWindow(others, name, value);
     }
   });
-  const plan = values[REST];
+  return { contentType, values, others };
+}
+
+/** What scanned headers mean; the rest is as for {@linkcode readHeaders}. */
+export function understandHeaders(
+  { contentType, values, others }: SaidHeaders,
+  observedAt: number,
+  model: string | undefined,
+): HeaderFacts {
   const activeName = readText(values[REST + 1]);
   const named = activeName === null ? null : meterName(activeName);
   return {
     contentType,
-    plan: readText(plan),
+    plan: readText(values[REST]),
     usage: readFamilies(values, others, named, observedAt, model),
     credits: headerCredits(
       values[REST + 2],
@@ -98,6 +124,52 @@ export function readHeaders(
     ),
     activeMeter: activeMeter(named, others),
   };
+}
+
+/**
+ * Until when the same headers would mean the same, epoch ms.
+ *
+ * @param observedAt When they were observed, epoch ms.
+ * @returns undefined when they mean something else at any other time.
+ */
+export function sameUntil(
+  { values, others }: SaidHeaders,
+  observedAt: number,
+): number | undefined {
+  let until: number | undefined = Infinity;
+  for (const family of [values, ...others?.values() ?? []]) {
+    for (let at = 0; at < REST; at += FIELDS.length) {
+      if (family[at] === undefined) continue;
+      const said = family[at + RESET_AT] ?? family[at + RESET_AFTER];
+      if (said === undefined) continue;
+      const resetsAt = (readNumber(family[at + RESET_AT]) ?? NaN) * 1000;
+      // one that cannot be believed is counted from the moment it is read
+      if (clampReset(resetsAt, observedAt) !== resetsAt) return undefined;
+      until = Math.min(until, resetsAt);
+    }
+  }
+  return until;
+}
+
+/** Whether headers say of plan, usage and credits what others said, that name all resets as times. */
+export function saySame(said: SaidHeaders, before: SaidHeaders): boolean {
+  if (!areSame(said.values, before.values)) return false;
+  if (!said.others || !before.others) return said.others === before.others;
+  if (said.others.size !== before.others.size) return false;
+  for (const [meter, family] of said.others) {
+    const other = before.others.get(meter);
+    if (!other || !areSame(family, other)) return false;
+  }
+  return true;
+}
+
+/** Where the reset is known as a time, how long it takes until then says nothing. */
+function areSame(a: Family, b: Family): boolean {
+  for (let n = 0; n < PLACES.size; n++) {
+    const isDelay = n < REST && n % FIELDS.length === RESET_AFTER;
+    if (!isDelay && a[n] !== b[n]) return false;
+  }
+  return true;
 }
 
 /** `x-<id>-<slot>-<field>`; the id may itself hold dashes. */
@@ -188,8 +260,8 @@ function readWindows(family: Family, observedAt: number): UsageWindow[] {
   for (let at = 0; at < REST; at += FIELDS.length) {
     const used = family[at];
     if (used === undefined) continue;
-    const resetAt = family[at + 2];
-    const resetAfter = family[at + 3];
+    const resetAt = family[at + RESET_AT];
+    const resetAfter = family[at + RESET_AFTER];
     const seconds = (readPositive(family[at + 1]) ?? 0) * 60;
     const window = makeWindow(used, seconds, resetAt, resetAfter, observedAt);
     if (window === undefined) continue;

@@ -19,6 +19,8 @@ export class Runner {
   limits = 0;
   /** How much of the next pick is its own by smooth weighted round robin; undefined before its first. */
   owed: number | undefined;
+  /** What its last answer said; for whoever learns from answers. */
+  said: unknown;
   #verdict: Assessment | undefined;
   #model: string | undefined;
   #madeAt = 0;

@@ -1,5 +1,5 @@
 import type { Standing, StrategyName } from "../types.ts";
-import { type Pool, poolOf, POOLS } from "./pools.ts";
+import { type Place, type Pool, poolOf, POOLS } from "./pools.ts";
 import type { Runner } from "./roster.ts";
 import { byLastUse, rank, type RankContext } from "./strategy.ts";
 
@@ -27,16 +27,18 @@ export interface Selection {
   held: boolean;
 }
 
-/** The best of its pool so far. */
+/** One that may be chosen. */
 interface Candidate {
   runner: Runner;
+  /** Of its pool. */
+  place: Place;
   preferred: boolean;
   rank: number;
 }
 
 /**
- * Chooses among all accounts in one pass: the best pool that has anyone, and
- * in it the session's own account, else preferred plans, else the strategy.
+ * Chooses among all accounts: the best pool that has anyone, and in it the
+ * session's own account, else preferred plans, else the strategy.
  *
  * @param runners All accounts that may be considered.
  * @param query Model, time, strategy and what was tried.
@@ -45,35 +47,52 @@ export function select(
   runners: readonly Runner[],
   query: SelectQuery,
 ): Selection {
-  const { tried, model, now } = query;
-  let best: Candidate | undefined;
-  /** By their pools; a tried one is better than any of a later pool. */
-  let again: (Candidate | undefined)[] | undefined;
-  // pools after the best one found so far need not be looked at
-  let last = POOLS.indexOf(query.lastPool);
-  let held = false;
-  for (const runner of runners) {
-    const place = runner.placeOf(model, now);
-    if (place > last) {
-      held ||= runner.assess(model, now).held !== null;
-      continue;
-    }
-    if (query.knownOnly && isUnknown(runner, query)) continue;
-    if (tried.size > 0 && tried.has(runner.alias)) {
-      if (!query.retriable.has(runner.alias)) continue;
-      again ??= [];
-      again[place] = better(again[place], runner, query);
-    } else {
-      best = better(place < last ? undefined : best, runner, query);
-      last = place;
-    }
-  }
-  const found = again?.find((it, place) => it && (place < last || !best)) ??
-    best;
-  if (!found) return { choice: undefined, held };
-  const { runner } = found;
+  const { model, now, tried, knownOnly } = query;
+  const isFirstTry = tried.size === 0 && !knownOnly;
+  const best = isFirstTry ? bestOf(runners, query) : bestLeft(runners, query);
+  // it keeps a request from costing more, and that one of the first pool does not
+  const held = best?.place !== 0 &&
+    runners.some((runner) => runner.assess(model, now).held !== null);
+  if (!best) return { choice: undefined, held };
+  const { runner } = best;
   const { standing } = runner.assess(model, now);
   return { choice: { pool: poolOf(standing)!, runner, standing }, held };
+}
+
+/** The best of those that are left; a tried one is better than any of a later pool. */
+function bestLeft(
+  runners: readonly Runner[],
+  query: SelectQuery,
+): Candidate | undefined {
+  const { tried, retriable, knownOnly } = query;
+  const left = knownOnly
+    ? runners.filter((runner) => !isUnknown(runner, query))
+    : runners;
+  const isTried = ({ alias }: Runner) => tried.has(alias);
+  const best = bestOf(left.filter((runner) => !isTried(runner)), query);
+  const again = bestOf(
+    left.filter((runner) => isTried(runner) && retriable.has(runner.alias)),
+    query,
+  );
+  return again && (!best || again.place < best.place) ? again : best;
+}
+
+/** In one pass, and with little to do for each account: there may be a thousand. */
+function bestOf(
+  runners: readonly Runner[],
+  query: SelectQuery,
+): Candidate | undefined {
+  const { model, now } = query;
+  let best: Candidate | undefined;
+  // pools after the best one found so far need not be looked at
+  let last = POOLS.indexOf(query.lastPool);
+  for (const runner of runners) {
+    const place = runner.placeOf(model, now);
+    if (place > last) continue;
+    best = better(place < last ? undefined : best, runner, place, query);
+    last = place;
+  }
+  return best;
 }
 
 function isUnknown(runner: Runner, { model, now }: SelectQuery): boolean {
@@ -84,20 +103,21 @@ function isUnknown(runner: Runner, { model, now }: SelectQuery): boolean {
 function better(
   other: Candidate | undefined,
   runner: Runner,
+  place: Place,
   query: SelectQuery,
 ): Candidate {
   const preferred = runner.isPreferred(query.preferPlans);
-  const place = rank(query.strategy, runner, query);
-  if (other && !goesBefore(runner, preferred, place, other, query)) {
+  const own = rank(query.strategy, runner, query);
+  if (other && !goesBefore(runner, preferred, own, other, query)) {
     return other;
   }
-  return { runner, preferred, rank: place };
+  return { runner, place, preferred, rank: own };
 }
 
 function goesBefore(
   runner: Runner,
   preferred: boolean,
-  place: number,
+  own: number,
   other: Candidate,
   query: SelectQuery,
 ): boolean {
@@ -106,7 +126,7 @@ function goesBefore(
     if (other.runner.alias === query.sticky) return false;
   }
   if (preferred !== other.preferred) return preferred;
-  if (place !== other.rank) return place < other.rank;
+  if (own !== other.rank) return own < other.rank;
   return byLastUse(runner, other.runner, query.now) < 0;
 }
 
@@ -133,13 +153,10 @@ export function order(
   pool: Pool,
   query: SelectQuery,
 ): Runner[] {
-  const candidates: Candidate[] = [];
-  for (const runner of runners) {
-    const { standing } = runner.assess(query.model, query.now);
-    if (poolOf(standing) === pool) {
-      candidates.push(better(undefined, runner, query));
-    }
-  }
+  const place = POOLS.indexOf(pool) as Place;
+  const candidates = runners
+    .filter((runner) => runner.placeOf(query.model, query.now) === place)
+    .map((runner) => better(undefined, runner, place, query));
   const isFirst = (a: Candidate, b: Candidate) =>
     goesBefore(a.runner, a.preferred, a.rank, b, query);
   return candidates.sort((a, b) => isFirst(a, b) ? -1 : 1)

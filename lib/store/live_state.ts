@@ -66,10 +66,10 @@ export class LiveState {
    * Whether the state is at most a second old, by the machine's own time and by
    * the clock that the rotator was given.
    *
-   * @param at As `performance.now()` tells the time, ms.
+   * @param at What the machine's own clock says, epoch ms.
    */
-  isCurrent(at: number = performance.now()): boolean {
-    const aged = at - this.#syncedAt;
+  isCurrent(at: number = Date.now()): boolean {
+    const aged = Math.abs(at - this.#syncedAt);
     const clock = Math.abs(this.#options.now() - this.#syncedAtClock);
     return aged < SYNC_INTERVAL_MS && clock < SYNC_INTERVAL_MS;
   }
@@ -104,7 +104,7 @@ export class LiveState {
     // a store may go on with one object of its own and change that
     if (state !== this.#base || !Object.isFrozen(state)) this.#load(state);
     if (this.#writing) this.#readDuringWrite = true;
-    this.#syncedAt = performance.now();
+    this.#syncedAt = Date.now();
     this.#syncedAtClock = this.#options.now();
   }
 
@@ -127,7 +127,8 @@ export class LiveState {
       if (!Object.hasOwn(mine.accounts, alias)) continue;
       const stored = target.accounts[alias]!;
       const own = mine.accounts[alias]!;
-      this.#options.join(stored, own, now);
+      // a copy: what is known here goes on changing
+      this.#options.join(stored, structuredClone(own), now);
       if (uses === 0) continue;
       stored.requests = (stored.requests ?? 0) + uses;
       stored.lastUsedAt = Math.max(

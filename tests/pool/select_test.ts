@@ -24,3 +24,16 @@ Deno.test("select() follows a plan that has changed", () => {
   made.invalidate();
   assertEquals(chosen(), "b");
 });
+
+Deno.test("select() passes over unknown accounts where only known ones count", () => {
+  const full = { usage: usage([window(10)]) };
+  const chosen = (
+    accounts: Record<string, AccountRecord>,
+    knownOnly: boolean,
+  ) =>
+    select(roster(accounts).runners, query({ knownOnly })).choice?.runner.alias;
+  assertEquals(chosen({ a: account(), b: account(full) }, false), "a");
+  assertEquals(chosen({ a: account(), b: account(full) }, true), "b");
+  assertEquals(chosen({ a: account() }, false), "a");
+  assertEquals(chosen({ a: account() }, true), undefined);
+});

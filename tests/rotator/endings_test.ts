@@ -251,6 +251,32 @@ Deno.test("rotator.fetch() does not wait for a reset that is too far away", asyn
   assertEquals((await refused(fleet)).status, 429);
 });
 
+Deno.test("rotator.fetch() waits for no reset that nobody knows", async () => {
+  const windows = [{ seconds: 18_000, usedPercent: 100, resetAt: null }];
+  await using fleet = await startKnown({
+    credits: "none",
+    maxWait: Infinity,
+    accounts: { alice: { windows } },
+  });
+  assertEquals((await refused(fleet)).status, 429);
+});
+
+Deno.test("rotator.fetch() waits no longer than it may in all, although the clock stands still", async () => {
+  await using fleet = await startKnown({
+    credits: "none",
+    maxWait: 150,
+    accounts: { alice: {} },
+  });
+  fleet.fake.account("alice").always = {
+    status: 429,
+    body: {
+      error: { code: "rate_limit_exceeded", message: "try again in 60ms" },
+    },
+  };
+  // it waits twice, and then not a third time
+  assertEquals((await fleet.ask()).status, 429);
+});
+
 Deno.test("rotator.fetch() stops waiting with the caller's own reason", async () => {
   await using fleet = await startKnown({
     credits: "none",
