@@ -5,16 +5,44 @@ export function like(
   headers: Headers = response.headers,
   status = response.status,
 ): Response {
-  const { url, redirected } = response;
   const statusText = status === response.status ? response.statusText : "";
-  const copy = new Response(body, { status, statusText, headers });
-  return url === "" && !redirected ? copy : from(copy, url, redirected);
+  return new Like(response, body, { status, statusText, headers });
 }
 
-/** A response that says where it came from, and so do its clones. */
-function from(response: Response, url: string, redirected: boolean): Response {
-  const clone = () =>
-    from(Response.prototype.clone.call(response), url, redirected);
+/**
+ * Says where it came from, and so do its clones; found out when asked for, as
+ * runtimes take apart the URL each time. A class, as properties given to the
+ * object itself would make each use of it slow.
+ */
+class Like extends Response {
+  readonly #original: Response;
+
+  static {
+    // some look at the name
+    Object.defineProperty(this, "name", { value: "Response" });
+  }
+
+  constructor(original: Response, body: BodyInit, init: ResponseInit) {
+    super(body, init);
+    this.#original = original;
+  }
+
+  override get url(): string {
+    return this.#original.url;
+  }
+
+  override get redirected(): boolean {
+    return this.#original.redirected;
+  }
+
+  override clone(): Response {
+    return from(super.clone(), this.#original);
+  }
+}
+
+/** The same for clones, which the runtime makes. */
+function from(response: Response, { url, redirected }: Response): Response {
+  const clone = () => from(Response.prototype.clone.call(response), response);
   return Object.defineProperties(response, {
     url: { value: url },
     redirected: { value: redirected },

@@ -125,7 +125,8 @@ export function backendHeaders(
     if (name === "x-codex-turn-state" && !options.keepTurnState) continue;
     headers[name] = caller[name]!;
   }
-  if (DEFAULT_AGENT.test(headers["user-agent"] ?? "")) {
+  const agent = headers["user-agent"];
+  if (agent === undefined || DEFAULT_AGENT.test(agent)) {
     headers["user-agent"] = `codex-rotator/${options.version}`;
   }
   if (!headers["originator"]) headers["originator"] = "codex_rotator";

@@ -4,12 +4,15 @@
  *
  * @module
  */
+import { join } from "node:path";
 import { createRotator } from "../../mod.ts";
 import type { FetchLike, Rotator } from "../../mod.ts";
 import { medians, printTable, withFolder } from "./measure.ts";
 import { bareWrapper, POST, storeOf } from "./traffic.ts";
 
 const SIZES = [2, 10, 100, 1000];
+/** Rounds until the runtimes have compiled what is measured. */
+const WARM_UP = 20;
 
 /** What is measured, and how often. */
 export interface AddedOptions {
@@ -17,6 +20,8 @@ export interface AddedOptions {
   title: string;
   /** The network. */
   fetch: FetchLike;
+  /** The same, where an account's answers never say what the one before said. */
+  fetchNews?: FetchLike;
   /** What the rotator takes for the backend. */
   backend: string;
   rounds: number;
@@ -25,7 +30,8 @@ export interface AddedOptions {
 
 /** Measures and prints. */
 export async function measureAdded(options: AddedOptions): Promise<void> {
-  const { title, fetch, backend, rounds, requestsPerRound } = options;
+  const { title, fetch, fetchNews, backend, rounds, requestsPerRound } =
+    options;
   const url = `${backend}/codex/responses`;
   const rotators: Rotator[] = [];
   await withFolder(async (folder) => {
@@ -34,8 +40,8 @@ export async function measureAdded(options: AddedOptions): Promise<void> {
         ["fetch alone", fetch],
         ["bare wrapper", bareWrapper(fetch)],
       ]);
-      for (const size of SIZES) {
-        const store = await storeOf(folder, size);
+      const add = async (name: string, size: number, fetch: FetchLike) => {
+        const store = await storeOf(join(folder, name), size);
         const rotator = createRotator({
           store,
           backend,
@@ -43,12 +49,14 @@ export async function measureAdded(options: AddedOptions): Promise<void> {
           fetch,
         });
         rotators.push(rotator);
-        subjects.set(`${size} accounts`, rotator.fetch);
-      }
+        subjects.set(name, rotator.fetch);
+      };
+      for (const size of SIZES) await add(`${size} accounts`, size, fetch);
+      if (fetchNews) await add("10, always news", 10, fetchNews);
       const times = await medians(
         subjects,
         rounds,
-        5,
+        WARM_UP,
         (subject) => round(subject, url, requestsPerRound),
       );
       printTable(

@@ -10,11 +10,19 @@
 import { measureAdded } from "./added.ts";
 import { answerHeaders, STREAM } from "./traffic.ts";
 
-const HEADERS = answerHeaders();
+const now = Date.now();
+const HEADERS = answerHeaders(now);
+// three, so that none comes twice in a row to one of ten accounts in turn
+const NEWS = [10, 11, 12].map((percent) => answerHeaders(now, percent));
+let count = 0;
+
+const answer = (headers: [string, string][]) =>
+  Promise.resolve(new Response(STREAM, { headers }));
 
 await measureAdded({
   title: "added per request, no network",
-  fetch: () => Promise.resolve(new Response(STREAM, { headers: HEADERS })),
+  fetch: () => answer(HEADERS),
+  fetchNews: () => answer(NEWS[count++ % NEWS.length]!),
   backend: "https://chatgpt.com/backend-api",
   rounds: 31,
   requestsPerRound: 100,
