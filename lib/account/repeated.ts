@@ -15,33 +15,34 @@ import type { AccountRecord, CreditFacts, UsageFacts } from "../types.ts";
 import type { Attempt } from "./learn.ts";
 import type { Runtime } from "./runtime.ts";
 
-/** What an answer said, and what is known since. */
+/** What is known of an account since an answer was learned from. */
+interface Known {
+  readonly usage: UsageFacts;
+  readonly credits: CreditFacts | undefined;
+  readonly plan: string | undefined;
+  /** All of it that carries the time at which it was observed. */
+  readonly dated: readonly { observedAt?: number }[];
+}
+
+/** What an answer said. */
 class Said {
   readonly headers: SaidHeaders;
   /** The meter of the model that was asked for. */
   readonly meter: string;
   /** It means something else from then on, epoch ms. */
   readonly until: number;
-  readonly usage: UsageFacts;
-  readonly credits: CreditFacts | undefined;
-  readonly plan: string | undefined;
-  /** All that carries the time at which it was observed. */
-  readonly dated: readonly { observedAt?: number }[];
+  readonly known: Known;
 
   constructor(
     headers: SaidHeaders,
     meter: string,
     until: number,
-    account: AccountRecord & { usage: UsageFacts },
-    dated: readonly { observedAt?: number }[],
+    known: Known,
   ) {
     this.headers = headers;
     this.meter = meter;
     this.until = until;
-    this.usage = account.usage;
-    this.credits = account.credits;
-    this.plan = account.plan;
-    this.dated = dated;
+    this.known = known;
   }
 }
 
@@ -51,19 +52,13 @@ export function remember(
   headers: SaidHeaders,
   facts: HeaderFacts,
 ): void {
-  const { account } = runner;
-  const { usage } = account;
+  const { usage, credits, plan } = runner.account;
   const until = sameUntil(headers, beganAt);
-  const dated = usage && datedParts(account, usage, facts);
-  runner.said = until !== undefined && dated
-    ? new Said(
-      headers,
-      meterOfModel(model),
-      until,
-      { ...account, usage },
-      dated,
-    )
-    : undefined;
+  const dated = usage && datedParts(runner.account, usage, facts);
+  runner.said = undefined;
+  if (!usage || !dated || until === undefined) return;
+  const known = { usage, credits, plan, dated };
+  runner.said = new Said(headers, meterOfModel(model), until, known);
 }
 
 /** The parts of what is known that came from these facts; undefined unless all of the facts are in it. */
@@ -99,17 +94,18 @@ export function confirm(
 ): boolean {
   const { said, account, alias } = runner;
   if (!(said instanceof Said)) return false;
+  const { usage, credits, plan, dated } = said.known;
   // whatever else was learned since made them other objects
-  const isKnown = said.usage === account.usage &&
-    said.credits === account.credits && said.plan === account.plan;
+  const isKnown = usage === account.usage && credits === account.credits &&
+    plan === account.plan;
   const at = now();
   if (!isKnown || beganAt > at || at >= said.until) return false;
   if (said.meter !== meterOfModel(model)) return false;
   if (!saySame(headers, said.headers)) return false;
   // nothing that is confirmed makes this verdict worse, so it can stay
   if (runner.assess(model, at).standing.kind !== "included") return false;
-  if (beganAt > said.usage.observedAt) {
-    for (const part of said.dated) part.observedAt = beganAt;
+  if (beganAt > usage.observedAt) {
+    for (const part of dated) part.observedAt = beganAt;
   }
   live.touch(alias);
   return true;
