@@ -3,7 +3,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 /** One wait, in the ring of all. */
 export interface Wait {
   readonly onDue: () => void;
-  /** Epoch ms. */
+  /** As `performance.now()` tells the time, ms. */
   readonly dueAt: number;
   /** Undefined once it is over. */
   before: Wait | undefined;
@@ -37,8 +37,7 @@ export class Deadlines {
   /** Calls `onDue` when the time is over, unless the wait is cancelled before. */
   start(onDue: () => void): Wait {
     const before = this.#ring.before!;
-    // asked for with every request: performance.now() takes far longer
-    const dueAt = Date.now() + this.#ms;
+    const dueAt = performance.now() + this.#ms;
     const wait: Wait = { onDue, dueAt, before, behind: this.#ring };
     before.behind = this.#ring.before = wait;
     if (this.#timer === undefined) this.#arm(this.#ms);
@@ -72,11 +71,6 @@ export class Deadlines {
     wait.before = wait.behind = undefined;
   }
 
-  /** One that is due later than it was when it started has seen the clock set back. */
-  #isDue({ dueAt }: Wait, now: number): boolean {
-    return dueAt <= now || dueAt > now + this.#ms;
-  }
-
   #arm(ms: number): void {
     this.#disarm();
     this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, ms));
@@ -89,16 +83,16 @@ export class Deadlines {
 
   #onTimer(): void {
     this.#timer = undefined;
-    const now = Date.now();
+    const now = performance.now();
     try {
-      for (let wait; (wait = this.#first) && this.#isDue(wait, now);) {
+      for (let wait; (wait = this.#first) && wait.dueAt <= now;) {
         this.#takeOut(wait);
         wait.onDue();
       }
     } finally {
       // the others are called whatever one of them throws
       const next = this.#first;
-      if (next) this.#arm(next.dueAt - Date.now());
+      if (next) this.#arm(next.dueAt - performance.now());
     }
   }
 }

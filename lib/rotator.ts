@@ -106,7 +106,7 @@ async function serve(house: House, call: Call): Promise<Served> {
   try {
     for (;;) {
       // most requests need not wait for either
-      const at = Date.now();
+      const at = performance.now();
       if (!house.live.isCurrent(at)) {
         await withAbort(house.live.sync(), call.signal);
       }

@@ -73,6 +73,8 @@ function datedParts(
   for (const [name, { windows }] of Object.entries(facts.usage.meters)) {
     if (!Object.hasOwn(usage.meters, name)) return undefined;
     const meter = usage.meters[name]!;
+    // one that was not told may reset, and is dropped then
+    if (meter.windows.length !== windows.length) return undefined;
     if (!windows.every((it) => meter.windows.includes(it))) return undefined;
     parts.push(meter, ...windows);
   }
@@ -89,11 +91,12 @@ function datedParts(
  */
 export function confirm(
   { live, now }: Runtime,
-  { runner, model, beganAt }: Attempt,
+  { runner, model, beganAt, pool }: Attempt,
   headers: SaidHeaders,
 ): boolean {
   const { said, account, alias } = runner;
-  if (!(said instanceof Said)) return false;
+  // what may have been paid for goes the whole way
+  if (!(said instanceof Said) || pool !== "first") return false;
   const { usage, credits, plan, dated } = said.known;
   // whatever else was learned since made them other objects
   const isKnown = usage === account.usage && credits === account.credits &&

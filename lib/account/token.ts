@@ -96,16 +96,16 @@ export class TokenKeeper {
    * Brings accounts back that need a sign-in, where the tool whose file they
    * are linked to has been signed in again.
    *
-   * @param at What the machine's own clock says, epoch ms.
+   * @param at As `performance.now()` tells the time, ms.
    * @returns undefined when that was done just now.
    */
   lookAgain(at: number): Promise<void> | undefined {
-    const since = Math.abs(at - this.#lookedAt);
+    const since = at - this.#lookedAt;
     return since < LOOK_AGAIN_MS ? undefined : this.#lookAgain();
   }
 
   async #lookAgain(): Promise<void> {
-    this.#lookedAt = Date.now();
+    this.#lookedAt = performance.now();
     const { accounts } = this.#runtime.live.state;
     for (const [alias, account] of Object.entries(accounts)) {
       if (!(account.auth || isDamaged(account)) || !isLinked(account)) continue;

@@ -140,6 +140,8 @@ export function sameUntil(
   for (const family of [values, ...others?.values() ?? []]) {
     for (let at = 0; at < REST; at += FIELDS.length) {
       if (family[at] === undefined) continue;
+      // a full one holds from when it is read, and makes verdicts worse
+      if ((readNumber(family[at]) ?? 0) >= 100) return undefined;
       const said = family[at + RESET_AT] ?? family[at + RESET_AFTER];
       if (said === undefined) continue;
       const resetsAt = (readNumber(family[at + RESET_AT]) ?? NaN) * 1000;
@@ -163,11 +165,12 @@ export function saySame(said: SaidHeaders, before: SaidHeaders): boolean {
   return true;
 }
 
-/** Where the reset is known as a time, how long it takes until then says nothing. */
 function areSame(a: Family, b: Family): boolean {
   for (let n = 0; n < PLACES.size; n++) {
-    const isDelay = n < REST && n % FIELDS.length === RESET_AFTER;
-    if (!isDelay && a[n] !== b[n]) return false;
+    // where the reset is named as a time, how long it takes until then says nothing
+    const isIdle = n < REST && n % FIELDS.length === RESET_AFTER &&
+      a[n - RESET_AFTER + RESET_AT] !== undefined;
+    if (!isIdle && a[n] !== b[n]) return false;
   }
   return true;
 }

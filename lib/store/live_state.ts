@@ -66,10 +66,10 @@ export class LiveState {
    * Whether the state is at most a second old, by the machine's own time and by
    * the clock that the rotator was given.
    *
-   * @param at What the machine's own clock says, epoch ms.
+   * @param at As `performance.now()` tells the time, ms.
    */
-  isCurrent(at: number = Date.now()): boolean {
-    const aged = Math.abs(at - this.#syncedAt);
+  isCurrent(at: number = performance.now()): boolean {
+    const aged = at - this.#syncedAt;
     const clock = Math.abs(this.#options.now() - this.#syncedAtClock);
     return aged < SYNC_INTERVAL_MS && clock < SYNC_INTERVAL_MS;
   }
@@ -104,7 +104,7 @@ export class LiveState {
     // a store may go on with one object of its own and change that
     if (state !== this.#base || !Object.isFrozen(state)) this.#load(state);
     if (this.#writing) this.#readDuringWrite = true;
-    this.#syncedAt = Date.now();
+    this.#syncedAt = performance.now();
     this.#syncedAtClock = this.#options.now();
   }
 

@@ -25,6 +25,12 @@ const SPARK_FAMILY = {
   "x-codex-bengalfox-primary-window-minutes": "300",
 };
 
+/** Full, and nobody knows for how long. */
+const FULL_SPARK = {
+  "x-codex-bengalfox-primary-used-percent": "100",
+  "x-codex-bengalfox-primary-window-minutes": "300",
+};
+
 /** One account in the real house, and a clock. */
 interface Scene {
   house: House;
@@ -152,7 +158,9 @@ Deno.test("confirm() learns nothing where the same words may mean something else
   const past = { ...USUAL, "x-codex-primary-reset-at": "1700000000" };
   const far = { ...USUAL, "x-codex-primary-reset-at": "1900000000" };
   const nothing = { "x-codex-plan-type": "plus" };
-  for (const headers of [moving, past, far, nothing]) {
+  // it is full for a quarter of an hour from when that is read
+  const full = { ...USUAL, ...FULL_SPARK };
+  for (const headers of [moving, past, far, nothing, full]) {
     const scene = await openHeard(headers);
     scene.clock.now += 1;
     assert(!scene.hear(headers), JSON.stringify(headers));
@@ -164,6 +172,8 @@ Deno.test("confirm() learns nothing where the same words may mean something else
   ];
   const scene = await openHeard(never);
   assert(scene.hear(never), "a window without a reset is the same at any time");
+  const delay = { "x-codex-primary-reset-after-seconds": "600" };
+  assert(!scene.hear({ ...never, ...delay }), "until it has one");
   await close(scene);
 });
 
@@ -173,6 +183,33 @@ Deno.test("confirm() learns nothing once a window has reset", async () => {
   assert(scene.hear(USUAL));
   scene.clock.now = RESET;
   assert(!scene.hear(USUAL));
+  await close(scene);
+});
+
+Deno.test("confirm() learns nothing where a window is known that was not told", async () => {
+  const scene = await open();
+  const { account, clock } = scene;
+  const week = {
+    usedPercent: 90,
+    windowSeconds: 604_800,
+    resetsAt: START + HOUR,
+    observedAt: START - 1,
+  };
+  const observedAt = START - 1;
+  account().usage = { observedAt, meters: { codex: { windows: [week] } } };
+  scene.hear(USUAL);
+  clock.now = START + 2 * HOUR;
+  assert(!scene.hear(USUAL));
+  const { windows } = account().usage!.meters["codex"]!;
+  assertEquals(windows.map((it) => it.windowSeconds), [18_000]);
+  assert(scene.hear(USUAL));
+  await close(scene);
+});
+
+Deno.test("confirm() leaves to others what may have been paid for", async () => {
+  const scene = await openHeard();
+  assert(!scene.hear(USUAL, { pool: "unconfirmed" }));
+  assert(!scene.hear(USUAL, { pool: "credits" }));
   await close(scene);
 });
 
