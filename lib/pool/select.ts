@@ -40,7 +40,7 @@ interface Candidate {
  * Chooses among all accounts: the best pool that has anyone, and in it the
  * session's own account, else preferred plans, else the strategy.
  *
- * @param runners All accounts that may be considered.
+ * @param runners All accounts that may be considered; of equals the first one goes first.
  * @param query Model, time, strategy and what was tried.
  */
 export function select(
@@ -159,6 +159,6 @@ export function order(
     .map((runner) => better(undefined, runner, place, query));
   const isFirst = (a: Candidate, b: Candidate) =>
     goesBefore(a.runner, a.preferred, a.rank, b, query);
-  return candidates.sort((a, b) => isFirst(a, b) ? -1 : 1)
+  return candidates.sort((a, b) => isFirst(a, b) ? -1 : isFirst(b, a) ? 1 : 0)
     .map((candidate) => candidate.runner);
 }

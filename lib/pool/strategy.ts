@@ -53,10 +53,9 @@ export function rank(
   }
 }
 
-/** Longest unused first; uses of one millisecond in their order, ties by alias. */
+/** Longest unused first; uses of one millisecond in their order. */
 export function byLastUse(a: Runner, b: Runner, now: number): number {
-  return lastUse(a, now) - lastUse(b, now) || a.sequence - b.sequence ||
-    (a.alias < b.alias ? -1 : 1);
+  return lastUse(a, now) - lastUse(b, now) || a.sequence - b.sequence;
 }
 
 /** A use that another clock wrote into the future would starve the account. */
