@@ -96,7 +96,7 @@ function nextOf(
     knownOnly: false,
     sticky: undefined,
   });
-  if (!choice || (held && choice.pool !== "first")) return null;
+  if (!choice || held) return null;
   return choice.runner.alias;
 }
 

@@ -32,7 +32,7 @@ const FULL_SPARK = {
 };
 
 /** One account in the real house, and a clock. */
-interface Scene {
+interface Scene extends AsyncDisposable {
   house: House;
   clock: { now: number };
   account(): AccountRecord;
@@ -75,6 +75,7 @@ async function open(): Promise<Scene> {
       remember(attempt, said, facts);
       return false;
     },
+    [Symbol.asyncDispose]: () => house.live.close(),
   };
 }
 
@@ -89,13 +90,9 @@ async function openHeard(
   return scene;
 }
 
-async function close({ house }: Scene): Promise<void> {
-  await house.live.close();
-}
-
 Deno.test("confirm() moves the times of all that was said again", async () => {
   const both = { ...USUAL, ...SPARK_FAMILY };
-  const scene = await openHeard(both);
+  await using scene = await openHeard(both);
   scene.clock.now += MINUTE;
   assert(scene.hear(both));
   const { usage, credits } = scene.account();
@@ -104,15 +101,13 @@ Deno.test("confirm() moves the times of all that was said again", async () => {
     spark!.windows,
   ).map((it) => it!.observedAt);
   assertEquals(times, Array(6).fill(START + MINUTE));
-  await close(scene);
 });
 
 Deno.test("confirm() takes no notice of how long a reset is away whose time is known", async () => {
-  const scene = await openHeard();
+  await using scene = await openHeard();
   scene.clock.now += MINUTE;
   const later = { "x-codex-primary-reset-after-seconds": "17940" };
   assert(scene.hear({ ...USUAL, ...later }));
-  await close(scene);
 });
 
 Deno.test("confirm() learns nothing from an answer that says anything else", async () => {
@@ -128,16 +123,15 @@ Deno.test("confirm() learns nothing from an answer that says anything else", asy
       SPARK_FAMILY,
     ]
   ) {
-    const scene = await openHeard();
+    await using scene = await openHeard();
     assert(!scene.hear({ ...USUAL, ...other }), JSON.stringify(other));
     // nor from one that says less
     await scene.house.live.flush();
     scene.hear({ ...USUAL, ...other });
     assert(!scene.hear(USUAL), JSON.stringify(other));
-    await close(scene);
   }
   const both = { ...USUAL, ...SPARK_FAMILY };
-  const scene = await openHeard(both);
+  await using scene = await openHeard(both);
   const more = { "x-codex-bengalfox-primary-used-percent": "2" };
   assert(!scene.hear({ ...both, ...more }));
   const third = { "x-third-primary-used-percent": "2" };
@@ -147,7 +141,6 @@ Deno.test("confirm() learns nothing from an answer that says anything else", asy
   scene.clock.now += 1;
   assert(scene.hear({ ...both, ...third }));
   assert(!scene.hear(both));
-  await close(scene);
 });
 
 Deno.test("confirm() learns nothing where the same words may mean something else", async () => {
@@ -161,33 +154,30 @@ Deno.test("confirm() learns nothing where the same words may mean something else
   // it is full for a quarter of an hour from when that is read
   const full = { ...USUAL, ...FULL_SPARK };
   for (const headers of [moving, past, far, nothing, full]) {
-    const scene = await openHeard(headers);
+    await using scene = await openHeard(headers);
     scene.clock.now += 1;
     assert(!scene.hear(headers), JSON.stringify(headers));
-    await close(scene);
   }
   const never = { ...USUAL, ...moving };
   delete (never as Record<string, string>)[
     "x-codex-primary-reset-after-seconds"
   ];
-  const scene = await openHeard(never);
+  await using scene = await openHeard(never);
   assert(scene.hear(never), "a window without a reset is the same at any time");
   const delay = { "x-codex-primary-reset-after-seconds": "600" };
   assert(!scene.hear({ ...never, ...delay }), "until it has one");
-  await close(scene);
 });
 
 Deno.test("confirm() learns nothing once a window has reset", async () => {
-  const scene = await openHeard();
+  await using scene = await openHeard();
   scene.clock.now = RESET - 1;
   assert(scene.hear(USUAL));
   scene.clock.now = RESET;
   assert(!scene.hear(USUAL));
-  await close(scene);
 });
 
 Deno.test("confirm() learns nothing where a window is known that was not told", async () => {
-  const scene = await open();
+  await using scene = await open();
   const { account, clock } = scene;
   const week = {
     usedPercent: 90,
@@ -203,21 +193,18 @@ Deno.test("confirm() learns nothing where a window is known that was not told", 
   const { windows } = account().usage!.meters["codex"]!;
   assertEquals(windows.map((it) => it.windowSeconds), [18_000]);
   assert(scene.hear(USUAL));
-  await close(scene);
 });
 
 Deno.test("confirm() leaves to others what may have been paid for", async () => {
-  const scene = await openHeard();
+  await using scene = await openHeard();
   assert(!scene.hear(USUAL, { pool: "unconfirmed" }));
   assert(!scene.hear(USUAL, { pool: "credits" }));
-  await close(scene);
 });
 
 Deno.test("confirm() learns nothing when the usual is said of another meter", async () => {
-  const scene = await openHeard();
+  await using scene = await openHeard();
   assert(scene.hear(USUAL, { model: "gpt-5.4" }));
   assert(!scene.hear(USUAL, { model: SPARK }));
-  await close(scene);
 });
 
 Deno.test("confirm() learns nothing when anything else was learned since", async () => {
@@ -233,17 +220,16 @@ Deno.test("confirm() learns nothing when anything else was learned since", async
     ({ clock }) => clock.now -= MINUTE,
   ];
   for (const change of changes) {
-    const scene = await openHeard();
+    await using scene = await openHeard();
     const beganAt = scene.clock.now;
     change(scene);
     scene.house.roster.invalidate();
     assert(!scene.hear(USUAL, { beganAt }), String(change));
-    await close(scene);
   }
 });
 
 Deno.test("confirm() lets an account that was not asked for long be known again", async () => {
-  const scene = await openHeard();
+  await using scene = await openHeard();
   const { house, clock } = scene;
   const runner = house.roster.get("alice")!;
   // it has credits now, so that old facts are not enough
@@ -254,20 +240,18 @@ Deno.test("confirm() lets an account that was not asked for long be known again"
   assertEquals(runner.assess("gpt-5.5", clock.now).standing.kind, "unknown");
   scene.hear(rich, { beganAt: clock.now - 10 * MINUTE });
   assertEquals(runner.assess("gpt-5.5", clock.now).standing.kind, "included");
-  await close(scene);
 });
 
 Deno.test("confirm() does not set times back for an answer that was long on its way", async () => {
-  const scene = await openHeard();
+  await using scene = await openHeard();
   scene.clock.now += 2 * MINUTE;
   assert(scene.hear(USUAL));
   assert(scene.hear(USUAL, { beganAt: START + MINUTE }));
   assertEquals(scene.account().usage!.observedAt, START + 2 * MINUTE);
-  await close(scene);
 });
 
 Deno.test("confirm() has the new times written", async () => {
-  const scene = await openHeard();
+  await using scene = await openHeard();
   const { house, clock } = scene;
   const runner = house.roster.get("alice")!;
   const { account, said } = runner;
@@ -280,12 +264,11 @@ Deno.test("confirm() has the new times written", async () => {
   await house.live.flush();
   const { accounts } = await house.store.read();
   assertEquals(accounts["alice"]!.usage!.observedAt, START + MINUTE);
-  await close(scene);
 });
 
 Deno.test("remember() forgets an answer that is older than the usage known", async () => {
   const strange = { ...USUAL, "x-constructor-primary-used-percent": "1" };
-  const scene = await open();
+  await using scene = await open();
   const { account, clock } = scene;
   const observedAt = START;
   account().usage = { observedAt, meters: { codex: { windows: [] } } };
@@ -295,11 +278,10 @@ Deno.test("remember() forgets an answer that is older than the usage known", asy
   clock.now += MINUTE;
   assert(!scene.hear(strange));
   assertEquals(account().plan, "plus");
-  await close(scene);
 });
 
 Deno.test("remember() forgets an answer that is older than the credits known", async () => {
-  const scene = await openHeard();
+  await using scene = await openHeard();
   const { account, clock } = scene;
   const credits = {
     ...account().credits!,
@@ -315,5 +297,4 @@ Deno.test("remember() forgets an answer that is older than the credits known", a
   clock.now += MINUTE;
   assert(!scene.hear(spent));
   assertEquals(account().credits!.balance, "0");
-  await close(scene);
 });
