@@ -197,6 +197,7 @@ Deno.test("confirm() learns nothing where a window is known that was not told", 
 
 Deno.test("confirm() leaves to others what may have been paid for", async () => {
   await using scene = await openHeard();
+  assert(scene.hear(USUAL));
   assert(!scene.hear(USUAL, { pool: "unconfirmed" }));
   assert(!scene.hear(USUAL, { pool: "credits" }));
 });
@@ -222,6 +223,7 @@ Deno.test("confirm() learns nothing when anything else was learned since", async
   for (const change of changes) {
     await using scene = await openHeard();
     const beganAt = scene.clock.now;
+    assert(scene.hear(USUAL, { beganAt }));
     change(scene);
     scene.house.roster.invalidate();
     assert(!scene.hear(USUAL, { beganAt }), String(change));
@@ -278,6 +280,10 @@ Deno.test("remember() forgets an answer that is older than the usage known", asy
   clock.now += MINUTE;
   assert(!scene.hear(strange));
   assertEquals(account().plan, "plus");
+  await scene.house.live.flush();
+  clock.now += 1;
+  scene.hear(strange);
+  assert(scene.hear(strange), "once it is the newest, it is remembered");
 });
 
 Deno.test("remember() forgets an answer that is older than the credits known", async () => {
@@ -297,4 +303,5 @@ Deno.test("remember() forgets an answer that is older than the credits known", a
   clock.now += MINUTE;
   assert(!scene.hear(spent));
   assertEquals(account().credits!.balance, "0");
+  assert(scene.hear(spent), "once it is the newest, it is remembered");
 });
