@@ -3,25 +3,25 @@
  *
  * @module
  */
-import type { Roster, Runner } from "./pool/roster.ts";
+import type { AccountPool, PooledAccount } from "./pool/account_pool.ts";
 import type { PoolState } from "./types.ts";
 
 /** What tells it. */
 export interface Known {
-  readonly live: { readonly state: PoolState };
-  readonly roster: Roster;
+  readonly cache: { readonly state: PoolState };
+  readonly accounts: AccountPool;
 }
 
 /** The pinned name, which alone may serve; null when all may. */
-export function pinnedOf({ live }: Known): string | null {
+export function pinnedOf({ cache: live }: Known): string | null {
   const { pinned } = live.state.settings;
   return typeof pinned === "string" && pinned !== "" ? pinned : null;
 }
 
 /** The accounts that may serve at all. */
-export function candidatesOf(known: Known): readonly Runner[] {
+export function candidatesOf(known: Known): readonly PooledAccount[] {
   const pinned = pinnedOf(known);
-  if (pinned === null) return known.roster.runners;
-  const runner = known.roster.get(pinned);
+  if (pinned === null) return known.accounts.all;
+  const runner = known.accounts.get(pinned);
   return runner ? [runner] : [];
 }

@@ -5,31 +5,31 @@
  */
 import process from "node:process";
 import { oneLine } from "./codex/error_report.ts";
-import { Moment } from "./pool/moment.ts";
+import { ClockReading } from "./pool/clock.ts";
 import { hasUsableCredits } from "./pool/standing.ts";
 import { untilOf } from "./pool/standing.ts";
 import { iso, reasonOf } from "./report.ts";
-import type { House } from "./runtime.ts";
+import type { RotatorContext } from "./context.ts";
 
 /**
  * Prints a line per account; names, verdicts and times only, no secrets.
  *
- * @param house The rotator's parts.
+ * @param context The rotator's parts.
  * @param model The model of the request.
  * @param chosen The account that was chosen, if any.
  */
 export function explain(
-  house: House,
+  context: RotatorContext,
   model: string | undefined,
   chosen: string | undefined,
 ): void {
-  const now = house.now();
-  const moment = new Moment(now);
+  const now = context.now();
+  const clock = new ClockReading(now);
   for (
-    const { alias, account, creditsAllowed, ...runner } of rows(house, model)
+    const { alias, account, creditsAllowed, ...runner } of rows(context, model)
   ) {
     const { standing } = runner;
-    const usable = hasUsableCredits(account, moment);
+    const usable = hasUsableCredits(account, clock);
     const fields = [
       // a hand-made store may hold any name
       `alias=${oneLine(alias)}`,
@@ -44,11 +44,11 @@ export function explain(
   }
 }
 
-function rows(house: House, model: string | undefined) {
-  const now = house.now();
-  return house.roster.runners.map((runner) => ({
+function rows(context: RotatorContext, model: string | undefined) {
+  const now = context.now();
+  return context.accounts.all.map((runner) => ({
     alias: runner.alias,
-    account: runner.account,
+    account: runner.record,
     creditsAllowed: runner.creditsAllowed,
     standing: runner.assess(model, now).standing,
   }));

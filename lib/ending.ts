@@ -4,7 +4,7 @@
  * @module
  */
 import { refusalResponse, type RefusalType } from "./codex/refusal.ts";
-import type { Runner } from "./pool/roster.ts";
+import type { PooledAccount } from "./pool/account_pool.ts";
 import { untilOf } from "./pool/standing.ts";
 import { iso, reasonOf } from "./report.ts";
 import type { Standing } from "./types.ts";
@@ -27,17 +27,17 @@ export interface Ending {
  * @param now Epoch ms.
  */
 export function endingOf(
-  runners: readonly Runner[],
+  runners: readonly PooledAccount[],
   model: string | undefined,
   pinned: string | null,
   now: number,
 ): Ending {
   const rows = runners.map((runner) => {
-    const { standing, freesUpAt } = runner.assess(model, now);
+    const { standing, availableAt: freesUpAt } = runner.assess(model, now);
     return { runner, standing, freesUpAt };
   });
   const limited = rows.filter(({ standing }) => isLimited(standing));
-  const enabled = rows.filter(({ runner }) => runner.account.enabled !== false);
+  const enabled = rows.filter(({ runner }) => runner.record.enabled !== false);
   const type: RefusalType = limited.length > 0
     ? "usage_limit_reached"
     : enabled.length > 0 &&
@@ -54,7 +54,7 @@ export function endingOf(
     until: iso(untilOf(standing)),
   }));
   const earliest = limited.find(({ freesUpAt }) => freesUpAt === resetsAt);
-  const plan = earliest?.runner.account.plan ?? null;
+  const plan = earliest?.runner.record.plan ?? null;
   const refusal = { type, message, accounts, plan, resetsAt, now };
   return { type, resetsAt, message, respond: () => refusalResponse(refusal) };
 }

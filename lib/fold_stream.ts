@@ -7,14 +7,10 @@
 import { withAbort } from "./account/abort.ts";
 import type { Outcome } from "./codex/answer.ts";
 import { Folder, statusOfFailure } from "./codex/fold.ts";
-import {
-  EventParser,
-  readEvent,
-  readStreamFailure,
-  type StreamEvent,
-} from "./codex/stream.ts";
-import type { Guarded, GuardOptions } from "./guard.ts";
-import { like } from "./like.ts";
+import { type ServerSentEvent, ServerSentEventParser } from "./codex/sse.ts";
+import { readEvent, readStreamFailure } from "./codex/stream.ts";
+import type { Guarded, GuardOptions } from "./stream_guard.ts";
+import { withBody } from "./like.ts";
 
 /**
  * Reads a whole stream into one JSON response, for a caller who did not ask
@@ -28,12 +24,12 @@ export async function foldStream(
   options: GuardOptions,
 ): Promise<Guarded> {
   const reader = response.body!.getReader();
-  const parser = new EventParser();
+  const parser = new ServerSentEventParser();
   const folder = new Folder();
   try {
     for (;;) {
       const { done, value } = await withAbort(reader.read(), options.signal);
-      for (const event of done ? parser.flush() : parser.push(value)) {
+      for (const event of done ? parser.end() : parser.push(value)) {
         const end = foldEvent(event, folder, response, options);
         if (!end) continue;
         reader.cancel().catch(() => {});
@@ -58,7 +54,7 @@ export async function foldStream(
 }
 
 function foldEvent(
-  event: StreamEvent,
+  event: ServerSentEvent,
   folder: Folder,
   response: Response,
   options: GuardOptions,
@@ -102,5 +98,5 @@ function folded(response: Response, body: string, status: number): Response {
   for (
     const name of ["content-length", "content-encoding", "transfer-encoding"]
   ) headers.delete(name);
-  return like(response, body, headers, status);
+  return withBody(response, body, headers, status);
 }

@@ -1,5 +1,5 @@
 /** A response like another one, with another body. */
-export function like(
+export function withBody(
   response: Response,
   body: BodyInit,
   headers: Headers = response.headers,

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { Moment } from "./pool/moment.ts";
-import type { Runner } from "./pool/roster.ts";
+import { ClockReading } from "./pool/clock.ts";
+import type { PooledAccount } from "./pool/account_pool.ts";
 import { hasUsableCredits, untilOf } from "./pool/standing.ts";
 import type { AccountRecord, AccountStatus, Standing } from "./types.ts";
 
@@ -32,11 +32,11 @@ export function reasonOf(standing: Standing): string | null {
 
 /** One account's row for `model` at `now` (epoch ms). */
 export function accountStatus(
-  runner: Runner,
+  runner: PooledAccount,
   model: string | undefined,
   now: number,
 ): AccountStatus {
-  const { account, alias, creditsAllowed } = runner;
+  const { record: account, alias, creditsAllowed } = runner;
   const { standing } = runner.assess(model, now);
   const { usage, tokens } = account;
   return {
@@ -61,14 +61,14 @@ export function accountStatus(
   };
 }
 
-function sourceOf({ account }: Runner): AccountStatus["source"] {
+function sourceOf({ record: account }: PooledAccount): AccountStatus["source"] {
   const { source } = account;
   return source ? { kind: source.kind, path: source.path } : null;
 }
 
 /** The main meter's windows first, shorter ones before longer ones. */
-function windowsOf(runner: Runner): AccountStatus["windows"] {
-  const meters = Object.entries(runner.account.usage?.meters ?? {});
+function windowsOf(runner: PooledAccount): AccountStatus["windows"] {
+  const meters = Object.entries(runner.record.usage?.meters ?? {});
   meters.sort(([a], [b]) => a === "codex" ? -1 : b === "codex" ? 1 : 0);
   return meters.flatMap(([meter, facts]) =>
     [...facts.windows]
@@ -88,16 +88,16 @@ function creditsStatus(
 ): AccountStatus["credits"] {
   if (!account.credits) return null;
   const { hasCredits, unlimited, balance } = account.credits;
-  const usable = hasUsableCredits(account, new Moment(now));
+  const usable = hasUsableCredits(account, new ClockReading(now));
   return { hasCredits, unlimited, balance: balance ?? null, usable };
 }
 
 function detailOf(
-  runner: Runner,
+  runner: PooledAccount,
   standing: Standing,
   now: number,
 ): string | null {
-  const { auth, cooldowns, usageCheck } = runner.account;
+  const { auth, cooldowns, usageCheck } = runner.record;
   if (standing.kind === "blocked" && standing.reason === "login") {
     return auth?.reason ?? "There are no tokens";
   }

@@ -6,7 +6,7 @@
 import type { CheckResult } from "./account/usage_check.ts";
 import { candidatesOf, type Known, pinnedOf } from "./candidates.ts";
 import { accountStatus, iso } from "./report.ts";
-import type { House } from "./runtime.ts";
+import type { RotatorContext } from "./context.ts";
 import { select } from "./pool/select.ts";
 import type {
   CreditPolicy,
@@ -33,7 +33,7 @@ export interface RefreshOptions {
 
 /** What a status report is made of: a rotator, or a store that is only read. */
 export interface Reported extends Known {
-  readonly live: Known["live"] & { reload(): Promise<void> };
+  readonly cache: Known["cache"] & { reload(): Promise<void> };
   readonly storeName: string;
   readonly policy: () => CreditPolicy;
   readonly strategy: () => StrategyName;
@@ -45,51 +45,53 @@ export interface Reported extends Known {
 
 /** How all accounts stand for `model`; asks nobody. */
 export async function statusReport(
-  house: Reported,
+  context: Reported,
   model: string | undefined,
 ): Promise<StatusReport> {
-  await house.live.reload();
-  const now = house.now();
-  const { roster } = house;
-  const policy = house.policy();
+  await context.cache.reload();
+  const now = context.now();
+  const { accounts: roster } = context;
+  const policy = context.policy();
   return {
     version: 1,
     now: iso(now)!,
-    store: house.storeName,
-    strategy: house.strategy(),
-    pinned: pinnedOf(house),
+    store: context.storeName,
+    strategy: context.strategy(),
+    pinned: pinnedOf(context),
     credits: {
       allow: typeof policy.allow === "string"
         ? policy.allow
         : [...policy.allow],
       source: policy.source,
-      unknownAliases: unknownAliases(house, policy),
+      unknownAliases: unknownAliases(context, policy),
       warning: policy.warning ?? null,
     },
-    next: nextOf(house, model, now),
-    accounts: roster.runners.map((runner) => accountStatus(runner, model, now)),
+    next: nextOf(context, model, now),
+    accounts: roster.all.map((runner) => accountStatus(runner, model, now)),
   };
 }
 
 /** Names in the credit list that no account bears. */
-function unknownAliases(house: Reported, policy: CreditPolicy): string[] {
+function unknownAliases(context: Reported, policy: CreditPolicy): string[] {
   if (typeof policy.allow === "string") return [];
-  return [...new Set(policy.allow)].filter((alias) => !house.roster.get(alias));
+  return [...new Set(policy.allow)].filter((alias) =>
+    !context.accounts.get(alias)
+  );
 }
 
 /** Who would serve the next request without a session, as far as is known now. */
 function nextOf(
-  house: Reported,
+  context: Reported,
   model: string | undefined,
   now: number,
 ): string | null {
   const none: ReadonlySet<string> = new Set();
-  const { choice, held } = select(candidatesOf(house), {
+  const { choice, held } = select(candidatesOf(context), {
     model,
     now,
-    random: house.random,
-    strategy: house.strategy(),
-    preferPlans: house.preferPlans,
+    random: context.random,
+    strategy: context.strategy(),
+    preferPlans: context.preferPlans,
     tried: none,
     retriable: none,
     lastPool: "unconfirmed",
@@ -102,21 +104,21 @@ function nextOf(
 
 /** Renews tokens that need it and asks for usage. */
 export async function refreshReport(
-  house: House,
+  context: RotatorContext,
   options: RefreshOptions,
 ): Promise<RefreshReport> {
   options.signal?.throwIfAborted();
-  await house.live.reload();
+  await context.cache.reload();
   const aliases = options.aliases ??
-    house.roster.runners.map((runner) => runner.alias);
+    context.accounts.all.map((runner) => runner.alias);
   let done = 0;
   const accounts = await Promise.all(
     [...new Set(aliases)].sort().map(async (alias) => {
-      const result = house.roster.get(alias)
-        ? await house.usage.check(alias, options.signal)
+      const result = context.accounts.get(alias)
+        ? await context.usage.check(alias, options.signal)
         : missing(alias);
       options.onProgress?.(++done, aliases.length);
-      return reportOf(house, result);
+      return reportOf(context, result);
     }),
   );
   return { version: 1, accounts };
@@ -132,11 +134,11 @@ function missing(alias: string): CheckResult {
 }
 
 function reportOf(
-  house: House,
+  context: RotatorContext,
   result: CheckResult,
 ): RefreshReport["accounts"][number] {
   const { alias, ok, tokenRefreshed, error } = result;
-  const standing = house.roster.get(alias)
-    ?.assess(undefined, house.now()).standing.kind ?? "blocked";
+  const standing = context.accounts.get(alias)
+    ?.assess(undefined, context.now()).standing.kind ?? "blocked";
   return { alias, ok, tokenRefreshed, standing, error };
 }

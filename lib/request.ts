@@ -13,7 +13,7 @@ import {
 } from "./codex/request.ts";
 
 /** What the caller wants sent to the backend. */
-export interface Call {
+export interface ReplayableRequest {
   /** The backend URL it means. */
   url: string;
   method: string;
@@ -53,12 +53,12 @@ export function urlOf(input: RequestInfo | URL): string {
  * @param init As for `fetch`; its fields win over those of a `Request`.
  * @param options Bounds.
  */
-export function readCall(
+export function readRequest(
   url: string,
   input: RequestInfo | URL,
   init: RequestInit,
   options: ReadCallOptions,
-): Call | Promise<Call> {
+): ReplayableRequest | Promise<ReplayableRequest> {
   const request = input instanceof Request ? input : undefined;
   const signal = init.signal === undefined ? request?.signal : init.signal;
   signal?.throwIfAborted();
@@ -82,7 +82,9 @@ interface Parts {
   body: ReplayBody;
 }
 
-function callOf({ url, request, init, signal, headers, body }: Parts): Call {
+function callOf(
+  { url, request, init, signal, headers, body }: Parts,
+): ReplayableRequest {
   if (body.contentType !== null) headers["content-type"] ??= body.contentType;
   const { model, json } = readRequestBody(
     body.readable,
@@ -93,7 +95,7 @@ function callOf({ url, request, init, signal, headers, body }: Parts): Call {
   const isResponses = method.toUpperCase() === "POST" &&
     /\/responses(\?|$)/.test(url);
   const others = othersOf(init);
-  const call: Call = {
+  const call: ReplayableRequest = {
     url,
     method,
     headers,
@@ -121,7 +123,7 @@ const NAMED: ReadonlySet<string> = new Set([
 ]);
 
 /** What a call has no field of its own for. */
-function othersOf(init: RequestInit): Call["others"] {
+function othersOf(init: RequestInit): ReplayableRequest["others"] {
   const others: Record<string, unknown> = {};
   for (const name in init) {
     if (!NAMED.has(name)) others[name] = init[name as keyof RequestInit];
@@ -136,7 +138,7 @@ function declaredType(headers: HeaderRecord): string | undefined {
 }
 
 /** Gives a call another body. */
-function rewrite(call: Call, json: Record<string, unknown>): void {
+function rewrite(call: ReplayableRequest, json: Record<string, unknown>): void {
   const text = JSON.stringify(json);
   call.json = json;
   call.body = {
@@ -153,7 +155,7 @@ function rewrite(call: Call, json: Record<string, unknown>): void {
  *
  * @returns Whether there was anything of that kind.
  */
-export function cleanCall(call: Call): boolean {
+export function removeForeignContent(call: ReplayableRequest): boolean {
   const cleaned = call.json && withoutCiphertext(call.json);
   if (!cleaned) return false;
   rewrite(call, cleaned);

@@ -4,24 +4,36 @@
  * @module
  */
 import { withAbort } from "./account/abort.ts";
-import { attempt, type Served } from "./attempt.ts";
+import type { Attempt } from "./account/learn.ts";
 import { candidatesOf, pinnedOf } from "./candidates.ts";
-import { type Choice, choose, newTurn, type Turn } from "./choose.ts";
+import { type Choice, choose, lastAccountOf } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
 import { type Ending, endingOf } from "./ending.ts";
 import { RotatorError } from "./errors.ts";
+import { poolOf } from "./pool/pools.ts";
+import { reasonOf } from "./report.ts";
 import {
   type RefreshOptions,
   refreshReport,
   type StatusOptions,
   statusReport,
 } from "./reports.ts";
-import { type Call, cleanCall, readCall, urlOf } from "./request.ts";
-import { type House, openHouse, type RotatorOptions } from "./runtime.ts";
-import { keep, pause } from "./settle.ts";
+import {
+  readRequest,
+  removeForeignContent,
+  type ReplayableRequest,
+  urlOf,
+} from "./request.ts";
+import { delay, nextStep, Tries } from "./retry.ts";
+import {
+  createContext,
+  type RotatorContext,
+  type RotatorOptions,
+} from "./context.ts";
+import { send } from "./send.ts";
 import type { FetchLike, RefreshReport, StatusReport } from "./types.ts";
 
-export type { RotatorOptions } from "./runtime.ts";
+export type { RotatorOptions } from "./context.ts";
 export type { RefreshOptions, StatusOptions } from "./reports.ts";
 
 /** Several accounts behind one `fetch`. */
@@ -61,125 +73,244 @@ export interface Rotator extends AsyncDisposable {
  * ```
  */
 export function createRotator(options: RotatorOptions = {}): Rotator {
-  const house = openHouse(options);
+  const context = createContext(options);
   const servedBy = new WeakMap<Response, string>();
   const close = async () => {
-    house.holds.close();
-    await house.usage.close();
-    await house.tokens.settled();
-    await house.live.close();
+    context.holds.close();
+    await context.usage.close();
+    await context.tokens.settled();
+    await context.cache.close();
   };
   return {
-    baseURL: `${house.backend}/codex`,
+    baseURL: `${context.backend}/codex`,
     async fetch(input, init) {
-      const url = targetOf(urlOf(input), house.backend);
-      if (url === undefined) return await house.fetch(input, init);
-      const read = readCall(url, input, init ?? {}, house);
+      const url = targetOf(urlOf(input), context.backend);
+      if (url === undefined) return await context.fetch(input, init);
+      const read = readRequest(url, input, init ?? {}, context);
       const call = read instanceof Promise ? await read : read;
-      const { response, alias } = await serve(house, call);
+      const { response, alias } = await serve(context, call);
       if (alias !== undefined) servedBy.set(response, alias);
       return response;
     },
-    status: (about = {}) => statusReport(house, about.model),
-    refresh: (about = {}) => refreshReport(house, about),
+    status: (about = {}) => statusReport(context, about.model),
+    refresh: (about = {}) => refreshReport(context, about),
     accountOf: (response) => servedBy.get(response),
     close,
     [Symbol.asyncDispose]: close,
   };
 }
 
-/** Whether the conversation holds what another account wrote, as was found out before. */
-function isFromElsewhere(house: House, call: Call): boolean {
-  if (call.session === undefined) return false;
-  return house.sessions.get(call.session, house.now())?.cleaned === true;
+/** A request that has its answer. */
+interface Served {
+  response: Response;
+  /** Whose answer it is; undefined when it is the rotator's own. */
+  alias: string | undefined;
 }
 
 /**
  * Tries account after account until one serves. When nobody can, waits for the
  * earliest reset where the owner wants that.
  */
-async function serve(house: House, call: Call): Promise<Served> {
-  if (isFromElsewhere(house, call)) cleanCall(call);
-  let turn = newTurn();
-  let left = house.maxWait;
-  const send = (choice: Choice) => attempt(house, call, turn, choice);
+async function serve(
+  context: RotatorContext,
+  call: ReplayableRequest,
+): Promise<Served> {
+  if (isFromElsewhere(context, call)) removeForeignContent(call);
+  let tries = new Tries();
+  let waitLeft = context.maxWait;
+  let again: { choice: Choice; rejected?: string } | undefined;
   try {
     for (;;) {
-      // most requests need not wait for either
-      const at = performance.now();
-      if (!house.live.isCurrent(at)) {
-        await withAbort(house.live.sync(), call.signal);
+      if (!again) await catchUp(context, call);
+      const choice = again?.choice ?? await choose(context, call, tries);
+      if (!choice) {
+        const wait = waitFor(context, call, waitLeft);
+        if (typeof wait !== "number") return finish(context, tries, wait);
+        tries.discard();
+        await delay(wait, call.signal);
+        waitLeft -= wait;
+        tries = new Tries();
+        continue;
       }
-      const look = house.tokens.lookAgain(at);
-      if (look) await withAbort(look, call.signal);
-      call.signal?.throwIfAborted();
-      if (house.roster.runners.length === 0) throw noAccounts(house);
-      const served = await choose(house, call, turn, send);
-      if (served === undefined) continue;
-      if (served !== "nobody") return served;
-      const end = await waitOrFinish(house, call, turn, left);
-      if (typeof end !== "number") return end;
-      left -= end;
-      turn = newTurn();
+      const { alias } = choice.runner;
+      const access = await accessOf(
+        context,
+        call,
+        tries,
+        choice,
+        again?.rejected,
+      );
+      if (access === undefined) {
+        if (!again) context.accounts.release(choice.runner);
+        if (!again) context.cache.markDirty(alias, -1);
+        again = undefined;
+        continue;
+      }
+      if (again) {
+        context.accounts.use(choice.runner, context.now());
+        context.cache.markDirty(alias, 1);
+      }
+      announce(context, choice);
+      if (!again) tellSwitch(context, call, tries, alias);
+      const attempt = attemptOf(context, call, choice, access);
+      const answer = await send(context, call, attempt);
+      const step = await nextStep(context, call, tries, attempt, answer);
+      if (step.kind === "return") {
+        tries.discard();
+        return { response: step.response, alias };
+      }
+      again = step.kind === "again" ? { choice, ...step } : undefined;
     }
   } catch (error) {
     // the answer of an earlier attempt is of no use any more
-    keep(turn, undefined);
+    tries.discard();
     throw error;
   }
 }
 
-/**
- * Nobody can serve now.
- *
- * @param left How long the request may still wait, ms.
- * @returns What the caller gets, or how long was waited, ms.
- */
-async function waitOrFinish(
-  house: House,
-  call: Call,
-  turn: Turn,
-  left: number,
-): Promise<Served | number> {
-  const { model, signal } = call;
-  const now = house.now();
-  const runners = candidatesOf(house);
-  const ending = endingOf(runners, model, pinnedOf(house), now);
-  const { type, resetsAt } = ending;
-  if (type !== "usage_limit_reached" || resetsAt === null) {
-    return finish(house, turn, ending);
+/** Brings in what other processes and tools wrote. */
+async function catchUp(
+  context: RotatorContext,
+  { signal }: ReplayableRequest,
+): Promise<void> {
+  const at = performance.now();
+  if (!context.cache.isCurrent(at)) {
+    await withAbort(context.cache.sync(), signal);
   }
+  const look = context.tokens.lookAgain(at);
+  if (look) await withAbort(look, signal);
+  signal?.throwIfAborted();
+  if (context.accounts.all.length > 0) return;
+  throw new RotatorError(
+    "no_accounts",
+    `No account is in ${context.storeName}; add one with "cli.ts login" or "cli.ts import"`,
+  );
+}
+
+/** An access token of the chosen account; undefined when another one has to be chosen. */
+async function accessOf(
+  context: RotatorContext,
+  call: ReplayableRequest,
+  tries: Tries,
+  { runner, pool }: Choice,
+  rejected: string | undefined,
+): Promise<string | undefined> {
+  const ready = rejected === undefined
+    ? context.tokens.current(runner.record)
+    : undefined;
+  if (ready !== undefined) return ready;
+  const access = await withAbort(
+    context.tokens.access(runner.alias, rejected),
+    call.signal,
+  );
+  if (access.kind !== "ok") {
+    tries.leave(runner.alias, access.reason);
+    return undefined;
+  }
+  // what was true when the account was chosen may not be any more
+  const { standing } = runner.assess(call.model, context.now());
+  return poolOf(standing) === pool && standing.kind !== "unknown"
+    ? access.access
+    : undefined;
+}
+
+function attemptOf(
+  context: RotatorContext,
+  { model }: ReplayableRequest,
+  { runner, pool }: Choice,
+  access: string,
+): Attempt {
+  const beganAt = context.now();
+  const balanceBefore = runner.record.credits?.balance ?? null;
+  const balanceAfter = null;
+  return { runner, pool, model, access, beganAt, balanceBefore, balanceAfter };
+}
+
+/** How long to wait for the earliest reset, ms, or how the request ends where that is too long. */
+function waitFor(
+  context: RotatorContext,
+  { model }: ReplayableRequest,
+  waitLeft: number,
+): number | Ending {
+  const now = context.now();
+  const ending = endingOf(candidatesOf(context), model, pinnedOf(context), now);
+  const { type, resetsAt } = ending;
+  if (type !== "usage_limit_reached" || resetsAt === null) return ending;
   // counted in waits of our own, so that a standing clock cannot hold us forever
   const wait = Math.max(1, resetsAt - now);
-  if (wait > left) return finish(house, turn, ending);
-  keep(turn, undefined);
-  await pause(wait, signal);
-  return wait;
+  return wait > waitLeft ? ending : wait;
 }
 
 /** The end of a request that nobody could serve. */
-function finish(
-  house: House,
-  turn: Turn,
-  ending: Ending,
-): Served {
-  const { last } = turn;
-  const isHiccup = last !== undefined && turn.retriable.has(last.alias);
-  // a hiccup says nothing about quota: what came of it stands
-  if (isHiccup && "error" in last) throw last.error;
-  const isReal = isHiccup || ending.type === "no_eligible_account";
-  if (isReal && last && "response" in last) return last;
-  keep(turn, undefined);
+function finish(context: RotatorContext, tries: Tries, ending: Ending): Served {
+  const { failure } = tries;
+  // a transient failure says nothing about quota, so it is what the caller gets
+  const isTransient = failure !== undefined &&
+    tries.transient.has(failure.alias);
+  if (isTransient && "error" in failure.how) throw failure.how.error;
+  const isReal = isTransient || ending.type === "no_eligible_account";
+  if (isReal && failure && "response" in failure.how) {
+    return { response: failure.how.response, alias: failure.alias };
+  }
+  tries.discard();
   if (ending.type === "usage_limit_reached") {
     const { message, resetsAt } = ending;
-    house.emit({ type: "exhausted", reason: message, until: resetsAt });
+    context.emit({ type: "exhausted", reason: message, until: resetsAt });
   }
   return { response: ending.respond(), alias: undefined };
 }
 
-function noAccounts(house: House): RotatorError {
-  return new RotatorError(
-    "no_accounts",
-    `No account is in ${house.storeName}; add one with "cli.ts login" or "cli.ts import"`,
-  );
+/** Whether an earlier turn of the conversation was found to hold what another account wrote. */
+function isFromElsewhere(
+  context: RotatorContext,
+  { session }: ReplayableRequest,
+): boolean {
+  return session !== undefined &&
+    context.sessions.get(session, context.now())?.cleaned === true;
+}
+
+const REASONS: Record<Choice["pool"], string> = {
+  first: "It has included usage left",
+  credits: "Nobody has included usage left, and it may spend its credits",
+  unconfirmed:
+    "Nobody is known to have included usage left, and it could not be asked",
+};
+
+function announce(
+  context: RotatorContext,
+  { runner: { alias }, pool }: Choice,
+): void {
+  const standing = pool === "first" ? "included" : pool;
+  context.emit({ type: "selected", alias, standing, reason: REASONS[pool] });
+  if (pool === "unconfirmed") {
+    const reason =
+      "This request may be charged: its account could not be asked";
+    context.emit({ type: "warning", alias, reason });
+  }
+}
+
+/** Tells that another account takes over, from the one before or from the session's. */
+function tellSwitch(
+  context: RotatorContext,
+  call: ReplayableRequest,
+  { lastGivenUp: left }: Tries,
+  alias: string,
+): void {
+  const from = left?.alias ?? lastAccountOf(context, call);
+  if (from === undefined || from === alias) return;
+  const reason = left?.reason ?? whyLeft(context, call, from);
+  context.emit({ type: "switched", alias, from, reason });
+}
+
+/** Why the session's account was not chosen again, in the words of `status`. */
+function whyLeft(
+  context: RotatorContext,
+  call: ReplayableRequest,
+  alias: string,
+): string {
+  const runner = context.accounts.get(alias);
+  if (!runner) return "The session's account is gone";
+  if (pinnedOf(context) !== null) return "Another account is pinned";
+  const why = reasonOf(runner.assess(call.model, context.now()).standing);
+  return `The session's account cannot serve it${why ? ` (${why})` : ""}`;
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import { creditPolicy } from "./pool/credits.ts";
-import { Roster } from "./pool/roster.ts";
+import { AccountPool } from "./pool/account_pool.ts";
 import type { Reported } from "./reports.ts";
 import {
   type Environment,
@@ -34,7 +34,7 @@ export interface StoredOptions {
 export function openStored(path: string, options: StoredOptions): Reported {
   const { now, environment } = options;
   const sources = policySources(environment);
-  const roster = new Roster();
+  const roster = new AccountPool();
   let policy = creditPolicy(sources);
   const live = {
     state: emptyState(),
@@ -45,8 +45,8 @@ export function openStored(path: string, options: StoredOptions): Reported {
     },
   };
   return {
-    live,
-    roster,
+    cache: live,
+    accounts: roster,
     storeName: path,
     policy: () => policy,
     strategy: () => strategyOf(live.state),

@@ -36,7 +36,7 @@ function short(specifier: string): string {
     : specifier;
 }
 
-/** What a part of the house may import, besides itself. Arrows point down only. */
+/** What a part of the library may import, besides itself. Arrows point down only. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   "cli.ts": ["mod.ts", "lib/cli"],
   "mod.ts": ["lib", "lib/store", "leaf"],

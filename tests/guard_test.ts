@@ -6,7 +6,7 @@ import {
   guardStream,
   isEventStream,
   LONGEST_HELD_MS,
-} from "../lib/guard.ts";
+} from "../lib/stream_guard.ts";
 import type { EventMeaning } from "../lib/codex/stream.ts";
 
 const CREATED = '{"type":"response.created","response":{"id":"r"}}';

@@ -22,7 +22,7 @@ export function accountOf(
  * The accounts that hold a refresh token, also when one was renamed meanwhile:
  * a login may stand in a store twice, and can be renewed just once.
  */
-export function holdersOf(
+export function accountsWithRefreshToken(
   state: PoolState,
   alias: string,
   spent: string | undefined,
@@ -35,7 +35,7 @@ export function holdersOf(
 }
 
 /** What the answer holds replaces what is there; what it lacks stays. */
-export function takeOver(
+export function applyTokenResponse(
   account: AccountRecord,
   answer: TokenAnswer & { kind: "tokens" },
   issuedAt: number,

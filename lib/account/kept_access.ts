@@ -4,7 +4,7 @@
  * @module
  */
 import { readClaims } from "../codex/jwt.ts";
-import { Moment } from "../pool/moment.ts";
+import { ClockReading } from "../pool/clock.ts";
 import { isDamaged } from "../pool/standing.ts";
 import type { AccountRecord, Tokens } from "../types.ts";
 
@@ -62,7 +62,7 @@ export function keptAccess(
     if (expiry > now && retryAt > now) return ok;
   }
   const pause = account.cooldowns?.["token"];
-  if (pause && new Moment(now).isRunning(pause.until)) {
+  if (pause && new ClockReading(now).isRunning(pause.until)) {
     const reason = pause.detail ?? "The token could not be renewed";
     return { kind: "unavailable", reason };
   }

@@ -6,7 +6,7 @@ import {
   isOlderThanAnswer,
   mergeUsage,
 } from "../pool/facts.ts";
-import type { Runner } from "../pool/roster.ts";
+import type { PooledAccount } from "../pool/account_pool.ts";
 import type { Pool } from "../pool/pools.ts";
 import { assess } from "../pool/standing.ts";
 import {
@@ -15,7 +15,7 @@ import {
   modelOfMeter,
   SPARK_METER,
 } from "../meters.ts";
-import type { Runtime } from "./runtime.ts";
+import type { AccountContext } from "./context.ts";
 
 /** Credits that a limit answer contradicts are not used for this long, ms. */
 const CREDITS_REFUSED_MS = 5 * 60_000;
@@ -24,7 +24,7 @@ const LONGEST_MODEL = 128;
 
 /** One request as it was sent on one account. */
 export interface Attempt {
-  readonly runner: Runner;
+  readonly runner: PooledAccount;
   /** The pool it was served from. */
   readonly pool: Pool;
   readonly model: string | undefined;
@@ -52,16 +52,16 @@ interface Pause {
  * @returns When that is written; undefined when nothing has to be written at once.
  */
 export function learnFacts(
-  runtime: Runtime,
+  context: AccountContext,
   attempt: Attempt,
   facts: Pick<HeaderFacts, "plan" | "usage" | "credits">,
 ): Promise<void> | undefined {
   const { runner, model } = attempt;
-  const { live, now } = runtime;
+  const { cache: live, now } = context;
   const at = now();
   const before = runner.assess(model, at).standing.kind;
   const others = otherStandings(runner, model, facts, at);
-  const { account, alias } = runner;
+  const { record: account, alias } = runner;
   const observedAt = facts.usage?.observedAt ?? facts.credits?.observedAt ??
     attempt.beganAt;
   if (facts.usage) {
@@ -71,14 +71,14 @@ export function learnFacts(
     account.credits = creditsFromHeaders(account.credits, facts.credits, at);
     attempt.balanceAfter = facts.credits.balance ?? attempt.balanceAfter;
   }
-  if (facts.usage || facts.credits) live.touch(alias);
+  if (facts.usage || facts.credits) live.markDirty(alias);
   runner.invalidate();
   if (
     facts.plan !== null && facts.plan !== account.plan &&
     !isOlderThanAnswer(account, observedAt, at)
   ) {
     const plan = facts.plan;
-    return live.note((state) => {
+    return live.write((state) => {
       if (Object.hasOwn(state.accounts, alias)) {
         state.accounts[alias]!.plan = plan;
       }
@@ -96,7 +96,7 @@ export function learnFacts(
  * @returns Tells whether that is still the same; undefined: nothing was said of it.
  */
 function otherStandings(
-  runner: Runner,
+  runner: PooledAccount,
   model: string | undefined,
   { usage, credits }: Pick<HeaderFacts, "usage" | "credits">,
   now: number,
@@ -106,7 +106,7 @@ function otherStandings(
   const isSaid = usage !== null && Object.hasOwn(usage.meters, other);
   if (!isSaid && !(isSpark && credits)) return undefined;
   const kind = () => {
-    const { account, creditsAllowed } = runner;
+    const { record: account, creditsAllowed } = runner;
     const query = { model: modelOfMeter(other), creditsAllowed, now };
     return assess(account, query).standing.kind;
   };
@@ -120,11 +120,11 @@ function otherStandings(
  * @returns Why the request moves on, for people.
  */
 export async function learnOutcome(
-  runtime: Runtime,
+  context: AccountContext,
   attempt: Attempt,
   outcome: Outcome,
 ): Promise<string> {
-  const { live, now, emit } = runtime;
+  const { cache: live, now, emit } = context;
   const { alias } = attempt.runner;
   const setAt = now();
   const pauses = pausesOf(attempt, outcome, setAt);
@@ -132,7 +132,7 @@ export async function learnOutcome(
   if (pauses.some((pause) => pause.cause.startsWith("usage-limit:"))) {
     attempt.runner.limits++;
   }
-  const written = live.note((state) => {
+  const written = live.write((state) => {
     if (!Object.hasOwn(state.accounts, alias)) return;
     for (const { cause, until, detail } of pauses) {
       setCooldown(state.accounts[alias]!, cause, { until, setAt, detail });

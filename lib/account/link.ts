@@ -7,7 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { readClaims } from "../codex/jwt.ts";
-import { realFile, sleep } from "../store/files.ts";
+import { realFile, sleep } from "../store/file.ts";
 import { withLock } from "../store/lock.ts";
 import type {
   AccountRecord,

@@ -13,7 +13,7 @@ import {
   realFile,
   unlessMissing,
   withBusyRetry,
-} from "../store/files.ts";
+} from "../store/file.ts";
 import type { Tokens } from "../types.ts";
 import { type ImportedLogin, readLoginFile } from "./login_files.ts";
 

@@ -8,25 +8,25 @@ import {
   noteSeen,
 } from "./link.ts";
 import type { ImportedLogin } from "./login_files.ts";
-import type { Runtime } from "./runtime.ts";
+import type { AccountContext } from "./context.ts";
 
 /** Keeps accounts and the files they are linked to in step, with the account's lock held. */
 export class LinkKeeper {
-  readonly #runtime: Runtime;
+  readonly #context: AccountContext;
 
-  constructor(runtime: Runtime) {
-    this.#runtime = runtime;
+  constructor(context: AccountContext) {
+    this.#context = context;
   }
 
   /** The account, if it is linked. */
   of(alias: string): LinkedAccount | undefined {
-    const account = accountOf(this.#runtime.live.state, alias);
+    const account = accountOf(this.#context.cache.state, alias);
     return account && isLinked(account) ? account : undefined;
   }
 
   /** The linked accounts that hold a refresh token, as they are now. */
   holding(refresh: string): [alias: string, account: LinkedAccount][] {
-    return Object.entries(this.#runtime.live.state.accounts)
+    return Object.entries(this.#context.cache.state.accounts)
       .flatMap(([alias, account]) =>
         isLinked(account) && account.tokens?.refresh === refresh
           ? [[alias, { ...account }]]
@@ -40,9 +40,9 @@ export class LinkKeeper {
     login: ImportedLogin,
     path: string,
   ): Promise<void> {
-    const { live, emit } = this.#runtime;
+    const { cache: live, emit } = this.#context;
     const before = accountOf(live.state, alias)?.tokens;
-    await live.commit((state) => adopt(state, login, before));
+    await live.writeThrough((state) => adopt(state, login, before));
     const reason = `Newer tokens were taken over from ${path}`;
     emit({ type: "token-refreshed", alias, reason });
   }
@@ -59,12 +59,12 @@ export class LinkKeeper {
     before: LinkedAccount,
     tokens: Tokens,
   ): Promise<void> {
-    const { live, emit, now } = this.#runtime;
+    const { cache: live, emit, now } = this.#context;
     const { path } = before.source;
     const given = await giveBack(before, tokens, now());
     switch (given.kind) {
       case "written":
-        return await live.commit((state) => noteSeen(state, tokens));
+        return await live.writeThrough((state) => noteSeen(state, tokens));
       case "newer":
         return await this.adopt(alias, given.login, path);
       case "left": {

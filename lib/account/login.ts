@@ -10,7 +10,7 @@ import { readTokenAnswer } from "../codex/token_answer.ts";
 import type { FetchLike } from "../types.ts";
 import { sentOnce } from "./body.ts";
 import { type ImportedLogin, loginOf } from "./login_files.ts";
-import { call, type Called } from "./runtime.ts";
+import { type FetchedText, fetchText } from "./context.ts";
 
 /** Where and how to sign in. */
 export interface LoginOptions {
@@ -84,7 +84,7 @@ export function postJson(
   options: LoginOptions,
   url: string,
   body: Record<string, string>,
-): Promise<Called> {
+): Promise<FetchedText> {
   return post(options, url, "application/json", JSON.stringify(body));
 }
 
@@ -110,8 +110,8 @@ async function post(
   url: string,
   type: string,
   body: string,
-): Promise<Called> {
-  const called = await call(
+): Promise<FetchedText> {
+  const called = await fetchText(
     options,
     url,
     {

@@ -4,7 +4,7 @@ import {
   type Server,
   type ServerResponse,
 } from "node:http";
-import { codeOf } from "../store/files.ts";
+import { codeOf } from "../store/file.ts";
 
 /** The page that the browser ends on. */
 export interface CallbackAnswer {

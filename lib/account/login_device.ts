@@ -9,7 +9,7 @@ import {
   postJson,
 } from "./login.ts";
 import type { ImportedLogin } from "./login_files.ts";
-import type { Called } from "./runtime.ts";
+import type { FetchedText } from "./context.ts";
 
 /** What a person needs to sign a device in. */
 export interface DeviceCode {
@@ -110,7 +110,7 @@ function intervalOf(value: unknown): number {
 
 /** What the issuer says of a code that was shown. */
 function readPoll(
-  called: Called,
+  called: FetchedText,
 ): "pending" | "slow-down" | Omit<CodeGrant, "redirect"> {
   // the person may be typing: one lost call is no reason to give up
   if ("error" in called) return "pending";

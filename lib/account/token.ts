@@ -7,11 +7,16 @@ import { RotatorError } from "../errors.ts";
 import { setCooldown } from "../pool/cooldowns.ts";
 import { isDamaged } from "../pool/standing.ts";
 import { sentOnce } from "./body.ts";
-import { accountOf, holdersOf, lockName, takeOver } from "./holder.ts";
+import {
+  accountOf,
+  accountsWithRefreshToken,
+  applyTokenResponse,
+  lockName,
+} from "./holder.ts";
 import { type Access, EARLY_MS, expiryOf, keptAccess } from "./kept_access.ts";
 import { holdLink, isLinked, type LinkedAccount, lookAtLink } from "./link.ts";
 import { LinkKeeper } from "./link_keeper.ts";
-import { call, isDenied, type Runtime } from "./runtime.ts";
+import { type AccountContext, fetchText, isDenied } from "./context.ts";
 
 /** After a transient failure no token call is made for this long, ms. */
 const RETRY_MS = 60_000;
@@ -29,8 +34,8 @@ const LOOK_AGAIN_MS = 1_000;
  * processes that share the store, and what the issuer gave is saved before it
  * is used.
  */
-export class TokenKeeper {
-  readonly #runtime: Runtime;
+export class TokenManager {
+  readonly #context: AccountContext;
   readonly #links: LinkKeeper;
   #renewals = new Map<string, Promise<Access>>();
   /** After a failed early renewal: when the next may be tried, epoch ms. */
@@ -39,9 +44,9 @@ export class TokenKeeper {
   /** The access tokens that took the place of refused ones. */
   #replacements = new Map<string, { access: string; at: number }>();
 
-  constructor(runtime: Runtime) {
-    this.#runtime = runtime;
-    this.#links = new LinkKeeper(runtime);
+  constructor(context: AccountContext) {
+    this.#context = context;
+    this.#links = new LinkKeeper(context);
   }
 
   /**
@@ -51,7 +56,7 @@ export class TokenKeeper {
   current(account: AccountRecord): string | undefined {
     const { tokens } = account;
     if (!tokens || account.auth) return undefined;
-    const now = this.#runtime.now();
+    const now = this.#context.now();
     return expiryOf(tokens) > now + EARLY_MS && !isDamaged(account)
       ? tokens.access
       : undefined;
@@ -78,7 +83,7 @@ export class TokenKeeper {
   }
 
   #noteReplacement(alias: string, renewal: Promise<Access>): void {
-    const at = this.#runtime.now();
+    const at = this.#context.now();
     renewal.then((it) => {
       if (it.kind !== "ok") return;
       this.#replacements.set(alias, { access: it.access, at });
@@ -89,7 +94,7 @@ export class TokenKeeper {
   isReplacement(alias: string, access: string, ms: number): boolean {
     const replacement = this.#replacements.get(alias);
     return replacement?.access === access &&
-      Math.abs(this.#runtime.now() - replacement.at) < ms;
+      Math.abs(this.#context.now() - replacement.at) < ms;
   }
 
   /**
@@ -106,7 +111,7 @@ export class TokenKeeper {
 
   async #lookAgain(): Promise<void> {
     this.#lookedAt = performance.now();
-    const { accounts } = this.#runtime.live.state;
+    const { accounts } = this.#context.cache.state;
     for (const [alias, account] of Object.entries(accounts)) {
       if (!(account.auth || isDamaged(account)) || !isLinked(account)) continue;
       const look = await lookAtLink(account, 1).catch(() => undefined);
@@ -123,13 +128,13 @@ export class TokenKeeper {
 
   /** What can be said without a token call. */
   #kept(alias: string, rejected: string | undefined): Access | undefined {
-    const account = accountOf(this.#runtime.live.state, alias);
+    const account = accountOf(this.#context.cache.state, alias);
     const retryAt = this.#retryAt.get(alias) ?? 0;
-    return keptAccess(account, rejected, this.#runtime.now(), retryAt);
+    return keptAccess(account, rejected, this.#context.now(), retryAt);
   }
 
   async #renew(alias: string, rejected: string | undefined): Promise<Access> {
-    const { store, live } = this.#runtime;
+    const { store, cache: live } = this.#context;
     const account = accountOf(live.state, alias);
     const renew = async () => {
       // another process may have renewed it while this one waited
@@ -211,14 +216,14 @@ export class TokenKeeper {
     alias: string,
     rejected: string | undefined,
   ): Promise<Access> {
-    const { issuer, version } = this.#runtime;
-    const spent = accountOf(this.#runtime.live.state, alias)?.tokens?.refresh;
+    const { issuer, version } = this.#context;
+    const spent = accountOf(this.#context.cache.state, alias)?.tokens?.refresh;
     if (!spent) {
       const reason = "There is no refresh token";
       return this.#stillValid(alias, rejected) ??
         await this.#refused(alias, spent, reason);
     }
-    const called = await call(this.#runtime, tokenUrl(issuer), {
+    const called = await fetchText(this.#context, tokenUrl(issuer), {
       method: "POST",
       headers: {
         "content-type": "application/json",
@@ -252,12 +257,12 @@ export class TokenKeeper {
     spent: string,
     answer: TokenAnswer & { kind: "tokens" },
   ): Promise<Access> {
-    const { live, emit, now } = this.#runtime;
+    const { cache: live, emit, now } = this.#context;
     const issuedAt = now();
     const linked = this.#links.holding(spent);
-    const saved = live.commit((state) => {
-      for (const account of holdersOf(state, alias, spent)) {
-        takeOver(account, answer, issuedAt);
+    const saved = live.writeThrough((state) => {
+      for (const account of accountsWithRefreshToken(state, alias, spent)) {
+        applyTokenResponse(account, answer, issuedAt);
       }
     });
     // at once, as the other tool would show the spent token meanwhile
@@ -284,7 +289,7 @@ export class TokenKeeper {
     const reason = `The new tokens of "${
       oneLine(alias)
     }" could not be saved and are only in this process; make the store writable before it ends, saving is tried again every 10 s`;
-    this.#runtime.emit({ type: "warning", alias, reason });
+    this.#context.emit({ type: "warning", alias, reason });
     process.stderr.write(`codex-rotator: ${reason}\n`);
   }
 
@@ -294,7 +299,7 @@ export class TokenKeeper {
     spent: string | undefined,
     reason: string,
   ): Promise<Access> {
-    const { live, now, emit } = this.#runtime;
+    const { cache: live, now, emit } = this.#context;
     await live.reload();
     const account = accountOf(live.state, alias);
     if (account?.tokens && account.tokens.refresh !== spent) {
@@ -305,8 +310,8 @@ export class TokenKeeper {
       };
     }
     const invalidAt = now();
-    await live.commit((state) => {
-      for (const holder of holdersOf(state, alias, spent)) {
+    await live.writeThrough((state) => {
+      for (const holder of accountsWithRefreshToken(state, alias, spent)) {
         holder.auth = { invalidAt, reason };
       }
     });
@@ -319,7 +324,7 @@ export class TokenKeeper {
     alias: string,
     rejected: string | undefined,
   ): Access | undefined {
-    const { live, now } = this.#runtime;
+    const { cache: live, now } = this.#context;
     const at = now();
     const tokens = accountOf(live.state, alias)?.tokens;
     if (!tokens || tokens.access === rejected || expiryOf(tokens) <= at) {
@@ -335,7 +340,7 @@ export class TokenKeeper {
     rejected: string | undefined,
     reason: string,
   ): Promise<Access> {
-    const { live, now, emit } = this.#runtime;
+    const { cache: live, now, emit } = this.#context;
     const text = `The token could not be renewed: ${reason}`;
     const valid = this.#stillValid(alias, rejected);
     if (valid) {
@@ -344,7 +349,7 @@ export class TokenKeeper {
     }
     const at = now();
     const until = at + RETRY_MS;
-    await live.commit((state) => {
+    await live.writeThrough((state) => {
       const account = accountOf(state, alias);
       if (account) {
         setCooldown(account, "token", { until, setAt: at, detail: text });

@@ -6,8 +6,8 @@ import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
 import type { AccountRecord } from "../types.ts";
 import { withAbort } from "./abort.ts";
 import { identityOf } from "./identity.ts";
-import { call, type Runtime } from "./runtime.ts";
-import type { TokenKeeper } from "./token.ts";
+import { type AccountContext, fetchText } from "./context.ts";
+import type { TokenManager } from "./token.ts";
 import {
   type Answered,
   type Asked,
@@ -53,15 +53,15 @@ interface Check {
 
 /** Asks accounts for their usage, and remembers what they say. */
 export class UsageChecker {
-  readonly #runtime: Runtime;
-  readonly #tokens: TokenKeeper;
+  readonly #context: AccountContext;
+  readonly #tokens: TokenManager;
   #checks = new Map<string, Check>();
   #askedAt = new Map<string, number>();
   #queue: (() => void)[] = [];
   #free = AT_ONCE;
 
-  constructor(runtime: Runtime, tokens: TokenKeeper) {
-    this.#runtime = runtime;
+  constructor(context: AccountContext, tokens: TokenManager) {
+    this.#context = context;
     this.#tokens = tokens;
   }
 
@@ -71,7 +71,7 @@ export class UsageChecker {
     if (running && !running.givenUp.signal.aborted) return true;
     const stored = account.usageCheck?.askedAt ?? -Infinity;
     const own = this.#askedAt.get(alias) ?? -Infinity;
-    const since = this.#runtime.now() - Math.max(stored, own);
+    const since = this.#context.now() - Math.max(stored, own);
     // a time that another clock wrote into the future holds nobody up
     return since >= CHECK_INTERVAL_MS || since < -CHECK_INTERVAL_MS;
   }
@@ -200,9 +200,9 @@ export class UsageChecker {
     access: string,
     givenUp: AbortSignal,
   ): Promise<Asked> {
-    const { backend, version, roster, now } = this.#runtime;
+    const { backend, version, accounts: roster, now } = this.#context;
     const runner = roster.get(alias);
-    const identity = identityOf(runner?.account ?? {}, access);
+    const identity = identityOf(runner?.record ?? {}, access);
     const headers = backendHeaders(undefined, identity, {
       version,
       accept: "application/json",
@@ -214,8 +214,8 @@ export class UsageChecker {
     const init = { headers };
     let failure: Failure = { ...about, error: "there is no usage address" };
     for (const url of usageUrls(backend)) {
-      const called = await call(
-        this.#runtime,
+      const called = await fetchText(
+        this.#context,
         url,
         init,
         PASS_LIMIT_MS,
@@ -232,13 +232,13 @@ export class UsageChecker {
 
   /** A usage answer replaces what was known, and may end limits set before it was asked for. */
   async #learn(alias: string, asked: Answered): Promise<void> {
-    const { live, now, emit, roster } = this.#runtime;
+    const { cache: live, now, emit, accounts: roster } = this.#context;
     const { askedAt } = asked;
     // a limit that came in while this was under way is newer than the answer
     const limitedSince = roster.get(alias)?.limits !== asked.limits;
     const clearsUntil = limitedSince ? askedAt - 1 : askedAt;
     const at = now();
-    await live.note((state) => {
+    await live.write((state) => {
       if (!Object.hasOwn(state.accounts, alias)) return;
       takeAnswer(state.accounts[alias]!, asked, clearsUntil, at);
     });
@@ -246,12 +246,12 @@ export class UsageChecker {
   }
 
   async #learnFailure(alias: string, failure: Failure): Promise<void> {
-    const { live, now, emit } = this.#runtime;
+    const { cache: live, now, emit } = this.#context;
     const at = now();
     const { askedAt, error, workspaceUntil, tokenRejected } = failure;
     const cause = tokenRejected ? "token" : "workspace";
     const until = tokenRejected ? at + TOKEN_REFUSED_MS : workspaceUntil;
-    await live.note((state) => {
+    await live.write((state) => {
       if (!Object.hasOwn(state.accounts, alias)) return;
       const account = state.accounts[alias]!;
       noteCheck(
@@ -268,7 +268,7 @@ export class UsageChecker {
 
   /** What has not answered when the pass is over counts as failed. */
   async #timeOut(open: ReadonlySet<string>): Promise<void> {
-    const at = this.#runtime.now();
+    const at = this.#context.now();
     const error = `no answer within ${PASS_LIMIT_MS / 1000} s`;
     await Promise.all(
       [...open].map((alias) =>

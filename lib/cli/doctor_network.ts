@@ -1,4 +1,4 @@
-import { call } from "../account/runtime.ts";
+import { fetchText } from "../account/context.ts";
 import { VERSION } from "../version.ts";
 import type { Context } from "./command.ts";
 import { CliError } from "./exit.ts";
@@ -40,7 +40,7 @@ async function host(
     return { finding: { level: "problem", text: error.message } };
   }
   const begun = io.now();
-  const answer = await call(
+  const answer = await fetchText(
     { fetch: (input, init) => fetch(input, init) },
     `${url}/`,
     { headers: { "user-agent": `codex-rotator/${VERSION}` } },

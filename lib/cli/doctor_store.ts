@@ -2,7 +2,7 @@ import { dirname } from "node:path";
 import { stat } from "node:fs/promises";
 import process from "node:process";
 import { readContent } from "../store/content.ts";
-import { factsOf, realFile, unlessMissing } from "../store/files.ts";
+import { realFile, statFile, unlessMissing } from "../store/file.ts";
 import { jsonStore } from "../store/json_store.ts";
 import type { PoolState } from "../types.ts";
 import type { Context } from "./command.ts";
@@ -29,8 +29,8 @@ const LOCK_IS_OLD = 5_000;
 export async function examineStore(context: Context): Promise<StoreFound> {
   const path = storeOf(context);
   const file = await realFile(path);
-  const facts = await factsOf(file);
-  if (facts === undefined && await factsOf(`${file}.bak`) === undefined) {
+  const facts = await statFile(file);
+  if (facts === undefined && await statFile(`${file}.bak`) === undefined) {
     const text = `There is no store yet at ${path}`;
     return { findings: [{ level: "note", text, advice: noAccount() }] };
   }
@@ -117,7 +117,7 @@ async function backupFinding(
   { io }: Context,
 ): Promise<Finding> {
   const path = `${file}.bak`;
-  const facts = await factsOf(path);
+  const facts = await statFile(path);
   if (facts === undefined) {
     const text = `There is no backup ${path}`;
     const advice = "it is written with the next change of an account";
@@ -140,7 +140,7 @@ async function lockFindings(
   { io }: Context,
 ): Promise<Finding[]> {
   const path = `${file}.lock`;
-  const facts = await factsOf(path);
+  const facts = await statFile(path);
   if (facts === undefined) {
     return [{ level: "ok", text: "It is not locked" }];
   }

@@ -17,7 +17,6 @@ import {
   type Outcome,
   throttleOutcome,
 } from "./answer.ts";
-import type { EventView } from "./event_parser.ts";
 import { readErrorJson } from "./error_report.ts";
 import { headerCredits } from "./headers.ts";
 import {
@@ -34,12 +33,6 @@ import {
   meterName,
   safeRecord,
 } from "./meters.ts";
-
-export {
-  EventParser,
-  type EventView,
-  type StreamEvent,
-} from "./event_parser.ts";
 
 /** A stream that says that it failed. */
 export interface StreamFailure {
@@ -77,13 +70,6 @@ const LEADING_TYPE = /^\s*\{\s*"type"\s*:\s*"([^"\\]*)"/;
 export function readEvent(data: string, event: string | null): EventMeaning {
   if (data.trim() === "[DONE]") return { kind: "done" };
   return meaningOf(eventType(data, event), () => data);
-}
-
-/** As {@linkcode readEvent}, without reading more of the event than it takes. */
-export function readView(view: EventView): EventMeaning {
-  return view.type === undefined
-    ? readEvent(view.data, view.event)
-    : meaningOf(view.type, () => view.data);
 }
 
 function meaningOf(type: string | null, data: () => string): EventMeaning {

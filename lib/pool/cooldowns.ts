@@ -5,7 +5,7 @@
  * @module
  */
 import type { AccountRecord, Cooldown, UsageFacts } from "../types.ts";
-import { believable, FUTURE_TOLERANCE_MS, LONGEST_LIMIT_MS } from "./moment.ts";
+import { believable, FUTURE_TOLERANCE_MS, LONGEST_LIMIT_MS } from "./clock.ts";
 
 /** A usage limit that comes back this soon after usage cleared it is believed, ms. */
 const FIRM_AFTER_CLEAR_MS = 5 * 60_000;

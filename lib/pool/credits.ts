@@ -1,5 +1,5 @@
 import type { CreditFacts, CreditPolicy } from "../types.ts";
-import type { Moment } from "./moment.ts";
+import type { ClockReading } from "./clock.ts";
 
 const ALIAS = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
@@ -108,8 +108,8 @@ function readBalance(balance: unknown): number | undefined {
  * Whether freshly observed credits could pay for a request now. That an owner
  * allows it is the policy's question, not this one.
  */
-export function areUsable(credits: CreditFacts, moment: Moment): boolean {
-  if (!moment.isFresh(credits.observedAt) || credits.malformed) return false;
+export function areUsable(credits: CreditFacts, clock: ClockReading): boolean {
+  if (!clock.isFresh(credits.observedAt) || credits.malformed) return false;
   if (credits.unlimited !== true && credits.hasCredits !== true) return false;
   if (isBounded(credits)) return false;
   if (credits.balance === null || credits.balance === undefined) return true;

@@ -16,7 +16,7 @@ import type {
 } from "../types.ts";
 import { indexOfLength } from "../meters.ts";
 import { prunedCooldowns } from "./cooldowns.ts";
-import { answeredAt, believable, FUTURE_TOLERANCE_MS } from "./moment.ts";
+import { answeredAt, believable, FUTURE_TOLERANCE_MS } from "./clock.ts";
 import { saidLimited } from "./standing.ts";
 
 /** What this version knows of usage; whatever else is there is a newer one's. */
@@ -324,7 +324,7 @@ export function creditsFromHeaders(
  * @param mine What was learned here.
  * @param now Epoch ms.
  */
-export function joinFacts(
+export function mergeRecord(
   target: AccountRecord,
   mine: AccountRecord,
   now: number,

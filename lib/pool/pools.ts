@@ -7,10 +7,10 @@ export type Pool = "first" | "credits" | "unconfirmed";
 export const POOLS: readonly Pool[] = ["first", "credits", "unconfirmed"];
 
 /** The place of a pool in that order; 3 is behind all of them. */
-export type Place = 0 | 1 | 2 | 3;
+export type PoolIndex = 0 | 1 | 2 | 3;
 
 /** The place of a standing's pool; behind all of them when it cannot serve. */
-export function placeOf({ kind }: Standing): Place {
+export function poolIndexOf({ kind }: Standing): PoolIndex {
   switch (kind) {
     case "included":
     case "unknown":
@@ -26,5 +26,5 @@ export function placeOf({ kind }: Standing): Place {
 
 /** The pool of a standing; undefined when it cannot serve. */
 export function poolOf(standing: Standing): Pool | undefined {
-  return POOLS[placeOf(standing)];
+  return POOLS[poolIndexOf(standing)];
 }

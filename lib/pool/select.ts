@@ -1,6 +1,6 @@
 import type { Standing, StrategyName } from "../types.ts";
-import { type Place, type Pool, poolOf, POOLS } from "./pools.ts";
-import type { Runner } from "./roster.ts";
+import { type Pool, type PoolIndex, poolOf, POOLS } from "./pools.ts";
+import type { PooledAccount } from "./account_pool.ts";
 import { byLastUse, rank, type RankContext } from "./strategy.ts";
 
 /** What choosing asks for. */
@@ -22,16 +22,16 @@ export interface SelectQuery extends RankContext {
 
 /** Whom to send to, or that nobody can. */
 export interface Selection {
-  choice: { pool: Pool; runner: Runner; standing: Standing } | undefined;
+  choice: { pool: Pool; runner: PooledAccount; standing: Standing } | undefined;
   /** A hiccup alone keeps an account of the first pool from serving. */
   held: boolean;
 }
 
 /** One that may be chosen. */
 interface Candidate {
-  runner: Runner;
+  runner: PooledAccount;
   /** Of its pool. */
-  place: Place;
+  place: PoolIndex;
   preferred: boolean;
   rank: number;
 }
@@ -44,7 +44,7 @@ interface Candidate {
  * @param query Model, time, strategy and what was tried.
  */
 export function select(
-  runners: readonly Runner[],
+  runners: readonly PooledAccount[],
   query: SelectQuery,
 ): Selection {
   const { model, now, tried, knownOnly } = query;
@@ -52,7 +52,9 @@ export function select(
   const best = isFirstTry ? bestOf(runners, query) : bestLeft(runners, query);
   // it keeps a request from costing more, and that one of the first pool does not
   const held = best?.place !== 0 &&
-    runners.some((runner) => runner.assess(model, now).held !== null);
+    runners.some((runner) =>
+      runner.assess(model, now).blockedTransiently !== null
+    );
   if (!best) return { choice: undefined, held };
   const { runner } = best;
   const { standing } = runner.assess(model, now);
@@ -61,14 +63,14 @@ export function select(
 
 /** The best of those that are left; a tried one is better than any of a later pool. */
 function bestLeft(
-  runners: readonly Runner[],
+  runners: readonly PooledAccount[],
   query: SelectQuery,
 ): Candidate | undefined {
   const { tried, retriable, knownOnly } = query;
   const left = knownOnly
     ? runners.filter((runner) => !isUnknown(runner, query))
     : runners;
-  const isTried = ({ alias }: Runner) => tried.has(alias);
+  const isTried = ({ alias }: PooledAccount) => tried.has(alias);
   const best = bestOf(left.filter((runner) => !isTried(runner)), query);
   const again = bestOf(
     left.filter((runner) => isTried(runner) && retriable.has(runner.alias)),
@@ -79,7 +81,7 @@ function bestLeft(
 
 /** In one pass, and with little to do for each account: there may be a thousand. */
 function bestOf(
-  runners: readonly Runner[],
+  runners: readonly PooledAccount[],
   query: SelectQuery,
 ): Candidate | undefined {
   const { model, now } = query;
@@ -95,15 +97,18 @@ function bestOf(
   return best;
 }
 
-function isUnknown(runner: Runner, { model, now }: SelectQuery): boolean {
+function isUnknown(
+  runner: PooledAccount,
+  { model, now }: SelectQuery,
+): boolean {
   return runner.assess(model, now).standing.kind === "unknown";
 }
 
 /** The one of both that goes first. Makes an object only for a winner: this runs for every account. */
 function better(
   other: Candidate | undefined,
-  runner: Runner,
-  place: Place,
+  runner: PooledAccount,
+  place: PoolIndex,
   query: SelectQuery,
 ): Candidate {
   const preferred = runner.isPreferred(query.preferPlans);
@@ -115,7 +120,7 @@ function better(
 }
 
 function goesBefore(
-  runner: Runner,
+  runner: PooledAccount,
   preferred: boolean,
   own: number,
   other: Candidate,
@@ -132,10 +137,10 @@ function goesBefore(
 
 /** The accounts that a chosen one was chosen from by strategy alone, itself included. */
 export function rivalsOf(
-  runners: readonly Runner[],
-  chosen: Runner,
+  runners: readonly PooledAccount[],
+  chosen: PooledAccount,
   query: Pick<SelectQuery, "model" | "now" | "preferPlans" | "tried">,
-): Runner[] {
+): PooledAccount[] {
   const { model, now, preferPlans, tried } = query;
   const place = chosen.placeOf(model, now);
   const isPreferred = chosen.isPreferred(preferPlans);
@@ -149,11 +154,11 @@ export function rivalsOf(
 
 /** All accounts of a pool in the order in which they would be tried. */
 export function order(
-  runners: readonly Runner[],
+  runners: readonly PooledAccount[],
   pool: Pool,
   query: SelectQuery,
-): Runner[] {
-  const place = POOLS.indexOf(pool) as Place;
+): PooledAccount[] {
+  const place = POOLS.indexOf(pool) as PoolIndex;
   const candidates = runners
     .filter((runner) => runner.placeOf(query.model, query.now) === place)
     .map((runner) => better(undefined, runner, place, query));

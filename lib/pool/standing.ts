@@ -11,11 +11,11 @@ import { MAIN_METER, meterOfModel, SPARK_METER } from "../meters.ts";
 import { areUsable, saidNone } from "./credits.ts";
 import {
   answeredAt,
+  ClockReading,
   FRESH_MS,
   LONGEST_LIMIT_MS,
   meterObservedAt,
-  Moment,
-} from "./moment.ts";
+} from "./clock.ts";
 
 /** "It has no credits" is believed for this long, ms. */
 const NO_CREDITS_MS = 24 * 3_600_000;
@@ -42,11 +42,11 @@ export interface Assessment {
    * from serving: its quota says included or unknown, and money must not be
    * spent elsewhere because of a hiccup.
    */
-  held: "included" | "unknown" | null;
+  blockedTransiently: "included" | "unknown" | null;
   /** When it can serve again as far as is known, epoch ms; null when unknown: a cooldown may end before the quota is back. */
-  freesUpAt: number | null;
+  availableAt: number | null;
   /** The verdict holds until then unless facts change, epoch ms. */
-  changesAt: number;
+  validUntil: number;
 }
 
 /**
@@ -60,19 +60,19 @@ export function assess(
   account: AccountRecord,
   query: StandingQuery,
 ): Assessment {
-  const moment = new Moment(query.now);
-  const quota = quotaStanding(account, query, moment);
-  const hard = blockedFor(account, query.model, moment);
-  const pause = hard ? undefined : coolingDown(account, moment);
+  const clock = new ClockReading(query.now);
+  const quota = quotaStanding(account, query, clock);
+  const hard = blockedFor(account, query.model, clock);
+  const pause = hard ? undefined : coolingDown(account, clock);
   const standing = hard ?? pause?.standing ?? quota;
   const inFirstPool = quota.kind === "included" || quota.kind === "unknown";
   return {
     standing,
-    held: pause?.hiccup && inFirstPool ? quota.kind : null,
-    freesUpAt: quota.kind === "blocked"
+    blockedTransiently: pause?.hiccup && inFirstPool ? quota.kind : null,
+    availableAt: quota.kind === "blocked"
       ? later(untilOf(standing), quota.until)
       : untilOf(standing),
-    changesAt: moment.changesAt,
+    validUntil: clock.validUntil,
   };
 }
 
@@ -98,35 +98,35 @@ function cooldown(account: AccountRecord, key: string): Cooldown | undefined {
 function runningUntil(
   account: AccountRecord,
   key: string,
-  moment: Moment,
+  clock: ClockReading,
 ): number | undefined {
   const entry = cooldown(account, key);
   if (!entry || entry.clearedAt !== undefined) return undefined;
   // 0: when it was set is not known, so it is believed as far as any can be
-  const setAt = entry.setAt === 0 ? moment.now : entry.setAt;
+  const setAt = entry.setAt === 0 ? clock.now : entry.setAt;
   const until = Math.min(entry.until, setAt + LONGEST_LIMIT_MS);
-  return moment.isRunning(until) ? until : undefined;
+  return clock.isRunning(until) ? until : undefined;
 }
 
 /** What credits never lift, hiccups aside. */
 function blockedFor(
   account: AccountRecord,
   model: string | undefined,
-  moment: Moment,
+  clock: ClockReading,
 ): Standing | undefined {
   if (account.enabled === false) return block("disabled", null);
   if (account.auth || !account.tokens || isDamaged(account)) {
     return block("login", null);
   }
-  const workspace = runningUntil(account, "workspace", moment);
+  const workspace = runningUntil(account, "workspace", clock);
   if (workspace !== undefined) return block("workspace", workspace);
-  const plan = runningUntil(account, "plan", moment);
+  const plan = runningUntil(account, "plan", clock);
   if (plan !== undefined) return block("plan", plan);
   if (meterOfModel(model) === SPARK_METER && lacksSpark(account)) {
     return block("plan", null);
   }
   if (model === undefined) return undefined;
-  const refused = runningUntil(account, `model:${model}`, moment);
+  const refused = runningUntil(account, `model:${model}`, clock);
   return refused === undefined ? undefined : block("model", refused);
 }
 
@@ -148,14 +148,14 @@ function lacksSpark(account: AccountRecord): boolean {
 
 function coolingDown(
   account: AccountRecord,
-  moment: Moment,
+  clock: ClockReading,
 ): { standing: Standing; hiccup: boolean } | undefined {
-  const throttle = runningUntil(account, "throttle", moment);
-  const token = runningUntil(account, "token", moment);
+  const throttle = runningUntil(account, "throttle", clock);
+  const token = runningUntil(account, "token", clock);
   if (throttle === undefined && token === undefined) return undefined;
   // a long throttle becomes a hiccup only in its last seconds
   const short = throttle === undefined ||
-    !moment.isBefore(throttle - SHORT_THROTTLE_MS);
+    !clock.isBefore(throttle - SHORT_THROTTLE_MS);
   const until = Math.max(throttle ?? 0, token ?? 0);
   return {
     hiccup: short,
@@ -171,15 +171,15 @@ function coolingDown(
 function quotaStanding(
   account: AccountRecord,
   query: StandingQuery,
-  moment: Moment,
+  clock: ClockReading,
 ): Standing {
   const meter = meterOfModel(query.model);
-  const limits = exhaustion(account, meter, query.model, moment);
+  const limits = exhaustion(account, meter, query.model, clock);
   if (limits !== undefined) {
-    return onExhausted(account, query, meter, limits, moment);
+    return onExhausted(account, query, meter, limits, clock);
   }
-  if (isKnown(account, meter, moment)) return { kind: "included" };
-  return onUnknown(account, query, moment);
+  if (isKnown(account, meter, clock)) return { kind: "included" };
+  return onUnknown(account, query, clock);
 }
 
 /** `until` of a limit: undefined when there is none, null when its end is unknown. */
@@ -197,28 +197,28 @@ function exhaustion(
   account: AccountRecord,
   meter: string,
   model: string | undefined,
-  moment: Moment,
+  clock: ClockReading,
 ): Limit {
-  let limit: Limit = runningUntil(account, `usage-limit:${meter}`, moment);
+  let limit: Limit = runningUntil(account, `usage-limit:${meter}`, clock);
   const { usage } = account;
   if (!usage) return limit;
   if (usage.creditOnly) limit = later(limit, null);
   if (Object.hasOwn(usage.meters, meter)) {
     const facts = usage.meters[meter]!;
-    limit = later(limit, meterLimit(facts, usage, moment));
+    limit = later(limit, meterLimit(facts, usage, clock));
   }
-  return later(limit, modelLimit(usage, model, moment));
+  return later(limit, modelLimit(usage, model, clock));
 }
 
 function modelLimit(
   usage: UsageFacts,
   model: string | undefined,
-  moment: Moment,
+  clock: ClockReading,
 ): Limit {
   const entry = modelUsage(usage, model);
   if (!entry || entry.available) return undefined;
   if (entry.availableAt === null) return null;
-  return moment.isBefore(entry.availableAt) ? entry.availableAt : undefined;
+  return clock.isBefore(entry.availableAt) ? entry.availableAt : undefined;
 }
 
 function modelUsage(usage: UsageFacts | undefined, model: string | undefined) {
@@ -232,22 +232,22 @@ function modelUsage(usage: UsageFacts | undefined, model: string | undefined) {
 function meterLimit(
   meter: MeterFacts,
   usage: UsageFacts,
-  moment: Moment,
+  clock: ClockReading,
 ): Limit {
   const observedAt = meter.observedAt ?? usage.observedAt;
   let limit: Limit = undefined;
   for (const window of meter.windows) {
     if (window.usedPercent >= 100) {
-      limit = later(limit, unreset(window, observedAt, moment));
+      limit = later(limit, unreset(window, observedAt, clock));
     }
   }
   const said = saidLimited(meter, observedAt);
   if (!said) return limit;
   if (said.windows.length === 0) {
-    return moment.isBefore(said.observedAt + FRESH_MS + 1) ? null : limit;
+    return clock.isBefore(said.observedAt + FRESH_MS + 1) ? null : limit;
   }
   for (const window of blamed(said.windows)) {
-    limit = later(limit, unreset(window, said.observedAt, moment));
+    limit = later(limit, unreset(window, said.observedAt, clock));
   }
   return limit;
 }
@@ -273,38 +273,38 @@ function blamed(windows: readonly UsageWindow[]): readonly UsageWindow[] {
 function unreset(
   window: UsageWindow,
   observedAt: number,
-  moment: Moment,
+  clock: ClockReading,
 ): Limit {
   if (window.resetsAt !== null && window.resetsAt !== undefined) {
-    return moment.isBefore(window.resetsAt) ? window.resetsAt : undefined;
+    return clock.isBefore(window.resetsAt) ? window.resetsAt : undefined;
   }
   const seenAt = window.observedAt ?? observedAt;
   // as long as the fact is fresh, its last millisecond included
-  return moment.isBefore(seenAt + FRESH_MS + 1) ? null : undefined;
+  return clock.isBefore(seenAt + FRESH_MS + 1) ? null : undefined;
 }
 
 function isKnown(
   account: AccountRecord,
   meter: string,
-  moment: Moment,
+  clock: ClockReading,
 ): boolean {
   const { usage, credits } = account;
   if (!usage) return false;
   const observedAt = meterObservedAt(usage, meter);
-  if (observedAt !== null && moment.isFresh(observedAt)) return true;
+  if (observedAt !== null && clock.isFresh(observedAt)) return true;
   // then a wrong guess costs a 429, not money
   return credits !== undefined && saidNone(credits) &&
-    moment.isWithin(credits.observedAt, NO_CREDITS_MS);
+    clock.isWithin(credits.observedAt, NO_CREDITS_MS);
 }
 
 function onUnknown(
   account: AccountRecord,
   query: StandingQuery,
-  moment: Moment,
+  clock: ClockReading,
 ): Standing {
   const failedAt = account.usageCheck?.failedAt;
   if (
-    failedAt === undefined || !moment.isWithin(failedAt, CHECK_INTERVAL_MS)
+    failedAt === undefined || !clock.isWithin(failedAt, CHECK_INTERVAL_MS)
   ) {
     return { kind: "unknown" };
   }
@@ -312,7 +312,7 @@ function onUnknown(
   const { credits } = account;
   const mayTry = query.creditsAllowed || credits === undefined ||
     saidNone(credits);
-  if (mayTry && runningUntil(account, "credits", moment) === undefined) {
+  if (mayTry && runningUntil(account, "credits", clock) === undefined) {
     return { kind: "unconfirmed", reason: "unknown", until: again };
   }
   return { kind: "blocked", reason: "unknown", until: again };
@@ -323,27 +323,27 @@ function onExhausted(
   query: StandingQuery,
   meter: string,
   until: number | null,
-  moment: Moment,
+  clock: ClockReading,
 ): Standing {
   const blocked: Standing = { kind: "blocked", reason: "exhausted", until };
   if (meter !== MAIN_METER || !query.creditsAllowed) return blocked;
   if (modelUsage(account.usage, query.model)?.creditsWouldEnable === false) {
     return blocked;
   }
-  if (runningUntil(account, "credits", moment) !== undefined) return blocked;
+  if (runningUntil(account, "credits", clock) !== undefined) return blocked;
   const { credits } = account;
-  if (!credits || !moment.isFresh(credits.observedAt)) {
+  if (!credits || !clock.isFresh(credits.observedAt)) {
     return { kind: "unconfirmed", reason: "exhausted", until };
   }
-  return areUsable(credits, moment) ? { kind: "credits", until } : blocked;
+  return areUsable(credits, clock) ? { kind: "credits", until } : blocked;
 }
 
 /** Whether an account's credits could pay now; who allows it is another question. */
 export function hasUsableCredits(
   account: AccountRecord,
-  moment: Moment,
+  clock: ClockReading,
 ): boolean {
   const { credits } = account;
-  return credits !== undefined && areUsable(credits, moment) &&
-    runningUntil(account, "credits", moment) === undefined;
+  return credits !== undefined && areUsable(credits, clock) &&
+    runningUntil(account, "credits", clock) === undefined;
 }

@@ -1,7 +1,7 @@
 import type { StrategyName } from "../types.ts";
-import { FUTURE_TOLERANCE_MS } from "./moment.ts";
+import { FUTURE_TOLERANCE_MS } from "./clock.ts";
 import { meterOfModel } from "../meters.ts";
-import type { Runner } from "./roster.ts";
+import type { PooledAccount } from "./account_pool.ts";
 
 /** All strategies, the default first. */
 export const STRATEGIES: readonly StrategyName[] = [
@@ -32,14 +32,14 @@ export interface RankContext {
  */
 export function rank(
   strategy: StrategyName,
-  runner: Runner,
+  runner: PooledAccount,
   context: RankContext,
 ): number {
   switch (strategy) {
     case "round-robin":
       return lastUse(runner, context.now);
     case "least-used":
-      return runner.account.requests ?? 0;
+      return runner.record.requests ?? 0;
     case "random":
       return context.random();
     case "weighted": {
@@ -54,19 +54,23 @@ export function rank(
 }
 
 /** Longest unused first; uses of one millisecond in their order. */
-export function byLastUse(a: Runner, b: Runner, now: number): number {
+export function byLastUse(
+  a: PooledAccount,
+  b: PooledAccount,
+  now: number,
+): number {
   return lastUse(a, now) - lastUse(b, now) || a.sequence - b.sequence;
 }
 
 /** A use that another clock wrote into the future would starve the account. */
-function lastUse(runner: Runner, now: number): number {
-  const usedAt = runner.account.lastUsedAt ?? 0;
+function lastUse(runner: PooledAccount, now: number): number {
+  const usedAt = runner.record.lastUsedAt ?? 0;
   return usedAt > now + FUTURE_TOLERANCE_MS ? 0 : usedAt;
 }
 
 /** The weight of an account; one that is no weight counts as the default 1. */
-export function weightOf(runner: Runner): number {
-  const weight = runner.account.weight ?? 1;
+export function weightOf(runner: PooledAccount): number {
+  const weight = runner.record.weight ?? 1;
   return Number.isFinite(weight) && weight >= 0 ? weight : 1;
 }
 
@@ -76,8 +80,8 @@ export function weightOf(runner: Runner): number {
  * of weights, so that nobody is owed a burst when a heavy account goes away.
  */
 export function settleWeights(
-  group: readonly Runner[],
-  picked: Runner,
+  group: readonly PooledAccount[],
+  picked: PooledAccount,
 ): void {
   let total = 0;
   for (const runner of group) total += weightOf(runner);
@@ -91,10 +95,10 @@ export function settleWeights(
 
 /** When the longest window that still runs resets, epoch ms. */
 function longestReset(
-  runner: Runner,
+  runner: PooledAccount,
   context: RankContext,
 ): number | undefined {
-  const usage = runner.account.usage;
+  const usage = runner.record.usage;
   const meter = meterOfModel(context.model);
   if (!usage || !Object.hasOwn(usage.meters, meter)) return undefined;
   let longest = -1;

@@ -9,10 +9,10 @@ import { dirname, join } from "node:path";
 import {
   createFolderOf,
   createNew,
-  factsOf,
   sleep,
+  statFile,
   unlessMissing,
-} from "../store/files.ts";
+} from "../store/file.ts";
 
 /** Holds the key instead of the file. */
 export const KEY_VARIABLE = "CODEX_ROTATOR_SERVE_KEY";
@@ -57,7 +57,7 @@ async function create(path: string) {
 }
 
 async function readKey(path: string): Promise<string> {
-  if ((await factsOf(path))?.openToOthers) {
+  if ((await statFile(path))?.openToOthers) {
     throw new Error(
       `Others than its owner may read the key in ${path}; delete the file, and a new key is made`,
     );

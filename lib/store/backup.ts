@@ -1,17 +1,17 @@
 import { chmod, constants, copyFile, rename } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { RotatorError } from "../errors.ts";
-import { type Content, isCorrupt, readContent } from "./content.ts";
+import { isCorrupt, readContent, type StoreFile } from "./content.ts";
 import {
   commitTemp,
   createTemp,
   discardTemp,
-  explain,
-  factsOf,
   fillTemp,
   realFile,
+  statFile,
   type TempFile,
-} from "./files.ts";
+  toStoreError,
+} from "./file.ts";
 import { lockedError, type LockOptions, withLock } from "./lock.ts";
 import { lastingPart, type Snapshot } from "./state.ts";
 import { sweep } from "./sweep.ts";
@@ -41,7 +41,7 @@ export class Backup {
   /** What the backup holds; undefined when it has to be written anew. */
   async #read(main: TempFile): Promise<string | undefined> {
     const path = `${main.target}.bak`;
-    const facts = await factsOf(path);
+    const facts = await statFile(path);
     if (facts === undefined) return undefined;
     if (facts.openToOthers && main.isPrivate) return undefined;
     if (facts.version !== this.#known?.version) {
@@ -88,7 +88,7 @@ export async function restoreBackup(
     if (done === undefined) throw lockedError(`${file}.lock`);
     return done;
   } catch (error) {
-    throw explain(error, given, "written");
+    throw toStoreError(error, given, "written");
   }
 }
 
@@ -101,7 +101,7 @@ async function restore(
     await sweep(temp);
     await refuseNewer(file);
     const backup = await readBackup(`${file}.bak`);
-    const replaced = await factsOf(file);
+    const replaced = await statFile(file);
     await fillTemp(temp, backup.text, replaced?.mtimeMs);
     const kept = replaced === undefined ? null : await keepAside(file);
     if (!await commitTemp(temp)) return undefined;
@@ -122,9 +122,9 @@ async function refuseNewer(file: string): Promise<void> {
   }
 }
 
-async function readBackup(path: string): Promise<Content> {
-  if (await factsOf(path) === undefined) {
-    const isThere = await factsOf(path.slice(0, -".bak".length)) !== undefined;
+async function readBackup(path: string): Promise<StoreFile> {
+  if (await statFile(path) === undefined) {
+    const isThere = await statFile(path.slice(0, -".bak".length)) !== undefined;
     const way = isThere ? "move the store away, and " : "";
     throw new RotatorError(
       "store_corrupt",
@@ -145,7 +145,7 @@ async function readBackup(path: string): Promise<Content> {
 /** Nothing is thrown away: a damaged file may still be read by a person. */
 async function keepAside(file: string): Promise<string> {
   const time = new Date().toISOString().replaceAll(":", "-");
-  const facts = await factsOf(file);
+  const facts = await statFile(file);
   const isWhole = await readContent(file).then(() => true, () => false);
   const kept = `${file}.${isWhole ? "replaced" : "corrupt"}-${time}`;
   if (facts?.kind !== "file") {

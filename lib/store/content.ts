@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { RotatorError } from "../errors.ts";
 import type { PoolState } from "../types.ts";
-import { explain, factsOf, realFile } from "./files.ts";
+import { realFile, statFile, toStoreError } from "./file.ts";
 import {
   corrupt,
   emptyState,
@@ -12,7 +12,7 @@ import {
 } from "./state.ts";
 
 /** What a store's file held when it was read. */
-export interface Content extends Snapshot {
+export interface StoreFile extends Snapshot {
   /** Undefined: there is no file. */
   readonly version: string | undefined;
   /** Modification time, epoch ms; 0 without a file. */
@@ -21,7 +21,7 @@ export interface Content extends Snapshot {
 }
 
 /** One object for all stores that do not exist yet, as nothing changes in it. */
-const NOTHING: Content = {
+const NOTHING: StoreFile = {
   ...snapshotOf(emptyState()),
   version: undefined,
   mtimeMs: 0,
@@ -33,10 +33,10 @@ const NOTHING: Content = {
  *
  * @throws {RotatorError} `store_corrupt` or `store_version`.
  */
-export async function readContent(file: string): Promise<Content> {
+export async function readContent(file: string): Promise<StoreFile> {
   // Looked at before it is read: what a writer does in between makes the
   // content newer than its facts, and the next look finds out.
-  const facts = await factsOf(file);
+  const facts = await statFile(file);
   if (facts === undefined) return await readMissing(file);
   try {
     if (facts.kind === "folder") throw corrupt(file, "it is a folder");
@@ -44,7 +44,7 @@ export async function readContent(file: string): Promise<Content> {
     const text = decode(await readFile(file), file);
     return { ...facts, ...snapshotOf(parseState(text, file)) };
   } catch (error) {
-    if (!isCorrupt(error) || await factsOf(`${file}.bak`)) throw error;
+    if (!isCorrupt(error) || await statFile(`${file}.bak`)) throw error;
     throw withoutBackup(error, file);
   }
 }
@@ -63,14 +63,14 @@ export async function readStore(path: string): Promise<PoolState> {
   try {
     return (await readContent(await realFile(path))).state;
   } catch (error) {
-    throw explain(error, path, "read");
+    throw toStoreError(error, path, "read");
   }
 }
 
-async function readMissing(file: string): Promise<Content> {
-  if (await factsOf(`${file}.bak`) === undefined) return NOTHING;
+async function readMissing(file: string): Promise<StoreFile> {
+  if (await statFile(`${file}.bak`) === undefined) return NOTHING;
   // The first update of another process may have created both just now.
-  if (await factsOf(file) !== undefined) return await readContent(file);
+  if (await statFile(file) !== undefined) return await readContent(file);
   throw new RotatorError(
     "store_corrupt",
     `The store ${file} is missing while its backup ${file}.bak is there; put the backup back with "cli.ts restore", or delete it to start anew`,

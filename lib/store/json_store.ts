@@ -2,18 +2,18 @@ import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { PoolState, Store } from "../types.ts";
 import { Backup } from "./backup.ts";
-import { type Content, readContent } from "./content.ts";
+import { readContent, type StoreFile } from "./content.ts";
 import {
   codeOf,
   commitTemp,
   createTemp,
   discardTemp,
-  explain,
-  factsOf,
   fillTemp,
   realFile,
+  statFile,
   type TempFile,
-} from "./files.ts";
+  toStoreError,
+} from "./file.ts";
 import { lockedError, withLock } from "./lock.ts";
 import { applyChange, type Snapshot } from "./state.ts";
 import { sweep } from "./sweep.ts";
@@ -70,7 +70,7 @@ class JsonFile implements JsonStore {
   readonly #options: JsonStoreOptions;
   readonly #warned = new Set<string>();
   readonly #backup = new Backup();
-  #cache: Content | undefined;
+  #cache: StoreFile | undefined;
   #pending: Pending[] = [];
   #isWriting = false;
 
@@ -81,13 +81,13 @@ class JsonFile implements JsonStore {
 
   async read(): Promise<PoolState> {
     try {
-      const facts = await factsOf(this.path);
+      const facts = await statFile(this.path);
       if (facts === undefined || facts.version !== this.#cache?.version) {
         this.#cache = await readContent(await realFile(this.path));
       }
       return this.#cache.state;
     } catch (error) {
-      throw explain(error, this.path, "read");
+      throw toStoreError(error, this.path, "read");
     }
   }
 
@@ -107,7 +107,7 @@ class JsonFile implements JsonStore {
         settle = await outcomeOf(job);
       }, this.#options);
     } catch (error) {
-      throw explain(error, this.path, "written");
+      throw toStoreError(error, this.path, "written");
     }
     return settle!();
   }
@@ -120,7 +120,7 @@ class JsonFile implements JsonStore {
         await this.#writeBatch(batch);
       } catch (error) {
         const failed = batch.length > 0 ? batch : this.#pending.splice(0);
-        const reason = explain(error, this.path, "written");
+        const reason = toStoreError(error, this.path, "written");
         for (const { reject } of failed) reject(reason);
       }
     }
@@ -176,7 +176,7 @@ class JsonFile implements JsonStore {
   }
 
   /** Prefers the object that was handed out before, as long as it is true. */
-  #remember(content: Content): Content {
+  #remember(content: StoreFile): StoreFile {
     const known = this.#cache;
     if (known?.version === content.version && known?.text === content.text) {
       return known;
@@ -187,7 +187,7 @@ class JsonFile implements JsonStore {
 
   async #save(
     temp: TempFile,
-    before: Content,
+    before: StoreFile,
     after: Snapshot,
   ): Promise<boolean> {
     const isSame = after.text === before.text;

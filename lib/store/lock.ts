@@ -26,7 +26,7 @@ import {
   sleep,
   unlessMissing,
   withBusyRetry,
-} from "./files.ts";
+} from "./file.ts";
 
 const HEARTBEAT = 1_000;
 const STALE_AFTER = 3_500;

@@ -1,6 +1,6 @@
 import { readdir, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { type TempFile, unlessMissing, withBusyRetry } from "./files.ts";
+import { type TempFile, unlessMissing, withBusyRetry } from "./file.ts";
 
 const TEMP = /^([0-9a-f]{24})\.(?:bak\.)?tmp$/;
 const END_MARK = /^lock\.([0-9a-f]{24}|untold)\.end\d+$/;

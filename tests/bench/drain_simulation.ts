@@ -3,7 +3,10 @@
  * each strategy lets expire. Run it for the table:
  * `deno run tests/bench/drain_simulation.ts`
  */
-import { Roster, type Runner } from "../../lib/pool/roster.ts";
+import {
+  AccountPool,
+  type PooledAccount,
+} from "../../lib/pool/account_pool.ts";
 import { rivalsOf, select } from "../../lib/pool/select.ts";
 import { settleWeights, STRATEGIES } from "../../lib/pool/strategy.ts";
 import type {
@@ -68,7 +71,7 @@ export function simulateMonth(options: MonthOptions): MonthResult {
   const result: MonthResult = { served: 0, refused: 0, wasted: 0 };
   const none: ReadonlySet<string> = new Set();
   for (const now of arrivals(days, load, seeded(seed))) {
-    for (const runner of roster.runners) {
+    for (const runner of roster.all) {
       result.wasted += expire(runner, now, begins);
     }
     const query = {
@@ -83,13 +86,13 @@ export function simulateMonth(options: MonthOptions): MonthResult {
       knownOnly: false,
       sticky: undefined,
     };
-    const chosen = select(roster.runners, query).choice?.runner;
+    const chosen = select(roster.all, query).choice?.runner;
     if (!chosen) {
       result.refused++;
       continue;
     }
     if (strategy === "weighted") {
-      settleWeights(rivalsOf(roster.runners, chosen, query), chosen);
+      settleWeights(rivalsOf(roster.all, chosen, query), chosen);
     }
     roster.use(chosen, now);
     useUp(chosen, now);
@@ -123,7 +126,7 @@ function rosterOf(
   count: number,
   begins: MonthOptions["begins"],
   random: () => number,
-): Roster {
+): AccountPool {
   const accounts: Record<string, AccountRecord> = {};
   for (let index = 0; index < count; index++) {
     const windows = [FIVE_HOURS, WEEK].map((windowSeconds): UsageWindow => ({
@@ -138,19 +141,19 @@ function rosterOf(
       usage: { observedAt: START, meters: { codex: { windows } } },
     };
   }
-  const roster = new Roster();
+  const roster = new AccountPool();
   const policy = { allow: "none", source: "option" } as const;
   roster.load({ version: 1, settings: {}, accounts }, policy);
   return roster;
 }
 
-function windowsOf(runner: Runner): UsageWindow[] {
-  return runner.account.usage!.meters["codex"]!.windows;
+function windowsOf(runner: PooledAccount): UsageWindow[] {
+  return runner.record.usage!.meters["codex"]!.windows;
 }
 
 /** Starts afresh the windows that are over; how much of a week went to waste. */
 function expire(
-  runner: Runner,
+  runner: PooledAccount,
   now: number,
   begins: MonthOptions["begins"],
 ): number {
@@ -167,13 +170,13 @@ function expire(
     }
   }
   // facts stay fresh here: how they are kept so is not what is looked at
-  runner.account.usage!.observedAt = now;
+  runner.record.usage!.observedAt = now;
   runner.invalidate();
   return wasted;
 }
 
 /** Books a request, as the headers of its answer tell it. */
-function useUp(runner: Runner, now: number): void {
+function useUp(runner: PooledAccount, now: number): void {
   for (const window of windowsOf(runner)) {
     const seconds = window.windowSeconds!;
     window.resetsAt ??= now + seconds * 1000;

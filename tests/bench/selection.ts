@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { Roster } from "../../lib/pool/roster.ts";
+import { AccountPool } from "../../lib/pool/account_pool.ts";
 import { rivalsOf, select, type SelectQuery } from "../../lib/pool/select.ts";
 import { Sessions } from "../../lib/pool/sessions.ts";
 import { settleWeights } from "../../lib/pool/strategy.ts";
@@ -41,16 +41,16 @@ const SUBJECTS: readonly Subject[] = [
   { name: "new facts", strategy: "round-robin", isFresh: true },
 ];
 
-function rosterOf(size: number, now: number): Roster {
+function rosterOf(size: number, now: number): AccountPool {
   const accounts: Record<string, AccountRecord> = {};
   for (let n = 0; n < size; n++) accounts[`user-${n}`] = record(n, now);
-  const roster = new Roster();
+  const roster = new AccountPool();
   const state = { version: 1, settings: {}, accounts };
   roster.load(state, { allow: "none", source: "option" });
   return roster;
 }
 
-function chooseOnce(roster: Roster, subject: Subject, now: number): void {
+function chooseOnce(roster: AccountPool, subject: Subject, now: number): void {
   if (subject.isFresh) roster.invalidate();
   const query: SelectQuery = {
     model: "gpt-5.5",
@@ -64,11 +64,11 @@ function chooseOnce(roster: Roster, subject: Subject, now: number): void {
     knownOnly: false,
     sticky: subject.isSticky ? "user-5" : undefined,
   };
-  const { choice } = select(roster.runners, query);
+  const { choice } = select(roster.all, query);
   if (!choice) throw new Error("Nobody was chosen");
   const { runner } = choice;
   if (subject.strategy === "weighted") {
-    settleWeights(rivalsOf(roster.runners, runner, query), runner);
+    settleWeights(rivalsOf(roster.all, runner, query), runner);
   }
   roster.use(runner, now);
 }

@@ -8,7 +8,7 @@ import type {
   UsageFacts,
   UsageWindow,
 } from "../../lib/types.ts";
-import { Roster } from "../../lib/pool/roster.ts";
+import { AccountPool } from "../../lib/pool/account_pool.ts";
 import type { SelectQuery } from "../../lib/pool/select.ts";
 import { assess, type StandingQuery } from "../../lib/pool/standing.ts";
 
@@ -100,8 +100,8 @@ export function judge(record: AccountRecord, query: Query = {}): Standing {
 export function roster(
   accounts: Record<string, AccountRecord>,
   allow: CreditPolicy["allow"] = "all",
-): Roster {
-  const made = new Roster();
+): AccountPool {
+  const made = new AccountPool();
   const state = { version: 1, settings: {}, accounts };
   made.load(state, { allow, source: "option" });
   return made;

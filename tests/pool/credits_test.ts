@@ -6,7 +6,7 @@ import {
   maySpend,
   type PolicySources,
 } from "../../lib/pool/credits.ts";
-import { Moment } from "../../lib/pool/moment.ts";
+import { ClockReading } from "../../lib/pool/clock.ts";
 import type { CreditFacts } from "../../lib/types.ts";
 import { credits, MINUTE, NOW } from "./accounts.ts";
 
@@ -65,14 +65,14 @@ Deno.test("areUsable() takes every rule into account, one by one", () => {
     ["malformed", false, { malformed: true }],
   ];
   for (const [why, expected, more] of rows) {
-    const found = areUsable(credits(more), new Moment(NOW));
+    const found = areUsable(credits(more), new ClockReading(NOW));
     assertEquals([why, found], [why, expected]);
   }
 });
 
 Deno.test("areUsable() reads a number as a balance, as a hand-written store may hold it", () => {
   const withBalance = (balance: unknown) =>
-    areUsable({ ...credits(), balance } as CreditFacts, new Moment(NOW));
+    areUsable({ ...credits(), balance } as CreditFacts, new ClockReading(NOW));
   assertEquals(withBalance(12.5), true);
   assertEquals(withBalance(0), false);
   assertEquals(withBalance(-3), false);

@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
 import {
   creditsFromHeaders,
-  joinFacts,
   mergeCredits,
+  mergeRecord,
   mergeUsage,
 } from "../../lib/pool/facts.ts";
 import type { UsageFacts, UsageWindow } from "../../lib/types.ts";
@@ -250,11 +250,11 @@ Deno.test("joinFacts() brings what one process learned into the record of anothe
     credits: noCredits(),
     usageCheck: { askedAt: NOW, failedAt: NOW },
   });
-  joinFacts(stored, mine, NOW);
+  mergeRecord(stored, mine, NOW);
   assertEquals(percents(stored.usage!), [[18_000, 100]]);
   assertEquals(stored.credits?.hasCredits, false);
   assertEquals(stored.usageCheck?.failedAt, NOW);
-  joinFacts(
+  mergeRecord(
     stored,
     account({
       usage: answer(NOW - 5, [window(1)]),

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import * as fc from "fast-check";
 import { setCooldown } from "../../lib/pool/cooldowns.ts";
 import { mergeCredits, mergeUsage } from "../../lib/pool/facts.ts";
-import { Runner } from "../../lib/pool/roster.ts";
+import { PooledAccount } from "../../lib/pool/account_pool.ts";
 import { type Pool, poolOf } from "../../lib/pool/pools.ts";
 import { order, select } from "../../lib/pool/select.ts";
 import { assess } from "../../lib/pool/standing.ts";
@@ -46,7 +46,7 @@ Deno.test("runner.assess() gives at any later time what a fresh look gives", () 
   check(
     [account, fc.boolean(), model, time, fc.array(time, { maxLength: 20 })],
     (record, allowed, name, from, later) => {
-      const runner = new Runner("a", record);
+      const runner = new PooledAccount("a", record);
       runner.creditsAllowed = allowed;
       for (
         const now of [
@@ -59,8 +59,11 @@ Deno.test("runner.assess() gives at any later time what a fresh look gives", () 
           creditsAllowed: allowed,
           now,
         });
-        const { standing, held } = runner.assess(name, now);
-        assertEquals([standing, held], [fresh.standing, fresh.held]);
+        const { standing, blockedTransiently: held } = runner.assess(name, now);
+        assertEquals([standing, held], [
+          fresh.standing,
+          fresh.blockedTransiently,
+        ]);
       }
     },
   );
@@ -75,11 +78,14 @@ Deno.test("assess() never promises a verdict for longer than it holds", () => {
     fc.integer({ min: 0, max: 2 * HOUR }),
   ], (record, creditsAllowed, name, now, more) => {
     const first = assess(record, { model: name, creditsAllowed, now });
-    assert(first.changesAt > now);
-    const end = Math.min(first.changesAt - 1, now + DAY);
+    assert(first.validUntil > now);
+    const end = Math.min(first.validUntil - 1, now + DAY);
     for (const at of [Math.min(now + more, end), end]) {
       const then = assess(record, { model: name, creditsAllowed, now: at });
-      assertEquals([then.standing, then.held], [first.standing, first.held]);
+      assertEquals([then.standing, then.blockedTransiently], [
+        first.standing,
+        first.blockedTransiently,
+      ]);
     }
   });
 });
@@ -113,7 +119,7 @@ Deno.test("select() spends nothing while anyone of an earlier pool can serve", (
   check(
     [fleet, policy, strategy, model, time],
     (accounts, allow, name, wanted, now) => {
-      const { runners } = roster(accounts, allow);
+      const { all: runners } = roster(accounts, allow);
       const about = query({
         strategy: name,
         model: wanted,
@@ -123,7 +129,7 @@ Deno.test("select() spends nothing while anyone of an earlier pool can serve", (
       const { choice } = select(runners, about);
       const pools = new Map<Pool, string[]>();
       for (const runner of runners) {
-        const found = standing(runner.account, {
+        const found = standing(runner.record, {
           model: wanted,
           now,
           creditsAllowed: runner.creditsAllowed,
@@ -146,7 +152,7 @@ Deno.test("order() is a permutation of its pool that begins with the choice", ()
   check(
     [fleet, policy, strategy, model, time],
     (accounts, allow, name, wanted, now) => {
-      const { runners } = roster(accounts, allow);
+      const { all: runners } = roster(accounts, allow);
       const seed = 0.3;
       const about = query({
         strategy: name,
@@ -164,7 +170,7 @@ Deno.test("order() is a permutation of its pool that begins with the choice", ()
           inOrder.map((one) => one.alias).sort(),
           members.map((one) => one.alias).sort(),
         );
-        const preferred = inOrder.map((one) => one.account.plan === "pro");
+        const preferred = inOrder.map((one) => one.record.plan === "pro");
         assert(
           preferred.lastIndexOf(true) <
             (preferred.indexOf(false) + 1 || Infinity),
@@ -178,7 +184,7 @@ Deno.test("order() is a permutation of its pool that begins with the choice", ()
 
 Deno.test("select() tries everyone once, and the pools in their order", () => {
   check([fleet, policy, strategy, time], (accounts, allow, name, now) => {
-    const { runners } = roster(accounts, allow);
+    const { all: runners } = roster(accounts, allow);
     const tried = new Set<string>();
     const pools: number[] = [];
     for (;;) {

@@ -7,7 +7,7 @@ Deno.test("select() takes a tried account again only when its pool has nobody el
   const full = { usage: usage([window(10)]) };
   const tried = { tried: new Set(["a"]), retriable: new Set(["a"]) };
   const chosen = (accounts: Record<string, AccountRecord>) =>
-    select(roster(accounts).runners, query(tried)).choice?.runner.alias;
+    select(roster(accounts).all, query(tried)).choice?.runner.alias;
   assertEquals(chosen({ a: account(empty) }), "a");
   assertEquals(chosen({ a: account(empty), b: account(empty) }), "b");
   assertEquals(chosen({ a: account(empty), b: account(full) }), "b");
@@ -18,9 +18,9 @@ Deno.test("select() follows a plan that has changed", () => {
   const full = { usage: usage([window(10)]) };
   const made = roster({ a: account(full), b: account(full) });
   const asked = query();
-  const chosen = () => select(made.runners, asked).choice?.runner.alias;
+  const chosen = () => select(made.all, asked).choice?.runner.alias;
   assertEquals(chosen(), "a");
-  made.get("b")!.account.plan = "pro";
+  made.get("b")!.record.plan = "pro";
   made.invalidate();
   assertEquals(chosen(), "b");
 });
@@ -30,8 +30,7 @@ Deno.test("select() passes over unknown accounts where only known ones count", (
   const chosen = (
     accounts: Record<string, AccountRecord>,
     knownOnly: boolean,
-  ) =>
-    select(roster(accounts).runners, query({ knownOnly })).choice?.runner.alias;
+  ) => select(roster(accounts).all, query({ knownOnly })).choice?.runner.alias;
   assertEquals(chosen({ a: account(), b: account(full) }, false), "a");
   assertEquals(chosen({ a: account(), b: account(full) }, true), "b");
   assertEquals(chosen({ a: account() }, false), "a");

@@ -905,7 +905,7 @@ Deno.test("assess() believes a cooldown of which nobody knows when it was set, h
 
 Deno.test("assess() says when an account frees up that waits for more than one thing", () => {
   const freesUpAt = (record: AccountRecord, creditsAllowed = false) =>
-    assess(record, { creditsAllowed, now: NOW }).freesUpAt;
+    assess(record, { creditsAllowed, now: NOW }).availableAt;
   const pause = { throttle: until(NOW + MINUTE) };
   const exhausted = { usage: usage([window(100)]), credits: noCredits() };
   assertEquals(freesUpAt(account({ ...open, cooldowns: pause })), NOW + MINUTE);

@@ -1,6 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { Roster, type Runner } from "../../lib/pool/roster.ts";
+import {
+  AccountPool,
+  type PooledAccount,
+} from "../../lib/pool/account_pool.ts";
 import {
   order,
   rivalsOf,
@@ -29,8 +32,8 @@ function open(more: Partial<AccountRecord> = {}): AccountRecord {
   };
 }
 
-function rosterOf(accounts: Record<string, AccountRecord>): Roster {
-  const roster = new Roster();
+function rosterOf(accounts: Record<string, AccountRecord>): AccountPool {
+  const roster = new AccountPool();
   roster.load({ version: 1, settings: {}, accounts }, {
     allow: "all",
     source: "default",
@@ -38,7 +41,7 @@ function rosterOf(accounts: Record<string, AccountRecord>): Roster {
   return roster;
 }
 
-function rosterOfWeights(weights: readonly number[]): Roster {
+function rosterOfWeights(weights: readonly number[]): AccountPool {
   return rosterOf(Object.fromEntries(
     weights.map((weight, index) => [NAMES[index]!, open({ weight })]),
   ));
@@ -62,9 +65,9 @@ function query(more: Partial<SelectQuery> = {}): SelectQuery {
 
 /** Chooses and counts as a request does. */
 function pick(
-  roster: Roster,
+  roster: AccountPool,
   more: Partial<SelectQuery>,
-  among: readonly Runner[] = roster.runners,
+  among: readonly PooledAccount[] = roster.all,
 ): string | undefined {
   const asked = query(more);
   const chosen = select(among, asked).choice?.runner;
@@ -77,7 +80,7 @@ function pick(
 }
 
 function picks(
-  roster: Roster,
+  roster: AccountPool,
   count: number,
   more: Partial<SelectQuery>,
 ): string[] {
@@ -122,7 +125,7 @@ Deno.test("select() and order() bring every account of a pool to its turn, prefe
       const accounts = Object.fromEntries(
         records.map((record, index) => [NAMES[index]!, record]),
       );
-      const { runners } = rosterOf(accounts);
+      const { all: runners } = rosterOf(accounts);
       const random = seeded(seed);
       const ordered = order(runners, "first", query({ strategy, random }))
         .map((runner) => runner.alias);
@@ -163,7 +166,7 @@ Deno.test("round-robin stays within one request of fair for accounts that stay w
       let now = START;
       for (const [index, { away, tick }] of steps.entries()) {
         now += tick;
-        const present = roster.runners.filter(({ alias }) =>
+        const present = roster.all.filter(({ alias }) =>
           residents.includes(alias) || !away.includes(alias)
         );
         const alias = pick(roster, { now }, present)!;
@@ -237,7 +240,7 @@ function assertNobodyWaits(requests: readonly [number, number][]): void {
   for (const [index, tick] of requests) {
     now += tick;
     const process = processes[index]!;
-    for (const { alias, account } of process.roster.runners) {
+    for (const { alias, record: account } of process.roster.all) {
       const own = account.lastUsedAt ?? 0;
       if (now - process.writtenAt >= 10_000) {
         stored.set(alias, Math.max(stored.get(alias)!, own));
@@ -309,7 +312,7 @@ Deno.test("weighted owes nobody a burst when a heavy account goes away", () => {
   for (let gone = 1; gone < 120; gone++) {
     const roster = rosterOfWeights([1, 1, 100]);
     picks(roster, gone, { strategy: "weighted" });
-    const left = roster.runners.slice(0, 2);
+    const left = roster.all.slice(0, 2);
     const run = Array.from(
       { length: 20 },
       () => pick(roster, { strategy: "weighted" }, left)!,
@@ -328,7 +331,7 @@ Deno.test("weighted comes back to its weights whoever came and went", () => {
       (weights, absences) => {
         const roster = rosterOfWeights(weights);
         for (const away of absences) {
-          const present = roster.runners
+          const present = roster.all
             .filter(({ alias }) => !away.includes(alias));
           pick(roster, { strategy: "weighted" }, present);
         }
@@ -376,7 +379,7 @@ Deno.test("least-used evens out the counts, and a new account is first", () => {
       const missing = counts.reduce((sum, count) => sum + most - count, 0);
       const run = picks(roster, missing + 12, { strategy: "least-used" });
       assertEquals(counts[NAMES.indexOf(run[0]!)], Math.min(...counts));
-      const after = roster.runners.map(({ account }) => account.requests!);
+      const after = roster.all.map(({ record: account }) => account.requests!);
       assert(Math.max(...after) - Math.min(...after) <= 1);
     },
   ));
@@ -423,7 +426,7 @@ Deno.test("drain goes by the longest window of the model's meter, unknown resets
         },
       },
     });
-  const { runners } = rosterOf({
+  const { all: runners } = rosterOf({
     alice: meters(START + 9 * hour, START + hour),
     bob: meters(START + 5 * hour, START + 2 * hour),
     carol: meters(null, START + 3 * hour),

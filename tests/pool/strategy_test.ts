@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { Runner } from "../../lib/pool/roster.ts";
+import type { PooledAccount } from "../../lib/pool/account_pool.ts";
 import {
   order,
   rivalsOf,
@@ -27,7 +27,7 @@ import {
 const open = (more: Partial<AccountRecord> = {}) =>
   account({ usage: usage([window(1)]), ...more });
 
-function names(runners: readonly Runner[]): string {
+function names(runners: readonly PooledAccount[]): string {
   return runners.map((runner) => runner.alias).join("");
 }
 
@@ -35,7 +35,7 @@ function ordered(
   accounts: Record<string, AccountRecord>,
   more: Partial<SelectQuery> = {},
 ): string {
-  return names(order(roster(accounts).runners, "first", query(more)));
+  return names(order(roster(accounts).all, "first", query(more)));
 }
 
 Deno.test("order() by round-robin puts the longest unused first, ties by alias", () => {
@@ -93,7 +93,7 @@ Deno.test("order() by random goes by the dice", () => {
 });
 
 Deno.test("order() by weight is smooth, and weight 0 comes last", () => {
-  const { runners } = roster({
+  const { all: runners } = roster({
     a: open({ weight: 5 }),
     b: open(),
     c: open({ weight: 0 }),
@@ -137,7 +137,7 @@ Deno.test("select() uses the pools in their order, preferred plans or not", () =
     included: open({ lastUsedAt: NOW, weight: 0 }),
   };
   for (const strategy of STRATEGIES) {
-    const { runners } = roster(accounts);
+    const { all: runners } = roster(accounts);
     const tried = new Set<string>();
     const chosen: string[] = [];
     for (;;) {
@@ -157,15 +157,15 @@ Deno.test("select() uses the pools in their order, preferred plans or not", () =
 Deno.test("select() leaves out who may not spend, the same set-up with leave serves", () => {
   const accounts = { a: account({ usage: full, credits: credits() }) };
   assertEquals(
-    select(roster(accounts, "none").runners, query()).choice,
+    select(roster(accounts, "none").all, query()).choice,
     undefined,
   );
   assertEquals(
-    select(roster(accounts, ["b"]).runners, query()).choice,
+    select(roster(accounts, ["b"]).all, query()).choice,
     undefined,
   );
   assertEquals(
-    select(roster(accounts, ["a"]).runners, query()).choice?.pool,
+    select(roster(accounts, ["a"]).all, query()).choice?.pool,
     "credits",
   );
 });
@@ -177,7 +177,7 @@ Deno.test("select() keeps a session where it was, but not at a price", () => {
     c: account({ usage: full, credits: credits() }),
   };
   const chosen = (sticky: string) =>
-    select(roster(accounts).runners, query({ sticky })).choice?.runner.alias;
+    select(roster(accounts).all, query({ sticky })).choice?.runner.alias;
   assertEquals([chosen("b"), chosen("a"), chosen("c"), chosen("gone")], [
     "b",
     "a",
@@ -204,7 +204,7 @@ Deno.test("select() tells when a hiccup alone keeps included usage away", () => 
     ["disabled", false, paused({ throttle: at(1) }, { enabled: false })],
   ];
   for (const [why, held, record] of rows) {
-    const { runners } = roster({ a: record });
+    const { all: runners } = roster({ a: record });
     assertEquals([why, select(runners, query()).held], [why, held]);
   }
 });

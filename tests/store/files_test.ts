@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { withBusyRetry } from "../../lib/store/files.ts";
+import { withBusyRetry } from "../../lib/store/file.ts";
 
 function systemError(code: string): Error {
   return Object.assign(new Error(code), { code });

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { setCooldown } from "../../lib/pool/cooldowns.ts";
-import { joinFacts } from "../../lib/pool/facts.ts";
-import { LiveState } from "../../lib/store/live_state.ts";
+import { mergeRecord } from "../../lib/pool/facts.ts";
+import { StateCache } from "../../lib/store/state_cache.ts";
 import { memoryStore } from "../../lib/store/memory_store.ts";
 import type { PoolState, Store } from "../../lib/types.ts";
 
@@ -52,10 +52,10 @@ function gated(inner: Store): Gate {
   return gate;
 }
 
-function open(store: Store, errors: unknown[] = []): LiveState {
-  return new LiveState(store, {
+function open(store: Store, errors: unknown[] = []): StateCache {
+  return new StateCache(store, {
     now: () => NOW,
-    join: joinFacts,
+    merge: mergeRecord,
     onChange() {},
     onLoad() {},
     onWriteError: (error) => errors.push(error),
@@ -69,7 +69,7 @@ function limit(state: PoolState): void {
   });
 }
 
-function useOnce(live: LiveState): void {
+function useOnce(live: StateCache): void {
   const alice = live.state.accounts["alice"]!;
   alice.usage = {
     observedAt: NOW,
@@ -88,7 +88,7 @@ function useOnce(live: LiveState): void {
   };
   alice.requests = (alice.requests ?? 0) + 1;
   alice.lastUsedAt = NOW;
-  live.touch("alice", 1);
+  live.markDirty("alice", 1);
 }
 
 Deno.test("LiveState keeps what it is writing when another process commits meanwhile", async () => {
@@ -98,7 +98,7 @@ Deno.test("LiveState keeps what it is writing when another process commits meanw
   await live.reload();
   gate.closed = Promise.withResolvers();
   useOnce(live);
-  const written = live.commit(limit);
+  const written = live.writeThrough(limit);
   await inner.update((state) => {
     state.settings.strategy = "drain";
   });
@@ -125,7 +125,7 @@ Deno.test("LiveState keeps what could not be written and writes it later", async
   await live.reload();
   gate.failure = new Error("The disk is full");
   useOnce(live);
-  await live.commit(limit);
+  await live.writeThrough(limit);
   assertEquals(errors, [gate.failure]);
   assertEquals(live.isBehind, true);
   gate.failure = undefined;
@@ -170,14 +170,14 @@ Deno.test("LiveState reads at most once per second and writes counters behind", 
 
 /** A write of this process is done but not told yet when another one's token comes. */
 async function withLateWrite(
-  job: (live: LiveState, gate: Gate, written: Promise<void>) => Promise<void>,
+  job: (live: StateCache, gate: Gate, written: Promise<void>) => Promise<void>,
 ): Promise<void> {
   const inner = memoryStore(SEED);
   const gate = gated(inner);
   const live = open(gate.store);
   await live.reload();
   gate.late = Promise.withResolvers();
-  const written = live.commit(limit);
+  const written = live.writeThrough(limit);
   await new Promise((resolve) => setTimeout(resolve, 0));
   await inner.update((state) => {
     state.accounts["alice"]!.tokens = { access: "renewed elsewhere" };
@@ -186,7 +186,7 @@ async function withLateWrite(
   await live.close();
 }
 
-const accessOf = (live: LiveState) =>
+const accessOf = (live: StateCache) =>
   live.state.accounts["alice"]?.tokens?.access;
 
 Deno.test("LiveState sees what another process wrote when its own write ends while it reads", async () => {

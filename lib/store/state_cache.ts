@@ -19,10 +19,10 @@ interface Pending {
   touched: Map<string, number>;
 }
 
-/** What {@linkcode LiveState} is told. */
-export interface LiveStateOptions {
+/** What {@linkcode StateCache} is told. */
+export interface StateCacheOptions {
   /** Brings this process's facts of an account into the stored record. */
-  join: (stored: AccountRecord, mine: AccountRecord, now: number) => void;
+  merge: (stored: AccountRecord, mine: AccountRecord, now: number) => void;
   /** Epoch ms. */
   now: () => number;
   /** Called after `state` was replaced by what the store holds. */
@@ -38,11 +38,11 @@ export interface LiveStateOptions {
  * changed, at most once per second; written at once where it matters, and
  * behind where it does not.
  */
-export class LiveState {
+export class StateCache {
   /** The state as this process knows it. Changed in place by its owner. */
   state: PoolState = emptyState();
   readonly #store: Store;
-  readonly #options: LiveStateOptions;
+  readonly #options: StateCacheOptions;
   #base: PoolState | undefined;
   #syncedAt = -Infinity;
   #syncedAtClock = -Infinity;
@@ -57,7 +57,7 @@ export class LiveState {
   #flushing: Promise<void> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(store: Store, options: LiveStateOptions) {
+  constructor(store: Store, options: StateCacheOptions) {
     this.#store = store;
     this.#options = options;
   }
@@ -128,7 +128,7 @@ export class LiveState {
       const stored = target.accounts[alias]!;
       const own = mine.accounts[alias]!;
       // a copy: what is known here goes on changing
-      this.#options.join(stored, structuredClone(own), now);
+      this.#options.merge(stored, structuredClone(own), now);
       if (uses === 0) continue;
       stored.requests = (stored.requests ?? 0) + uses;
       stored.lastUsedAt = Math.max(
@@ -139,7 +139,7 @@ export class LiveState {
   }
 
   /** Notes that facts of an account changed in memory, to be written behind; `uses` counts requests. */
-  touch(alias: string, uses = 0): void {
+  markDirty(alias: string, uses = 0): void {
     const { touched } = this.#pending;
     touched.set(alias, (touched.get(alias) ?? 0) + uses);
     this.#schedule();
@@ -151,7 +151,7 @@ export class LiveState {
    * @param change Applied to the memory and, possibly later, to what the store then holds.
    * @returns When it is written, or when writing failed and was put off.
    */
-  commit(change: Change): Promise<void> {
+  writeThrough(change: Change): Promise<void> {
     change(this.state);
     this.#options.onChange();
     this.#pending.changes.push(change);
@@ -159,11 +159,11 @@ export class LiveState {
   }
 
   /**
-   * As {@linkcode commit}, but does not wait long for a store that is held up:
+   * As {@linkcode writeThrough}, but does not wait long for a store that is held up:
    * the change counts here already, and the writing goes on.
    */
-  note(change: Change): Promise<void> {
-    return this.#briefly(this.commit(change));
+  write(change: Change): Promise<void> {
+    return this.#briefly(this.writeThrough(change));
   }
 
   /** Writes what is pending, but does not wait long for a store that is held up. */

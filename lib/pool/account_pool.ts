@@ -1,16 +1,16 @@
 import type { AccountRecord, CreditPolicy, PoolState } from "../types.ts";
 import { maySpend } from "./credits.ts";
-import { FUTURE_TOLERANCE_MS } from "./moment.ts";
-import { type Place, placeOf } from "./pools.ts";
+import { FUTURE_TOLERANCE_MS } from "./clock.ts";
+import { type PoolIndex, poolIndexOf } from "./pools.ts";
 import { assess, type Assessment } from "./standing.ts";
 
 /**
  * One account as a candidate: its record, and what choosing remembers of it in
  * this process. Keeps its last verdict for as long as that holds.
  */
-export class Runner {
+export class PooledAccount {
   readonly alias: string;
-  account: AccountRecord;
+  record: AccountRecord;
   /** Whether the policy lets it spend credits. */
   creditsAllowed = false;
   /** Position of its last use among all uses in this process; orders uses of one millisecond. */
@@ -25,19 +25,19 @@ export class Runner {
   #model: string | undefined;
   #madeAt = 0;
   #changesAt = -Infinity;
-  #place: Place = 3;
+  #place: PoolIndex = 3;
   #preferPlans: ReadonlySet<string> | undefined;
   #isPreferred = false;
 
   constructor(alias: string, account: AccountRecord) {
     this.alias = alias;
-    this.account = account;
+    this.record = account;
   }
 
   /** Whether its plan is one of these; found out once, as every choice asks all. */
   isPreferred(preferPlans: ReadonlySet<string>): boolean {
     if (preferPlans !== this.#preferPlans) {
-      const { plan } = this.account;
+      const { plan } = this.record;
       this.#preferPlans = preferPlans;
       this.#isPreferred = plan !== undefined && preferPlans.has(plan);
     }
@@ -57,7 +57,7 @@ export class Runner {
   }
 
   /** The place of the verdict's pool, without a look at the verdict itself: choosing asks all for it. */
-  placeOf(model: string | undefined, now: number): Place {
+  placeOf(model: string | undefined, now: number): PoolIndex {
     this.#update(model, now);
     return this.#place;
   }
@@ -67,41 +67,42 @@ export class Runner {
       this.#model === model;
     if (holds) return;
     const creditsAllowed = this.creditsAllowed;
-    const verdict = assess(this.account, { model, creditsAllowed, now });
+    const verdict = assess(this.record, { model, creditsAllowed, now });
     this.#verdict = verdict;
-    this.#place = placeOf(verdict.standing);
+    this.#place = poolIndexOf(verdict.standing);
     this.#model = model;
     this.#madeAt = now;
-    this.#changesAt = verdict.changesAt;
+    this.#changesAt = verdict.validUntil;
   }
 }
 
 /** All accounts as candidates, in step with the state. */
-export class Roster {
-  #byAlias = new Map<string, Runner>();
-  #runners: readonly Runner[] = [];
+export class AccountPool {
+  #byAlias = new Map<string, PooledAccount>();
+  #runners: readonly PooledAccount[] = [];
   #uses = 0;
   /** The latest use that is known, epoch ms. */
   #latest = 0;
 
   /** Every account, sorted by alias. */
-  get runners(): readonly Runner[] {
+  get all(): readonly PooledAccount[] {
     return this.#runners;
   }
 
   /** The account of that name, if there is one. */
-  get(alias: string): Runner | undefined {
+  get(alias: string): PooledAccount | undefined {
     return this.#byAlias.get(alias);
   }
 
   /** Takes over a state; what this process remembers of an alias stays. */
   load(state: PoolState, policy: CreditPolicy): void {
-    const byAlias = new Map<string, Runner>();
+    const byAlias = new Map<string, PooledAccount>();
     this.#latest = 0;
     for (const alias of Object.keys(state.accounts).sort()) {
       const account = state.accounts[alias]!;
-      const runner = this.#byAlias.get(alias) ?? new Runner(alias, account);
-      runner.account = account;
+      const runner = this.#byAlias.get(alias) ??
+        new PooledAccount(alias, account);
+      runner.record = account;
       runner.creditsAllowed = maySpend(policy, alias);
       runner.invalidate();
       byAlias.set(alias, runner);
@@ -117,10 +118,15 @@ export class Roster {
   }
 
   /** Notes that a request is being sent on an account at `now` (epoch ms). */
-  use(runner: Runner, now: number): void {
+  use(runner: PooledAccount, now: number): void {
     runner.sequence = ++this.#uses;
-    runner.account.requests = (runner.account.requests ?? 0) + 1;
-    runner.account.lastUsedAt = this.#latestUse(now);
+    runner.record.requests = (runner.record.requests ?? 0) + 1;
+    runner.record.lastUsedAt = this.#latestUse(now);
+  }
+
+  /** Takes back the last use of an account: nothing was sent. */
+  release(runner: PooledAccount): void {
+    runner.record.requests = Math.max(0, (runner.record.requests ?? 0) - 1);
   }
 
   /** `now`, unless the clock was set back: then the account just used must not look the longest unused. */

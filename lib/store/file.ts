@@ -139,7 +139,7 @@ export interface FileFacts {
 }
 
 /** Looks at a file; undefined when there is none. */
-export async function factsOf(path: string): Promise<FileFacts | undefined> {
+export async function statFile(path: string): Promise<FileFacts | undefined> {
   const found = await unlessMissing(stat(path, { bigint: true }));
   if (found === undefined) return undefined;
   return {
@@ -160,7 +160,7 @@ function isOpenToOthers(mode: number): boolean {
  * @returns A `store_unwritable` error for what the system refused; anything
  * else, such as the permission errors of Deno, as it is.
  */
-export function explain(
+export function toStoreError(
   error: unknown,
   path: string,
   refused: "read" | "written",
@@ -217,7 +217,7 @@ export async function createTemp(
  * @param after The modification time of the file to be replaced, epoch ms.
  * Ours becomes later, whatever the clock says, so that a reader who compares
  * times can tell the two apart.
- * @returns What {@linkcode factsOf} will say of it; undefined when someone who
+ * @returns What {@linkcode statFile} will say of it; undefined when someone who
  * took the lock over has removed it.
  */
 export async function fillTemp(
@@ -228,13 +228,13 @@ export async function fillTemp(
   await temp.handle.writeFile(content);
   await temp.handle.sync();
   await temp.handle.close();
-  const facts = await factsOf(temp.path);
+  const facts = await statFile(temp.path);
   const earliest = Math.floor(after) + 1;
   if (facts === undefined || facts.mtimeMs >= earliest) return facts;
   // Half a millisecond more survives the rounding to seconds and back.
   const seconds = (earliest + 0.5) / 1000;
   await unlessMissing(utimes(temp.path, seconds, seconds));
-  return await factsOf(temp.path);
+  return await statFile(temp.path);
 }
 
 /**

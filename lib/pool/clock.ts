@@ -11,11 +11,11 @@ export const LONGEST_LIMIT_MS = 35 * 24 * 3_600_000;
  * A point in time that remembers when the verdict made at it may change, so
  * that the verdict can be kept until then instead of being derived again.
  */
-export class Moment {
+export class ClockReading {
   /** Epoch ms. */
   readonly now: number;
   /** The earliest time after `now` at which a question asked here is answered differently, epoch ms. */
-  changesAt = Infinity;
+  validUntil = Infinity;
 
   /** @param now Epoch ms. */
   constructor(now: number) {
@@ -25,7 +25,7 @@ export class Moment {
   /** Whether `time` (epoch ms) still lies ahead. */
   isBefore(time: number): boolean {
     if (!(this.now < time)) return false;
-    if (time < this.changesAt) this.changesAt = time;
+    if (time < this.validUntil) this.validUntil = time;
     return true;
   }
 

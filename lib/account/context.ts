@@ -2,14 +2,14 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { shortText } from "../codex/error_report.ts";
 import { withAbort } from "./abort.ts";
 import type { CreditPolicy, FetchLike, RotatorEvent, Store } from "../types.ts";
-import type { Roster } from "../pool/roster.ts";
-import type { LiveState } from "../store/live_state.ts";
+import type { AccountPool } from "../pool/account_pool.ts";
+import type { StateCache } from "../store/state_cache.ts";
 
 /** What the parts that keep accounts alive share. */
-export interface Runtime {
+export interface AccountContext {
   readonly store: Store;
-  readonly live: LiveState;
-  readonly roster: Roster;
+  readonly cache: StateCache;
+  readonly accounts: AccountPool;
   /** Backend URL without a trailing slash. */
   readonly backend: string;
   /** Issuer URL without a trailing slash. */
@@ -25,7 +25,9 @@ export interface Runtime {
 }
 
 /** A call that got an answer in time, or why it did not. */
-export type Called = { response: Response; text: string } | { error: string };
+export type FetchedText = { response: Response; text: string } | {
+  error: string;
+};
 
 /** More than this of an answer to a token or usage call is not read, bytes. */
 const MOST_BYTES = 1024 * 1024;
@@ -34,19 +36,19 @@ const MOST_BYTES = 1024 * 1024;
  * A small call of our own (token, usage): whole answer as text, time limit,
  * and no redirect followed, because it carries a secret.
  *
- * @param runtime Where the fetch comes from.
+ * @param context Where the fetch comes from.
  * @param url Where to.
  * @param init As for `fetch`.
  * @param limitMs How long it may take in all, ms.
  * @param signal Ends it early.
  */
-export async function call(
-  runtime: Pick<Runtime, "fetch">,
+export async function fetchText(
+  context: Pick<AccountContext, "fetch">,
   url: string,
   init: RequestInit,
   limitMs: number,
   signal?: AbortSignal,
-): Promise<Called> {
+): Promise<FetchedText> {
   const limit = new AbortController();
   const end = () => limit.abort(new Error("it was given up"));
   signal?.addEventListener("abort", end, { once: true });
@@ -58,7 +60,7 @@ export async function call(
   try {
     // a fetch that does not listen to the signal is not waited for either
     const response = await withAbort(
-      runtime.fetch(url, { ...init, redirect: "manual", signal: limit.signal }),
+      context.fetch(url, { ...init, redirect: "manual", signal: limit.signal }),
       limit.signal,
     );
     return { response, text: await readText(response, limit.signal) };
@@ -73,7 +75,7 @@ export async function call(
   }
 }
 
-/** A permission that the runtime denies: its owner must hear of it as it is. */
+/** A permission that the context denies: its owner must hear of it as it is. */
 export function isDenied(error: unknown): boolean {
   return error instanceof Error && error.name === "NotCapable";
 }

@@ -4,8 +4,8 @@
  * @module
  */
 import process from "node:process";
-import type { Runtime } from "./account/runtime.ts";
-import { TokenKeeper } from "./account/token.ts";
+import type { AccountContext } from "./account/context.ts";
+import { TokenManager } from "./account/token.ts";
 import { UsageChecker } from "./account/usage_check.ts";
 import { MAX_REPLAY_BYTES } from "./account/body.ts";
 import {
@@ -15,9 +15,9 @@ import {
 } from "./codex/endpoints.ts";
 import { creditPolicy } from "./pool/credits.ts";
 import { Deadlines } from "./deadlines.ts";
-import { LONGEST_HELD_MS } from "./guard.ts";
-import { joinFacts } from "./pool/facts.ts";
-import { Roster } from "./pool/roster.ts";
+import { LONGEST_HELD_MS } from "./stream_guard.ts";
+import { mergeRecord } from "./pool/facts.ts";
+import { AccountPool } from "./pool/account_pool.ts";
 import { Sessions } from "./pool/sessions.ts";
 import { isStrategy, STRATEGIES } from "./pool/strategy.ts";
 import {
@@ -28,7 +28,7 @@ import {
   strategyOf,
 } from "./settings.ts";
 import { jsonStore } from "./store/json_store.ts";
-import { LiveState } from "./store/live_state.ts";
+import { StateCache } from "./store/state_cache.ts";
 import { defaultStorePath } from "./store/default_path.ts";
 import type {
   CreditPolicy,
@@ -98,9 +98,9 @@ export interface RotatorOptions {
 }
 
 /** All parts of one rotator. */
-export interface House extends Runtime {
+export interface RotatorContext extends AccountContext {
   readonly storeName: string;
-  readonly tokens: TokenKeeper;
+  readonly tokens: TokenManager;
   readonly usage: UsageChecker;
   readonly sessions: Sessions;
   /** When streams that are held back must be let go. */
@@ -124,18 +124,18 @@ export interface House extends Runtime {
  *
  * @throws {TypeError} When an option is not what it should be.
  */
-export function openHouse(options: RotatorOptions): House {
+export function createContext(options: RotatorOptions): RotatorContext {
   checkOptions(options);
   const { now = Date.now, preferPlans = PREFERRED_PLANS } = options;
   const emit = safely(options.onEvent);
   const warnOnce = once((reason) => emit({ type: "warning", reason }));
   const { store, name } = openStore(options.store, warnOnce);
   const sources = policySources(environment, options.credits);
-  const roster = new Roster();
+  const roster = new AccountPool();
   let policy: CreditPolicy = creditPolicy(sources);
-  const live = new LiveState(store, {
+  const live = new StateCache(store, {
     now,
-    join: joinFacts,
+    merge: mergeRecord,
     onChange: () => roster.invalidate(),
     onLoad: (state) => {
       policy = policyOf(sources, state);
@@ -149,10 +149,10 @@ export function openHouse(options: RotatorOptions): House {
       });
     },
   });
-  const runtime: Runtime = {
+  const context: AccountContext = {
     store,
-    live,
-    roster,
+    cache: live,
+    accounts: roster,
     backend: checkedBase(options.backend ?? DEFAULT_BACKEND, "backend"),
     issuer: checkedBase(options.issuer ?? DEFAULT_ISSUER, "issuer"),
     version: VERSION,
@@ -161,12 +161,12 @@ export function openHouse(options: RotatorOptions): House {
     policy: () => policy,
     emit,
   };
-  const tokens = new TokenKeeper(runtime);
+  const tokens = new TokenManager(context);
   let debug: boolean | undefined;
   return {
-    ...runtime,
+    ...context,
     tokens,
-    usage: new UsageChecker(runtime, tokens),
+    usage: new UsageChecker(context, tokens),
     sessions: new Sessions(),
     holds: new Deadlines(LONGEST_HELD_MS),
     storeName: name,
