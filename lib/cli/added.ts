@@ -2,14 +2,14 @@ import type { AddedLogin } from "../account/import.ts";
 import type { ImportedLogin } from "../account/login_files.ts";
 import { creditPolicy, maySpend } from "../pool/credits.ts";
 import type { PoolState } from "../types.ts";
-import { advised, clean } from "./words.ts";
+import { sanitize, suggestCommand } from "./format.ts";
 
 /** Alias, and whose account that is. */
 export function nameOf(
   alias: string,
   { email, plan }: Pick<ImportedLogin, "email" | "plan">,
 ): string {
-  const who = clean([email, plan].filter((it) => it !== null).join(", "));
+  const who = sanitize([email, plan].filter((it) => it !== null).join(", "));
   return who === "" ? alias : `${alias} (${who})`;
 }
 
@@ -18,7 +18,7 @@ export function renameHint(alias: string, wanted: string | undefined): string {
   return wanted === undefined || wanted === alias
     ? ""
     : `; it keeps its alias, change it with: ${
-      advised(`rename ${alias} ${wanted}`)
+      suggestCommand(`rename ${alias} ${wanted}`)
     }`;
 }
 

@@ -7,7 +7,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { usageError } from "./exit.ts";
 import type { Io } from "./io.ts";
 import { suggestion } from "./nearest.ts";
-import { clean } from "./words.ts";
+import { sanitize } from "./format.ts";
 
 /** Names and paths by the permission that Deno asks for them. */
 export type Grants = Partial<
@@ -145,6 +145,6 @@ function unknownOption(arg: string, known: readonly string[]) {
   const name = arg.replace(/=.*$/s, "");
   const options = known.map((it) => `--${it}`);
   return usageError(
-    `Unknown option ${clean(name)}${suggestion(name, options)}`,
+    `Unknown option ${sanitize(name)}${suggestion(name, options)}`,
   );
 }

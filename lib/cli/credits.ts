@@ -4,7 +4,12 @@ import { EXIT, usageError } from "./exit.ts";
 import { openStore } from "./open_store.ts";
 import { CREDIT_VARIABLES, requireAccounts } from "./setup.ts";
 import { statusReader } from "./stored_status.ts";
-import { clean, creditWords, policyProblems, policyWords } from "./words.ts";
+import {
+  creditWords,
+  policyProblems,
+  policyWords,
+  sanitize,
+} from "./format.ts";
 import { notAnAlias } from "./rename.ts";
 
 /** `credits`: who may spend purchased credits. */
@@ -65,7 +70,7 @@ async function show(context: Context): Promise<void> {
   const report = await statusReader(context)();
   io.out(`${policyWords(report.credits)}\n`);
   for (const account of report.accounts) {
-    io.out(`  ${clean(account.alias)}: ${creditWords(account)}\n`);
+    io.out(`  ${sanitize(account.alias)}: ${creditWords(account)}\n`);
   }
   for (const text of policyProblems(report.credits)) io.err(`${text}\n`);
   if (operands.length > 0 && report.credits.source === "environment") {

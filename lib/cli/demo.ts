@@ -22,7 +22,7 @@ import type { Io } from "./io.ts";
 import { allowed } from "./permissions.ts";
 import { renderStatus } from "./render_status.ts";
 import { wrap } from "./table.ts";
-import { clean, windowLabel } from "./words.ts";
+import { sanitize, windowLabel } from "./format.ts";
 
 const REQUESTS = 30;
 
@@ -95,7 +95,7 @@ async function play(io: Io, fake: FakeCodex, path: string): Promise<number> {
       const told = events.flatMap(eventWords);
       io.out(hanging(`${String(n).padStart(3)}  `, outcome, io));
       for (const text of told) {
-        io.out(hanging(" ".repeat(7), clean(text), io));
+        io.out(hanging(" ".repeat(7), sanitize(text), io));
       }
     }
     const { columns, color } = io;
@@ -145,7 +145,7 @@ async function request(
   } ${await shortestWindow(
     rotator,
     alias,
-  )}  ${clean(selected.reason)}`;
+  )}  ${sanitize(selected.reason)}`;
 }
 
 /** How far the account's shortest window is used now. */
@@ -162,7 +162,7 @@ async function shortestWindow(
 
 function refusal(text: string): string {
   try {
-    return clean(String(JSON.parse(text).error.message));
+    return sanitize(String(JSON.parse(text).error.message));
   } catch {
     return "no reason given";
   }

@@ -13,7 +13,7 @@ import {
   type Section,
 } from "./findings.ts";
 import { isPermissionError, permissionAdvice } from "./permissions.ts";
-import { jsonText } from "./words.ts";
+import { jsonText } from "./format.ts";
 
 /** `doctor`: what is wrong, and what to do about it. */
 export const command: Command = {

@@ -10,7 +10,7 @@ import type { Context } from "./command.ts";
 import type { Finding } from "./findings.ts";
 import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
 import { statusReader } from "./stored_status.ts";
-import { advised, clean, standingWords } from "./words.ts";
+import { sanitize, standingWords, suggestCommand } from "./format.ts";
 
 /**
  * How each account stands, and what keeps it from serving.
@@ -58,26 +58,28 @@ function standingFinding(
   error: string | null,
   now: number,
 ): Finding {
-  const alias = clean(account.alias);
+  const alias = sanitize(account.alias);
   const who = [account.email, account.plan].filter((it) => it !== null)
-    .map(clean).join(", ");
+    .map(sanitize).join(", ");
   const text = `${alias}${who === "" ? "" : ` (${who})`}: ${
     standingWords(account, now)
   }`;
-  const detail = account.detail === null ? "" : `, ${clean(account.detail)}`;
+  const detail = account.detail === null ? "" : `, ${sanitize(account.detail)}`;
   if (account.reason === "login") {
     const advice = signIn(alias);
     return { level: "problem", text: text + detail, advice };
   }
   if (!account.enabled) {
-    const advice = `to let it serve again: ${advised(`enable ${alias}`)}`;
+    const advice = `to let it serve again: ${
+      suggestCommand(`enable ${alias}`)
+    }`;
     return { level: "note", text, advice };
   }
   if (error !== null) {
     return {
       level: "problem",
-      text: `${text}, and asking for its usage failed: ${clean(error)}`,
-      advice: `try again with: ${advised(`refresh ${alias}`)}`,
+      text: `${text}, and asking for its usage failed: ${sanitize(error)}`,
+      advice: `try again with: ${suggestCommand(`refresh ${alias}`)}`,
     };
   }
   const fine = account.standing !== "blocked";
@@ -85,7 +87,7 @@ function standingFinding(
 }
 
 function signIn(alias: string): string {
-  return `sign in again: ${advised(`login ${alias}`)}`;
+  return `sign in again: ${suggestCommand(`login ${alias}`)}`;
 }
 
 function tokenFindings(alias: string, record: AccountRecord): Finding[] {
@@ -94,9 +96,9 @@ function tokenFindings(alias: string, record: AccountRecord): Finding[] {
   return [{
     level: "warning",
     text: `${
-      clean(alias)
+      sanitize(alias)
     } has no refresh token, so its sign-in ends with its access token`,
-    advice: signIn(clean(alias)),
+    advice: signIn(sanitize(alias)),
   }];
 }
 
@@ -107,10 +109,10 @@ async function linkFindings(
 ): Promise<Finding[]> {
   if (source === undefined) return [];
   const { kind, path } = source;
-  const name = `${clean(alias)}'s linked file ${clean(path)}`;
-  const advice = signIn(clean(alias));
+  const name = `${sanitize(alias)}'s linked file ${sanitize(path)}`;
+  const advice = signIn(sanitize(alias));
   if (kind !== "codex" && kind !== "opencode") {
-    const text = `${name} is of an unknown kind, ${clean(kind)}`;
+    const text = `${name} is of an unknown kind, ${sanitize(kind)}`;
     return [{ level: "warning", text, advice }];
   }
   const found = await readLinked({ kind, path });
@@ -144,10 +146,10 @@ function doubles({ accounts }: PoolState): Finding[] {
     }
     return [{
       level: "problem",
-      text: `${clean(first)} and ${
-        clean(alias)
+      text: `${sanitize(first)} and ${
+        sanitize(alias)
       } are the same person and workspace, so they end each other's sign-in`,
-      advice: advised(`remove ${clean(alias)}`),
+      advice: suggestCommand(`remove ${sanitize(alias)}`),
     }];
   });
 }

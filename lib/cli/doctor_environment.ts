@@ -7,7 +7,7 @@ import {
   ISSUER_VARIABLE,
   STORE_VARIABLE,
 } from "./setup.ts";
-import { clean } from "./words.ts";
+import { sanitize } from "./format.ts";
 
 const [CREDITS, OLD_CREDITS] = CREDIT_VARIABLES;
 const DEBUG = "CODEX_ROTATOR_DEBUG";
@@ -41,7 +41,7 @@ export function environmentFindings({ io }: Context): Finding[] {
     if (value === undefined) return [];
     return [{
       level: "note",
-      text: `${name} ${EFFECTS[name]!(clean(value))}`.trimEnd(),
+      text: `${name} ${EFFECTS[name]!(sanitize(value))}`.trimEnd(),
       advice: `if that is not meant: unset ${name}`,
     }];
   });

@@ -4,7 +4,7 @@ import type { Context } from "./command.ts";
 import { CliError } from "./exit.ts";
 import type { Finding } from "./findings.ts";
 import { backendOf, issuerOf } from "./setup.ts";
-import { clean, duration } from "./words.ts";
+import { duration, sanitize } from "./format.ts";
 
 /** How long a host may take to answer, ms. */
 const LIMIT = 5_000;
@@ -69,7 +69,7 @@ async function host(
 function unreachable(name: string, url: string, error: string): Finding {
   return {
     level: "problem",
-    text: `The ${name} ${url} cannot be reached: ${clean(error)}`,
+    text: `The ${name} ${url} cannot be reached: ${sanitize(error)}`,
     advice:
       "check the connection, the firewall and the proxy (HTTPS_PROXY), and the address if it is not the usual one",
   };

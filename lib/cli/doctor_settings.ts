@@ -3,7 +3,12 @@ import type { PoolState, StatusReport } from "../types.ts";
 import type { Context } from "./command.ts";
 import type { Finding } from "./findings.ts";
 import { statusReader } from "./stored_status.ts";
-import { advised, clean, policyProblems, policyWords } from "./words.ts";
+import {
+  policyProblems,
+  policyWords,
+  sanitize,
+  suggestCommand,
+} from "./format.ts";
 
 /** Whether what the owner set makes sense. */
 export async function settingFindings(
@@ -29,15 +34,17 @@ function strategyFindings(
   return [{
     level: "warning",
     text: `The store names the strategy ${
-      clean(String(stored))
+      sanitize(String(stored))
     }, which is not known; ${strategy} is used`,
-    advice: `${advised("strategy NAME")}, one of ${STRATEGIES.join(", ")}`,
+    advice: `${suggestCommand("strategy NAME")}, one of ${
+      STRATEGIES.join(", ")
+    }`,
   }];
 }
 
 function creditFindings({ credits }: StatusReport): Finding[] {
   const change = `${
-    advised("credits NAMES")
+    suggestCommand("credits NAMES")
   }, with all, none, or the aliases that may`;
   const [text, hint] = policyWords(credits).split("; ");
   return [
@@ -57,17 +64,19 @@ function creditFindings({ credits }: StatusReport): Finding[] {
 function pinFindings({ pinned, accounts }: StatusReport): Finding[] {
   if (pinned === null) return [];
   const exists = accounts.some((it) => it.alias === pinned);
-  const advice = advised("use --auto");
+  const advice = suggestCommand("use --auto");
   return [
     exists
       ? {
         level: "note",
-        text: `Only ${clean(pinned)} serves, as it is pinned`,
+        text: `Only ${sanitize(pinned)} serves, as it is pinned`,
         advice,
       }
       : {
         level: "problem",
-        text: `Nobody serves, as ${clean(pinned)} is pinned and does not exist`,
+        text: `Nobody serves, as ${
+          sanitize(pinned)
+        } is pinned and does not exist`,
         advice,
       },
   ];

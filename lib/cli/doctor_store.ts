@@ -9,8 +9,8 @@ import type { Context } from "./command.ts";
 import type { Finding } from "./findings.ts";
 import { isPermissionError } from "./permissions.ts";
 import { storeOf } from "./setup.ts";
-import { noAccount } from "./status_footer.ts";
-import { timeAgo } from "./words.ts";
+import { noAccount } from "./format.ts";
+import { timeAgo } from "./format.ts";
 
 /** What became of the store. */
 export interface StoreFound {

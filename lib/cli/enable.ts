@@ -2,7 +2,7 @@ import type { Command, Context } from "./command.ts";
 import { EXIT } from "./exit.ts";
 import { openStore } from "./open_store.ts";
 import { requireAccounts } from "./setup.ts";
-import { clean } from "./words.ts";
+import { sanitize } from "./format.ts";
 
 /** `enable`: lets accounts serve again. */
 export const command: Command = {
@@ -37,8 +37,8 @@ export async function setEnabled(
   for (const alias of new Set(operands)) {
     io.out(
       changed.has(alias)
-        ? `${clean(alias)} is ${word} now\n`
-        : `${clean(alias)} was already ${word}\n`,
+        ? `${sanitize(alias)} is ${word} now\n`
+        : `${sanitize(alias)} was already ${word}\n`,
     );
   }
   return EXIT.ok;

@@ -5,7 +5,7 @@
  */
 import type { Io } from "./io.ts";
 import { type Cell, type Color, line, wrap } from "./table.ts";
-import { clean } from "./words.ts";
+import { sanitize } from "./format.ts";
 
 /** How much a finding matters. */
 export type Level = "ok" | "note" | "warning" | "problem";
@@ -59,7 +59,7 @@ function findingLines(
   color: boolean,
 ): string[] {
   const hang = (mark: Cell, words: string, indent: number) =>
-    wrap(clean(words), Math.max(20, columns - indent - 2), "keep")
+    wrap(sanitize(words), Math.max(20, columns - indent - 2), "keep")
       .map((it, i) =>
         " ".repeat(indent) +
         line(
@@ -72,7 +72,7 @@ function findingLines(
     ...hang([MARKS[level]], text, 2),
     ...(advice === undefined ? [] : hang([{ text: "→" }], advice, 4)),
     // in one piece, whatever its length
-    ...(run === undefined ? [] : [`    → ${clean(run)}`]),
+    ...(run === undefined ? [] : [`    → ${sanitize(run)}`]),
   ];
 }
 

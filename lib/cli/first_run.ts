@@ -1,8 +1,8 @@
 import { TOOL_NAMES } from "../account/login_files.ts";
 import type { Context } from "./command.ts";
 import { findLogins } from "./login_places.ts";
-import { noAccount } from "./status_footer.ts";
-import { advised, clean } from "./words.ts";
+import { noAccount } from "./format.ts";
+import { sanitize, suggestCommand } from "./format.ts";
 
 /**
  * That there is no account, and the command that adds those which other tools
@@ -12,7 +12,7 @@ export function firstRun({ io }: Context): string {
   const found = findLogins(io);
   if (found.length === 0) return noAccount();
   const tools = found.map(({ kind, path }) =>
-    `${TOOL_NAMES[kind]} (${clean(path)})`
+    `${TOOL_NAMES[kind]} (${sanitize(path)})`
   );
   const [signedIn, them] = tools.length === 1
     ? ["is signed in", "that"]
@@ -20,6 +20,6 @@ export function firstRun({ io }: Context): string {
   return `No account is in the store; ${
     tools.join(" and ")
   } ${signedIn} on this machine, add ${them} with: ${
-    advised("import")
-  }; or sign in with: ${advised("login")}`;
+    suggestCommand("import")
+  }; or sign in with: ${suggestCommand("login")}`;
 }

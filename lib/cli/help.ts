@@ -1,7 +1,7 @@
 import type { Command } from "./command.ts";
 import { type CommandEntry, commands } from "./commands.ts";
 import { wrap } from "./table.ts";
-import { PROGRAM } from "./words.ts";
+import { PROGRAM } from "./format.ts";
 
 const COMMON = `Options of every command:
   --store FILE     the store; default $CODEX_ROTATOR_STORE, else

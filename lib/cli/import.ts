@@ -21,7 +21,7 @@ import { suggestion } from "./nearest.ts";
 import { notAnAlias } from "./rename.ts";
 import { allowed } from "./permissions.ts";
 import { openStore } from "./open_store.ts";
-import { advised, clean } from "./words.ts";
+import { sanitize, suggestCommand } from "./format.ts";
 
 /** `import`: adds the accounts that other tools are signed in with. */
 export const command: Command = {
@@ -80,7 +80,7 @@ async function run(context: Context): Promise<number> {
   if (alias !== undefined && count > 1) {
     throw usageError(
       `--alias names one account, and ${count} were found; name the file that holds just this one, or leave --alias out and use: ${
-        advised("rename")
+        suggestCommand("rename")
       }`,
     );
   }
@@ -98,8 +98,8 @@ async function run(context: Context): Promise<number> {
   for (const { path, without } of files) {
     if (without.length === 0) continue;
     io.err(
-      `${clean(path)} names accounts without a login, which were left out: ${
-        without.map(clean).join(", ")
+      `${sanitize(path)} names accounts without a login, which were left out: ${
+        without.map(sanitize).join(", ")
       }\n`,
     );
   }
@@ -111,7 +111,7 @@ function kindOf(tool: string | undefined): LoginFileKind | undefined {
   const kind = LOGIN_FILE_KINDS.find((it) => it === tool);
   if (tool === undefined || kind !== undefined) return kind;
   throw usageError(
-    `Cannot import from ${clean(tool)}${
+    `Cannot import from ${sanitize(tool)}${
       suggestion(tool, LOGIN_FILE_KINDS)
     }; known are: ${LOGIN_FILE_KINDS.join(", ")}`,
   );
@@ -135,7 +135,7 @@ async function readFiles(
     if (text !== undefined) return [open(text, file, kind)];
     throw new CliError(
       `There is no ${
-        clean(file)
+        sanitize(file)
       }; sign in with that tool first, or name another file`,
     );
   }
@@ -152,7 +152,7 @@ async function readFiles(
     }
   }
   if (files.length === 0) throw new CliError(nothingFound(places, faults));
-  faults.forEach((fault) => io.err(`Skipped: ${clean(fault)}\n`));
+  faults.forEach((fault) => io.err(`Skipped: ${sanitize(fault)}\n`));
   return files;
 }
 
@@ -173,7 +173,7 @@ async function readText(path: string): Promise<string | undefined> {
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     if (code === undefined) throw error;
     throw new CliError(
-      `${clean(path)} cannot be read (${code}); name a file that can`,
+      `${sanitize(path)} cannot be read (${code}); name a file that can`,
     );
   }
 }
@@ -183,11 +183,13 @@ function nothingFound(
   faults: readonly string[],
 ): string {
   if (faults.length > 0) return faults.join("; ");
-  const next = `sign in with: ${advised("login")}, or name the file to import`;
+  const next = `sign in with: ${
+    suggestCommand("login")
+  }, or name the file to import`;
   return places.length === 0
     ? `No home folder is known in which other tools keep their logins; ${next}`
     : `No login of another tool was found, looked for ${
-      places.map(({ path }) => clean(path)).join(", ")
+      places.map(({ path }) => sanitize(path)).join(", ")
     }; ${next}`;
 }
 
@@ -221,7 +223,7 @@ function linkTo(
     return sourceOf(kind, resolve(path), login);
   }
   throw new CliError(
-    `${clean(path)} cannot be linked, as it ${
+    `${sanitize(path)} cannot be linked, as it ${
       isKnown ? "holds no refresh token" : "does not tell whose login it is"
     }; sign in with that tool again, or take its tokens over with --copy`,
   );
@@ -247,9 +249,9 @@ function unheeded(
     .filter((file) => file.settings.creditAccountAliases !== undefined)
     .map(({ path }) =>
       `${
-        clean(path)
+        sanitize(path)
       } says who may spend purchased credits, which is not taken over: every account may spend here until you import again with --settings, or set it with: ${
-        advised("credits")
+        suggestCommand("credits")
       }`
     );
 }
@@ -277,7 +279,7 @@ function confirmation(
 ): string {
   const name = nameOf(alias, found.login);
   const link = linked
-    ? `, linked to ${clean(resolve(file.path))}: both tools go on working`
+    ? `, linked to ${sanitize(resolve(file.path))}: both tools go on working`
     : "";
   if (added) return `${name} is added${link}`;
   const kept = renameHint(alias, wanted);
@@ -290,7 +292,7 @@ function copyNotices(outcomes: readonly Outcome[]): string[] {
   const copied = outcomes.filter((it) => it.stored && !it.linked);
   return [...new Set(copied.map((it) => it.file))].map(({ path }) =>
     `The tokens of ${
-      clean(path)
+      sanitize(path)
     } are in use here now: the other tool must not use them any more, sign in there again before you use it`
   );
 }

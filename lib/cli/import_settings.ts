@@ -1,7 +1,7 @@
 import type { ForeignSettings, FoundLogin } from "../account/login_files.ts";
 import { isStrategy } from "../pool/strategy.ts";
 import type { PoolState } from "../types.ts";
-import { advised, clean } from "./words.ts";
+import { sanitize, suggestCommand } from "./format.ts";
 
 /** What opencode-multi-auth calls otherwise. */
 const STRATEGIES: Readonly<Record<string, string>> = {
@@ -33,7 +33,7 @@ export function applySettings(
     notes.push(
       isStrategy(name)
         ? `The strategy is ${name} now`
-        : `The strategy ${clean(foreign.strategy)} does not exist here; ${
+        : `The strategy ${sanitize(foreign.strategy)} does not exist here; ${
           settings.strategy ?? "round-robin"
         } stays`,
     );
@@ -49,12 +49,12 @@ export function applySettings(
     notes.push(
       Array.isArray(list) && list.length > 0
         ? `Only ${
-          list.map(String).map(clean).join(", ")
+          list.map(String).map(sanitize).join(", ")
         } may spend purchased credits now`
         : Array.isArray(list)
         ? "Nobody may spend purchased credits now"
         : `The list of accounts that may spend credits is taken over as it is; see: ${
-          advised("credits")
+          suggestCommand("credits")
         }`,
     );
   }

@@ -15,7 +15,7 @@ import { renderStatus } from "./render_status.ts";
 import { notAnAlias } from "./rename.ts";
 import { openStore } from "./open_store.ts";
 import { issuerOf } from "./setup.ts";
-import { advised, clean, duration } from "./words.ts";
+import { duration, sanitize, suggestCommand } from "./format.ts";
 
 /** `login`: signs in, in the browser or by device code. */
 export const command: Command = {
@@ -83,7 +83,9 @@ async function byDevice(
     ...options,
     onCode({ userCode, page, lifetimeMs }) {
       io.err(
-        `Open ${page} on any device and enter the code ${clean(userCode)}\n` +
+        `Open ${page} on any device and enter the code ${
+          sanitize(userCode)
+        }\n` +
           `It is good for ${
             duration(lifetimeMs)
           }. Enter it only if you started this yourself.\n`,
@@ -116,7 +118,7 @@ async function byBrowser(
       io.openUrl?.(url);
     },
     pasted: io.lines?.bind(io),
-    onUseless: (reason) => io.err(`${clean(reason)}\n`),
+    onUseless: (reason) => io.err(`${sanitize(reason)}\n`),
   });
   return kept;
 }
@@ -143,7 +145,7 @@ async function keep(context: Context, login: ImportedLogin): Promise<string> {
   if (unlinked !== undefined) {
     io.out(
       `${added!.alias} has a login of its own now and is not linked to ${
-        clean(unlinked)
+        sanitize(unlinked)
       } any more\n`,
     );
   }
@@ -163,7 +165,7 @@ function confirmation(
   const taken = wanted === undefined || wanted === alias
     ? ""
     : `; ${wanted} is another account already, change the alias with: ${
-      advised(`rename ${alias} NEW`)
+      suggestCommand(`rename ${alias} NEW`)
     }`;
   return `${name} is signed in and added${taken}\n`;
 }
@@ -181,8 +183,8 @@ async function showUsage(context: Context, alias: string): Promise<void> {
     if (refreshed?.ok !== true) {
       io.err(
         `Its usage was not told: ${
-          clean(refreshed?.error ?? "no answer")
-        }; ask again with: ${advised(`refresh ${alias}`)}\n`,
+          sanitize(refreshed?.error ?? "no answer")
+        }; ask again with: ${suggestCommand(`refresh ${alias}`)}\n`,
       );
     }
     const report = await rotator.status();

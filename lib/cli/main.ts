@@ -16,7 +16,7 @@ import { CliError, EXIT, usageError } from "./exit.ts";
 import { commandHelp, generalHelp, reflow } from "./help.ts";
 import type { Io } from "./io.ts";
 import { suggestion } from "./nearest.ts";
-import { advised, adviseFor, clean } from "./words.ts";
+import { sanitize, suggestCommand, suggestFor } from "./format.ts";
 
 /**
  * Runs one command line.
@@ -32,7 +32,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
     if (io.isInterrupted) return EXIT.interrupted;
     // what comes from below the command line knows of no store in it
     const text = errorText(error)
-      .replaceAll(/"cli\.ts ([^"]+)"/g, (_, it) => `"${advised(it)}"`);
+      .replaceAll(/"cli\.ts ([^"]+)"/g, (_, it) => `"${suggestCommand(it)}"`);
     io.err(`Error: ${text}\n`);
     return exitCode(error);
   }
@@ -67,7 +67,7 @@ async function runCommand(
   context: Context,
   args: readonly string[],
 ): Promise<number> {
-  adviseFor(context.flags.value("store"));
+  suggestFor(context.flags.value("store"));
   // what it has begun to change it finishes
   if (command.needs.write) void context.io.signal;
   if (command.endsItself) context.io.bePatient?.();
@@ -107,7 +107,7 @@ function entryOf(name: string): CommandEntry {
   if (entry !== undefined) return entry;
   const names = [...commands.keys()];
   throw usageError(
-    `Unknown command ${clean(name)}${suggestion(name, names)}; known are: ${
+    `Unknown command ${sanitize(name)}${suggestion(name, names)}; known are: ${
       names.join(", ")
     }`,
   );
@@ -124,7 +124,7 @@ function checkOperands(
 }
 
 function errorText(error: unknown): string {
-  return clean(error instanceof Error ? error.message : String(error));
+  return sanitize(error instanceof Error ? error.message : String(error));
 }
 
 function exitCode(error: unknown): number {

@@ -4,7 +4,7 @@ import type { RefreshReport } from "../types.ts";
 import type { Context } from "./command.ts";
 import { openStore } from "./open_store.ts";
 import { backendOf, issuerOf } from "./setup.ts";
-import { clean } from "./words.ts";
+import { sanitize } from "./format.ts";
 
 /** A rotator for one command. */
 export interface OnlineRotator extends Rotator {
@@ -40,7 +40,7 @@ export function openOnlineRotator(context: Context): OnlineRotator {
     onEvent(event) {
       if (event.type !== "warning" || told.has(event.reason)) return;
       told.add(event.reason);
-      io.err(`Warning: ${clean(event.reason)}\n`);
+      io.err(`Warning: ${sanitize(event.reason)}\n`);
     },
   });
   return { ...rotator, isKept: () => isKept };

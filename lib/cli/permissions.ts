@@ -17,7 +17,7 @@ import {
   STORE_VARIABLE,
   storeOf,
 } from "./setup.ts";
-import { PROGRAM, quote } from "./words.ts";
+import { PROGRAM, quote } from "./format.ts";
 
 /** Which permissions, by the names Deno gives them. */
 type Granted = Record<"env" | "read" | "write" | "net" | "sys", Set<string>>;

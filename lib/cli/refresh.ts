@@ -4,8 +4,8 @@ import { CliError, EXIT } from "./exit.ts";
 import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
 import { openStore } from "./open_store.ts";
 import { requireAccounts } from "./setup.ts";
-import { noAccount } from "./status_footer.ts";
-import { advised, clean, jsonText, quote } from "./words.ts";
+import { noAccount } from "./format.ts";
+import { jsonText, quote, sanitize, suggestCommand } from "./format.ts";
 
 /** `refresh`: tokens that need it, then usage. */
 export const command: Command = {
@@ -60,10 +60,12 @@ function lines({ accounts }: RefreshReport, status: StatusReport): string {
     const token = tokenRefreshed ? ", token renewed" : "";
     const outcome = ok
       ? `${standing}${token}`
-      : `failed${token}: ${clean(error ?? "no reason given")}`;
+      : `failed${token}: ${sanitize(error ?? "no reason given")}`;
     const advice = signedOut.has(alias)
-      ? `; sign in again with: ${advised(`login ${quote(clean(alias))}`)}`
+      ? `; sign in again with: ${
+        suggestCommand(`login ${quote(sanitize(alias))}`)
+      }`
       : "";
-    return `${clean(alias)}: ${outcome}${advice}\n`;
+    return `${sanitize(alias)}: ${outcome}${advice}\n`;
   }).join("");
 }

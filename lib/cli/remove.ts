@@ -3,7 +3,7 @@ import { replaceInCreditList } from "./credit_list.ts";
 import { EXIT } from "./exit.ts";
 import { openStore } from "./open_store.ts";
 import { requireAccounts } from "./setup.ts";
-import { clean } from "./words.ts";
+import { sanitize } from "./format.ts";
 
 /** `remove`: forgets accounts. */
 export const command: Command = {
@@ -43,5 +43,5 @@ function confirmation(alias: string, listed: boolean, pinned: boolean): string {
     ...(pinned ? ["the pin"] : []),
   ];
   const also = places.length > 0 ? `, also from ${places.join(" and ")}` : "";
-  return `${clean(alias)} is removed${also}\n`;
+  return `${sanitize(alias)} is removed${also}\n`;
 }

@@ -5,7 +5,7 @@ import { replaceInCreditList, storedCreditList } from "./credit_list.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { openStore } from "./open_store.ts";
 import { CREDIT_VARIABLES, requireAccounts } from "./setup.ts";
-import { clean } from "./words.ts";
+import { sanitize } from "./format.ts";
 
 /** `rename`: gives an account another alias. */
 export const command: Command = {
@@ -56,7 +56,7 @@ async function run(context: Context): Promise<number> {
 /** What an alias must look like. */
 export function notAnAlias(text: string): string {
   return `${
-    clean(text) || "Nothing"
+    sanitize(text) || "Nothing"
   } cannot be an alias: use letters, digits, '.', '_' and '-', begin with a letter or digit, at most 64 characters, and neither all nor none`;
 }
 

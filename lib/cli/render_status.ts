@@ -16,8 +16,8 @@ import {
   line,
   wrap,
 } from "./table.ts";
-import { textWidth } from "./width.ts";
-import { clean, creditWords, standingWords } from "./words.ts";
+import { textWidth } from "./table.ts";
+import { creditWords, sanitize, standingWords } from "./format.ts";
 import {
   fixedWidths,
   type UsedWindow,
@@ -96,21 +96,22 @@ function table(report: StatusReport, options: RenderOptions): string[] {
 
 function cutsAny({ accounts }: StatusReport, { alias, plan }: Cut): boolean {
   return accounts.some((it) =>
-    textWidth(clean(it.alias)) > alias || textWidth(clean(it.plan ?? "")) > plan
+    textWidth(sanitize(it.alias)) > alias ||
+    textWidth(sanitize(it.plan ?? "")) > plan
   );
 }
 
 function readRows(report: StatusReport, cut: Cut, now: number): Row[] {
   const windows = windowColumns(report.accounts);
   return report.accounts.map((account, i) => {
-    const alias = fit(clean(account.alias), cut.alias);
+    const alias = fit(sanitize(account.alias), cut.alias);
     const name: Cell = report.next === account.alias
       ? [{ text: "→ ", color: "green" }, { text: alias, color: "bold" }]
       : cell(`  ${alias}`);
     return {
       cells: [
         name,
-        cell(fit(clean(account.plan ?? "-"), cut.plan)),
+        cell(fit(sanitize(account.plan ?? "-"), cut.plan)),
         cell(standingWords(account, now), standingColor(account)),
         cell(creditWords(account)),
       ],
@@ -155,7 +156,7 @@ function notes(account: AccountStatus, now: number): string[] {
   const further = account.windows.filter((it) => it.meter !== "codex")
     .map((it) => {
       const { label, percent, reset } = windowWords(it, now, "words");
-      return `${clean(it.meter)} ${label} ${percent}  ${reset}`.trimEnd();
+      return `${sanitize(it.meter)} ${label} ${percent}  ${reset}`.trimEnd();
     });
   const banked = account.bankedResets ?? 0;
   return [
@@ -165,7 +166,7 @@ function notes(account: AccountStatus, now: number): string[] {
         `${banked} banked ${banked === 1 ? "reset" : "resets"}, left untouched`,
       ]
       : []),
-    ...(account.detail === null ? [] : [clean(account.detail)]),
+    ...(account.detail === null ? [] : [sanitize(account.detail)]),
   ];
 }
 

@@ -2,7 +2,7 @@ import { restoreBackup } from "../store/backup.ts";
 import type { Command, Context } from "./command.ts";
 import { EXIT } from "./exit.ts";
 import { storeOf } from "./setup.ts";
-import { timeAgo } from "./words.ts";
+import { timeAgo } from "./format.ts";
 
 /** `restore`: puts the backup back. */
 export const command: Command = {

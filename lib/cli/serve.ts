@@ -21,7 +21,7 @@ import { demandListening } from "./granted.ts";
 import type { Io } from "./io.ts";
 import { openStore } from "./open_store.ts";
 import { backendOf, issuerOf, storeOf } from "./setup.ts";
-import { clean } from "./words.ts";
+import { sanitize } from "./format.ts";
 
 const DEFAULT_PORT = "8791";
 const DEFAULT_HOST = "127.0.0.1";
@@ -114,7 +114,9 @@ function bracketed(hostname: string): string {
 function portOf(text: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
   if (port <= 65_535) return port;
-  throw usageError(`--port is ${clean(text)}; give a number from 0 to 65535`);
+  throw usageError(
+    `--port is ${sanitize(text)}; give a number from 0 to 65535`,
+  );
 }
 
 interface Key {
@@ -129,7 +131,7 @@ function withoutKey(hostname: string): Key {
   }
   throw usageError(
     `--no-key with --host ${
-      clean(hostname)
+      sanitize(hostname)
     } would let others in; leave one of them out`,
   );
 }
@@ -141,7 +143,7 @@ async function keyOf(context: Context): Promise<Key> {
     return { key: usableKey(set, KEY_VARIABLE), source };
   }
   const path = keyFile(storeOf(context));
-  const source = `its key is in ${clean(path)}; serve --show-key prints it`;
+  const source = `its key is in ${sanitize(path)}; serve --show-key prints it`;
   return { key: await readOrMakeKey(path), source };
 }
 
@@ -161,9 +163,9 @@ function openServingRotator(context: Context, observer: Observer): Rotator {
 
 /** What its owner should see although nobody asked. */
 function tell(event: RotatorEvent, io: Io): void {
-  if (event.type === "warning") io.err(`Warning: ${clean(event.reason)}\n`);
+  if (event.type === "warning") io.err(`Warning: ${sanitize(event.reason)}\n`);
   if (event.type === "login-required") {
-    io.err(`Warning: ${clean(event.alias)}: ${clean(event.reason)}\n`);
+    io.err(`Warning: ${sanitize(event.alias)}: ${sanitize(event.reason)}\n`);
   }
 }
 
@@ -180,7 +182,7 @@ async function listen(
     if (code === "EADDRINUSE") {
       throw new CliError(
         `Port ${port} of ${
-          clean(hostname)
+          sanitize(hostname)
         } is taken; end what uses it or give another one with --port`,
       );
     }
@@ -192,7 +194,7 @@ async function listen(
     if (NO_ADDRESS.has(code ?? "")) {
       throw new CliError(
         `--host ${
-          clean(hostname)
+          sanitize(hostname)
         } is no address of this machine; leave it out, or give one that is (${code})`,
       );
     }
@@ -250,5 +252,5 @@ function logLine(request: ServedRequest): string {
 
 function word(value: string | number | null): string {
   if (value === null || value === "") return "-";
-  return clean(String(value)).replaceAll(" ", "_").slice(0, 64);
+  return sanitize(String(value)).replaceAll(" ", "_").slice(0, 64);
 }

@@ -14,8 +14,8 @@ import type { PoolState } from "../types.ts";
 import type { Context } from "./command.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { suggestion } from "./nearest.ts";
-import { noAccount } from "./status_footer.ts";
-import { clean } from "./words.ts";
+import { noAccount } from "./format.ts";
+import { sanitize } from "./format.ts";
 
 /** Names the store. */
 export const STORE_VARIABLE = "CODEX_ROTATOR_STORE";
@@ -59,9 +59,9 @@ export function requireAccounts(
   for (const alias of aliases) {
     if (Object.hasOwn(accounts, alias)) continue;
     throw usageError(
-      `No account is named ${clean(alias)}${
+      `No account is named ${sanitize(alias)}${
         suggestion(alias, known)
-      }; there are: ${known.sort().map(clean).join(", ")}`,
+      }; there are: ${known.sort().map(sanitize).join(", ")}`,
     );
   }
 }

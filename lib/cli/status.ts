@@ -2,9 +2,9 @@ import type { RefreshReport, StatusReport } from "../types.ts";
 import type { Command, Context } from "./command.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { renderStatus } from "./render_status.ts";
-import { noAccount } from "./status_footer.ts";
+import { noAccount } from "./format.ts";
 import { statusReader } from "./stored_status.ts";
-import { clean, jsonText } from "./words.ts";
+import { jsonText, sanitize } from "./format.ts";
 
 /** `status`: who can serve, on what, and until when. */
 export const command: Command = {
@@ -142,7 +142,9 @@ async function refresh(source: Source, context: Context): Promise<boolean> {
   const report = await source.refresh?.();
   const failures = report?.accounts.filter((it) => !it.ok) ?? [];
   for (const { alias, error } of failures) {
-    context.io.err(`${clean(alias)}: ${clean(error ?? "not refreshed")}\n`);
+    context.io.err(
+      `${sanitize(alias)}: ${sanitize(error ?? "not refreshed")}\n`,
+    );
   }
   return failures.length > 0;
 }

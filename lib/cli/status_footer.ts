@@ -1,13 +1,14 @@
 import type { AccountStatus, StatusReport } from "../types.ts";
 import { fit } from "./table.ts";
 import {
-  advised,
-  clean,
   clockTime,
   inTime,
+  noAccount,
   policyProblems,
   policyWords,
-} from "./words.ts";
+  sanitize,
+  suggestCommand,
+} from "./format.ts";
 
 const NAME_WIDTH = 32;
 
@@ -25,13 +26,6 @@ export function footer(report: StatusReport, now: number): string[] {
     ...policyProblems(report.credits).map((text) => `${text}.`),
     ...pin(report),
   ];
-}
-
-/** That there is no account, and how to add one, without a full stop. */
-export function noAccount(): string {
-  return `No account is in the store; sign in with: ${
-    advised("login")
-  }, or take over another tool's login with: ${advised("import FILE")}`;
 }
 
 function summary({ accounts }: StatusReport, now: number): string {
@@ -63,7 +57,7 @@ function freesUp(accounts: readonly AccountStatus[], now: number): string {
 }
 
 function shortName(alias: string): string {
-  return fit(clean(alias), NAME_WIDTH);
+  return fit(sanitize(alias), NAME_WIDTH);
 }
 
 /** Who serves next, on what, and why this one of several. */
@@ -123,7 +117,7 @@ function pool({ standing }: AccountStatus): string {
 function pin({ pinned, accounts }: StatusReport): string[] {
   if (pinned === null) return [];
   const alias = shortName(pinned);
-  const undo = `undo with: ${advised("use --auto")}`;
+  const undo = `undo with: ${suggestCommand("use --auto")}`;
   return accounts.some((it) => it.alias === pinned)
     ? [`Pinned to ${alias}: only it serves; ${undo}`]
     : [`Pinned to ${alias}, which does not exist: nobody serves; ${undo}`];

@@ -4,7 +4,7 @@ import type { Command, Context } from "./command.ts";
 import { EXIT, usageError } from "./exit.ts";
 import { suggestion } from "./nearest.ts";
 import { openStore } from "./open_store.ts";
-import { clean } from "./words.ts";
+import { sanitize } from "./format.ts";
 
 const WORDS: Readonly<Record<StrategyName, string>> = {
   "round-robin": "longest unused first",
@@ -47,7 +47,7 @@ async function show(context: Context): Promise<number> {
   if (stored !== undefined && !isStrategy(stored)) {
     io.err(
       `Warning: the store names the strategy ${
-        clean(String(stored))
+        sanitize(String(stored))
       }, which is not known; ${DEFAULT} is used\n`,
     );
   }
@@ -73,7 +73,7 @@ async function set(context: Context, name: string): Promise<number> {
 
 function unknownStrategy(name: string) {
   return usageError(
-    `Unknown strategy ${clean(name)}${
+    `Unknown strategy ${sanitize(name)}${
       suggestion(name, STRATEGIES)
     }; known are: ${STRATEGIES.join(", ")}`,
   );

@@ -2,7 +2,7 @@ import type { Command, Context } from "./command.ts";
 import { EXIT, usageError } from "./exit.ts";
 import { openStore } from "./open_store.ts";
 import { requireAccounts } from "./setup.ts";
-import { advised, clean } from "./words.ts";
+import { sanitize, suggestCommand } from "./format.ts";
 
 /** `use`: pins one account, or unpins. */
 export const command: Command = {
@@ -42,7 +42,7 @@ async function unpin(context: Context): Promise<number> {
     before === undefined || before === null
       ? "All accounts may serve already: none was pinned\n"
       : `All accounts may serve again: ${
-        clean(String(before))
+        sanitize(String(before))
       } is not pinned any more\n`,
   );
   return EXIT.ok;
@@ -58,17 +58,17 @@ async function pin(context: Context, alias: string): Promise<number> {
   const { io } = context;
   io.out(
     already
-      ? `Only ${clean(alias)} served already\n`
-      : `From now on only ${clean(alias)} serves; undo with: ${
-        advised("use --auto")
+      ? `Only ${sanitize(alias)} served already\n`
+      : `From now on only ${sanitize(alias)} serves; undo with: ${
+        suggestCommand("use --auto")
       }\n`,
   );
   if (state.accounts[alias]?.enabled === false) {
     io.err(
       `Warning: ${
-        clean(alias)
+        sanitize(alias)
       } is disabled, so nobody serves; enable it with: ${
-        advised(`enable ${clean(alias)}`)
+        suggestCommand(`enable ${sanitize(alias)}`)
       }\n`,
     );
   }

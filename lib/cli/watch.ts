@@ -9,7 +9,7 @@ import { setTimeout } from "node:timers/promises";
 import { usageError } from "./exit.ts";
 import type { Io } from "./io.ts";
 import { fit } from "./table.ts";
-import { clean } from "./words.ts";
+import { sanitize } from "./format.ts";
 
 const DEFAULT_SECONDS = 2;
 const SHORTEST_SECONDS = 0.1;
@@ -34,7 +34,7 @@ export function watchInterval(value: string): number {
   }
   throw usageError(
     `--watch=${
-      clean(value)
+      sanitize(value)
     } is no interval; give seconds from ${SHORTEST_SECONDS} to ${LONGEST_SECONDS}, for example: --watch=5`,
   );
 }
@@ -105,7 +105,7 @@ export async function watch(
 }
 
 function errorText(error: unknown): string {
-  return `Error: ${error instanceof Error ? clean(error.message) : error}\n`;
+  return `Error: ${error instanceof Error ? sanitize(error.message) : error}\n`;
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 import type { AccountStatus } from "../types.ts";
 import type { Cell } from "./table.ts";
-import { clockTime, inTime, shortDuration, windowLabel } from "./words.ts";
+import { clockTime, inTime, shortDuration, windowLabel } from "./format.ts";
 
 /** One usage window of a report. */
 export type UsedWindow = AccountStatus["windows"][number];

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { renderStatus } from "../../lib/cli/render_status.ts";
-import { textWidth } from "../../lib/cli/width.ts";
+import { textWidth } from "../../lib/cli/table.ts";
 import type { StatusReport } from "../../lib/types.ts";
 import { everyStanding, later, NOW, report, row, windows } from "./reports.ts";
 

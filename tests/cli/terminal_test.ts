@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { startFakeCodex } from "../../lib/testing/fake_codex.ts";
-import { textWidth } from "../../lib/cli/width.ts";
+import { textWidth } from "../../lib/cli/table.ts";
 import { account, bench } from "./run.ts";
 import { hasTerminal, startInTerminal } from "./terminal.ts";
 

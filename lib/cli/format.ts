@@ -11,13 +11,20 @@ export const PROGRAM = "cli.ts";
 let given = "";
 
 /** The store that this command line names, undefined when it does not: advice is to be about the same one. */
-export function adviseFor(store: string | undefined): void {
-  given = store === undefined ? "" : ` --store ${quote(clean(store))}`;
+export function suggestFor(store: string | undefined): void {
+  given = store === undefined ? "" : ` --store ${quote(sanitize(store))}`;
 }
 
 /** A command as advice, to be run as it is. */
-export function advised(command: string): string {
+export function suggestCommand(command: string): string {
   return `${PROGRAM} ${command}${given}`;
+}
+
+/** That there is no account, and how to add one, without a full stop. */
+export function noAccount(): string {
+  return `No account is in the store; sign in with: ${
+    suggestCommand("login")
+  }, or take over another tool's login with: ${suggestCommand("import FILE")}`;
 }
 
 /** A word as a shell takes it. */
@@ -49,7 +56,7 @@ export function jsonText(value: unknown, indent = 2): string {
 }
 
 /** Text from elsewhere, made harmless for a terminal. */
-export function clean(text: string): string {
+export function sanitize(text: string): string {
   return text.replace(ESCAPES, "").replace(/[\r\n\t]+/g, " ")
     .replace(CONTROLS, "");
 }
@@ -160,7 +167,7 @@ const REASONS: Readonly<Record<string, string>> = {
 
 function reasonWords(reason: string | null): string {
   if (reason === null) return "blocked";
-  return Object.hasOwn(REASONS, reason) ? REASONS[reason]! : clean(reason);
+  return Object.hasOwn(REASONS, reason) ? REASONS[reason]! : sanitize(reason);
 }
 
 /** One account's credits, and whether it may spend them. */
@@ -182,7 +189,7 @@ function creditAmount(
   const balance = Number(credits.balance);
   return Number.isFinite(balance)
     ? `${Math.round(balance * 100) / 100} credits`
-    : `${clean(credits.balance).slice(0, 12)} credits`;
+    : `${sanitize(credits.balance).slice(0, 12)} credits`;
 }
 
 const SOURCES: Readonly<Record<StatusReport["credits"]["source"], string>> = {
@@ -199,18 +206,20 @@ export function policyWords(credits: StatusReport["credits"]): string {
     ? "Everyone"
     : allow === "none" || allow.length === 0
     ? "Nobody"
-    : `Only ${allow.map(clean).join(", ")}`;
+    : `Only ${allow.map(sanitize).join(", ")}`;
   const hint = source === "default"
-    ? `; forbid with: ${advised("credits none")}`
+    ? `; forbid with: ${suggestCommand("credits none")}`
     : "";
   return `${who} may spend purchased credits (${SOURCES[source]})${hint}`;
 }
 
 /** What is wrong with the credit policy, a sentence each. */
 export function policyProblems(credits: StatusReport["credits"]): string[] {
-  const unknown = credits.unknownAliases.map(clean).join(", ");
+  const unknown = credits.unknownAliases.map(sanitize).join(", ");
   return [
-    ...(credits.warning === null ? [] : [`Warning: ${clean(credits.warning)}`]),
+    ...(credits.warning === null
+      ? []
+      : [`Warning: ${sanitize(credits.warning)}`]),
     ...(unknown === ""
       ? []
       : [`The credit list names accounts that do not exist: ${unknown}`]),

@@ -1,17 +1,17 @@
 import { assertEquals } from "@std/assert";
 import {
-  clean,
   creditWords,
   duration,
   inTime,
   policyProblems,
   policyWords,
+  sanitize,
   shortDuration,
   standingWords,
   timeAgo,
   windowLabel,
-} from "../../lib/cli/words.ts";
-import { textWidth } from "../../lib/cli/width.ts";
+} from "../../lib/cli/format.ts";
+import { textWidth } from "../../lib/cli/table.ts";
 import { nearest } from "../../lib/cli/nearest.ts";
 import { credits, later, NOW, report, row } from "./reports.ts";
 
@@ -58,7 +58,7 @@ Deno.test("windowLabel() names a window by its length", () => {
   }
 });
 
-Deno.test("clean() takes out what a terminal would obey", () => {
+Deno.test("sanitize() takes out what a terminal would obey", () => {
   const cases: [string, string][] = [
     ["plain ünïcode 天", "plain ünïcode 天"],
     ["\u001b[31mred\u001b[0m", "red"],
@@ -69,7 +69,7 @@ Deno.test("clean() takes out what a terminal would obey", () => {
     ["two\r\nlines\ttab", "two lines tab"],
     ["right\u202eleft\u2066", "rightleft"],
   ];
-  for (const [text, expected] of cases) assertEquals(clean(text), expected);
+  for (const [text, expected] of cases) assertEquals(sanitize(text), expected);
 });
 
 Deno.test("textWidth() counts columns as a terminal shows them", () => {
