@@ -74,7 +74,7 @@ export interface FlagNames {
 }
 
 const COMMON = {
-  booleans: ["help", "version"],
+  booleans: ["help", "version", "no-color"],
   strings: ["store", "backend", "issuer"],
 } as const;
 

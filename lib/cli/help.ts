@@ -8,6 +8,7 @@ const COMMON = `Options of every command:
                    ~/.config/codex-rotator/accounts.json
   --backend URL    another backend than ChatGPT's
   --issuer URL     another token issuer than OpenAI's
+  --no-color       plain text, as with NO_COLOR
   --help, -h       this help, or the help of a command
   --version        the version
 `;

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import type { Host } from "./host.ts";
+import { colorMode, type Runtime } from "./runtime.ts";
 
-/** How a command is told of Ctrl-C. */
+/** How a command learns of Ctrl-C. */
 export interface Interruption {
-  /** Aborts when the person interrupts; who asks for it has to end the command then. */
+  /** Aborts on Ctrl-C; a command that asks for it has to end by itself then. */
   readonly signal: AbortSignal;
-  /** Whether the person has interrupted a command that asked for the signal. */
+  /** Whether a command that asked for the signal was interrupted. */
   readonly isInterrupted: boolean;
   /** Lets the command take its time after an interruption; absent: it may anyway. */
   bePatient?(): void;
@@ -17,23 +17,23 @@ export interface Interruption {
 
 /** The world as a command sees it. */
 export interface Io extends Interruption {
-  /** One environment variable, read when asked for: Deno asks a permission per name. */
+  /** Reads an environment variable when asked for it: Deno asks a permission per name. */
   env(name: string): string | undefined;
   readonly isWindows: boolean;
   out(text: string): void;
   err(text: string): void;
-  /** Whether progress on stderr is seen by a person. */
+  /** Whether a person sees progress on stderr. */
   readonly errIsTerminal: boolean;
   /** Whether stdout can be drawn over. */
   readonly outIsTerminal: boolean;
   readonly color: boolean;
-  /** Width of the terminal in columns, now. */
+  /** Width of the terminal now (columns). */
   readonly columns: number;
-  /** Its height in lines, now. */
+  /** Height of the terminal now (lines). */
   readonly rows: number;
-  /** Epoch ms. */
+  /** Returns the time (epoch ms). */
   now(): number;
-  /** The text of a regular file, where it can be had with one quick look; absent: there is no such look. */
+  /** Reads a regular file at once; absent: there is no quick way. */
   quickRead?(path: string): string | undefined;
   /** The lines that the person types, until `signal` aborts; absent: nobody does. */
   lines?(signal: AbortSignal): AsyncIterable<string>;
@@ -41,27 +41,24 @@ export interface Io extends Interruption {
   openUrl?(url: string): void;
 }
 
-/** The world of this process. */
-export function processIo(
-  host: Host,
-  interruption: Interruption,
-): Io {
-  const outIsTerminal = host.isTerminal("out");
+/** Returns the world of this process. */
+export function processIo(runtime: Runtime, interruption: Interruption): Io {
+  const outIsTerminal = runtime.isTerminal("out");
   return {
-    env: host.env,
-    isWindows: host.isWindows,
-    out: (text) => host.write("out", text),
-    err: (text) => host.write("err", text),
+    env: runtime.env,
+    isWindows: runtime.isWindows,
+    out: (text) => runtime.write("out", text),
+    err: (text) => runtime.write("err", text),
     get errIsTerminal() {
-      return host.isTerminal("err");
+      return runtime.isTerminal("err");
     },
     outIsTerminal,
-    color: outIsTerminal && !host.noColor,
+    color: colorMode(runtime) ?? outIsTerminal,
     get columns() {
-      return host.size()?.columns || 80;
+      return runtime.size()?.columns || 80;
     },
     get rows() {
-      return host.size()?.rows || 24;
+      return runtime.size()?.rows || 24;
     },
     now: Date.now,
     get signal() {
@@ -71,7 +68,7 @@ export function processIo(
       return interruption.isInterrupted;
     },
     bePatient: () => interruption.bePatient?.(),
-    ...(host.quickRead ? { quickRead: host.quickRead } : {}),
+    ...(runtime.quickRead ? { quickRead: runtime.quickRead } : {}),
     lines: readLines,
     openUrl: (url) => void openUrl(url),
   };

@@ -54,12 +54,18 @@ async function dispatch(args: readonly string[], io: Io): Promise<number> {
   if (own.flags.on("help")) return print(io, commandHelp(entry, command));
   if (own.flags.on("version")) return print(io, `${VERSION}\n`);
   checkOperands(entry, command, own.operands);
+  const given = mergeFlags(own.flags, flags);
   const context: Context = {
-    io,
-    flags: mergeFlags(own.flags, flags),
+    io: given.on("no-color") ? withoutColor(io) : io,
+    flags: given,
     operands: own.operands,
   };
   return await runCommand(command, context, args);
+}
+
+/** The same, with its getters, as some of them act. */
+function withoutColor(io: Io): Io {
+  return Object.create(io, { color: { value: false } });
 }
 
 async function runCommand(

@@ -1,7 +1,7 @@
 /** The command line on its runtime: what it loads, and what it does with its output. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
-import { denoHost } from "../../lib/cli/host_deno.ts";
+import { denoRuntime } from "../../lib/cli/runtime.ts";
 import { account, bench } from "./run.ts";
 
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));
@@ -47,8 +47,8 @@ Deno.test("cli.ts status and --help load nothing of Node in Deno, which would ta
     assertEquals(node, [], entry);
   }
   // what is found with this way of looking
-  const loaded = await loadedBy("lib/cli/host_node.ts");
-  assert(loaded.has("node:process"));
+  const loaded = await loadedBy("mod.ts");
+  assert(loaded.has("node:fs/promises"));
 });
 
 /** A store of that many accounts. */
@@ -97,16 +97,16 @@ Deno.test("cli.ts status --json writes all of a long report into a slow pipe", a
 
 Deno.test("quickRead() leaves all but whole text in regular files to others", async () => {
   const folder = await Deno.makeTempDir();
-  const host = denoHost();
+  const runtime = denoRuntime();
   try {
     const at = (name: string) => join(folder, name);
     await Deno.writeTextFile(at("text"), "zwei €");
-    assertEquals(host.quickRead!(at("text")), "zwei €");
+    assertEquals(runtime.quickRead!(at("text")), "zwei €");
     await Deno.symlink(at("text"), at("link"));
-    assertEquals(host.quickRead!(at("link")), "zwei €");
+    assertEquals(runtime.quickRead!(at("link")), "zwei €");
     await Deno.writeFile(at("bytes"), new Uint8Array([0x7b, 0xff, 0x7d]));
     for (const name of ["bytes", "missing", "."]) {
-      assertEquals(host.quickRead!(at(name)), undefined, name);
+      assertEquals(runtime.quickRead!(at(name)), undefined, name);
     }
   } finally {
     await Deno.remove(folder, { recursive: true });
@@ -126,5 +126,28 @@ Deno.test("cli.ts status says of a store that is no text what any command says o
       new TextDecoder().decode(stderr),
       `The store ${it.path} cannot be used: it is not UTF-8 text`,
     );
+  }
+});
+
+Deno.test("cli.ts colours a pipe only where FORCE_COLOR asks for it and nothing forbids it", async () => {
+  await using it = await bench({ alice: account("alice") });
+  const cases: [Record<string, string>, string[], boolean][] = [
+    [{}, [], false],
+    [{ FORCE_COLOR: "1" }, [], true],
+    [{ FORCE_COLOR: "1", TERM: "dumb" }, [], true],
+    [{ FORCE_COLOR: "0" }, [], false],
+    [{ FORCE_COLOR: "1", NO_COLOR: "1" }, [], false],
+    [{ FORCE_COLOR: "1" }, ["--no-color"], false],
+  ];
+  for (const [env, flags, isColored] of cases) {
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", IMPORTS, "cli.ts", "status", "--store", it.path]
+        .concat(flags),
+      cwd: ROOT,
+      env: { NO_COLOR: "", FORCE_COLOR: "", ...env },
+    }).output();
+    const text = new TextDecoder().decode(stdout);
+    assertStringIncludes(text, "alice");
+    assertEquals(text.includes("\u001b["), isColored, JSON.stringify(env));
   }
 });

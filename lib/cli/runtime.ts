@@ -1,0 +1,154 @@
+/**
+ * What the command line needs of its process, and how each runtime does it.
+ *
+ * @module
+ */
+
+/** A process: what it is given, and how it answers. */
+export interface Runtime {
+  /** The arguments, without the program's name. */
+  readonly args: readonly string[];
+  readonly isWindows: boolean;
+  /** Reads an environment variable; Deno may ask the person for permission. */
+  env(name: string): string | undefined;
+  /** Reads an environment variable only where that needs no question. */
+  peekEnv(name: string): string | undefined;
+  write(to: "out" | "err", text: string): void;
+  isTerminal(stream: "out" | "err"): boolean;
+  /** Returns the size of the terminal on stdout; undefined without one. */
+  size(): { columns: number; rows: number } | undefined;
+  /** Reads a regular file with UTF-8 text at once; undefined for any other, or where there is no quick way. */
+  quickRead?(path: string): string | undefined;
+  /** Calls `listener` on Ctrl-C, which then no longer ends the process. */
+  onInterrupt(listener: () => void): void;
+  /** Ends the process after `ms`, unless it has ended before. */
+  exitAfter(ms: number, code: number): void;
+  exit(code: number): never;
+  /** Ends the process once all output is written. */
+  finish(code: number): void;
+}
+
+/**
+ * Returns the runtime that this is. In Deno `node:process` and `node:fs` take
+ * longer to load than `status` takes to run, so its own API is used there.
+ */
+export async function openRuntime(): Promise<Runtime> {
+  return "Deno" in globalThis
+    ? denoRuntime()
+    : nodeRuntime((await import("node:process")).default);
+}
+
+/** Whether the usual variables ask for colour or forbid it; undefined: they do neither. */
+export function colorMode(
+  { peekEnv }: Pick<Runtime, "peekEnv">,
+): boolean | undefined {
+  if (peekEnv("NO_COLOR")) return false;
+  const forced = peekEnv("FORCE_COLOR");
+  if (forced) return forced !== "0" && forced !== "false";
+  return peekEnv("TERM") === "dumb" ? false : undefined;
+}
+
+/** Returns Deno's runtime. */
+export function denoRuntime(): Runtime {
+  const streams = { out: Deno.stdout, err: Deno.stderr };
+  const encoder = new TextEncoder();
+  return {
+    args: Deno.args,
+    isWindows: Deno.build.os === "windows",
+    env: (name) => Deno.env.get(name),
+    peekEnv(name) {
+      const asked = { name: "env", variable: name } as const;
+      if (Deno.permissions.querySync(asked).state === "granted") {
+        return Deno.env.get(name);
+      }
+      // known without a permission
+      return name === "NO_COLOR" && Deno.noColor ? "1" : undefined;
+    },
+    write: (to, text) => writeAll(streams[to], encoder.encode(text)),
+    isTerminal: (stream) => streams[stream].isTerminal(),
+    size: () =>
+      attempt(() => Deno.stdout.isTerminal() ? Deno.consoleSize() : undefined),
+    quickRead: (path) =>
+      attempt(() => {
+        // other files may block a reader forever
+        if (!Deno.statSync(path).isFile) return undefined;
+        const text = Deno.readTextFileSync(path);
+        // it may have been something else than UTF-8
+        return text.includes("\ufffd") ? undefined : text;
+      }),
+    onInterrupt: (listener) => Deno.addSignalListener("SIGINT", listener),
+    exitAfter: (ms, code) =>
+      Deno.unrefTimer(setTimeout(() => Deno.exit(code), ms)),
+    exit: (code) => Deno.exit(code),
+    // At once: everything is written, and Deno never finishes a request with
+    // a stream that it denied.
+    finish: (code) => Deno.exit(code),
+  };
+}
+
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
+/** A terminal that takes no more right now is tried again after this time (ms). */
+const BUSY_MS = 5;
+
+function writeAll(stream: typeof Deno.stdout, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) {
+    try {
+      at += stream.writeSync(bytes.subarray(at));
+    } catch (error) {
+      // the reader may stop early, as `head` does
+      if (error instanceof Deno.errors.BrokenPipe) leave();
+      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_MS);
+    }
+  }
+}
+
+/** Ends the process after its exit listeners, those of `node:process` included. */
+function leave(): never {
+  (globalThis as { process?: { emit(name: string): void } }).process
+    ?.emit("exit");
+  Deno.exit();
+}
+
+/** What keeps the process after its command has ended is cut off after this time (ms). */
+const LINGER_MS = 500;
+
+/** Returns Node's runtime, or Bun's. */
+function nodeRuntime(process: NodeJS.Process): Runtime {
+  const streams = { out: process.stdout, err: process.stderr };
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    // the reader may stop early, as `head` does
+    if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
+    process.stderr.write(`Error: ${error.message}\n`);
+    process.exit(1);
+  });
+  const env = (name: string) => process.env[name];
+  const exitAfter = (ms: number, code: number) =>
+    void setTimeout(() => process.exit(code), ms).unref();
+  return {
+    args: process.argv.slice(2),
+    isWindows: process.platform === "win32",
+    env,
+    peekEnv: env,
+    write: (to, text) => void streams[to].write(text),
+    isTerminal: (stream) => streams[stream].isTTY === true,
+    size() {
+      const { isTTY, columns, rows } = process.stdout;
+      return isTTY && columns && rows ? { columns, rows } : undefined;
+    },
+    onInterrupt: (listener) => void process.on("SIGINT", listener),
+    exitAfter,
+    exit: (code) => process.exit(code),
+    finish(code) {
+      process.exitCode = code;
+      exitAfter(LINGER_MS, code);
+    },
+  };
+}
