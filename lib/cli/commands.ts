@@ -1,4 +1,4 @@
-import type { Command } from "./command.ts";
+import type { Command } from "./options.ts";
 
 /** What the list of commands tells of one; the rest is loaded when it runs. */
 export interface CommandEntry {
@@ -85,3 +85,22 @@ export const commands: ReadonlyMap<string, CommandEntry> = new Map([
     load: () => import("./demo.ts"),
   }],
 ]);
+
+/** What other tools call a command. */
+export const SYNONYMS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    status: "list ls ps show info whoami who accounts usage limits quota",
+    login: "add auth signin sign-in connect",
+    remove: "logout rm delete del signout unlink",
+    use: "switch select pin activate default unpin",
+    refresh: "update sync reload check",
+    rename: "mv alias",
+    credits: "cap budget spending",
+    strategy: "config settings rotation",
+    serve: "server proxy start",
+    doctor: "diagnose debug verify",
+    help: "commands",
+  }).flatMap(([command, names]) =>
+    names.split(" ").map((name) => [name, command])
+  ),
+);

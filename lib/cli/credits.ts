@@ -1,8 +1,12 @@
 import { isAlias } from "../pool/credits.ts";
-import type { Command, Context } from "./command.ts";
+import {
+  type Command,
+  type Context,
+  CREDIT_VARIABLES,
+  requireAccounts,
+} from "./options.ts";
 import { EXIT, usageError } from "./exit.ts";
-import { openStore } from "./open_store.ts";
-import { CREDIT_VARIABLES, requireAccounts } from "./setup.ts";
+import { openStore } from "./open.ts";
 import { statusReader } from "./stored_status.ts";
 import {
   creditWords,

@@ -13,7 +13,7 @@ import { createRotator, type Rotator } from "../rotator.ts";
 import { jsonStore } from "../store/json_store.ts";
 import { type FakeCodex, startFakeCodex } from "../testing/fake_codex.ts";
 import type { RotatorEvent } from "../types.ts";
-import type { Command, Context, Grants } from "./command.ts";
+import type { Command, Context, Grants } from "./options.ts";
 import { ALLOWED, cast, KNOWN, seed } from "./demo_cast.ts";
 import { eventWords } from "./demo_words.ts";
 import { EXIT } from "./exit.ts";

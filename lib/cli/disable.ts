@@ -1,4 +1,4 @@
-import type { Command } from "./command.ts";
+import type { Command } from "./options.ts";
 import { setEnabled } from "./enable.ts";
 
 /** `disable`: keeps accounts from serving. */

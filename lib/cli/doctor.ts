@@ -1,4 +1,4 @@
-import type { Command, Context, Grants } from "./command.ts";
+import type { Command, Context, Grants } from "./options.ts";
 import { accountFindings } from "./doctor_accounts.ts";
 import { environmentFindings, VARIABLES } from "./doctor_environment.ts";
 import { networkFindings } from "./doctor_network.ts";

@@ -6,9 +6,9 @@ import type {
   RefreshReport,
   StatusReport,
 } from "../types.ts";
-import type { Context } from "./command.ts";
+import type { Context } from "./options.ts";
 import type { Finding } from "./findings.ts";
-import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
+import { openOnlineRotator, refreshAccounts } from "./open.ts";
 import { statusReader } from "./stored_status.ts";
 import { sanitize, standingWords, suggestCommand } from "./format.ts";
 

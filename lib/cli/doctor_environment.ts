@@ -1,12 +1,12 @@
-import type { Context } from "./command.ts";
-import type { Finding } from "./findings.ts";
-import { allowed } from "./permissions.ts";
 import {
   BACKEND_VARIABLE,
+  type Context,
   CREDIT_VARIABLES,
   ISSUER_VARIABLE,
   STORE_VARIABLE,
-} from "./setup.ts";
+} from "./options.ts";
+import type { Finding } from "./findings.ts";
+import { allowed } from "./permissions.ts";
 import { sanitize } from "./format.ts";
 
 const [CREDITS, OLD_CREDITS] = CREDIT_VARIABLES;

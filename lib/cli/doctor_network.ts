@@ -1,9 +1,8 @@
 import { fetchText } from "../account/context.ts";
 import { VERSION } from "../version.ts";
-import type { Context } from "./command.ts";
+import { backendOf, type Context, issuerOf } from "./options.ts";
 import { CliError } from "./exit.ts";
 import type { Finding } from "./findings.ts";
-import { backendOf, issuerOf } from "./setup.ts";
 import { duration, sanitize } from "./format.ts";
 
 /** How long a host may take to answer, ms. */

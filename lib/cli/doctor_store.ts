@@ -5,10 +5,9 @@ import { readContent } from "../store/content.ts";
 import { realFile, statFile, unlessMissing } from "../store/file.ts";
 import { jsonStore } from "../store/json_store.ts";
 import type { PoolState } from "../types.ts";
-import type { Context } from "./command.ts";
+import { type Context, storeOf } from "./options.ts";
 import type { Finding } from "./findings.ts";
 import { isPermissionError } from "./permissions.ts";
-import { storeOf } from "./setup.ts";
 import { noAccount } from "./format.ts";
 import { timeAgo } from "./format.ts";
 

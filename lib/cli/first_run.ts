@@ -1,5 +1,5 @@
 import { TOOL_NAMES } from "../account/login_files.ts";
-import type { Context } from "./command.ts";
+import type { Context } from "./options.ts";
 import { findLogins } from "./login_places.ts";
 import { noAccount } from "./format.ts";
 import { sanitize, suggestCommand } from "./format.ts";

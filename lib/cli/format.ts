@@ -5,33 +5,57 @@
  */
 import type { AccountStatus, StatusReport } from "../types.ts";
 
-/** How the commands name this program in what they say. */
-export const PROGRAM = "cli.ts";
-
-let given = "";
-
-/** The store that this command line names, undefined when it does not: advice is to be about the same one. */
-export function suggestFor(store: string | undefined): void {
-  given = store === undefined ? "" : ` --store ${quote(sanitize(store))}`;
+/** What all suggested commands have in common. */
+export interface Invocation {
+  /** Returns what starts this program, for example `npx codex-rotator`. */
+  program(): string;
+  readonly isWindows: boolean;
+  /** The store that the command line names. */
+  readonly store?: string | undefined;
 }
 
-/** A command as advice, to be run as it is. */
-export function suggestCommand(command: string): string {
-  return `${PROGRAM} ${command}${given}`;
+let invocation: Invocation = {
+  program: () => "codex-rotator",
+  isWindows: false,
+};
+
+/** Sets how the suggested commands begin and end, for one command line. */
+export function suggestAs(it: Invocation): void {
+  invocation = it;
+}
+
+/** Returns what a person types before a command. */
+export function programName(): string {
+  return invocation.program();
+}
+
+/**
+ * Returns a command that can be pasted and run: started as this process was,
+ * on the store that it was given.
+ *
+ * @param command As it is typed, without the program's name.
+ * @param words Further arguments, quoted where a shell needs it.
+ */
+export function suggestCommand(command: string, ...words: string[]): string {
+  const { store } = invocation;
+  const more = store === undefined ? words : [...words, "--store", store];
+  return [programName(), command, ...more.map((it) => quote(it))].join(" ");
 }
 
 /** That there is no account, and how to add one, without a full stop. */
 export function noAccount(): string {
   return `No account is in the store; sign in with: ${
     suggestCommand("login")
-  }, or take over another tool's login with: ${suggestCommand("import FILE")}`;
+  }; or take over another tool's login with: ${suggestCommand("import FILE")}`;
 }
 
-/** A word as a shell takes it. */
-export function quote(word: string): string {
-  return /^[\w@%+=:,./\\-]+$/.test(word)
-    ? word
-    : `'${word.replaceAll("'", `'\\''`)}'`;
+/** Returns a word as a shell takes it. */
+export function quote(word: string, isWindows = invocation.isWindows): string {
+  const text = sanitize(word);
+  if (/^[\w@%+=:,./-]+$/.test(isWindows ? text.replaceAll("\\", "/") : text)) {
+    return text;
+  }
+  return isWindows ? `"${text}"` : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 const MINUTE = 60_000;

@@ -1,8 +1,9 @@
-type Permission =
-  | { name: "env"; variable: string }
-  | { name: "read"; path: string }
+/** What Deno asks a permission for. */
+export type Permission =
+  | { name: "env"; variable?: string }
+  | { name: "read" | "write"; path?: string }
   | { name: "run"; command: string }
-  | { name: "net"; host: string };
+  | { name: "net"; host?: string };
 
 interface Permissions {
   querySync(it: Permission): { state: string };
@@ -21,6 +22,18 @@ export function isGranted(permission: Permission): boolean {
   return status === undefined || status.state === "granted";
 }
 
+/** Whether no command can be refused anything. */
+export function isAllGranted(): boolean {
+  return (["env", "read", "write", "net"] as const)
+    .every((name) => isGranted({ name }));
+}
+
+/** Asks the person, unless it is granted. Returns whether it is granted then. */
+export function request(permission: Permission): boolean {
+  const status = permissions()?.requestSync(permission);
+  return status === undefined || status.state === "granted";
+}
+
 /**
  * Asks whether a server may listen, before it does: the refusal would come
  * where only the process can catch it.
@@ -29,8 +42,7 @@ export function isGranted(permission: Permission): boolean {
  * @throws What Deno would throw.
  */
 export function demandListening(host: string): void {
-  const status = permissions()?.requestSync({ name: "net", host });
-  if (status === undefined || status.state === "granted") return;
+  if (request({ name: "net", host })) return;
   throw Object.assign(
     new Error(
       `Requires net access to "${host}", run again with the --allow-net flag`,

@@ -1,7 +1,7 @@
-import type { Command } from "./command.ts";
 import { type CommandEntry, commands } from "./commands.ts";
+import { programName } from "./format.ts";
+import type { Command } from "./options.ts";
 import { wrap } from "./table.ts";
-import { PROGRAM } from "./format.ts";
 
 const COMMON = `Options of every command:
   --store FILE     the store; default $CODEX_ROTATOR_STORE, else
@@ -10,48 +10,65 @@ const COMMON = `Options of every command:
   --issuer URL     another token issuer than OpenAI's
   --no-color       plain text, as with NO_COLOR
   --help, -h       this help, or the help of a command
-  --version        the version
+  --version, -v    the version
 `;
 
-/** The help that lists all commands. */
+const EXAMPLES = [
+  ["demo", "see it at work, without an account"],
+  ["login", "add an account; once for each"],
+  ["import", "add those of Codex CLI and OpenCode"],
+  ["status --refresh", "see who can serve now"],
+  ["credits none", "never spend purchased credits"],
+  ["help status", "options and examples of a command"],
+] as const;
+
+/** Returns the help that lists all commands. */
 export function generalHelp(): string {
-  const width = Math.max(...[...commands.keys()].map((name) => name.length));
-  const list = [...commands].map(([name, { summary }]) =>
-    `  ${name.padEnd(width)}  ${summary}`
-  );
-  return `Spreads requests over several ChatGPT/Codex accounts: included usage first,
+  const program = programName();
+  return `\
+Spreads requests over several ChatGPT/Codex accounts: included usage first,
 purchased credits only where their owner allows it.
 
-Usage: ${PROGRAM} COMMAND [OPTIONS]
+Usage: ${program} COMMAND [OPTIONS]
 
 Commands:
-${list.join("\n")}
+${columns([...commands].map(([name, { summary }]) => [name, summary]))}
 
 ${COMMON}
 Examples:
-  ${PROGRAM} demo                     see it work, without an account
-  ${PROGRAM} login                    add an account; once for each
-  ${PROGRAM} import                   add those of Codex CLI and OpenCode
-  ${PROGRAM} status --refresh         who can serve now
-  ${PROGRAM} credits none             never spend purchased credits
-  ${PROGRAM} help status              options and examples of a command
+${columns(EXAMPLES.map(([it, words]) => [`${program} ${it}`, words]))}
 `;
 }
 
-/** The help of one command. */
+function columns(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([first]) => first.length));
+  return rows.map(([first, second]) => `  ${first.padEnd(width)}  ${second}`)
+    .join("\n");
+}
+
+/** Returns the help of one command. */
 export function commandHelp(entry: CommandEntry, command: Command): string {
   const { usage, summary } = entry;
   const sentence = `${summary[0]!.toUpperCase()}${summary.slice(1)}.`;
-  return `Usage: ${PROGRAM} ${usage}
+  return asStarted(`\
+Usage: codex-rotator ${usage}
 
 ${sentence}
 
 ${command.help.trim()}
 
-${COMMON}`;
+${COMMON}`);
 }
 
-/** The same help for a terminal that is narrower than it was written for. */
+/** Spells commands as this process was started. */
+function asStarted(help: string): string {
+  return help.replaceAll(
+    /(?<![\w/])(?:codex-rotator|cli\.ts) (?=[a-z])/g,
+    `${programName()} `,
+  );
+}
+
+/** Returns the same help for a terminal that is narrower than it was written for. */
 export function reflow(help: string, columns: number): string {
   if (help.split("\n").every((it) => it.length <= columns)) return help;
   const blocks: { indent: number; text: string }[] = [];
@@ -68,6 +85,8 @@ export function reflow(help: string, columns: number): string {
     }
   }
   return blocks.flatMap(({ indent, text }) => {
+    // what is there to be pasted stays whole
+    if (text.trimStart().startsWith(`${programName()} `)) return [text];
     const [head, rest] = [text.slice(0, indent), text.slice(indent)];
     const lines = wrap(rest, Math.max(20, columns - indent), "keep");
     return lines.map((it, i) => (i === 0 ? head : " ".repeat(indent)) + it);

@@ -13,14 +13,14 @@ import {
 import { isAlias } from "../pool/credits.ts";
 import type { AccountSource, PoolState } from "../types.ts";
 import { creditNote, nameOf, renameHint } from "./added.ts";
-import type { Command, Context, Grants } from "./command.ts";
+import type { Command, Context, Grants } from "./options.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { applySettings } from "./import_settings.ts";
 import { loginPlaces, PLACE_VARIABLES } from "./login_places.ts";
 import { suggestion } from "./nearest.ts";
 import { notAnAlias } from "./rename.ts";
 import { allowed } from "./permissions.ts";
-import { openStore } from "./open_store.ts";
+import { openStore } from "./open.ts";
 import { sanitize, suggestCommand } from "./format.ts";
 
 /** `import`: adds the accounts that other tools are signed in with. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { programOf } from "./program.ts";
 import { colorMode, type Runtime } from "./runtime.ts";
 
 /** How a command learns of Ctrl-C. */
@@ -20,6 +21,8 @@ export interface Io extends Interruption {
   /** Reads an environment variable when asked for it: Deno asks a permission per name. */
   env(name: string): string | undefined;
   readonly isWindows: boolean;
+  /** Returns what a person types before a command to start this again. */
+  program(): string;
   out(text: string): void;
   err(text: string): void;
   /** Whether a person sees progress on stderr. */
@@ -47,6 +50,7 @@ export function processIo(runtime: Runtime, interruption: Interruption): Io {
   return {
     env: runtime.env,
     isWindows: runtime.isWindows,
+    program: () => programOf(runtime),
     out: (text) => runtime.write("out", text),
     err: (text) => runtime.write("err", text),
     get errIsTerminal() {

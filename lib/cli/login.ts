@@ -7,14 +7,12 @@ import { CLIENT_ID, LOGIN_PORTS } from "../codex/endpoints.ts";
 import { isAlias } from "../pool/credits.ts";
 import { VERSION } from "../version.ts";
 import { creditNote, nameOf, renameHint } from "./added.ts";
-import type { Command, Context } from "./command.ts";
+import { type Command, type Context, issuerOf } from "./options.ts";
 import { EXIT, usageError } from "./exit.ts";
 import { demandListening } from "./granted.ts";
-import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
+import { openOnlineRotator, openStore, refreshAccounts } from "./open.ts";
 import { renderStatus } from "./render_status.ts";
 import { notAnAlias } from "./rename.ts";
-import { openStore } from "./open_store.ts";
-import { issuerOf } from "./setup.ts";
 import { duration, sanitize, suggestCommand } from "./format.ts";
 
 /** `login`: signs in, in the browser or by device code. */

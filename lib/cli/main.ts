@@ -1,22 +1,24 @@
 /**
- * The command line: finds the command, runs it, and says what went wrong.
+ * The command line: finds the command, runs it, and tells what went wrong.
  *
  * @module
  */
 import { VERSION } from "../version.ts";
 import { RotatorError } from "../errors.ts";
+import { type CommandEntry, commands, SYNONYMS } from "./commands.ts";
+import { CliError, EXIT, usageError } from "./exit.ts";
+import { programName, sanitize, suggestAs, suggestCommand } from "./format.ts";
+import { isAllGranted } from "./granted.ts";
+import { commandHelp, generalHelp, reflow } from "./help.ts";
+import type { Io } from "./io.ts";
+import { nearest } from "./nearest.ts";
 import {
   type Command,
   type Context,
   mergeFlags,
   readArguments,
-} from "./command.ts";
-import { type CommandEntry, commands } from "./commands.ts";
-import { CliError, EXIT, usageError } from "./exit.ts";
-import { commandHelp, generalHelp, reflow } from "./help.ts";
-import type { Io } from "./io.ts";
-import { suggestion } from "./nearest.ts";
-import { sanitize, suggestCommand, suggestFor } from "./format.ts";
+} from "./options.ts";
+import { wrap } from "./table.ts";
 
 /**
  * Runs one command line.
@@ -26,20 +28,22 @@ import { sanitize, suggestCommand, suggestFor } from "./format.ts";
  * @returns The exit code.
  */
 export async function main(args: readonly string[], io: Io): Promise<number> {
+  suggestAs(startOf(io));
   try {
     return await dispatch(args, io);
   } catch (error) {
     if (io.isInterrupted) return EXIT.interrupted;
-    // what comes from below the command line knows of no store in it
-    const text = errorText(error)
-      .replaceAll(/"cli\.ts ([^"]+)"/g, (_, it) => `"${suggestCommand(it)}"`);
-    io.err(`Error: ${text}\n`);
+    io.err(renderError(error, io));
     return exitCode(error);
   }
 }
 
+function startOf({ program, isWindows }: Io) {
+  return { program, isWindows };
+}
+
 async function dispatch(args: readonly string[], io: Io): Promise<number> {
-  const { flags, operands } = readArguments(args, { stopEarly: true });
+  const { flags, operands } = readArguments(args, {}, "operand");
   if (flags.on("version")) return print(io, `${VERSION}\n`);
   const [name, ...rest] = operands;
   if (name === undefined || name === "help") {
@@ -73,21 +77,26 @@ async function runCommand(
   context: Context,
   args: readonly string[],
 ): Promise<number> {
-  suggestFor(context.flags.value("store"));
+  const { io, flags } = context;
+  suggestAs({ ...startOf(io), store: flags.value("store") });
+  // rarely needed, and not small
+  const permissions = () => import("./permissions.ts");
+  if (!isAllGranted()) {
+    (await permissions()).requestPermissions(command, context);
+  }
   // what it has begun to change it finishes
-  if (command.needs.write) void context.io.signal;
-  if (command.endsItself) context.io.bePatient?.();
+  if (command.needs.write) void io.signal;
+  if (command.endsItself) io.bePatient?.();
   try {
     const code = await command.run(context);
-    return context.io.isInterrupted ? EXIT.interrupted : code;
+    return io.isInterrupted ? EXIT.interrupted : code;
   } catch (error) {
     if (exitCode(error) === EXIT.noAccount) {
       const { firstRun } = await import("./first_run.ts");
       throw new CliError(firstRun(context), EXIT.noAccount);
     }
     if (!(error instanceof Error && error.name === "NotCapable")) throw error;
-    // rarely needed, and not small
-    const { permissionAdvice } = await import("./permissions.ts");
+    const { permissionAdvice } = await permissions();
     throw new CliError(permissionAdvice(error, command, context, args));
   }
 }
@@ -112,9 +121,13 @@ function entryOf(name: string): CommandEntry {
   const entry = commands.get(name);
   if (entry !== undefined) return entry;
   const names = [...commands.keys()];
+  const meant = nearest(name, [...names, ...SYNONYMS.keys()]) ?? "";
+  const suggested = SYNONYMS.get(meant) ?? meant;
   throw usageError(
-    `Unknown command ${sanitize(name)}${suggestion(name, names)}; known are: ${
-      names.join(", ")
+    `Unknown command ${sanitize(name)}${
+      suggested === ""
+        ? `; known are: ${names.join(", ")}`
+        : ` (did you mean ${suggested}?)`
     }`,
   );
 }
@@ -129,8 +142,37 @@ function checkOperands(
   throw usageError(`${found} arguments: ${length}; usage: ${usage}`);
 }
 
-function errorText(error: unknown): string {
-  return sanitize(error instanceof Error ? error.message : String(error));
+/** Lays an error out: what was found, and below it what to do. */
+function renderError(error: unknown, io: Io): string {
+  const message = error instanceof Error ? error.message : String(error);
+  // what comes from below the command line knows of no store in it
+  const text = sanitize(message).replaceAll(
+    /"(?:codex-rotator|cli\.ts) ([^"]+)"/g,
+    (_, it) => suggestCommand(it),
+  );
+  const width = io.errIsTerminal ? io.columns : Infinity;
+  const [what = "", ...advice] = text.split("; ");
+  return [
+    ...wrap(`Error: ${what}`, width, "keep"),
+    ...advice.flatMap((it) => adviceLines(it, width)),
+  ].map((line) => `${line}\n`).join("");
+}
+
+/** A command stays in one piece, so that it can be copied. */
+function adviceLines(advice: string, width: number): string[] {
+  const at = advice.indexOf(`${programName()} `);
+  if (at < 0 || advice.length + 4 <= width) {
+    return hanging("  → ", advice, width);
+  }
+  return [
+    ...hanging("  → ", advice.slice(0, at).trimEnd(), width),
+    `    ${advice.slice(at)}`,
+  ];
+}
+
+function hanging(head: string, text: string, width: number): string[] {
+  return wrap(text, Math.max(20, width - head.length), "keep")
+    .map((line, i) => (i === 0 ? head : " ".repeat(head.length)) + line);
 }
 
 function exitCode(error: unknown): number {

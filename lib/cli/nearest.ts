@@ -1,8 +1,4 @@
-/**
- * The name a person probably meant.
- *
- * @returns The nearest of `names`, or undefined when none is near.
- */
+/** Returns the nearest of `names`, or one that begins alike; undefined when none is near. */
 export function nearest(
   word: string,
   names: readonly string[],
@@ -12,16 +8,21 @@ export function nearest(
     .map((name) => ({ name, distance: editDistance(word, name) }))
     .filter((it) => it.distance <= limit)
     .sort((a, b) => a.distance - b.distance);
-  return best?.name;
+  return best?.name ?? names.find((name) => beginAlike(word, name));
 }
 
-/** " (did you mean X?)", or nothing. */
+/** Returns " (did you mean X?)", or nothing. */
 export function suggestion(word: string, names: readonly string[]): string {
   const name = nearest(word, names);
   return name === undefined ? "" : ` (did you mean ${name}?)`;
 }
 
-/** Insertions, deletions, substitutions and swaps of neighbours between two words. */
+function beginAlike(a: string, b: string): boolean {
+  const [short, long] = a.length < b.length ? [a, b] : [b, a];
+  return /\w{3}/.test(short) && long.startsWith(short);
+}
+
+/** Counts insertions, deletions, substitutions and swaps of neighbours between two words. */
 function editDistance(a: string, b: string): number {
   const [from, to] = [a.toLowerCase().slice(0, 99), b.toLowerCase()];
   let before: number[] = [];

@@ -1,33 +1,53 @@
 /**
- * What to do when Deno refuses: the one line that names every flag the command
- * needs, with the real names and paths.
+ * What a command needs of Deno: asked for at once where a person can answer,
+ * and named with the flags that grant it where it was refused.
  *
  * @module
  */
 import process from "node:process";
 import { dirname } from "node:path";
-import { DEFAULT_BACKEND, DEFAULT_ISSUER } from "../codex/endpoints.ts";
-import type { Command, Context } from "./command.ts";
+import { programName, quote } from "./format.ts";
+import { isGranted, request } from "./granted.ts";
+import type { Io } from "./io.ts";
 import {
   BACKEND_VARIABLE,
   backendOf,
+  type Command,
+  type Context,
   CREDIT_VARIABLES,
   ISSUER_VARIABLE,
   issuerOf,
   STORE_VARIABLE,
   storeOf,
-} from "./setup.ts";
-import { PROGRAM, quote } from "./format.ts";
+} from "./options.ts";
 
-/** Which permissions, by the names Deno gives them. */
-type Granted = Record<"env" | "read" | "write" | "net" | "sys", Set<string>>;
+type Kind = "env" | "read" | "write" | "net";
+type Granted = Record<Kind, Set<string>>;
 
 /** The variables that lead to the store where none names it. */
 const HOME_VARIABLES = process.platform === "win32"
   ? ["XDG_CONFIG_HOME", "APPDATA", "HOME", "USERPROFILE"]
   : ["XDG_CONFIG_HOME", "HOME"];
-
+/** Stands for the store's folder where the home folder may not be asked for. */
+const UNKNOWN_FOLDER = "$HOME/.config/codex-rotator";
 const REFUSED = /Requires (\w+) access to "(.+)", run again/;
+
+/** Asks the person for all that a command needs: once for variables, folder and hosts. */
+export function requestPermissions(command: Command, context: Context): void {
+  const { env } = grantsFor(command, context);
+  if ([...env].some((variable) => !isGranted({ name: "env", variable }))) {
+    request({ name: "env" });
+  }
+  // where they are is known by now
+  const { read, write, net } = grantsFor(command, context);
+  for (const path of known(read)) request({ name: "read", path });
+  for (const path of known(write)) request({ name: "write", path });
+  for (const host of net) request({ name: "net", host });
+}
+
+function known(paths: ReadonlySet<string>): string[] {
+  return [...paths].filter((it) => it !== UNKNOWN_FOLDER);
+}
 
 /** Whether Deno refused a permission. */
 export function isPermissionError(error: unknown): error is Error {
@@ -44,13 +64,7 @@ export function throwIfRefused(reports: readonly (string | null)[]): void {
   throw Object.assign(new Error(refusal), { name: "NotCapable" });
 }
 
-/**
- * @param error What Deno threw.
- * @param command What was run.
- * @param context The call that failed.
- * @param args Its arguments, to be repeated.
- * @returns What was refused, and the command that grants it.
- */
+/** Returns what Deno refused, and the command that grants all that is needed. */
 export function permissionAdvice(
   error: Error,
   command: Command,
@@ -58,74 +72,77 @@ export function permissionAdvice(
   args: readonly string[],
 ): string {
   const granted = grantsFor(command, context);
-  const refused = REFUSED.exec(error.message);
-  const kind = refused?.[1] ?? "";
-  if (refused !== null && Object.hasOwn(granted, kind)) {
-    add(granted[kind as keyof Granted], refused[2]!);
-  }
+  const [, kind = "", name = ""] = REFUSED.exec(error.message) ?? [];
+  if (Object.hasOwn(granted, kind)) add(granted[kind as Kind], name);
   const flags = Object.entries(granted).filter(([, names]) => names.size > 0)
-    .map(([name, names]) =>
-      `--allow-${name}=${shellWord([...names].join(","))}`
+    .map(([kind, names]) =>
+      `--allow-${kind}=${shellWord([...names].join(","))}`
     );
-  const call = ["deno run", ...flags, PROGRAM, ...args.map(shellWord)];
-  const what = refused === null
+  const call = [
+    programName().replace(" -A", ["", ...flags].join(" ")),
+    ...args.map((it) => shellWord(it)),
+  ];
+  const what = kind === ""
     ? error.message
-    : `Deno refused ${kind} access to ${refused[2]}`;
+    : `Deno refused ${kind} access to ${name}`;
   return `${what}; run: ${call.join(" ")}`;
 }
 
-function grantsFor(command: Command, context: Context): Granted {
+function grantsFor(command: Command, call: Context): Granted {
   const { needs, onlineSwitch } = command;
+  const { flags } = call;
+  const context = { ...call, io: askingNobody(call.io) };
   const granted: Granted = {
     env: new Set(),
     read: new Set(),
     write: new Set(),
     net: new Set(),
-    sys: new Set(),
   };
   const online = needs.network ||
-    (onlineSwitch !== undefined && context.flags.on(onlineSwitch));
+    (onlineSwitch !== undefined && flags.on(onlineSwitch));
   if (needs.store !== false) {
-    const folder = storeFolder(granted, context);
+    storeVariables(context).forEach((name) => granted.env.add(name));
+    const folder = storeFolder(context);
     granted.read.add(folder);
     if (needs.write || online) granted.write.add(folder);
   }
   if (needs.policy) CREDIT_VARIABLES.forEach((name) => granted.env.add(name));
-  if (online) addNetwork(granted, context);
-  const more = command.grants?.(context) ?? {};
-  for (const [kind, names] of Object.entries(more)) {
-    for (const name of names) add(granted[kind as keyof Granted], name);
+  if (online) {
+    if (!flags.on("backend")) granted.env.add(BACKEND_VARIABLE);
+    if (!flags.on("issuer")) granted.env.add(ISSUER_VARIABLE);
+    granted.net.add(new URL(backendOf(context)).host);
+    granted.net.add(new URL(issuerOf(context)).host);
+  }
+  const more = Object.entries(command.grants?.(context) ?? {});
+  for (const [kind, names] of more) {
+    for (const name of names) add(granted[kind as Kind], name);
   }
   return granted;
 }
 
-/** The store's folder, and the variables that tell it where it was not given. */
-function storeFolder(granted: Granted, context: Context): string {
-  const { flags, io } = context;
-  if (flags.value("store") === undefined) {
-    granted.env.add(STORE_VARIABLE);
-    if (!allowed(() => io.env(STORE_VARIABLE))) {
-      HOME_VARIABLES.forEach((name) => granted.env.add(name));
-    }
-  }
-  const store = allowed(() => storeOf(context));
-  return store === undefined ? "$HOME/.config/codex-rotator" : dirname(store);
+/** Reads only the variables that may be read. */
+function askingNobody(io: Io): Io {
+  const env = (variable: string) =>
+    isGranted({ name: "env", variable }) ? io.env(variable) : undefined;
+  return Object.create(io, { env: { value: env } });
 }
 
-function addNetwork(granted: Granted, context: Context): void {
-  for (
-    const [flag, variable, read, usual] of [
-      ["backend", BACKEND_VARIABLE, backendOf, DEFAULT_BACKEND],
-      ["issuer", ISSUER_VARIABLE, issuerOf, DEFAULT_ISSUER],
-    ] as const
-  ) {
-    if (context.flags.value(flag) === undefined) granted.env.add(variable);
-    const url = allowed(() => read(context)) ?? usual;
-    granted.net.add(new URL(url).host);
+/** Returns the variables that tell where the store is. */
+function storeVariables({ flags, io }: Context): readonly string[] {
+  if (flags.on("store")) return [];
+  if (io.env(STORE_VARIABLE)) return [STORE_VARIABLE];
+  return [STORE_VARIABLE, ...HOME_VARIABLES];
+}
+
+function storeFolder(context: Context): string {
+  try {
+    return dirname(storeOf(context));
+  } catch {
+    return UNKNOWN_FOLDER;
   }
 }
 
-/** What a reading gives, unless it is refused as well. */
+/** Returns what a reading gives, unless Deno refuses it. */
 export function allowed<T>(read: () => T): T | undefined {
   try {
     return read();
@@ -144,8 +161,6 @@ function add(names: Set<string>, name: string): void {
 }
 
 function shellWord(word: string): string {
-  // for the shell to fill in, where the folder could not be asked for
-  return /^[\w@%+=:,./\\-]*\$HOME\/[\w@%+=:,./\\$-]*$/.test(word)
-    ? `"${word}"`
-    : quote(word);
+  // for the shell to fill in
+  return word.includes(UNKNOWN_FOLDER) ? `"${word}"` : quote(word);
 }

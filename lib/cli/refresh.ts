@@ -1,9 +1,7 @@
 import type { RefreshReport, StatusReport } from "../types.ts";
-import type { Command, Context } from "./command.ts";
+import { type Command, type Context, requireAccounts } from "./options.ts";
 import { CliError, EXIT } from "./exit.ts";
-import { openOnlineRotator, refreshAccounts } from "./open_rotator.ts";
-import { openStore } from "./open_store.ts";
-import { requireAccounts } from "./setup.ts";
+import { openOnlineRotator, openStore, refreshAccounts } from "./open.ts";
 import { noAccount } from "./format.ts";
 import { jsonText, quote, sanitize, suggestCommand } from "./format.ts";
 

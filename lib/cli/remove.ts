@@ -1,8 +1,7 @@
-import type { Command, Context } from "./command.ts";
+import { type Command, type Context, requireAccounts } from "./options.ts";
 import { replaceInCreditList } from "./credit_list.ts";
 import { EXIT } from "./exit.ts";
-import { openStore } from "./open_store.ts";
-import { requireAccounts } from "./setup.ts";
+import { openStore } from "./open.ts";
 import { sanitize } from "./format.ts";
 
 /** `remove`: forgets accounts. */

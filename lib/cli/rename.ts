@@ -1,10 +1,14 @@
 import { creditPolicy, isAlias } from "../pool/credits.ts";
 import type { PoolState } from "../types.ts";
-import type { Command, Context } from "./command.ts";
+import {
+  type Command,
+  type Context,
+  CREDIT_VARIABLES,
+  requireAccounts,
+} from "./options.ts";
 import { replaceInCreditList, storedCreditList } from "./credit_list.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
-import { openStore } from "./open_store.ts";
-import { CREDIT_VARIABLES, requireAccounts } from "./setup.ts";
+import { openStore } from "./open.ts";
 import { sanitize } from "./format.ts";
 
 /** `rename`: gives an account another alias. */

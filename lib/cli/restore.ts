@@ -1,7 +1,6 @@
 import { restoreBackup } from "../store/backup.ts";
-import type { Command, Context } from "./command.ts";
+import { type Command, type Context, storeOf } from "./options.ts";
 import { EXIT } from "./exit.ts";
-import { storeOf } from "./setup.ts";
 import { timeAgo } from "./format.ts";
 
 /** `restore`: puts the backup back. */

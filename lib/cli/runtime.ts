@@ -9,10 +9,14 @@ export interface Runtime {
   /** The arguments, without the program's name. */
   readonly args: readonly string[];
   readonly isWindows: boolean;
+  /** Returns the file that was started, what runs it, and the current folder. */
+  start(): { path: string; runner: string; folder: string | undefined };
   /** Reads an environment variable; Deno may ask the person for permission. */
   env(name: string): string | undefined;
   /** Reads an environment variable only where that needs no question. */
   peekEnv(name: string): string | undefined;
+  /** Reads a text file only where that needs no question. */
+  peekText(path: string): string | undefined;
   write(to: "out" | "err", text: string): void;
   isTerminal(stream: "out" | "err"): boolean;
   /** Returns the size of the terminal on stdout; undefined without one. */
@@ -33,9 +37,10 @@ export interface Runtime {
  * longer to load than `status` takes to run, so its own API is used there.
  */
 export async function openRuntime(): Promise<Runtime> {
-  return "Deno" in globalThis
-    ? denoRuntime()
-    : nodeRuntime((await import("node:process")).default);
+  return "Deno" in globalThis ? denoRuntime() : nodeRuntime(
+    (await import("node:process")).default,
+    (await import("node:fs")).readFileSync,
+  );
 }
 
 /** Whether the usual variables ask for colour or forbid it; undefined: they do neither. */
@@ -55,6 +60,11 @@ export function denoRuntime(): Runtime {
   return {
     args: Deno.args,
     isWindows: Deno.build.os === "windows",
+    start: () => ({
+      path: pathOf(Deno.mainModule),
+      runner: "deno run -A",
+      folder: attempt(() => Deno.cwd()),
+    }),
     env: (name) => Deno.env.get(name),
     peekEnv(name) {
       const asked = { name: "env", variable: name } as const;
@@ -63,6 +73,12 @@ export function denoRuntime(): Runtime {
       }
       // known without a permission
       return name === "NO_COLOR" && Deno.noColor ? "1" : undefined;
+    },
+    peekText(path) {
+      const { state } = Deno.permissions.querySync({ name: "read", path });
+      return state === "granted"
+        ? attempt(() => Deno.readTextFileSync(path))
+        : undefined;
     },
     write: (to, text) => writeAll(streams[to], encoder.encode(text)),
     isTerminal: (stream) => streams[stream].isTerminal(),
@@ -84,6 +100,14 @@ export function denoRuntime(): Runtime {
     // a stream that it denied.
     finish: (code) => Deno.exit(code),
   };
+}
+
+function pathOf(url: string): string {
+  if (!url.startsWith("file:")) return url;
+  const path = decodeURIComponent(new URL(url).pathname);
+  return Deno.build.os === "windows"
+    ? path.slice(1).replaceAll("/", "\\")
+    : path;
 }
 
 function attempt<T>(read: () => T): T | undefined {
@@ -121,7 +145,10 @@ function leave(): never {
 const LINGER_MS = 500;
 
 /** Returns Node's runtime, or Bun's. */
-function nodeRuntime(process: NodeJS.Process): Runtime {
+function nodeRuntime(
+  process: NodeJS.Process,
+  readFileSync: (path: string, encoding: "utf8") => string,
+): Runtime {
   const streams = { out: process.stdout, err: process.stderr };
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     // the reader may stop early, as `head` does
@@ -135,8 +162,14 @@ function nodeRuntime(process: NodeJS.Process): Runtime {
   return {
     args: process.argv.slice(2),
     isWindows: process.platform === "win32",
+    start: () => ({
+      path: process.argv[1] ?? "",
+      runner: process.argv0,
+      folder: attempt(() => process.cwd()),
+    }),
     env,
     peekEnv: env,
+    peekText: (path) => attempt(() => readFileSync(path, "utf8")),
     write: (to, text) => void streams[to].write(text),
     isTerminal: (stream) => streams[stream].isTTY === true,
     size() {

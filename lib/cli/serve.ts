@@ -15,12 +15,17 @@ import {
   usableKey,
 } from "../serve/key.ts";
 import type { RotatorEvent } from "../types.ts";
-import type { Command, Context } from "./command.ts";
+import {
+  backendOf,
+  type Command,
+  type Context,
+  issuerOf,
+  storeOf,
+} from "./options.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { demandListening } from "./granted.ts";
 import type { Io } from "./io.ts";
-import { openStore } from "./open_store.ts";
-import { backendOf, issuerOf, storeOf } from "./setup.ts";
+import { openStore } from "./open.ts";
 import { sanitize } from "./format.ts";
 
 const DEFAULT_PORT = "8791";

@@ -1,5 +1,5 @@
 import type { RefreshReport, StatusReport } from "../types.ts";
-import type { Command, Context } from "./command.ts";
+import type { Command, Context } from "./options.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { renderStatus } from "./render_status.ts";
 import { noAccount } from "./format.ts";
@@ -80,7 +80,7 @@ async function open(context: Context): Promise<Source> {
   }
   // what speaks to the backend is the most of it, and takes its time to load
   const { openOnlineRotator, refreshAccounts } = await import(
-    "./open_rotator.ts"
+    "./open.ts"
   );
   const rotator = openOnlineRotator(context);
   return {

@@ -1,8 +1,7 @@
 import { statusReport } from "../reports.ts";
 import { openStored } from "../stored.ts";
 import type { StatusReport } from "../types.ts";
-import type { Context } from "./command.ts";
-import { storeOf } from "./setup.ts";
+import { type Context, storeOf } from "./options.ts";
 
 /** Reads what `status` says, asking no one; each call reads the store anew. */
 export function statusReader(

@@ -1,9 +1,9 @@
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
 import type { StrategyName } from "../types.ts";
-import type { Command, Context } from "./command.ts";
+import type { Command, Context } from "./options.ts";
 import { EXIT, usageError } from "./exit.ts";
 import { suggestion } from "./nearest.ts";
-import { openStore } from "./open_store.ts";
+import { openStore } from "./open.ts";
 import { sanitize } from "./format.ts";
 
 const WORDS: Readonly<Record<StrategyName, string>> = {

@@ -1,7 +1,6 @@
-import type { Command, Context } from "./command.ts";
+import { type Command, type Context, requireAccounts } from "./options.ts";
 import { EXIT, usageError } from "./exit.ts";
-import { openStore } from "./open_store.ts";
-import { requireAccounts } from "./setup.ts";
+import { openStore } from "./open.ts";
 import { sanitize, suggestCommand } from "./format.ts";
 
 /** `use`: pins one account, or unpins. */

@@ -11,7 +11,7 @@ Options of every command:
   --issuer URL     another token issuer than OpenAI's
   --no-color       plain text, as with NO_COLOR
   --help, -h       this help, or the help of a command
-  --version        the version
+  --version, -v    the version
 `;
 
 Deno.test("help of a command is the same from 80 columns on", async () => {
@@ -66,7 +66,7 @@ Options of every command:
   --issuer URL     another token issuer than OpenAI's
   --no-color       plain text, as with NO_COLOR
   --help, -h       this help, or the help of a command
-  --version        the version
+  --version, -v    the version
 `,
   );
 });

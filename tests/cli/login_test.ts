@@ -289,7 +289,7 @@ Deno.test("the first run names the command that adds what other tools are signed
     const { code, err } = await run([...command, ...s.flags], home);
     assertEquals(code, 4);
     assertStringIncludes(err, `the Codex CLI (${join(folder, "auth.json")})`);
-    assertStringIncludes(err, `cli.ts import --store ${s.it.path};`);
+    assertStringIncludes(err, `with: cli.ts import --store ${s.it.path}\n`);
     assert(!err.includes(s.fake.canary));
   }
   const imported = await run(["import", "--store", s.it.path], home);

@@ -51,7 +51,7 @@ Deno.test("main() keeps its help within 80 columns", async () => {
 });
 
 Deno.test("main() prints the version alone", async () => {
-  for (const args of [["--version"], ["status", "--version"]]) {
+  for (const args of [["--version"], ["-v"], ["status", "--version"]]) {
     assertEquals(await run(args), {
       code: 0,
       out: `${VERSION}\n`,
@@ -69,7 +69,7 @@ Deno.test("main() without a command shows the help on stderr and fails", async (
 Deno.test("main() refuses unknown names and suggests the nearest", async () => {
   const cases: [string[], string][] = [
     [["stauts"], "Unknown command stauts (did you mean status?)"],
-    [["teleport"], "Unknown command teleport; known are: status, "],
+    [["teleport"], "Unknown command teleport\n  → known are: status, "],
     [["help", "renmae"], "(did you mean rename?)"],
     [["constructor"], "Unknown command constructor"],
     [["__proto__"], "Unknown command __proto__"],
@@ -80,12 +80,15 @@ Deno.test("main() refuses unknown names and suggests the nearest", async () => {
     [["status", "--constructor"], "Unknown option --constructor"],
     [["status", "--__proto__=1"], "Unknown option --__proto__"],
     [["--json", "status"], "Unknown option --json"],
-    [["status", "extra"], "Too many arguments: 1; usage: status"],
-    [["rename", "only"], "Too few arguments: 1; usage: rename OLD NEW"],
+    [["status", "extra"], "Too many arguments: 1\n  → usage: status"],
+    [["rename", "only"], "Too few arguments: 1\n  → usage: rename OLD NEW"],
     [["status", "--model"], "--model was given without a value"],
     [["status", "--model", "--json"], "--model was given without a value"],
     [["status", "--store="], "--store was given without a value"],
-    [["import", "--copy=no"], "--copy takes no value; give --copy or leave"],
+    [
+      ["import", "--copy=no"],
+      "--copy takes no value\n  → give --copy or leave",
+    ],
     [["\u001b[2Jx"], "Unknown command x"],
   ];
   for (const [args, message] of cases) {
@@ -141,7 +144,7 @@ Deno.test("advice is about the store that the command line names", async () => {
   await Deno.writeTextFile(it.path, "");
   await Deno.writeTextFile(`${it.path}.bak`, "");
   const { err } = await it.run("status");
-  assertStringIncludes(err, `"cli.ts restore --store ${it.path}"`);
+  assertStringIncludes(err, `with cli.ts restore --store ${it.path}\n`);
   const other = await run(["status", "--store", `${it.folder}/it's new.json`]);
   assertStringIncludes(
     other.err,
@@ -151,7 +154,7 @@ Deno.test("advice is about the store that the command line names", async () => {
   const none = await run(["status"], {
     CODEX_ROTATOR_STORE: `${it.folder}/new.json`,
   });
-  assertStringIncludes(none.err, "sign in with: cli.ts login, or");
+  assertStringIncludes(none.err, "→ sign in with: cli.ts login\n");
 });
 
 Deno.test("a damaged store without a backup leads to a way out, not in a circle", async () => {

@@ -148,7 +148,7 @@ Deno.test("cli.ts says which flags to give when Deno refuses", async () => {
     const { code, out, err } = await spawn(grants, args, elsewhere);
     assertEquals([code, out], [1, ""], args.join(" ") + err);
     assertStringIncludes(err, line);
-    assertEquals(err.trimEnd().split("\n").length, 1, err);
+    assertEquals(err.trimEnd().split("\n").length, 2, err);
   }
 });
 

@@ -24,6 +24,7 @@ export async function run(
   const code = await main(args, {
     env: (name) => Object.hasOwn(env, name) ? env[name] : undefined,
     isWindows: Deno.build.os === "windows",
+    program: () => "cli.ts",
     out: (text) => void (ran.out += text),
     err: (text) => void (ran.err += text),
     errIsTerminal: false,

@@ -1,10 +1,20 @@
+/**
+ * What a command opens: the store, and a rotator that asks the backend.
+ *
+ * @module
+ */
 import { createRotator, type Rotator } from "../rotator.ts";
-import type { JsonStore } from "../store/json_store.ts";
+import { type JsonStore, jsonStore } from "../store/json_store.ts";
 import type { RefreshReport } from "../types.ts";
-import type { Context } from "./command.ts";
-import { openStore } from "./open_store.ts";
-import { backendOf, issuerOf } from "./setup.ts";
 import { sanitize } from "./format.ts";
+import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
+
+/** Opens the store to change it; its warnings go to stderr. */
+export function openStore(context: Context): JsonStore {
+  return jsonStore(storeOf(context), {
+    onWarning: (text) => context.io.err(`Warning: ${sanitize(text)}\n`),
+  });
+}
 
 /** A rotator for one command. */
 export interface OnlineRotator extends Rotator {

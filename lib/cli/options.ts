@@ -1,0 +1,251 @@
+/**
+ * What a command is, and what its arguments and the environment tell it.
+ *
+ * @module
+ */
+import {
+  checkedBase,
+  DEFAULT_BACKEND,
+  DEFAULT_ISSUER,
+  isLoopback,
+} from "../codex/endpoints.ts";
+import { storePath } from "../store/paths.ts";
+import type { PoolState } from "../types.ts";
+import { CliError, EXIT, usageError } from "./exit.ts";
+import { noAccount, sanitize } from "./format.ts";
+import type { Io } from "./io.ts";
+import { suggestion } from "./nearest.ts";
+
+/** Names and paths by the permission that Deno asks for them. */
+export type Grants = Partial<
+  Record<"env" | "read" | "write" | "net", readonly string[]>
+>;
+
+/** What a command needs from a runtime that asks. */
+export interface Needs {
+  /** False: it does without the store. */
+  readonly store?: false;
+  /** It changes the store. */
+  readonly write?: boolean;
+  /** It speaks to the backend and the issuer. */
+  readonly network?: boolean;
+  /** It works out who may spend credits. */
+  readonly policy?: boolean;
+}
+
+/** One command; each is exported as `command` by a file of its own. */
+export interface Command {
+  /** Options and examples, below the usage line. */
+  readonly help: string;
+  readonly booleans?: readonly string[];
+  /** Options that take a value. */
+  readonly strings?: readonly string[];
+  /** Options whose value may be left out; without one it is "". */
+  readonly optional?: readonly string[];
+  /** How many operands it takes: at least, at most. */
+  readonly operands: readonly [number, number];
+  readonly needs: Needs;
+  /** The switch that makes it need the network, and to write, as well. */
+  readonly onlineSwitch?: string;
+  /** After an interruption it ends in its own time; others are ended soon. */
+  readonly endsItself?: true;
+  /** What it needs besides; may fail where it was refused. */
+  readonly grants?: (context: Context) => Grants;
+  /** Returns the exit code. */
+  run(context: Context): Promise<number>;
+}
+
+/** One call of a command. */
+export interface Context {
+  readonly io: Io;
+  readonly flags: Flags;
+  readonly operands: readonly string[];
+}
+
+/** The options given. */
+export interface Flags {
+  /** Whether an option was given. */
+  on(name: string): boolean;
+  /** The last value of an option, when it was given. */
+  value(name: string): string | undefined;
+  /** All values of an option. */
+  values(name: string): readonly string[];
+}
+
+/** Which options are known. */
+export interface OptionNames {
+  readonly booleans?: readonly string[];
+  readonly strings?: readonly string[];
+  readonly optional?: readonly string[];
+}
+
+const COMMON = {
+  booleans: ["help", "version", "no-color"],
+  strings: ["store", "backend", "issuer"],
+} as const;
+const SHORT: Readonly<Record<string, string>> = {
+  "-h": "--help",
+  "-v": "--version",
+};
+
+/**
+ * Reads arguments into flags and operands.
+ *
+ * @param args The arguments.
+ * @param names The options that are known besides the common ones.
+ * @param until "operand": leaves all from the first operand on as it is.
+ * @throws {CliError} Exit code 2, on an unknown option or a missing value.
+ */
+export function readArguments(
+  args: readonly string[],
+  names: OptionNames,
+  until: "operand" | "end" = "end",
+): { flags: Flags; operands: string[] } {
+  const booleans = [...COMMON.booleans, ...names.booleans ?? []];
+  const strings = [...COMMON.strings, ...names.strings ?? []];
+  const optional = names.optional ?? [];
+  const found = new Map<string, string[]>();
+  const operands: string[] = [];
+  const rest = [...args];
+  for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
+    if (arg === "--" || until === "operand" && !isOption(arg)) {
+      operands.push(...(arg === "--" ? [] : [arg]), ...rest.splice(0));
+    } else if (isOption(arg)) read(arg);
+    else operands.push(arg);
+  }
+  return { flags: flagsOf(found), operands };
+
+  function read(arg: string): void {
+    const [, start = arg, given] = /^([^=]+)=(.*)$/s.exec(arg) ?? [];
+    const option = SHORT[start] ?? start;
+    const name = option.slice(2);
+    let value = given;
+    if (booleans.includes(name)) {
+      if (value !== undefined) throw needlessValue(option);
+    } else if (strings.includes(name)) {
+      if (value === undefined && !isOption(rest[0] ?? "-")) {
+        value = rest.shift();
+      }
+      if (!value) throw missingValue(option);
+    } else if (!optional.includes(name)) {
+      throw unknownOption(option, [...booleans, ...strings, ...optional]);
+    }
+    found.set(name, [...found.get(name) ?? [], value ?? ""]);
+  }
+}
+
+function isOption(arg: string): boolean {
+  return arg.startsWith("-") && arg !== "-";
+}
+
+function flagsOf(found: ReadonlyMap<string, readonly string[]>): Flags {
+  return {
+    on: (name) => found.has(name),
+    value: (name) => found.get(name)?.at(-1),
+    values: (name) => found.get(name) ?? [],
+  };
+}
+
+/** Returns the flags of two readings, the later one first. */
+export function mergeFlags(later: Flags, earlier: Flags): Flags {
+  return {
+    on: (name) => later.on(name) || earlier.on(name),
+    value: (name) => later.value(name) ?? earlier.value(name),
+    values: (name) => [...earlier.values(name), ...later.values(name)],
+  };
+}
+
+function needlessValue(option: string): CliError {
+  return usageError(
+    `${option} takes no value; give ${option} or leave it out`,
+  );
+}
+
+function missingValue(option: string): CliError {
+  return usageError(
+    `${option} was given without a value; write ${option}=VALUE`,
+  );
+}
+
+function unknownOption(option: string, known: readonly string[]): CliError {
+  const options = known.map((it) => `--${it}`);
+  return usageError(
+    `Unknown option ${sanitize(option)}${suggestion(option, options)}`,
+  );
+}
+
+/** Names the store. */
+export const STORE_VARIABLE = "CODEX_ROTATOR_STORE";
+/** Names the backend, on a loopback host. */
+export const BACKEND_VARIABLE = "CODEX_ROTATOR_BACKEND_URL";
+/** Names the issuer, on a loopback host. */
+export const ISSUER_VARIABLE = "CODEX_ROTATOR_ISSUER_URL";
+/** Who may spend credits; the first that is set counts. */
+export const CREDIT_VARIABLES = [
+  "CODEX_ROTATOR_CREDIT_ACCOUNTS",
+  "OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES",
+] as const;
+
+/** Returns the path of the store. */
+export function storeOf({ flags, io }: Context): string {
+  return flags.value("store") ?? storePath(io.env, io.isWindows);
+}
+
+/** Returns the backend's URL. */
+export function backendOf(context: Context): string {
+  return baseOf(context, "backend", BACKEND_VARIABLE) ?? DEFAULT_BACKEND;
+}
+
+/** Returns the token issuer's URL. */
+export function issuerOf(context: Context): string {
+  return baseOf(context, "issuer", ISSUER_VARIABLE) ?? DEFAULT_ISSUER;
+}
+
+function baseOf(
+  { flags, io }: Context,
+  flag: string,
+  variable: string,
+): string | undefined {
+  const spelled = flags.value(flag);
+  if (spelled !== undefined) return checked(spelled, flag, `--${flag}`);
+  const found = io.env(variable);
+  if (found === undefined || found === "") return undefined;
+  const url = URL.parse(found);
+  // A cloned project's .env must not be able to send tokens elsewhere.
+  if (url === null || isLoopback(url.hostname)) {
+    return checked(found, flag, variable);
+  }
+  throw usageError(
+    `${variable} names the host ${url.host}, and the environment may name loopback hosts only; if it is meant, spell it out: --${flag} ${url.origin}${url.pathname}`,
+  );
+}
+
+function checked(value: string, name: string, source: string): string {
+  try {
+    return checkedBase(value, name);
+  } catch (error) {
+    throw usageError(`${source}: ${(error as Error).message}`);
+  }
+}
+
+/**
+ * Checks that accounts exist.
+ *
+ * @throws {CliError} Exit code 4 when there is none at all, 2 when one of
+ *   `aliases` does not exist.
+ */
+export function requireAccounts(
+  { accounts }: PoolState,
+  aliases: readonly string[],
+): void {
+  const known = Object.keys(accounts);
+  if (known.length === 0) throw new CliError(noAccount(), EXIT.noAccount);
+  for (const alias of aliases) {
+    if (Object.hasOwn(accounts, alias)) continue;
+    throw usageError(
+      `No account is named ${sanitize(alias)}${
+        suggestion(alias, known)
+      }; there are: ${known.sort().map(sanitize).join(", ")}`,
+    );
+  }
+}
