@@ -168,6 +168,10 @@ export interface AccountRecord {
   enabled?: boolean;
   /** Absent: 1. */
   weight?: number;
+  /** Accounts with a higher one serve first inside a pool; absent: 0. */
+  priority?: number;
+  /** What is to be left of its fullest window (percent): below it, others serve first; absent: 0. */
+  reserve?: number;
   /** The login itself; absent: a sign-in is needed. */
   tokens?: Tokens;
   /** The file of another tool that the login is shared with, while it is. */
@@ -188,12 +192,22 @@ export interface AccountRecord {
   lastUsedAt?: number | null;
 }
 
+/** How many credits may be spent, by alias; `*` is for all accounts together. */
+export type CreditCaps = Record<string, {
+  /** Per UTC day. */
+  day?: number;
+  /** Per UTC month. */
+  month?: number;
+}>;
+
 /** What the owner set. */
 export interface Settings {
   /** Name of the strategy; absent: round-robin. */
   strategy?: string;
   /** "all", "none" or aliases; absent or null: unset. */
   creditAccountAliases?: unknown;
+  /** {@linkcode CreditCaps}, where it can be read; absent or null: no cap. */
+  creditCaps?: unknown;
   /** The only account that may serve; absent or null: all may. */
   pinned?: string | null;
 }
