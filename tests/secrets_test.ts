@@ -261,7 +261,10 @@ async function signIn({ fake, store, heard }: Home): Promise<void> {
     err: (text) => void (shown += text),
     openUrl: address.resolve,
     async *lines() {
-      const url = await address.promise;
+      const opened = await address.promise;
+      const start = await fetch(opened, { redirect: "manual" });
+      await start.body?.cancel();
+      const url = start.headers.get("location")!;
       const answer = await fetch(url, { redirect: "manual" });
       await answer.body?.cancel();
       // a stranger's callback first, which echoes a code

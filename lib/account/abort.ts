@@ -1,4 +1,11 @@
 /**
+ * Waiting no longer than the caller wants.
+ *
+ * @module
+ */
+import { clearTimeout, setTimeout } from "node:timers";
+
+/**
  * Waits for shared work, but no longer than the caller wants: an abort rejects
  * at once with the caller's own reason and leaves the work to the others.
  *
@@ -21,4 +28,58 @@ export function withAbort<T>(
       signal.removeEventListener("abort", onAbort)
     );
   });
+}
+
+/** How long to wait at most. */
+export interface Limits {
+  /** Time limit (ms). */
+  readonly ms: number;
+  /** The caller's signal. */
+  readonly signal?: AbortSignal | null | undefined;
+}
+
+/**
+ * Runs a job whose signal aborts with the caller's or when the time is over.
+ * Unlike with `AbortSignal.timeout`, nothing is left behind once the job ends:
+ * no timer, and no listener on a signal that lives longer.
+ *
+ * @throws {DOMException} `TimeoutError` when the time is over.
+ * @throws The reason of the caller's signal.
+ */
+export async function withTimeLimit<T>(
+  { ms, signal }: Limits,
+  job: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const both = new AbortController();
+  const late = () => {
+    const text = `no answer within ${ms / 1000} s`;
+    both.abort(new DOMException(text, "TimeoutError"));
+  };
+  const leave = () => both.abort(signal?.reason);
+  const timer = setTimeout(late, ms);
+  signal?.addEventListener("abort", leave, { once: true });
+  if (signal?.aborted) leave();
+  try {
+    // a job that does not listen to the signal is not waited for either
+    return await withAbort(job(both.signal), both.signal);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", leave);
+  }
+}
+
+/** Waits so many ms, unless the caller aborts. */
+export async function delay(
+  ms: number,
+  signal?: AbortSignal | null,
+): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  try {
+    await withAbort(
+      new Promise<void>((resolve) => timer = setTimeout(resolve, ms)),
+      signal,
+    );
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -4,8 +4,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { readClaims } from "../codex/jwt.ts";
-import type { TokenAnswer } from "../codex/token_answer.ts";
+import { readClaims } from "../codex/tokens.ts";
+import type { TokenAnswer } from "../codex/tokens.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
 
 /** The account of that name. */
@@ -44,9 +44,7 @@ export function applyTokenResponse(
   const expiresAt = answer.access === undefined
     ? account.tokens?.expiresAt ?? null
     : readClaims(access).expiresAt ??
-      (answer.expiresInSeconds === undefined
-        ? null
-        : issuedAt + answer.expiresInSeconds * 1000);
+      (answer.lifetimeMs === null ? null : issuedAt + answer.lifetimeMs);
   account.tokens = {
     ...account.tokens,
     access,

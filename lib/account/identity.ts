@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Claims, readClaims } from "../codex/jwt.ts";
+import { type Claims, readClaims } from "../codex/tokens.ts";
 import type { Identity } from "../codex/request.ts";
 import { isHeaderText } from "../header_text.ts";
 import type { AccountRecord, Tokens } from "../types.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readClaims } from "../codex/jwt.ts";
+import { readClaims } from "../codex/tokens.ts";
 import { isAlias } from "../pool/credits.ts";
 import type {
   AccountRecord,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readClaims } from "../codex/jwt.ts";
+import { readClaims } from "../codex/tokens.ts";
 import { ClockReading } from "../pool/clock.ts";
 import { isDamaged } from "../pool/standing.ts";
 import type { AccountRecord, Tokens } from "../types.ts";

@@ -1,22 +1,27 @@
 import type { Outcome } from "../codex/answer.ts";
 import type { HeaderFacts } from "../codex/headers.ts";
-import { setCooldown } from "../pool/cooldowns.ts";
+import type { UsageAnswer } from "../codex/usage.ts";
+import { clearUsageLimits, setCooldown } from "../pool/cooldowns.ts";
 import {
   creditsFromHeaders,
   isOlderThanAnswer,
+  mergeCredits,
   mergeUsage,
 } from "../pool/facts.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
 import type { Pool } from "../pool/pools.ts";
-import { assess } from "../pool/standing.ts";
+import { assess, CHECK_INTERVAL_MS } from "../pool/standing.ts";
 import {
   MAIN_METER,
   meterOfModel,
   modelOfMeter,
   SPARK_METER,
 } from "../meters.ts";
+import type { AccountRecord } from "../types.ts";
 import type { AccountContext } from "./context.ts";
 
+/** The pause after a token was refused although it was renewed (ms). */
+export const TOKEN_REFUSED_MS = 5 * 60_000;
 /** Credits that a limit answer contradicts are not used for this long, ms. */
 const CREDITS_REFUSED_MS = 5 * 60_000;
 /** A model's name longer than this is not remembered, characters. */
@@ -195,4 +200,91 @@ function modelPause(
   if (model === undefined || model.length > LONGEST_MODEL) return [];
   const { until, detail } = outcome;
   return [{ cause: `model:${model}`, until, detail }];
+}
+
+/** A usage request as it was made. */
+export interface UsageQuestion {
+  /** Epoch ms. */
+  askedAt: number;
+  /** The account's limits when it was asked. */
+  limits: number;
+}
+
+/** A usage request and its answer, or why it failed. */
+export type AskedUsage =
+  & UsageQuestion
+  & ({ answer: UsageAnswer } | {
+    error: string;
+    tokenRejected?: boolean;
+    /** Epoch ms. */
+    workspaceUntil?: number;
+  });
+
+/** Learns what a usage request brought: its answer, or the cooldown that follows. */
+export async function learnUsage(
+  { cache, now, emit, accounts }: AccountContext,
+  alias: string,
+  asked: AskedUsage,
+): Promise<void> {
+  const at = now();
+  const { askedAt } = asked;
+  if ("answer" in asked) {
+    // a limit that came in while this was under way is newer than the answer
+    const limitedSince = accounts.get(alias)?.limits !== asked.limits;
+    const clearsUntil = limitedSince ? askedAt - 1 : askedAt;
+    await cache.write((state) => {
+      if (!Object.hasOwn(state.accounts, alias)) return;
+      const account = state.accounts[alias]!;
+      applyUsageAnswer(account, asked.answer, at);
+      clearUsageLimits(account, asked.answer.usage, clearsUntil, at);
+      noteCheck(account, { askedAt }, at);
+    });
+    const reason = "The usage was asked for";
+    return emit({ type: "usage-refreshed", alias, reason });
+  }
+  const { error, tokenRejected, workspaceUntil } = asked;
+  const cause = tokenRejected ? "token" : "workspace";
+  const until = tokenRejected ? at + TOKEN_REFUSED_MS : workspaceUntil;
+  const check = tokenRejected ? { askedAt } : { askedAt, failedAt: at, error };
+  await cache.write((state) => {
+    if (!Object.hasOwn(state.accounts, alias)) return;
+    const account = state.accounts[alias]!;
+    noteCheck(account, check, at);
+    if (until === undefined) return;
+    setCooldown(account, cause, { until, setAt: at, detail: error });
+  });
+  if (until === undefined) return;
+  emit({ type: "cooldown", alias, cause, until, reason: error });
+}
+
+/** A usage answer replaces what was known of an account, unless that is newer. */
+function applyUsageAnswer(
+  account: AccountRecord,
+  answer: UsageAnswer,
+  now: number,
+): void {
+  const { observedAt } = answer.usage;
+  // one that was asked for later has told the plan already
+  const isLatest = !isOlderThanAnswer(account, observedAt, now);
+  if (answer.plan !== null && isLatest) account.plan = answer.plan;
+  account.usage = mergeUsage(account.usage, answer.usage, now);
+  // credits that the answer does not mention keep their amounts, but not their bounds
+  const credits = answer.credits ?? (account.credits && {
+    ...account.credits,
+    ...answer.creditLimits,
+    limitsObservedAt: observedAt,
+  });
+  if (credits) account.credits = mergeCredits(account.credits, credits, now);
+}
+
+/** Notes that an account was asked, unless it was asked again since. */
+function noteCheck(
+  account: AccountRecord,
+  check: NonNullable<AccountRecord["usageCheck"]>,
+  now: number,
+): void {
+  const last = account.usageCheck?.askedAt ?? -Infinity;
+  // a time that another clock wrote into the future is replaced
+  if (last > check.askedAt && last <= now + CHECK_INTERVAL_MS) return;
+  account.usageCheck = check;
 }

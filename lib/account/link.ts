@@ -6,7 +6,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { readClaims } from "../codex/jwt.ts";
+import { readClaims } from "../codex/tokens.ts";
 import { realFile, sleep } from "../store/file.ts";
 import { withLock } from "../store/lock.ts";
 import type {

@@ -1,16 +1,18 @@
 /**
- * Signing in: what the browser and the device way have in common.
+ * Signing in: by a code that a person enters on another device, and what that
+ * has in common with the browser.
  *
  * @module
  */
-import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
-import { isRecord, parseJson } from "../codex/json.ts";
+import { CLIENT_ID, deviceUrls, tokenUrl } from "../codex/endpoints.ts";
 import { readErrorBody, shortText } from "../codex/error_report.ts";
-import { readTokenAnswer } from "../codex/token_answer.ts";
+import { isRecord, parseJson, readNumber, readText } from "../codex/json.ts";
+import { readTokenAnswer } from "../codex/tokens.ts";
 import type { FetchLike } from "../types.ts";
+import { delay } from "./abort.ts";
 import { sentOnce } from "./body.ts";
-import { type ImportedLogin, loginOf } from "./login_files.ts";
 import { type FetchedText, fetchText } from "./context.ts";
+import { type ImportedLogin, loginOf } from "./login_files.ts";
 
 /** Where and how to sign in. */
 export interface LoginOptions {
@@ -30,7 +32,7 @@ export interface CodeGrant {
   readonly redirect: string;
 }
 
-/** A call to the issuer may take this long, ms. */
+/** A call to the issuer may take this long (ms). */
 const CALL_LIMIT_MS = 20_000;
 
 /**
@@ -49,13 +51,7 @@ export async function exchangeCode(
     code_verifier: verifier,
     redirect_uri: redirect,
   });
-  const type = "application/x-www-form-urlencoded";
-  const called = await post(
-    options,
-    tokenUrl(options.issuer),
-    type,
-    `${form}`,
-  );
+  const called = await post(options, tokenUrl(options.issuer), form);
   if ("error" in called) throw incomplete(called.error);
   const { status } = called.response;
   const answer = readTokenAnswer(status, called.text);
@@ -65,7 +61,7 @@ export async function exchangeCode(
       `the issuer refused the code (${errorWord(called) ?? status})`,
     );
   }
-  const { access, refresh, id, expiresInSeconds } = answer;
+  const { access, refresh, id, lifetimeMs } = answer;
   if (access === undefined || refresh === undefined) {
     throw incomplete("the issuer's answer lacks a token");
   }
@@ -73,23 +69,12 @@ export async function exchangeCode(
     access,
     refresh,
     ...(id === undefined ? {} : { id }),
-    expiresAt: expiresInSeconds === undefined
-      ? null
-      : Date.now() + expiresInSeconds * 1000,
+    expiresAt: lifetimeMs === null ? null : Date.now() + lifetimeMs,
   });
 }
 
-/** A JSON call to the issuer. */
-export function postJson(
-  options: LoginOptions,
-  url: string,
-  body: Record<string, string>,
-): Promise<FetchedText> {
-  return post(options, url, "application/json", JSON.stringify(body));
-}
-
 /** The code that an error answer names: a word, no text. */
-export function errorWord({ text }: { text: string }): string | undefined {
+function errorWord({ text }: { text: string }): string | undefined {
   return readErrorBody(text).codes.find((it) => /^[a-z0-9_]{1,64}$/i.test(it));
 }
 
@@ -100,7 +85,7 @@ export function errorText(error: string, description: string | null): string {
 }
 
 /** The JSON object of an answer; empty when it is none. */
-export function objectOf({ text }: { text: string }): Record<string, unknown> {
+function objectOf({ text }: { text: string }): Record<string, unknown> {
   const json = parseJson(text);
   return isRecord(json) ? json : {};
 }
@@ -108,24 +93,20 @@ export function objectOf({ text }: { text: string }): Record<string, unknown> {
 async function post(
   options: LoginOptions,
   url: string,
-  type: string,
-  body: string,
+  body: URLSearchParams | Record<string, string>,
 ): Promise<FetchedText> {
-  const called = await fetchText(
-    options,
+  const isForm = body instanceof URLSearchParams;
+  const type = isForm ? "x-www-form-urlencoded" : "json";
+  const called = await fetchText(options, {
     url,
-    {
-      method: "POST",
-      headers: {
-        "content-type": type,
-        "accept": "application/json",
-        "user-agent": `codex-rotator/${options.version}`,
-      },
-      ...sentOnce(body),
+    method: "POST",
+    headers: {
+      "content-type": `application/${type}`,
+      "accept": "application/json",
+      "user-agent": `codex-rotator/${options.version}`,
     },
-    CALL_LIMIT_MS,
-    options.signal,
-  );
+    ...sentOnce(isForm ? `${body}` : JSON.stringify(body)),
+  }, { ms: CALL_LIMIT_MS, signal: options.signal });
   options.signal.throwIfAborted();
   return called;
 }
@@ -133,5 +114,135 @@ async function post(
 function incomplete(reason: string): Error {
   return new Error(
     `The sign-in was not completed: ${reason}; start it again`,
+  );
+}
+
+/** What a person needs to sign a device in. */
+export interface DeviceCode {
+  /** To be entered on the page. */
+  readonly userCode: string;
+  /** The page's address. */
+  readonly page: string;
+  /** How long the code is good (ms). */
+  readonly lifetimeMs: number;
+}
+
+/** How to sign a device in. */
+export interface DeviceLoginOptions extends LoginOptions {
+  /** Shows the code. */
+  readonly onCode: (code: DeviceCode) => void;
+  /** Waits between two questions, in ms; rejects when the signal aborts. */
+  readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>;
+}
+
+/** What has to be switched on before a device can be signed in, for people. */
+export const DEVICE_SETTING =
+  "device code login for Codex has to be allowed first, in ChatGPT under Settings, Security (in a workspace by its admin, under Permissions)";
+/** A code is good for this long (ms). */
+const LIFETIME_MS = 15 * 60_000;
+/** Where the issuer names no interval (ms). */
+const INTERVAL_MS = 5_000;
+const MAX_INTERVAL_MS = 60_000;
+/** What `slow_down` adds (ms). */
+const SLOWER_MS = 5_000;
+
+/**
+ * Signs in on another device: the person enters a code there.
+ *
+ * @throws {Error} When the person or the issuer refuses, or nobody enters the
+ * code in time.
+ */
+export async function signInByDevice(
+  options: DeviceLoginOptions,
+): Promise<ImportedLogin> {
+  const urls = deviceUrls(options.issuer);
+  const begun = await askForCode(options, urls.userCode);
+  const { deviceId, userCode } = begun;
+  options.onCode({ userCode, page: urls.page, lifetimeMs: LIFETIME_MS });
+  const question = { device_auth_id: deviceId, user_code: userCode };
+  const wait = options.wait ?? delay;
+  let interval = begun.intervalMs;
+  // counted in waits, so that a clock that is set cannot hold us forever
+  for (let waited = interval; waited <= LIFETIME_MS; waited += interval) {
+    await wait(interval, options.signal);
+    const verdict = readPoll(await post(options, urls.token, question));
+    if (verdict === "slow-down") interval += SLOWER_MS;
+    if (typeof verdict === "string") continue;
+    return await exchangeCode(options, { ...verdict, redirect: urls.redirect });
+  }
+  throw new Error(EXPIRED);
+}
+
+const EXPIRED =
+  "The code was not entered in time and has expired; start the sign-in again";
+
+interface Begun {
+  deviceId: string;
+  userCode: string;
+  intervalMs: number;
+}
+
+async function askForCode(
+  options: LoginOptions,
+  url: string,
+): Promise<Begun> {
+  const called = await post(options, url, { client_id: CLIENT_ID });
+  if ("error" in called) {
+    throw new Error(
+      `The issuer gave no code: ${called.error}; try again, or sign in with the browser, without --device`,
+    );
+  }
+  const { status } = called.response;
+  if (status === 404) {
+    throw new Error(
+      `The issuer does not offer sign-in by device code (404): ${DEVICE_SETTING}; or sign in with the browser, without --device`,
+    );
+  }
+  const answer = objectOf(called);
+  const deviceId = readText(answer.device_auth_id);
+  const userCode = readText(answer.user_code);
+  if (status !== 200 || deviceId === null || userCode === null) {
+    throw new Error(
+      `The issuer gave no code (${status}); try again, or sign in with the browser, without --device`,
+    );
+  }
+  return { deviceId, userCode, intervalMs: intervalOf(answer.interval) };
+}
+
+/** The interval comes as a string, in seconds. */
+function intervalOf(value: unknown): number {
+  const seconds = readNumber(value) ?? 0;
+  return seconds > 0 ? Math.min(seconds * 1000, MAX_INTERVAL_MS) : INTERVAL_MS;
+}
+
+/** What the issuer says of a code that was shown. */
+function readPoll(
+  called: FetchedText,
+): "pending" | "slow-down" | Omit<CodeGrant, "redirect"> {
+  // the person may be typing: one lost call is no reason to give up
+  if ("error" in called) return "pending";
+  const { status } = called.response;
+  const word = errorWord(called);
+  if (status === 200) {
+    const answer = objectOf(called);
+    const code = readText(answer.authorization_code);
+    const verifier = readText(answer.code_verifier);
+    if (code !== null && verifier !== null) return { code, verifier };
+    throw new Error(
+      "The sign-in was not completed: the issuer's answer lacks the code; start it again",
+    );
+  }
+  if (status === 429 || word === "slow_down") return "slow-down";
+  if (word?.endsWith("access_denied") || word?.endsWith("_denied")) {
+    throw new Error("The sign-in was denied; start it again if it was meant");
+  }
+  if (word?.includes("expired")) throw new Error(EXPIRED);
+  const isPending = status === 403 || status === 404 || status >= 500 ||
+    word?.endsWith("authorization_pending");
+  if (isPending) return "pending";
+  throw new Error(
+    `The sign-in was not completed: the issuer answered ${status}${
+      word === undefined ? "" : ` (${word})`
+    }; start it again`,
   );
 }

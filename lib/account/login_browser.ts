@@ -1,4 +1,4 @@
-import { timingSafeEqual } from "node:crypto";
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import {
   authorizeUrl,
   CLIENT_ID,
@@ -11,15 +11,20 @@ import {
   type CallbackAnswer,
   type CallbackServer,
   listenForCallback,
+  LOOPBACKS,
 } from "./login_callback.ts";
 import type { ImportedLogin } from "./login_files.ts";
 
 /** Where the person is sent. */
 export interface BrowserAddress {
-  /** The address to open. */
+  /** The issuer's address, to be shown. */
   readonly url: string;
-  /** Whether the browser's return is waited for; false: it has to be pasted. */
-  readonly listening: boolean;
+  /**
+   * The address to open a browser at, which leads there: any user of the
+   * machine can read a program's arguments, and nobody is to read `state`.
+   * Absent: the browser's return is not waited for, it has to be pasted.
+   */
+  readonly open?: string;
 }
 
 /** How to sign in with a browser. */
@@ -39,6 +44,11 @@ export interface BrowserLoginOptions extends LoginOptions {
    * @default {[1455, 1457]}
    */
   readonly ports?: readonly number[];
+  /**
+   * The addresses to listen on, of which a browser may take either for `localhost`.
+   * @default {["127.0.0.1", "::1"]}
+   */
+  readonly loopbacks?: readonly string[];
 }
 
 /**
@@ -51,11 +61,12 @@ export interface BrowserLoginOptions extends LoginOptions {
 export async function signInByBrowser(
   options: BrowserLoginOptions,
 ): Promise<void> {
-  const login = new BrowserLogin(options);
-  const { signal, ports = LOGIN_PORTS } = options;
+  const { signal, ports = LOGIN_PORTS, loopbacks = LOOPBACKS } = options;
   signal.throwIfAborted();
+  const login = new BrowserLogin(options);
   const server = await listenForCallback(
     ports,
+    loopbacks,
     (query) => login.answer(query),
   );
   try {
@@ -80,8 +91,8 @@ const SIGNED_IN: CallbackAnswer = {
 
 class BrowserLogin {
   readonly #options: BrowserLoginOptions;
-  readonly #state = randomText(32);
-  readonly #verifier = randomText(64);
+  readonly #state = randomBytes(32).toString("base64url");
+  readonly #verifier = randomBytes(64).toString("base64url");
   readonly #done = Promise.withResolvers<void>();
   #redirect = "";
   #begun = false;
@@ -96,7 +107,7 @@ class BrowserLogin {
     server: CallbackServer | undefined,
     ports: readonly number[],
   ): Promise<void> {
-    const { signal, pasted, onAddress, issuer } = this.#options;
+    const { signal, pasted, onAddress } = this.#options;
     const unreachable = new Error(
       `The ports ${
         ports.join(" and ")
@@ -108,9 +119,8 @@ class BrowserLogin {
     signal.addEventListener("abort", end, { once: true });
     const over = new AbortController();
     try {
-      const challenge = await challengeOf(this.#verifier);
-      const url = addressOf(issuer, this.#redirect, this.#state, challenge);
-      onAddress({ url, listening: server !== undefined });
+      const url = this.#address();
+      onAddress(server ? { url, open: server.leadTo(url) } : { url });
       if (signal.aborted) end();
       this.#readPasted(over.signal).then(() => {
         if (server === undefined) this.#done.reject(unreachable);
@@ -132,6 +142,23 @@ class BrowserLogin {
       const text = error instanceof Error ? error.message : String(error);
       return { status: 400, title: "Not signed in", text };
     }
+  }
+
+  #address(): string {
+    const challenge = createHash("sha256").update(this.#verifier);
+    const query = new URLSearchParams({
+      response_type: "code",
+      client_id: CLIENT_ID,
+      redirect_uri: this.#redirect,
+      scope: LOGIN_SCOPE,
+      code_challenge: challenge.digest("base64url"),
+      code_challenge_method: "S256",
+      id_token_add_organizations: "true",
+      codex_cli_simplified_flow: "true",
+      state: this.#state,
+      originator: "codex_rotator",
+    });
+    return `${authorizeUrl(this.#options.issuer)}?${query}`;
   }
 
   /** @returns Why it is of no use; undefined when the account is kept. */
@@ -213,42 +240,6 @@ function readReturn(query: URLSearchParams, state: string): Return {
     kind: "useless",
     reason: "The answer holds no code; start the sign-in again",
   };
-}
-
-function addressOf(
-  issuer: string,
-  redirect: string,
-  state: string,
-  challenge: string,
-): string {
-  const query = new URLSearchParams({
-    response_type: "code",
-    client_id: CLIENT_ID,
-    redirect_uri: redirect,
-    scope: LOGIN_SCOPE,
-    code_challenge: challenge,
-    code_challenge_method: "S256",
-    id_token_add_organizations: "true",
-    codex_cli_simplified_flow: "true",
-    state,
-    originator: "codex_rotator",
-  });
-  return `${authorizeUrl(issuer)}?${query}`;
-}
-
-function randomText(bytes: number): string {
-  return base64Url(crypto.getRandomValues(new Uint8Array(bytes)));
-}
-
-async function challengeOf(verifier: string): Promise<string> {
-  const bytes = new TextEncoder().encode(verifier);
-  const hash = await crypto.subtle.digest("SHA-256", bytes);
-  return base64Url(new Uint8Array(hash));
-}
-
-function base64Url(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-")
-    .replaceAll("/", "_").replaceAll("=", "");
 }
 
 function isSame(a: string, b: string): boolean {

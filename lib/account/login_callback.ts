@@ -13,15 +13,20 @@ export interface CallbackAnswer {
   readonly text: string;
 }
 
-/** A server that waits for the browser's return. */
+/** Servers on both loopback addresses that wait for the browser's return. */
 export interface CallbackServer {
   readonly port: number;
+  /** An address of this server that leads to `url`, once. */
+  leadTo(url: string): string;
   close(): Promise<void>;
 }
 
 type Answer = (query: URLSearchParams) => Promise<CallbackAnswer>;
 
 const CALLBACK_PATH = "/auth/callback";
+const START_PATH = "/sign-in";
+/** A browser may take `localhost` for either. */
+export const LOOPBACKS: readonly string[] = ["127.0.0.1", "::1"];
 
 /**
  * Waits for the browser on the first of the ports that is free.
@@ -31,61 +36,114 @@ const CALLBACK_PATH = "/auth/callback";
  */
 export async function listenForCallback(
   ports: readonly number[],
+  loopbacks: readonly string[],
   answer: Answer,
 ): Promise<CallbackServer | undefined> {
   for (const port of ports) {
-    const server = createServer();
-    if (!await listen(server, port)) continue;
-    const pending = new Set<Promise<void>>();
-    server.on("request", (request, response) => {
-      const handled = handle(request, response, port, answer);
-      pending.add(handled);
-      void handled.finally(() => pending.delete(handled));
-    });
-    return { port, close: () => close(server, pending) };
+    const servers = await listenOnAll(loopbacks, port);
+    if (servers.length > 0) return callbackServer(servers, port, answer);
   }
   return undefined;
 }
 
-function listen(server: Server, port: number): Promise<boolean> {
+/** @returns No server when the port is taken on any of the addresses. */
+async function listenOnAll(
+  loopbacks: readonly string[],
+  port: number,
+): Promise<Server[]> {
+  const servers: Server[] = [];
+  for (const host of loopbacks) {
+    const server = createServer();
+    const result = await listen(server, port, host);
+    if (result === "listening") servers.push(server);
+    if (result !== "taken") continue;
+    await Promise.all(servers.map(closeServer));
+    return [];
+  }
+  return servers;
+}
+
+function listen(
+  server: Server,
+  port: number,
+  host: string,
+): Promise<"listening" | "taken" | "absent"> {
   return new Promise((resolve, reject) => {
     server.once("error", (error) => {
-      // Windows keeps ports for itself, and says that access is denied.
-      const taken = ["EADDRINUSE", "EACCES"].includes(codeOf(error) ?? "");
-      if (taken || error.name === "AddrInUse") resolve(false);
-      else reject(error);
+      // Windows keeps ports for itself, and says that access is denied
+      const isTaken = ["EADDRINUSE", "EACCES"].includes(codeOf(error) ?? "");
+      if (isTaken || error.name === "AddrInUse") resolve("taken");
+      // not every machine has the second one
+      else if (host === LOOPBACKS[0]) reject(error);
+      else resolve("absent");
     });
-    server.listen(port, "127.0.0.1", () => resolve(true));
+    server.listen(port, host, () => resolve("listening"));
   });
 }
 
-/** The page is on its way before the server goes. */
-async function close(
-  server: Server,
-  pending: ReadonlySet<Promise<void>>,
-): Promise<void> {
-  await Promise.all(pending);
-  const closed = new Promise((resolve) => server.close(resolve));
-  server.closeAllConnections();
-  await closed;
-}
-
-async function handle(
-  request: IncomingMessage,
-  response: ServerResponse,
+function callbackServer(
+  servers: readonly Server[],
   port: number,
   answer: Answer,
-): Promise<void> {
-  const { method, url = "/", headers } = request;
+): CallbackServer {
+  const pending = new Set<Promise<void>>();
+  let target: string | undefined;
+  const answerTo = async (
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> => {
+    const { pathname, search } = targetOf(request, port);
+    if (pathname === START_PATH && target !== undefined) {
+      const location = target;
+      // whoever else asks for it learns nothing
+      target = undefined;
+      return await send(response, SENT_ON, { location });
+    }
+    const isReturn = pathname === CALLBACK_PATH;
+    await send(
+      response,
+      isReturn ? await answer(new URLSearchParams(search)) : NOT_FOUND,
+    );
+  };
+  for (const server of servers) {
+    server.on("request", (request, response) => {
+      const handled = answerTo(request, response);
+      pending.add(handled);
+      void handled.finally(() => pending.delete(handled));
+    });
+  }
+  return {
+    port,
+    leadTo(url) {
+      target = url;
+      return `http://localhost:${port}${START_PATH}`;
+    },
+    async close() {
+      // the page is on its way before the server goes
+      await Promise.all(pending);
+      await Promise.all(servers.map(closeServer));
+    },
+  };
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+/** Path and query of a GET to one of our names; both empty for anything else. */
+function targetOf(
+  { method, url = "", headers }: IncomingMessage,
+  port: number,
+): { pathname: string; search: string } {
+  const names = ["localhost", "127.0.0.1", "[::1]"];
   // another host name means that some web page had its name point here
-  const isOurs = headers.host === `localhost:${port}` ||
-    headers.host === `127.0.0.1:${port}`;
-  const start = url.indexOf("?");
-  const path = start < 0 ? url : url.slice(0, start);
-  const page = isOurs && method === "GET" && path === CALLBACK_PATH
-    ? await answer(new URLSearchParams(url.slice(path.length)))
-    : NOT_FOUND;
-  await send(response, page);
+  const isOurs = names.some((name) => headers.host === `${name}:${port}`);
+  if (!isOurs || method !== "GET") return { pathname: "", search: "" };
+  const [, pathname = "", search = ""] = /^([^?]*)(.*)$/.exec(url) ?? [];
+  return { pathname, search };
 }
 
 const NOT_FOUND: CallbackAnswer = {
@@ -93,10 +151,16 @@ const NOT_FOUND: CallbackAnswer = {
   title: "Not found",
   text: "There is nothing at this address.",
 };
+const SENT_ON: CallbackAnswer = {
+  status: 302,
+  title: "Sign in",
+  text: "The sign-in goes on at another address.",
+};
 
 function send(
   response: ServerResponse,
   { status, title, text }: CallbackAnswer,
+  headers: Record<string, string> = {},
 ): Promise<void> {
   response.writeHead(status, {
     "content-type": "text/html; charset=utf-8",
@@ -105,6 +169,7 @@ function send(
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "connection": "close",
+    ...headers,
   });
   return new Promise((resolve) => {
     response.once("close", resolve);

@@ -11,7 +11,7 @@ import {
   readPositive,
   readText,
 } from "../codex/json.ts";
-import { readClaims } from "../codex/jwt.ts";
+import { readClaims } from "../codex/tokens.ts";
 import type { Tokens } from "../types.ts";
 
 /** Whose login file it is. */

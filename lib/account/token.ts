@@ -2,7 +2,7 @@ import process from "node:process";
 import type { AccountRecord } from "../types.ts";
 import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
 import { oneLine } from "../codex/error_report.ts";
-import { readTokenAnswer, type TokenAnswer } from "../codex/token_answer.ts";
+import { readTokenAnswer, type TokenAnswer } from "../codex/tokens.ts";
 import { RotatorError } from "../errors.ts";
 import { setCooldown } from "../pool/cooldowns.ts";
 import { isDamaged } from "../pool/standing.ts";
@@ -223,7 +223,8 @@ export class TokenManager {
       return this.#stillValid(alias, rejected) ??
         await this.#refused(alias, spent, reason);
     }
-    const called = await fetchText(this.#context, tokenUrl(issuer), {
+    const called = await fetchText(this.#context, {
+      url: tokenUrl(issuer),
       method: "POST",
       headers: {
         "content-type": "application/json",
@@ -236,7 +237,7 @@ export class TokenManager {
         grant_type: "refresh_token",
         refresh_token: spent,
       })),
-    }, CALL_LIMIT_MS);
+    }, { ms: CALL_LIMIT_MS });
     if ("error" in called) {
       return await this.#transient(alias, rejected, called.error);
     }

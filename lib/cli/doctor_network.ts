@@ -41,10 +41,11 @@ async function host(
   const begun = io.now();
   const answer = await fetchText(
     { fetch: (input, init) => fetch(input, init) },
-    `${url}/`,
-    { headers: { "user-agent": `codex-rotator/${VERSION}` } },
-    LIMIT,
-    io.signal,
+    {
+      url: `${url}/`,
+      headers: { "user-agent": `codex-rotator/${VERSION}` },
+    },
+    { ms: LIMIT, signal: io.signal },
   );
   if ("error" in answer) {
     return { finding: unreachable(name, url, answer.error) };

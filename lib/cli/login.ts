@@ -1,7 +1,11 @@
 import { type AddedLogin, addLogin } from "../account/import.ts";
 import { signInByBrowser } from "../account/login_browser.ts";
-import { signInByDevice } from "../account/login_device.ts";
-import type { LoginOptions } from "../account/login.ts";
+import { LOOPBACKS } from "../account/login_callback.ts";
+import {
+  DEVICE_SETTING,
+  type LoginOptions,
+  signInByDevice,
+} from "../account/login.ts";
 import type { ImportedLogin } from "../account/login_files.ts";
 import { CLIENT_ID, LOGIN_PORTS } from "../codex/endpoints.ts";
 import { isAlias } from "../pool/credits.ts";
@@ -9,11 +13,15 @@ import { VERSION } from "../version.ts";
 import { creditNote, nameOf, renameHint } from "./added.ts";
 import { type Command, type Context, issuerOf } from "./options.ts";
 import { EXIT, usageError } from "./exit.ts";
-import { demandListening } from "./granted.ts";
+import { demandListening, isGranted } from "./granted.ts";
 import { openOnlineRotator, openStore, refreshAccounts } from "./open.ts";
 import { renderStatus } from "./render_status.ts";
 import { notAnAlias } from "./rename.ts";
 import { duration, sanitize, suggestCommand } from "./format.ts";
+
+const CALLBACK_HOSTS = ["127.0.0.1", "[::1]"].flatMap((host) =>
+  LOGIN_PORTS.map((port) => `${host}:${port}`)
+);
 
 /** `login`: signs in, in the browser or by device code. */
 export const command: Command = {
@@ -40,10 +48,7 @@ Examples:
   booleans: ["device"],
   operands: [0, 1],
   needs: { write: true, network: true, policy: true },
-  grants: ({ flags }) =>
-    flags.on("device")
-      ? {}
-      : { net: LOGIN_PORTS.map((port) => `127.0.0.1:${port}`) },
+  grants: ({ flags }) => flags.on("device") ? {} : { net: CALLBACK_HOSTS },
   run,
 };
 
@@ -77,6 +82,8 @@ async function byDevice(
   { io }: Context,
   options: LoginOptions,
 ): Promise<ImportedLogin> {
+  // a person who goes through it without would only be refused at the end
+  io.err(`For this, ${DEVICE_SETTING}\n`);
   return await signInByDevice({
     ...options,
     onCode({ userCode, page, lifetimeMs }) {
@@ -98,22 +105,26 @@ async function byBrowser(
 ): Promise<string> {
   const { io } = context;
   demandListening(`127.0.0.1:${LOGIN_PORTS[0]}`);
+  const isSecondGranted = LOGIN_PORTS.every((port) =>
+    isGranted({ name: "net", host: `[::1]:${port}` })
+  );
   let kept = "";
   await signInByBrowser({
     ...options,
     async keep(login) {
       kept = await keep(context, login);
     },
-    onAddress({ url, listening }) {
+    loopbacks: isSecondGranted ? LOOPBACKS : LOOPBACKS.slice(0, 1),
+    onAddress({ url, open }) {
       io.err(`Open this address in a browser:\n\n${url}\n\n`);
       io.err(
-        listening
+        open
           ? "When the browser runs on another machine, paste the address it ends on here:\n"
           : `The ports ${
             LOGIN_PORTS.join(" and ")
           } are taken: paste the address that the browser ends on here:\n`,
       );
-      io.openUrl?.(url);
+      if (open) io.openUrl?.(open);
     },
     pasted: io.lines?.bind(io),
     onUseless: (reason) => io.err(`${sanitize(reason)}\n`),

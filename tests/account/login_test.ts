@@ -10,8 +10,7 @@ import {
   type BrowserLoginOptions,
   signInByBrowser,
 } from "../../lib/account/login_browser.ts";
-import { signInByDevice } from "../../lib/account/login_device.ts";
-import type { LoginOptions } from "../../lib/account/login.ts";
+import { type LoginOptions, signInByDevice } from "../../lib/account/login.ts";
 import type { ImportedLogin } from "../../lib/account/login_files.ts";
 import {
   type FakeCodex,
@@ -21,18 +20,20 @@ import {
 
 /** Ports that nobody listens on at this moment. */
 async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, occupy));
+  const servers = await Promise.all(
+    Array.from({ length: count }, () => occupy()),
+  );
   const ports = servers.map(({ port }) => port);
   await Promise.all(servers.map(({ close }) => close()));
   return ports;
 }
 
 /** Takes a port. */
-async function occupy(): Promise<{ port: number; close(): Promise<void> }> {
+async function occupy(
+  host = "127.0.0.1",
+): Promise<{ port: number; close(): Promise<void> }> {
   const server = createServer();
-  await new Promise<void>((resolve) =>
-    server.listen(0, "127.0.0.1", () => resolve())
-  );
+  await new Promise<void>((resolve) => server.listen(0, host, () => resolve()));
   return {
     port: (server.address() as AddressInfo).port,
     close: () => new Promise((resolve) => server.close(() => resolve())),
@@ -49,6 +50,7 @@ async function startSignIn(changes: Partial<BrowserLoginOptions> = {}) {
   fake.signInAs = "me";
   const kept: ImportedLogin[] = [];
   const useless: string[] = [];
+  const opened: (string | undefined)[] = [];
   const address = Promise.withResolvers<string>();
   const done = signInByBrowser({
     issuer: fake.issuer,
@@ -57,7 +59,10 @@ async function startSignIn(changes: Partial<BrowserLoginOptions> = {}) {
     signal: new AbortController().signal,
     ports,
     keep: (login) => Promise.resolve(void kept.push(login)),
-    onAddress: ({ url }) => address.resolve(url),
+    onAddress: ({ url, open }) => {
+      address.resolve(url);
+      opened.push(open);
+    },
     onUseless: (reason) => useless.push(reason),
     ...changes,
   });
@@ -67,6 +72,7 @@ async function startSignIn(changes: Partial<BrowserLoginOptions> = {}) {
     ports,
     kept,
     useless,
+    opened,
     done,
     address: await address.promise,
     [Symbol.asyncDispose]: () => fake.close(),
@@ -104,7 +110,9 @@ function get(url: string, host: string, method = "GET"): Promise<number> {
 }
 
 async function refuses(port: number): Promise<void> {
-  await assertRejects(() => fetch(`http://127.0.0.1:${port}/`));
+  for (const host of ["127.0.0.1", "[::1]"]) {
+    await assertRejects(() => fetch(`http://${host}:${port}/`));
+  }
 }
 
 Deno.test("signInByBrowser() signs in, keeps the login, says so, and stops listening", async () => {
@@ -151,6 +159,47 @@ Deno.test("signInByBrowser() uses new secrets each time, and never shows the ver
     assert(verifier.length >= 43 && verifier.length <= 128);
     assert(!s.address.includes(verifier));
   }
+});
+
+Deno.test("signInByBrowser() opens an address of this machine, so that no process list shows its state", async () => {
+  await using s = await startSignIn();
+  const { fake: { issuer }, opened: [local = ""], ports } = s;
+  assertEquals(local, `http://localhost:${ports[0]}/sign-in`);
+  assert(s.address.startsWith(issuer) && s.address.includes("state="));
+  assertEquals(await get(local, "evil.test"), 404);
+  assertEquals(await consent(local), s.address);
+  assertEquals(await get(local, `localhost:${ports[0]}`), 404, "only once");
+  await open(await consent(s.address));
+  await s.done;
+  const lines = Promise.withResolvers<string>();
+  const taken = await occupy();
+  await using pasted = await startSignIn({
+    ports: [taken.port],
+    async *pasted() {
+      yield await lines.promise;
+    },
+  });
+  assertEquals(pasted.opened, [undefined], "nobody listens to lead on");
+  lines.resolve(await consent(pasted.address));
+  await pasted.done;
+  await taken.close();
+});
+
+Deno.test("signInByBrowser() listens on both loopbacks, and on a port that is free on both", async () => {
+  for (const host of ["127.0.0.1", "[::1]"]) {
+    await using s = await startSignIn();
+    const { pathname, search } = new URL(await consent(s.address));
+    const back = `http://${host}:${s.ports[0]}${pathname}${search}`;
+    assertEquals((await open(back)).status, 200);
+    await s.done;
+  }
+  const taken = await occupy("::1");
+  const [free] = await freePorts(1);
+  await using s = await startSignIn({ ports: [taken.port, free!] });
+  assertStringIncludes(s.address, encodeURIComponent(`localhost:${free}`));
+  await open(await consent(s.address));
+  await s.done;
+  await taken.close();
 });
 
 Deno.test("signInByBrowser() takes the second port when the first is taken", async () => {

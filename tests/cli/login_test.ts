@@ -52,9 +52,7 @@ async function setUp(
       fake.signInAs = name;
       const address = Promise.withResolvers<string>();
       const pasted = address.promise.then(async (url) => {
-        const { headers, body } = await fetch(url, { redirect: "manual" });
-        await body?.cancel();
-        const back = headers.get("location")!;
+        const back = await nextOf(await nextOf(url));
         if (how === "paste") return back;
         await (await fetch(back)).text();
         return "";
@@ -74,6 +72,13 @@ async function setUp(
       await fake.close();
     },
   };
+}
+
+/** Where an address leads to. */
+async function nextOf(url: string): Promise<string> {
+  const { headers, body } = await fetch(url, { redirect: "manual" });
+  await body?.cancel();
+  return headers.get("location")!;
 }
 
 async function withScreen(
@@ -97,6 +102,8 @@ Deno.test("login adds accounts one after another, in the browser and by device c
   const three = await s.device("other", "work");
   assertEquals(three.code, 0, three.err);
   assertStringIncludes(three.err, `${s.fake.issuer}/codex/device`);
+  const setting = three.err.indexOf("device code login for Codex");
+  assert(setting >= 0 && setting < three.err.indexOf("enter the code"));
   const { accounts } = s.it.state();
   // one person with two workspaces has two accounts
   assertEquals(Object.keys(accounts), ["me", "me-business", "work"]);

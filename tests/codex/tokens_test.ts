@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { type Claims, readClaims } from "../../lib/codex/jwt.ts";
+import { type Claims, readClaims } from "../../lib/codex/tokens.ts";
 
 const NOTHING: Claims = {
   email: null,
@@ -9,6 +9,7 @@ const NOTHING: Claims = {
   accountId: null,
   fedramp: false,
   expiresAt: null,
+  lifetimeMs: null,
 };
 
 function jwt(claims: unknown): string {
@@ -22,6 +23,7 @@ Deno.test("readClaims() reads who a login belongs to", () => {
   const token = jwt({
     email: "jürgen+ÿþ@example.com",
     exp: 1_790_000_000,
+    iat: 1_789_136_000,
     "https://api.openai.com/auth": {
       chatgpt_plan_type: "pro",
       chatgpt_user_id: "user-1",
@@ -37,6 +39,7 @@ Deno.test("readClaims() reads who a login belongs to", () => {
     accountId: "acc-1",
     fedramp: true,
     expiresAt: 1_790_000_000_000,
+    lifetimeMs: 864_000_000,
   });
 });
 
