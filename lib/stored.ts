@@ -14,7 +14,7 @@ import {
   PREFERRED_PLANS,
   strategyOf,
 } from "./settings.ts";
-import { emptyState, parseState } from "./store/state.ts";
+import { emptyState, normalState, parseState } from "./store/state.ts";
 import type { PoolState } from "./types.ts";
 
 /** What a stored state is read with. */
@@ -37,9 +37,11 @@ export function openStored(path: string, options: StoredOptions): Reported {
   const roster = new AccountPool();
   let policy = creditPolicy(sources);
   const live = {
-    state: emptyState(),
+    state: normalState(emptyState()),
     async reload() {
-      live.state = quickState(path, options) ?? await slowState(path);
+      live.state = normalState(
+        quickState(path, options) ?? await slowState(path),
+      );
       policy = policyOf(sources, live.state);
       roster.load(live.state, policy);
     },

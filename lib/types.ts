@@ -222,6 +222,55 @@ export interface PoolState {
   accounts: Record<string, AccountRecord>;
 }
 
+/** A window as it is worked with, see `store/normal_form.ts`. */
+export type NormalWindow = Required<UsageWindow>;
+
+/** When a limit was observed last, with the windows as they were then. */
+export interface LimitMark {
+  observedAt: number;
+  windows: NormalWindow[];
+}
+
+/** A meter as it is worked with: dated, its last limit known or null. */
+export interface NormalMeter extends Required<MeterFacts> {
+  windows: NormalWindow[];
+  limit: LimitMark | null;
+}
+
+/** Usage as it is worked with: every default is filled, every part is dated. */
+export interface NormalUsage extends Required<UsageFacts> {
+  meters: Record<string, NormalMeter>;
+}
+
+/** Credits as they are worked with. */
+export type NormalCredits = Required<CreditFacts>;
+
+/** Tokens as they are worked with: the access token can be sent, or is empty. */
+export interface NormalTokens extends Tokens {
+  expiresAt: number | null;
+}
+
+/** An account as it is worked with. */
+export interface NormalRecord extends AccountRecord {
+  enabled: boolean;
+  weight: number;
+  priority: number;
+  reserve: number;
+  tokens?: NormalTokens;
+  usage?: NormalUsage;
+  credits?: NormalCredits;
+  cooldowns: Record<string, Cooldown>;
+  auth?: { invalidAt: number; reason: string };
+  requests: number;
+  lastUsedAt: number | null;
+}
+
+/** A state as it is worked with. */
+export interface NormalState extends PoolState {
+  settings: Settings & { pinned: string | null };
+  accounts: Record<string, NormalRecord>;
+}
+
 /** Where the state lives. */
 export interface Store {
   /**

@@ -113,7 +113,7 @@ export class TokenManager {
     this.#lookedAt = performance.now();
     const { accounts } = this.#context.cache.state;
     for (const [alias, account] of Object.entries(accounts)) {
-      if (!(account.auth || isDamaged(account)) || !isLinked(account)) continue;
+      if ((account.tokens && !account.auth) || !isLinked(account)) continue;
       const look = await lookAtLink(account, 1).catch(() => undefined);
       // whoever sends with them renews them where that is needed
       if (look?.kind !== "newer") continue;

@@ -5,15 +5,32 @@
  */
 import { createRotator, type Rotator } from "../rotator.ts";
 import { type JsonStore, jsonStore } from "../store/json_store.ts";
-import type { RefreshReport } from "../types.ts";
+import { editState, normalState } from "../store/state.ts";
+import type { NormalState, RefreshReport } from "../types.ts";
 import { sanitize } from "./format.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
 
-/** Opens the store to change it; its warnings go to stderr. */
-export function openStore(context: Context): JsonStore {
+/** The store as commands work with it. */
+export interface CommandStore {
+  read(): Promise<NormalState>;
+  update(change: (state: NormalState) => void): Promise<NormalState>;
+}
+
+/** Opens the store for a rotator; its warnings go to stderr. */
+export function openJsonStore(context: Context): JsonStore {
   return jsonStore(storeOf(context), {
     onWarning: (text) => context.io.err(`Warning: ${sanitize(text)}\n`),
   });
+}
+
+/** Opens the store to read or change it; its warnings go to stderr. */
+export function openStore(context: Context): CommandStore {
+  const store = openJsonStore(context);
+  return {
+    read: async () => normalState(await store.read()),
+    update: async (change) =>
+      normalState(await store.update((state) => editState(state, change))),
+  };
 }
 
 /** A rotator for one command. */
@@ -29,7 +46,7 @@ export interface OnlineRotator extends Rotator {
 export function openOnlineRotator(context: Context): OnlineRotator {
   const { io } = context;
   const told = new Set<string>();
-  const opened = openStore(context);
+  const opened = openJsonStore(context);
   let isKept = true;
   const store: JsonStore = {
     path: opened.path,

@@ -25,7 +25,7 @@ import {
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { demandListening } from "./granted.ts";
 import type { Io } from "./io.ts";
-import { openStore } from "./open.ts";
+import { openJsonStore } from "./open.ts";
 import { sanitize } from "./format.ts";
 
 const DEFAULT_PORT = "8791";
@@ -155,7 +155,7 @@ async function keyOf(context: Context): Promise<Key> {
 function openServingRotator(context: Context, observer: Observer): Rotator {
   const { io } = context;
   return createRotator({
-    store: openStore(context),
+    store: openJsonStore(context),
     now: io.now,
     backend: backendOf(context),
     issuer: issuerOf(context),

@@ -1,6 +1,6 @@
 import type { PoolState, Store } from "../types.ts";
 import { inOrder, type Queues } from "./lock.ts";
-import { applyChange, cloneState, emptyState, snapshotOf } from "./state.ts";
+import { applyChange, emptyState, snapshotOf } from "./state.ts";
 
 /** How long `exclusive` waits for its turn, ms. */
 const WAIT_LIMIT = 30_000;
@@ -11,7 +11,11 @@ const WAIT_LIMIT = 30_000;
  * @param initial What is in it at first; it is copied.
  */
 export function memoryStore(initial: Partial<PoolState> = {}): Store {
-  let current = snapshotOf(cloneState({ ...emptyState(), ...initial }));
+  const given = snapshotOf(emptyState());
+  let current = applyChange(
+    given,
+    (state) => void Object.assign(state, initial),
+  );
   const queues: Queues = new Map();
   return {
     read() {

@@ -1,12 +1,37 @@
+/**
+ * The state: as it is stored, and as it is worked with.
+ *
+ * What a store holds is public. A person or a newer version may have written
+ * it, so it may lack fields, have more of them, or have some in another form.
+ * All work is done on its normal form, {@linkcode NormalState}:
+ *
+ * - Every fact is dated: `usage`, each meter, window and limit have an
+ *   `observedAt`; `usage.answeredAt` is a number or null (never answered);
+ *   `credits.limitsObservedAt` is set.
+ * - `meter.limit` is a mark or null, `allowed` and `limitReached` are a boolean
+ *   or null, windows have a length and a reset or null.
+ * - Flags of usage and credits are booleans; `modelUsage`, `meters` and
+ *   `cooldowns` are there and find nothing inherited.
+ * - `enabled`, `weight`, `priority`, `reserve` and `requests` are filled, `lastUsedAt` is a number or
+ *   null; `auth` is there only while a sign-in is needed.
+ * - `tokens` are there only if they can be used: the access token can be sent
+ *   as a header, or is empty beside a refresh token.
+ * - A field of a wrong form becomes one that tells less, and never one that
+ *   lets an account spend or serve. There are at most 32 meters and 8 windows
+ *   in each, and names have at most 64 characters.
+ *
+ * Unknown fields and unreadable values are not in it. They stay in the store,
+ * as {@linkcode editState} writes only what a change made different.
+ */
 import { RotatorError } from "../errors.ts";
-import type { PoolState } from "../types.ts";
+import type { NormalState, PoolState } from "../types.ts";
 import {
   dictionary,
   isObject,
   type JsonObject,
-  normalizeAccount,
-} from "./normalize.ts";
-import { putBack, takeOut } from "./odd.ts";
+  normalRecord,
+  readSettings,
+} from "./normal_form.ts";
 
 /** The newest layout of the file that this version reads. */
 const VERSION = 1;
@@ -27,60 +52,27 @@ export function emptyState(): PoolState {
 }
 
 /**
- * Reads a store's text. Of a key that stands there twice the last one counts.
+ * Reads a store's text. Of a key that is there twice the last one counts.
  *
  * @param text The whole text, with or without a byte order mark.
  * @param path The file it came from, for messages.
- * @returns A state that belongs to the caller. Its `accounts`, and the
- * records inside them, have no prototype.
+ * @returns A state that belongs to the caller, with all that is stored. Its
+ * `accounts` have no prototype.
  * @throws {RotatorError} `store_corrupt`, or `store_version` when a newer
  * version wrote it.
  */
 export function parseState(text: string, path: string): PoolState {
   const state = parseObject(text, path);
   checkVersion(state["version"], path);
-  const settings = state["settings"] === undefined ? {} : state["settings"];
+  const { settings = {}, accounts } = state;
   if (!isObject(settings)) {
     throw corrupt(path, `its "settings" are not an object`);
   }
-  const accounts = state["accounts"];
   if (!isObject(accounts) || !Object.values(accounts).every(isObject)) {
     throw corrupt(path, `its "accounts" are not an object of objects`);
   }
-  for (const account of Object.values(accounts)) {
-    normalizeAccount(account as JsonObject);
-  }
-  normalizeSettings(settings);
-  return {
-    ...state,
-    settings,
-    accounts: dictionary(accounts),
-  } as unknown as PoolState;
-}
-
-/** The text that {@linkcode parseState} reads back. */
-function formatState(state: PoolState): string {
-  return JSON.stringify(wholeState(state), null, 2) + "\n";
-}
-
-/** A state with what was taken out of it because it could not be read. */
-function wholeState(state: PoolState): PoolState {
-  const settings = putBack(state.settings);
-  let accounts: PoolState["accounts"] | undefined;
-  for (const alias of Object.keys(state.accounts)) {
-    const account = state.accounts[alias]!;
-    const whole = putBack(account);
-    if (whole === account) continue;
-    accounts ??= dictionary(state.accounts);
-    accounts[alias] = whole;
-  }
-  if (!accounts && settings === state.settings) return state;
-  return { ...state, settings, accounts: accounts ?? state.accounts };
-}
-
-/** A deep copy that may be changed. */
-export function cloneState(state: PoolState): PoolState {
-  return parseState(formatState(state), "copy");
+  const read = { ...state, settings, accounts: dictionary(accounts) };
+  return read as unknown as PoolState;
 }
 
 /** A frozen state, and the text it is written as. */
@@ -91,7 +83,7 @@ export interface Snapshot {
 
 /** @param state Becomes part of the snapshot and is frozen. */
 export function snapshotOf(state: PoolState): Snapshot {
-  return { state: freezeState(state), text: formatState(state) };
+  return { state: deepFreeze(state), text: formatState(state) };
 }
 
 /**
@@ -112,10 +104,7 @@ export function applyChange(
     );
   }
   const text = formatState(draft);
-  return text === before.text ? before : reread(text);
-}
-
-function reread(text: string): Snapshot {
+  if (text === before.text) return before;
   try {
     return snapshotOf(parseState(text, "copy"));
   } catch (cause) {
@@ -126,20 +115,7 @@ function reread(text: string): Snapshot {
   }
 }
 
-/** Freezes a state and all that is in it. */
-function freezeState(state: PoolState): PoolState {
-  const pending: unknown[] = [state];
-  // A list instead of recursion: unknown fields may be nested deeply.
-  while (pending.length > 0) {
-    const value = pending.pop();
-    if (typeof value !== "object" || value === null) continue;
-    Object.freeze(value);
-    for (const child of Object.values(value)) pending.push(child);
-  }
-  return state;
-}
-
-/** What of a state the backup must mirror, as text to compare by. */
+/** The parts of a state that the backup must mirror, as text to compare. */
 export function lastingPart(state: PoolState): string {
   const accounts = Object.entries(state.accounts).map(([alias, account]) => [
     alias,
@@ -158,15 +134,19 @@ export function corrupt(path: string, found: string): RotatorError {
   );
 }
 
-function repair(path: string): string {
-  return `repair it or put its backup ${path}.bak back with "cli.ts restore"`;
-}
-
 /** The same error where there is no backup to put back. */
 export function withoutBackup(error: RotatorError, path: string): RotatorError {
   const way =
     `repair it, or move it away and add the accounts again with "cli.ts login" or "cli.ts import": there is no backup ${path}.bak`;
   return new RotatorError(error.code, error.message.replace(repair(path), way));
+}
+
+function repair(path: string): string {
+  return `repair it or put its backup ${path}.bak back with "cli.ts restore"`;
+}
+
+function formatState(state: PoolState): string {
+  return JSON.stringify(state, null, 2) + "\n";
 }
 
 function parseObject(text: string, path: string): JsonObject {
@@ -196,15 +176,80 @@ function checkVersion(version: unknown, path: string): void {
   }
 }
 
-function normalizeSettings(settings: JsonObject): void {
-  const { strategy } = settings;
-  if (strategy !== undefined && typeof strategy !== "string") {
-    takeOut(settings, settings, "strategy");
+function deepFreeze(state: PoolState): PoolState {
+  const pending: unknown[] = [state];
+  // A list instead of recursion: unknown fields may be nested deeply.
+  while (pending.length > 0) {
+    const value = pending.pop();
+    if (typeof value !== "object" || value === null) continue;
+    Object.freeze(value);
+    for (const child of Object.values(value)) pending.push(child);
   }
-  const pinned = settings["pinned"] ?? null;
-  // A pin that cannot be read still pins: nobody bears such a name.
-  if (pinned !== null && typeof pinned !== "string") {
-    takeOut(settings, settings, "pinned", JSON.stringify(pinned));
+  return state;
+}
+
+/** The normal form of what a store holds; shares nothing with it. */
+export function normalState(stored: PoolState): NormalState {
+  const { version, settings = {}, accounts = {} } = stored;
+  const normal: NormalState = {
+    version,
+    settings: readSettings(settings, NaN),
+    accounts: dictionary({}),
+  };
+  for (const alias of Object.keys(accounts)) {
+    normal.accounts[alias] = normalRecord(accounts[alias]);
   }
-  // A credit list of a wrong type stays as it is: with it, money fails closed.
+  return normal;
+}
+
+/**
+ * Makes a change to the normal form of a state, and brings into the state what
+ * that made different: all else in it stays, whatever it is.
+ *
+ * @param stored Changed in place.
+ */
+export function editState(
+  stored: PoolState,
+  change: (state: NormalState) => void,
+): void {
+  const before = normalState(stored);
+  const after = normalState(stored);
+  const origins = new Map(
+    Object.entries(after.accounts).map(([alias, record]) => [record, alias]),
+  );
+  change(after);
+  stored.settings = carry(
+    stored.settings ?? {},
+    before.settings,
+    after.settings,
+  );
+  const accounts = stored.accounts ??= {};
+  const records = { ...accounts };
+  for (const alias of Object.keys(records)) {
+    if (!Object.hasOwn(after.accounts, alias)) delete accounts[alias];
+  }
+  for (const [alias, record] of Object.entries(after.accounts)) {
+    // a renamed account takes along what is unknown of it
+    const origin = origins.get(record);
+    accounts[alias] = origin === undefined
+      ? record
+      : carry(records[origin]!, before.accounts[origin]!, record);
+  }
+}
+
+/** Brings into `stored` what differs between two normal forms of it. */
+function carry<T>(stored: T, before: unknown, after: T): T {
+  if (!isObject(stored) || !isObject(before) || !isObject(after)) {
+    return JSON.stringify(before) === JSON.stringify(after) ? stored : after;
+  }
+  const target: JsonObject = stored;
+  for (const name of Object.keys(before)) {
+    if (after[name] === undefined) delete target[name];
+  }
+  for (const [name, value] of Object.entries(after)) {
+    if (value === undefined) continue;
+    const next = carry(target[name], before[name], value);
+    if (next !== target[name]) target[name] = next;
+  }
+  return stored;
 }

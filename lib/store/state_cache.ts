@@ -1,6 +1,6 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import type { AccountRecord, PoolState, Store } from "../types.ts";
-import { cloneState, emptyState } from "./state.ts";
+import type { NormalRecord, NormalState, PoolState, Store } from "../types.ts";
+import { editState, emptyState, normalState } from "./state.ts";
 
 /** A store is asked for news at most this often, ms. */
 const SYNC_INTERVAL_MS = 1_000;
@@ -9,7 +9,7 @@ const WRITE_BEHIND_MS = 10_000;
 /** A request waits at most this long for facts to be written, ms. */
 const BRIEFLY_MS = 1_000;
 
-type Change = (state: PoolState) => void;
+type Change = (state: NormalState) => void;
 
 /** What has not reached the store yet. */
 interface Pending {
@@ -22,11 +22,11 @@ interface Pending {
 /** What {@linkcode StateCache} is told. */
 export interface StateCacheOptions {
   /** Brings this process's facts of an account into the stored record. */
-  merge: (stored: AccountRecord, mine: AccountRecord, now: number) => void;
+  merge: (stored: NormalRecord, mine: NormalRecord, now: number) => void;
   /** Epoch ms. */
   now: () => number;
   /** Called after `state` was replaced by what the store holds. */
-  onLoad: (state: PoolState) => void;
+  onLoad: (state: NormalState) => void;
   /** Called after a change that matters at once was made to `state`. */
   onChange: () => void;
   /** A write failed; it is kept and tried again. */
@@ -40,7 +40,7 @@ export interface StateCacheOptions {
  */
 export class StateCache {
   /** The state as this process knows it. Changed in place by its owner. */
-  state: PoolState = emptyState();
+  state: NormalState = normalState(emptyState());
   readonly #store: Store;
   readonly #options: StateCacheOptions;
   #base: PoolState | undefined;
@@ -112,13 +112,13 @@ export class StateCache {
   #load(base: PoolState): void {
     const mine = this.state;
     this.#base = base;
-    this.state = cloneState(base);
+    this.state = normalState(base);
     if (this.#writing) this.#apply(this.#writing, this.state, mine);
     this.#apply(this.#pending, this.state, mine);
     this.#options.onLoad(this.state);
   }
 
-  #apply(pending: Pending, target: PoolState, mine: PoolState): void {
+  #apply(pending: Pending, target: NormalState, mine: NormalState): void {
     for (const change of pending.changes) change(target);
     const now = this.#options.now();
     for (const [alias, uses] of pending.touched) {
@@ -130,7 +130,7 @@ export class StateCache {
       // a copy: what is known here goes on changing
       this.#options.merge(stored, structuredClone(own), now);
       if (uses === 0) continue;
-      stored.requests = (stored.requests ?? 0) + uses;
+      stored.requests += uses;
       stored.lastUsedAt = Math.max(
         stored.lastUsedAt ?? 0,
         own.lastUsedAt ?? 0,
@@ -199,8 +199,8 @@ export class StateCache {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     try {
-      let base = await this.#store.update((state) =>
-        this.#apply(writing, state, this.state)
+      let base = await this.#store.update((stored) =>
+        editState(stored, (state) => this.#apply(writing, state, this.state))
       );
       // what was read meanwhile may be newer than what was written
       while (this.#readDuringWrite) {

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { setCooldown } from "../../lib/pool/cooldowns.ts";
 import { mergeRecord } from "../../lib/pool/facts.ts";
+import { normalRecord } from "../../lib/store/normal_form.ts";
 import { StateCache } from "../../lib/store/state_cache.ts";
 import { memoryStore } from "../../lib/store/memory_store.ts";
 import type { PoolState, Store } from "../../lib/types.ts";
@@ -71,27 +72,22 @@ function limit(state: PoolState): void {
 
 function useOnce(live: StateCache): void {
   const alice = live.state.accounts["alice"]!;
-  alice.usage = {
-    observedAt: NOW,
-    answeredAt: null,
-    meters: {
-      codex: {
-        observedAt: NOW,
-        windows: [{
-          usedPercent: 100,
-          windowSeconds: 18_000,
-          resetsAt: NOW + 1_000_000,
-          observedAt: NOW,
-        }],
+  const window = { usedPercent: 100, windowSeconds: 18_000 };
+  alice.usage = normalRecord({
+    usage: {
+      observedAt: NOW,
+      answeredAt: null,
+      meters: {
+        codex: { windows: [{ ...window, resetsAt: NOW + 1_000_000 }] },
       },
     },
-  };
-  alice.requests = (alice.requests ?? 0) + 1;
+  }).usage!;
+  alice.requests++;
   alice.lastUsedAt = NOW;
   live.markDirty("alice", 1);
 }
 
-Deno.test("LiveState keeps what it is writing when another process commits meanwhile", async () => {
+Deno.test("StateCache keeps what it is writing when another process commits meanwhile", async () => {
   const inner = memoryStore(SEED);
   const gate = gated(inner);
   const live = open(gate.store);
@@ -117,7 +113,7 @@ Deno.test("LiveState keeps what it is writing when another process commits meanw
   await live.close();
 });
 
-Deno.test("LiveState keeps what could not be written and writes it later", async () => {
+Deno.test("StateCache keeps what could not be written and writes it later", async () => {
   const inner = memoryStore(SEED);
   const gate = gated(inner);
   const errors: unknown[] = [];
@@ -139,7 +135,7 @@ Deno.test("LiveState keeps what could not be written and writes it later", async
   await live.close();
 });
 
-Deno.test("LiveState does not bring back an account that another process removed", async () => {
+Deno.test("StateCache does not bring back an account that another process removed", async () => {
   const inner = memoryStore(SEED);
   const live = open(inner);
   await live.reload();
@@ -153,7 +149,7 @@ Deno.test("LiveState does not bring back an account that another process removed
   await live.close();
 });
 
-Deno.test("LiveState reads at most once per second and writes counters behind", async () => {
+Deno.test("StateCache reads at most once per second and writes counters behind", async () => {
   const gate = gated(memoryStore(SEED));
   const live = open(gate.store);
   await live.sync();
@@ -180,7 +176,7 @@ async function withLateWrite(
   const written = live.writeThrough(limit);
   await new Promise((resolve) => setTimeout(resolve, 0));
   await inner.update((state) => {
-    state.accounts["alice"]!.tokens = { access: "renewed elsewhere" };
+    state.accounts["alice"]!.tokens = { access: "renewed-elsewhere" };
   });
   await job(live, gate, written);
   await live.close();
@@ -189,7 +185,7 @@ async function withLateWrite(
 const accessOf = (live: StateCache) =>
   live.state.accounts["alice"]?.tokens?.access;
 
-Deno.test("LiveState sees what another process wrote when its own write ends while it reads", async () => {
+Deno.test("StateCache sees what another process wrote when its own write ends while it reads", async () => {
   await withLateWrite(async (live, gate, written) => {
     gate.lateRead = Promise.withResolvers();
     const reloaded = live.reload();
@@ -197,16 +193,16 @@ Deno.test("LiveState sees what another process wrote when its own write ends whi
     await written;
     gate.lateRead.resolve();
     await reloaded;
-    assertEquals(accessOf(live), "renewed elsewhere");
+    assertEquals(accessOf(live), "renewed-elsewhere");
   });
 });
 
-Deno.test("LiveState keeps what it read when its own older write ends after that", async () => {
+Deno.test("StateCache keeps what it read when its own older write ends after that", async () => {
   await withLateWrite(async (live, gate, written) => {
     await live.reload();
-    assertEquals(accessOf(live), "renewed elsewhere");
+    assertEquals(accessOf(live), "renewed-elsewhere");
     gate.late!.resolve();
     await written;
-    assertEquals(accessOf(live), "renewed elsewhere");
+    assertEquals(accessOf(live), "renewed-elsewhere");
   });
 });

@@ -3,21 +3,37 @@ import fc from "fast-check";
 import { RotatorError } from "../../lib/errors.ts";
 import {
   applyChange,
-  cloneState,
+  editState,
   emptyState,
   lastingPart,
+  normalState,
   parseState,
   snapshotOf,
 } from "../../lib/store/state.ts";
-import type { AccountRecord, PoolState } from "../../lib/types.ts";
+import { normalRecord } from "../../lib/store/normal_form.ts";
+import type {
+  AccountRecord,
+  NormalRecord,
+  NormalState,
+  PoolState,
+} from "../../lib/types.ts";
 
 function parse(value: unknown): PoolState {
   return parseState(JSON.stringify(value), "/s/accounts.json");
 }
 
-/** The account as it is understood when the file says this of it. */
-function account(fields: Record<string, unknown>): AccountRecord {
-  return parse({ version: 1, accounts: { a: fields } }).accounts["a"]!;
+function normal(value: unknown): NormalState {
+  return normalState(parse(value));
+}
+
+/** The account as it is understood when the file holds these fields of it. */
+function account(fields: Record<string, unknown>): NormalRecord {
+  return normal({ version: 1, accounts: { a: fields } }).accounts["a"]!;
+}
+
+/** Without the missing prototypes. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value));
 }
 
 function refusal(text: string): RotatorError {
@@ -91,6 +107,7 @@ Deno.test("parseState() treats __proto__ as a key like any other", () => {
     `{"version":1,"__proto__":{"settings":{"pinned":"x"}},"settings":{"__proto__":{"strategy":"random"}},` +
     `"accounts":{"__proto__":{"enabled":false,"tokens":{"access":"t"}},"a":{"__proto__":{"enabled":false}}}}`;
   const state = parseState(text, "x");
+  assertEquals(normalState(state).accounts["a"]!.enabled, true);
   assertEquals(Object.keys(state.accounts), ["__proto__", "a"]);
   assertEquals(state.accounts["a"]!.enabled, undefined);
   assertEquals(state.accounts["tokens"], undefined);
@@ -99,14 +116,6 @@ Deno.test("parseState() treats __proto__ as a key like any other", () => {
   assertEquals(({} as Record<string, unknown>)["tokens"], undefined);
   assertEquals(JSON.parse(snapshotOf(state).text), JSON.parse(text));
   assertEquals(snapshotOf(state).text.includes("__proto__"), true);
-});
-
-Deno.test("cloneState() copies deeply and finds nothing inherited", () => {
-  const state = parse({ version: 1, accounts: { a: { plan: "pro" } } });
-  const copy = cloneState(state);
-  copy.accounts["a"]!.plan = "plus";
-  assertEquals(state.accounts["a"]!.plan, "pro");
-  assertEquals(copy.accounts["constructor"], undefined);
 });
 
 const jsonKey = fc.oneof(
@@ -154,42 +163,151 @@ Deno.test("applyChange() refuses a change that leaves no state or is not done", 
 });
 
 const WINDOW = { usedPercent: 42, windowSeconds: 18000, resetsAt: 5 };
+/** What an account has of which nothing is stored. */
+const DEFAULTS = {
+  enabled: true,
+  weight: 1,
+  priority: 0,
+  reserve: 0,
+  cooldowns: {},
+  requests: 0,
+  lastUsedAt: null,
+};
 
 function usageWith(window: Record<string, unknown>) {
   return { observedAt: 1, meters: { codex: { windows: [window] } } };
 }
 
-Deno.test("parseState() keeps well-formed facts as they are", () => {
+Deno.test("normalState() keeps complete facts as they are", () => {
+  const windows = [{ ...WINDOW, observedAt: 8 }];
   const fields = {
     accountId: "1",
     enabled: true,
     weight: 0,
+    priority: -1,
+    reserve: 20,
     tokens: { access: "t", refresh: "r", expiresAt: null },
-    source: { kind: "codex", path: "/p" },
+    source: { kind: "codex", path: "/p", seen: "f" },
     usage: {
-      ...usageWith(WINDOW),
+      observedAt: 9,
       answeredAt: null,
+      meters: {
+        codex: {
+          allowed: null,
+          limitReached: false,
+          windows,
+          observedAt: 8,
+          limit: { observedAt: 3, windows },
+        },
+      },
+      creditOnly: true,
       modelUsage: {
         m: { available: false, availableAt: 3, creditsWouldEnable: null },
       },
+      bankedResets: 2,
     },
     credits: {
       observedAt: 1,
       hasCredits: true,
       unlimited: false,
       balance: "12.5",
+      overageLimitReached: true,
+      spendControlReached: true,
+      individualLimit: true,
       reachedType: null,
+      malformed: true,
+      limitsObservedAt: 7,
     },
     cooldowns: { throttle: { until: 9, setAt: 2, detail: "busy" } },
     auth: { invalidAt: 4, reason: "expired" },
     usageCheck: { askedAt: 5 },
     requests: 7,
-    lastUsedAt: null,
+    lastUsedAt: 3,
   };
-  assertEquals(account(fields) as unknown, fields);
+  assertEquals(plain(account(fields)), fields);
 });
 
-Deno.test("parseState() makes usage of a wrong shape unknown", () => {
+Deno.test("normalState() fills what is absent, and dates every fact", () => {
+  assertEquals(plain(account({})), DEFAULTS);
+  const { usage, credits } = account({
+    usage: usageWith({ usedPercent: 1 }),
+    credits: { observedAt: 3, balance: 12.5 },
+  });
+  assertEquals(plain(usage), {
+    observedAt: 1,
+    answeredAt: 1,
+    meters: {
+      codex: {
+        allowed: null,
+        limitReached: null,
+        windows: [
+          {
+            usedPercent: 1,
+            windowSeconds: null,
+            resetsAt: null,
+            observedAt: 1,
+          },
+        ],
+        observedAt: 1,
+        limit: null,
+      },
+    },
+    creditOnly: false,
+    modelUsage: {},
+    bankedResets: null,
+  });
+  assertEquals(usage!.meters["constructor"], undefined);
+  assertEquals(credits, {
+    observedAt: 3,
+    hasCredits: null,
+    unlimited: null,
+    balance: "12.5",
+    overageLimitReached: false,
+    spendControlReached: false,
+    individualLimit: false,
+    reachedType: null,
+    malformed: false,
+    limitsObservedAt: 3,
+  });
+});
+
+Deno.test("normalState() marks a limit that only the flags tell", () => {
+  const limitOf = (flags: Record<string, unknown>) => {
+    const codex = { windows: [WINDOW], observedAt: 5, ...flags };
+    const usage = { observedAt: 9, meters: { codex } };
+    return account({ usage }).usage!.meters["codex"]!.limit;
+  };
+  const windows = [{ ...WINDOW, observedAt: 5 }];
+  const mark = { observedAt: 5, windows };
+  assertEquals(limitOf({ limitReached: true }), mark);
+  assertEquals(limitOf({ allowed: false }), mark);
+  assertEquals(limitOf({ allowed: true, limitReached: false }), null);
+  assertEquals(limitOf({ limitReached: true, limit: null }), null);
+  const earlier = { observedAt: 2, windows: [] };
+  assertEquals(limitOf({ limitReached: true, limit: earlier }), earlier);
+});
+
+Deno.test("normalState() bounds what it takes, and keeps the main meter and the fullest windows", () => {
+  const meters: Record<string, unknown> = { ["x".repeat(65)]: { windows: [] } };
+  for (let n = 0; n < 40; n++) meters[`m${n}`] = { windows: [] };
+  const windows = Array.from({ length: 20 }, (_, n) => ({
+    usedPercent: n,
+    windowSeconds: n + 1,
+  }));
+  meters["codex"] = { windows };
+  const { usage, plan } = account({
+    usage: { observedAt: 1, meters },
+    plan: "p".repeat(100),
+  });
+  assertEquals(Object.keys(usage!.meters).length, 32);
+  assertEquals(
+    usage!.meters["codex"]!.windows.map((window) => window.usedPercent),
+    [19, 18, 17, 16, 15, 14, 13, 12],
+  );
+  assertEquals(plan!.length, 64);
+});
+
+Deno.test("normalState() makes usage of a wrong form unknown", () => {
   const wrong = [
     null,
     7,
@@ -197,6 +315,7 @@ Deno.test("parseState() makes usage of a wrong shape unknown", () => {
     {},
     { observedAt: 1 },
     { observedAt: "1", meters: {} },
+    { observedAt: Infinity, meters: {} },
     { observedAt: 1, meters: [] },
     { observedAt: 1, meters: { codex: null } },
     { observedAt: 1, meters: { codex: {} } },
@@ -209,25 +328,14 @@ Deno.test("parseState() makes usage of a wrong shape unknown", () => {
     usageWith({ ...WINDOW, usedPercent: "42" }),
     usageWith({ ...WINDOW, resetsAt: "soon" }),
     usageWith({ ...WINDOW, windowSeconds: [] }),
+    usageWith({ ...WINDOW, observedAt: "now" }),
   ];
   for (const usage of wrong) {
     assertEquals(account({ usage }).usage, undefined, JSON.stringify(usage));
   }
-  const text =
-    `{"version":1,"accounts":{"a":{"usage":{"observedAt":1e999,"meters":{}}}}}`;
-  assertEquals(parseState(text, "x").accounts["a"]!.usage, undefined);
 });
 
-Deno.test("parseState() reads absent parts of a window as unknown", () => {
-  const { usage } = account({ usage: usageWith({ usedPercent: 1 }) });
-  assertEquals(usage!.meters["codex"]!.windows, [
-    { usedPercent: 1, windowSeconds: null, resetsAt: null },
-  ]);
-  assertEquals(usage!.meters["constructor"], undefined);
-});
-
-Deno.test("parseState() makes credits of a wrong shape unusable", () => {
-  const unusable = { hasCredits: null, unlimited: null, balance: null };
+Deno.test("normalState() makes credits of a wrong form unusable", () => {
   const wrong = [
     null,
     true,
@@ -238,26 +346,26 @@ Deno.test("parseState() makes credits of a wrong shape unusable", () => {
     { observedAt: 3, hasCredits: "true" },
     { observedAt: 3, hasCredits: true, unlimited: 1 },
     { observedAt: 3, hasCredits: true, balance: {} },
+    { observedAt: 3, hasCredits: true, balance: "1".repeat(65) },
     { observedAt: 3, hasCredits: true, overageLimitReached: "yes" },
     { observedAt: 3, hasCredits: true, reachedType: 5 },
   ];
   for (const value of wrong) {
     const credits = account({ credits: value }).credits!;
-    const { observedAt, ...rest } = credits;
-    assertEquals(rest, { ...unusable, malformed: true }, JSON.stringify(value));
-    assertEquals(Number.isFinite(observedAt), true);
+    const { hasCredits, unlimited, balance, malformed } = credits;
+    assertEquals([hasCredits, unlimited, balance, malformed], [
+      null,
+      null,
+      null,
+      true,
+    ], JSON.stringify(value));
+    assertEquals(Number.isFinite(credits.observedAt), true);
   }
-  const partial = account({ credits: { observedAt: 3, balance: 12.5 } });
-  assertEquals(partial.credits, {
-    observedAt: 3,
-    ...unusable,
-    balance: "12.5",
-  });
 });
 
-Deno.test("parseState() keeps only cooldowns that say until when", () => {
+Deno.test("normalState() keeps only cooldowns that tell until when", () => {
   for (const cooldowns of [null, 5, "x", []]) {
-    assertEquals(account({ cooldowns }).cooldowns, {});
+    assertEquals(plain(account({ cooldowns }).cooldowns), {});
   }
   const cooldowns = {
     throttle: { until: "later", setAt: 1 },
@@ -265,54 +373,68 @@ Deno.test("parseState() keeps only cooldowns that say until when", () => {
     plan: { until: 5 },
     workspace: { until: 6, setAt: 1, clearedAt: "3", firm: "no", detail: 4 },
   };
-  assertEquals(account({ cooldowns }).cooldowns, {
+  assertEquals(plain(account({ cooldowns }).cooldowns), {
     plan: { until: 5, setAt: 0 },
     workspace: { until: 6, setAt: 1 },
   });
 });
 
-Deno.test("parseState() keeps an account out that was switched off in a wrong way", () => {
+Deno.test("normalState() keeps an account out that was switched off in a wrong way", () => {
   assertEquals(account({ enabled: "false" }).enabled, false);
   assertEquals(account({ enabled: null }).enabled, false);
   assertEquals(account({ auth: "expired" }).auth, {
     invalidAt: 0,
     reason: "Needs a sign-in",
   });
-  assertEquals(account({ auth: null }).auth, null);
+  assertEquals(account({ auth: null }).auth, undefined);
 });
 
-Deno.test("parseState() keeps of tokens what can be used", () => {
-  assertEquals(account({ tokens: "t" }).tokens, undefined);
-  assertEquals(account({ tokens: {} }).tokens, undefined);
-  assertEquals(
-    account({ tokens: { access: 5, refresh: 5 } }).tokens,
-    undefined,
-  );
+Deno.test("normalState() keeps of tokens what can be used", () => {
+  const unusable = [
+    "t",
+    {},
+    { access: 5, refresh: 5 },
+    { access: "not\na header" },
+    { access: "not\na header", refresh: "r" },
+    { access: "", refresh: "" },
+  ];
+  for (const tokens of unusable) {
+    assertEquals(account({ tokens }).tokens, undefined, JSON.stringify(tokens));
+  }
   assertEquals(account({ tokens: { access: "t", expiresAt: "x" } }).tokens, {
     access: "t",
+    expiresAt: null,
   });
-  assertEquals(account({ tokens: { refresh: "r" } }).tokens, {
-    access: "",
-    refresh: "r",
-  });
+  for (const access of [undefined, 5]) {
+    assertEquals(account({ tokens: { access, refresh: "r" } }).tokens, {
+      access: "",
+      refresh: "r",
+      expiresAt: null,
+    });
+  }
+  const tokens = { access: "t" };
+  assertEquals(account({ tokens, accountId: "id" }).tokens?.access, "t");
+  assertEquals(account({ tokens, accountId: "no\nid" }).tokens, undefined);
 });
 
-Deno.test("parseState() forgets plain fields of a wrong type", () => {
+Deno.test("normalState() forgets plain fields of a wrong type", () => {
   const fields = {
     accountId: 1,
     email: {},
     plan: [],
     fedramp: "yes",
     weight: -1,
+    priority: "high",
+    reserve: null,
     source: "codex",
     usageCheck: { askedAt: "x" },
     requests: "1",
     lastUsedAt: "x",
   };
-  assertEquals(account(fields), {});
+  assertEquals(plain(account(fields)), DEFAULTS);
 });
 
-Deno.test("parseState() survives any JSON in any known place", () => {
+Deno.test("normalState() survives any JSON in any known place", () => {
   const names = [
     "tokens",
     "auth",
@@ -334,15 +456,20 @@ Deno.test("parseState() survives any JSON in any known place", () => {
   }));
 });
 
-Deno.test("parseState() keeps a credit list of any type as it is", () => {
+Deno.test("normalState() keeps a credit list of any type as it is", () => {
   for (const value of [null, 5, "a,b", [], ["a", 1], { a: true }, false]) {
-    const state = parse({
+    const { settings } = normal({
       version: 1,
       accounts: {},
       settings: { creditAccountAliases: value, strategy: 5, pinned: 5 },
     });
-    assertEquals(state.settings, { creditAccountAliases: value, pinned: "5" });
+    assertEquals(settings, { creditAccountAliases: value, pinned: "5" });
   }
+});
+
+Deno.test("normalState() copes with what a store of one's own may lack", () => {
+  const state = normalState({ version: 1 } as unknown as PoolState);
+  assertEquals([state.settings, plain(state.accounts)], [{ pinned: null }, {}]);
 });
 
 Deno.test("lastingPart() tells apart what the backup must mirror", () => {
@@ -385,53 +512,99 @@ const ODD = {
 
 function oddState(): PoolState {
   const { settings, account } = ODD;
-  return parse({ version: 1, settings, accounts: { a: account, b: {} } });
+  return parse({
+    version: 1,
+    settings: { ...settings, later: [1] },
+    accounts: { a: { ...account, later: { x: null } }, b: {} },
+  });
 }
 
-Deno.test("a change leaves what this version cannot read as it was", () => {
-  const before = snapshotOf(oddState());
-  const after = applyChange(before, (state) => {
-    state.accounts["b"]!.enabled = false;
-    state.accounts["a"]!.requests = 1;
+Deno.test("editState() leaves what this version cannot read as it was", () => {
+  const state = oddState();
+  editState(state, ({ accounts }) => {
+    accounts["b"]!.enabled = false;
+    accounts["a"]!.requests = 1;
   });
-  const { settings, accounts } = JSON.parse(after.text);
-  assertEquals(settings, ODD.settings);
-  assertEquals(accounts, {
-    a: { ...ODD.account, requests: 1 },
+  assertEquals(state.settings as unknown, { ...ODD.settings, later: [1] });
+  assertEquals(plain(state.accounts), {
+    a: { ...ODD.account, later: { x: null }, requests: 1 },
     b: { enabled: false },
   });
-  // and it is understood no better
-  const { tokens, source, usage, enabled } = after.state.accounts["a"]!;
-  assertEquals([tokens, source, usage, enabled], [
-    undefined,
-    undefined,
-    undefined,
-    false,
-  ]);
 });
 
-Deno.test("a change puts what it writes in the place of what could not be read", () => {
-  const { text } = applyChange(snapshotOf(oddState()), (state) => {
-    const account = state.accounts["a"]!;
-    Object.assign(account, {
+Deno.test("editState() puts what is changed in the place of what could not be read", () => {
+  const state = oddState();
+  editState(state, ({ accounts, settings }) => {
+    Object.assign(accounts["a"]!, {
       plan: "pro",
       enabled: true,
       tokens: { access: "new" },
-      auth: null,
-      cooldowns: { throttle: { until: 9, setAt: 8 } },
     });
-    state.settings.strategy = "drain";
+    delete accounts["a"]!.auth;
+    accounts["a"]!.cooldowns["throttle"] = { until: 9, setAt: 8 };
+    settings.strategy = "drain";
   });
-  const { settings, accounts: { a } } = JSON.parse(text);
-  assertEquals(settings.strategy, "drain");
+  const a = state.accounts["a"]!;
+  assertEquals(state.settings.strategy, "drain");
   assertEquals([a.plan, a.enabled, a.tokens, a.auth], [
     "pro",
     true,
     { access: "new" },
-    null,
+    undefined,
   ]);
-  assertEquals(a.cooldowns, {
+  assertEquals(plain(a.cooldowns), {
     throttle: { until: 9, setAt: 8 },
     "usage-limit:codex": { until: null, setAt: 1 },
   });
+});
+
+Deno.test("editState() writes only what became different, however deep", () => {
+  const tokens = { access: "t", later: 1 };
+  const meter = { windows: [WINDOW], later: 2 };
+  const usage = { observedAt: 1, meters: { codex: meter, other: meter } };
+  const state = parse({ version: 1, accounts: { a: { tokens, usage } } });
+  editState(state, ({ accounts: { a } }) => {
+    a!.tokens = { ...a!.tokens!, access: "u" };
+    a!.usage = structuredClone({ ...a!.usage!, creditOnly: true });
+    delete a!.usage.meters["other"];
+  });
+  assertEquals(plain(state.accounts), {
+    a: {
+      tokens: { access: "u", later: 1 },
+      usage: { observedAt: 1, creditOnly: true, meters: { codex: meter } },
+    },
+  });
+});
+
+Deno.test("editState() takes what is unknown of an account along to its new name, and not to another login", () => {
+  const state = parse({ version: 1, accounts: { a: { later: 1 }, b: {} } });
+  editState(state, ({ accounts }) => {
+    accounts["c"] = accounts["a"]!;
+    delete accounts["a"];
+    accounts["b"] = normalRecord({ email: "b@example.com" });
+  });
+  assertEquals(Object.keys(state.accounts), ["b", "c"]);
+  assertEquals(state.accounts["c"] as unknown, { later: 1 });
+  assertEquals(state.accounts["b"]!.email, "b@example.com");
+});
+
+Deno.test("editState() keeps every unknown field and record", () => {
+  fc.assert(fc.property(
+    unknownFields,
+    fc.dictionary(jsonKey, unknownFields),
+    (settings, accounts) => {
+      const text = JSON.stringify({ version: 1, settings, accounts });
+      const state = parseState(text, "x");
+      editState(state, ({ settings, accounts }) => {
+        settings.strategy = "drain";
+        for (const account of Object.values(accounts)) account.requests = 1;
+      });
+      const expected = JSON.parse(text);
+      expected.settings.strategy = "drain";
+      for (const account of Object.values(expected.accounts)) {
+        (account as AccountRecord).requests = 1;
+      }
+      assertEquals(JSON.parse(JSON.stringify(state)), expected);
+    },
+  ));
 });

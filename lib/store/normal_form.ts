@@ -1,0 +1,301 @@
+/**
+ * How each stored value is read into its normal form, which `state.ts`
+ * describes.
+ */
+import { isHeaderText } from "../header_text.ts";
+import { MAIN_METER } from "../meters.ts";
+import type {
+  AccountSource,
+  Cooldown,
+  LimitMark,
+  ModelUsage,
+  NormalCredits,
+  NormalMeter,
+  NormalRecord,
+  NormalState,
+  NormalTokens,
+  NormalUsage,
+  NormalWindow,
+  UsageCheck,
+} from "../types.ts";
+
+/** Any JSON object. */
+export type JsonObject = Record<string, unknown>;
+
+const MAX_ENTRIES = 32;
+const MAX_WINDOWS = 8;
+const MAX_TEXT = 64;
+
+/** Whether `value` is a JSON object, as opposed to a list, null or a scalar. */
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The same entries without a prototype: `constructor` finds nothing, `__proto__` is a key. */
+export function dictionary<T>(entries: Record<string, T>): Record<string, T> {
+  return Object.assign(Object.create(null), entries);
+}
+
+/** The normal form of one account. */
+export function normalRecord(stored: unknown): NormalRecord {
+  const record = readRecord(isObject(stored) ? stored : {}, NaN);
+  const { accountId } = record;
+  // its requests would be another account's
+  if (accountId && !isHeaderText(accountId)) delete record.tokens;
+  return record;
+}
+
+/** Reads a value; `at` is when the fact that it is part of was observed. */
+type Read<T> = (value: unknown, at: number) => T;
+
+/** How each field of a `T` is read. */
+type Fields<T> = {
+  [K in keyof T]-?: Read<
+    Record<never, never> extends Pick<T, K> ? T[K] | undefined : T[K]
+  >;
+};
+
+/** Thrown where a value has another form; nobody is told. */
+const UNREADABLE = new Error("A stored value has another form");
+
+const text: Read<string> = (value) => {
+  if (typeof value !== "string") throw UNREADABLE;
+  return value;
+};
+
+const name: Read<string> = (value, at) => text(value, at).slice(0, MAX_TEXT);
+
+const flag: Read<boolean> = (value) => {
+  if (typeof value !== "boolean") throw UNREADABLE;
+  return value;
+};
+
+const number: Read<number> = (value) => {
+  if (typeof value !== "number" || !Number.isFinite(value)) throw UNREADABLE;
+  return value;
+};
+
+const weight: Read<number> = (value, at) => {
+  if (number(value, at) < 0) throw UNREADABLE;
+  return number(value, at);
+};
+
+const balance: Read<string> = (value, at) => {
+  const read = typeof value === "number" ? String(number(value, at)) : value;
+  if (text(read, at).length > MAX_TEXT) throw UNREADABLE;
+  return text(read, at);
+};
+
+/** A time, or when the whole fact was observed. */
+const dated: Read<number> = (value, at) => number(value ?? at, at);
+
+function optional<T, D = undefined>(read: Read<T>, absent?: D): Read<T | D> {
+  return (value, at) => value === undefined ? absent as D : read(value, at);
+}
+
+function nullable<T>(read: Read<T>): Read<T | null> {
+  return (value, at) =>
+    value === undefined || value === null ? null : read(value, at);
+}
+
+/** What cannot be read is like what is absent. */
+function lenient<T, D = undefined>(read: Read<T>, absent?: D): Read<T | D> {
+  return (value, at) => {
+    try {
+      if (value !== undefined) return read(value, at);
+    } catch (error) {
+      if (error !== UNREADABLE) throw error;
+    }
+    return absent as D;
+  };
+}
+
+function shape<T extends object>(fields: Fields<T>): Read<T> {
+  const reads = Object.entries(fields) as [string, Read<unknown>][];
+  return (value, at) => {
+    if (!isObject(value)) throw UNREADABLE;
+    const own = value["observedAt"];
+    const observedAt = typeof own === "number" ? own : at;
+    const found: JsonObject = {};
+    for (const [name, read] of reads) {
+      const field = read(value[name], observedAt);
+      // absent fields are not there, as deleting them makes an object slow
+      if (field !== undefined) found[name] = field;
+    }
+    return found as T;
+  };
+}
+
+/** At most 32 entries; the main meter is never the one too many. */
+function recordOf<T>(read: Read<T>): Read<Record<string, T>> {
+  return (value, at) => {
+    if (!isObject(value)) throw UNREADABLE;
+    const record = dictionary<T>({});
+    const names = new Set([MAIN_METER, ...Object.keys(value)]);
+    for (const name of names) {
+      if (Object.keys(record).length === MAX_ENTRIES) break;
+      const fits = name.length <= MAX_TEXT && name !== "__proto__";
+      if (!fits || !Object.hasOwn(value, name)) continue;
+      record[name] = read(value[name], at);
+    }
+    return record;
+  };
+}
+
+const readWindow = shape<NormalWindow>({
+  usedPercent: number,
+  windowSeconds: nullable(number),
+  resetsAt: nullable(number),
+  observedAt: dated,
+});
+
+/** Of too many windows the fullest ones count. */
+const readWindows: Read<NormalWindow[]> = (value, at) => {
+  if (!Array.isArray(value)) throw UNREADABLE;
+  const windows = value.map((window) => readWindow(window, at));
+  if (windows.length <= MAX_WINDOWS) return windows;
+  windows.sort((a, b) => b.usedPercent - a.usedPercent);
+  return windows.slice(0, MAX_WINDOWS);
+};
+
+const readMeterFields = shape<NormalMeter>({
+  allowed: nullable(flag),
+  limitReached: nullable(flag),
+  windows: readWindows,
+  observedAt: dated,
+  limit: nullable(shape<LimitMark>({
+    observedAt: number,
+    windows: readWindows,
+  })),
+});
+
+const readMeter: Read<NormalMeter> = (value, at) => {
+  const meter = readMeterFields(value, at);
+  const { allowed, limitReached, observedAt, windows } = meter;
+  const isMarked = (value as JsonObject)["limit"] !== undefined;
+  if (!isMarked && (limitReached === true || allowed === false)) {
+    meter.limit = { observedAt, windows };
+  }
+  return meter;
+};
+
+const readModels = recordOf(shape<ModelUsage>({
+  available: flag,
+  availableAt: nullable(number),
+  creditsWouldEnable: nullable(flag),
+}));
+
+const readUsage = shape<NormalUsage>({
+  observedAt: number,
+  answeredAt: (value, at) => value === null ? null : dated(value, at),
+  meters: recordOf(readMeter),
+  creditOnly: optional(flag, false),
+  modelUsage: (value = {}, at) => readModels(value, at),
+  bankedResets: nullable(number),
+});
+
+const readCreditFields = shape<NormalCredits>({
+  observedAt: number,
+  hasCredits: nullable(flag),
+  unlimited: nullable(flag),
+  balance: nullable(balance),
+  overageLimitReached: optional(flag, false),
+  spendControlReached: optional(flag, false),
+  individualLimit: optional(flag, false),
+  reachedType: nullable(name),
+  malformed: optional(flag, false),
+  limitsObservedAt: dated,
+});
+
+/** Credits that cannot be read are credits that cannot be used. */
+const readCredits: Read<NormalCredits> = (value, at) => {
+  const credits = lenient(readCreditFields)(value, at);
+  if (credits) return credits;
+  const observedAt = isObject(value)
+    ? lenient(number, 0)(value["observedAt"], at)
+    : 0;
+  return { ...readCreditFields({ observedAt }, at), malformed: true };
+};
+
+const readTokenFields = shape<NormalTokens>({
+  access: lenient(text, ""),
+  refresh: lenient(text),
+  id: lenient(text),
+  expiresAt: lenient(nullable(number), null),
+});
+
+/** A refresh token alone is enough to get an access token with. */
+const readTokens: Read<NormalTokens> = (value, at) => {
+  const tokens = readTokenFields(value, at);
+  const { access, refresh } = tokens;
+  if (access === "" ? !refresh : !isHeaderText(access)) throw UNREADABLE;
+  return tokens;
+};
+
+const readCooldown = shape<Cooldown>({
+  until: number,
+  setAt: lenient(number, 0),
+  clearedAt: lenient(number),
+  firm: lenient(flag),
+  detail: lenient(text),
+});
+
+const readCooldowns: Read<Record<string, Cooldown>> = (value, at) => {
+  const cooldowns = dictionary<Cooldown>({});
+  for (const [cause, stored] of Object.entries(isObject(value) ? value : {})) {
+    const cooldown = lenient(readCooldown)(stored, at);
+    if (cooldown && cause !== "__proto__") cooldowns[cause] = cooldown;
+  }
+  return cooldowns;
+};
+
+const readAuthFields = shape<NonNullable<NormalRecord["auth"]>>({
+  invalidAt: lenient(number, 0),
+  reason: lenient(text, "Needs a sign-in"),
+});
+
+const readRecord = shape<NormalRecord>({
+  accountId: lenient(text),
+  userId: lenient(text),
+  email: lenient(text),
+  plan: lenient(name),
+  fedramp: lenient(flag),
+  // "false" in quotes was meant to switch the account off
+  enabled: (value = true) => value === true,
+  weight: lenient(weight, 1),
+  priority: lenient(number, 0),
+  reserve: lenient(number, 0),
+  tokens: lenient(readTokens),
+  source: lenient(shape<AccountSource>({
+    kind: text,
+    path: text,
+    seen: lenient(text),
+  })),
+  usage: lenient(readUsage),
+  credits: optional(readCredits),
+  cooldowns: readCooldowns,
+  auth: (value, at) =>
+    value === undefined || value === null
+      ? undefined
+      : readAuthFields(isObject(value) ? value : {}, at),
+  usageCheck: lenient(shape<UsageCheck>({
+    askedAt: number,
+    failedAt: optional(number),
+    error: optional(text),
+  })),
+  requests: lenient(number, 0),
+  lastUsedAt: lenient(nullable(number), null),
+});
+
+/** The normal form of the settings. */
+export const readSettings = shape<NormalState["settings"]>({
+  strategy: lenient(text),
+  // of any form: where it cannot be read, nobody may spend
+  creditAccountAliases: (value) => structuredClone(value),
+  creditCaps: (value) => structuredClone(value),
+  // a pin that cannot be read still pins: nobody has such a name
+  pinned: (value) => {
+    if (value === undefined || value === null || value === "") return null;
+    return typeof value === "string" ? value : JSON.stringify(value);
+  },
+});
