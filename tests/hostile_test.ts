@@ -222,6 +222,7 @@ Deno.test("serve logs hostile names in one harmless line", async () => {
       [NASTY]: {
         accountId: "account-1",
         userId: "user-1",
+        supportedModels: [NASTY],
         // the stand-in would put the name into one
         headers: ({ "x-codex-turn-state": _, ...rest }) => rest,
       },
@@ -345,7 +346,10 @@ Deno.test("accounts named like parts of objects are pinned, renamed and removed 
 });
 
 Deno.test("keys of an answer that are parts of objects change nothing else", async () => {
-  await using fleet = await startFleet({ accounts: { a: {} } });
+  const models = ["gpt-5.5", ...ALIASES];
+  await using fleet = await startFleet({
+    accounts: { a: { supportedModels: models } },
+  });
   const rate_limit = {
     allowed: true,
     limit_reached: false,
@@ -364,7 +368,7 @@ Deno.test("keys of an answer that are parts of objects change nothing else", asy
     );
   const report = await fleet.rotator.refresh();
   assertEquals(report.accounts[0]?.ok, true);
-  for (const model of ["gpt-5.5", ...ALIASES]) {
+  for (const model of models) {
     assertEquals((await fleet.ask({ model })).status, 200);
   }
   assertEquals(({} as { polluted?: unknown }).polluted, undefined);

@@ -3,8 +3,8 @@
  * interface, for tests of programs that talk to them. It behaves as the real
  * ones do: windows fill up and start afresh, credits are drawn once they are
  * full, refresh tokens serve once, and what the real backend refuses is
- * refused. Accounts can be changed at any time, any answer can be scripted, and
- * every request is in the log.
+ * refused. Accounts can be changed at any time, any answer can be scripted,
+ * every request is in the log and every charge in the book.
  *
  * It is a test tool: its log holds whole requests, tokens included.
  *
@@ -12,41 +12,23 @@
  * ```ts
  * import { startFakeCodex } from "./fake_codex.ts";
  *
- * await using fake = await startFakeCodex({
- *   accounts: {
- *     alice: { costPercent: 50 },
- *     bob: { credits: { hasCredits: true, unlimited: false, balance: "3" } },
- *   },
- * });
+ * const credits = { hasCredits: true, unlimited: false, balance: "3" };
+ * await using fake = await startFakeCodex({ accounts: { alice: { credits } } });
  * const { access, accountId } = fake.tokens("alice");
- * const answer = await fetch(`${fake.backend}/codex/responses`, {
- *   method: "POST",
- *   headers: {
- *     "authorization": `Bearer ${access}`,
- *     "chatgpt-account-id": accountId,
- *     "user-agent": "my-agent/1.0",
- *   },
- *   body: JSON.stringify({
- *     model: "gpt-5.3-codex",
- *     instructions: "Be brief.",
- *     input: [{ role: "user", content: "Hello" }],
- *     store: false,
- *     stream: true,
- *   }),
- * });
- * if (!(await answer.text()).includes("Hello from")) throw new Error("?");
+ * const headers = {
+ *   "authorization": `Bearer ${access}`,
+ *   "chatgpt-account-id": accountId,
+ *   "user-agent": "my-agent/1.0",
+ * };
+ * const answer = await fetch(`${fake.backend}/wham/usage`, { headers });
+ * if ((await answer.json()).credits.balance !== "3") throw new Error("?");
  *
- * // Its windows are half used now. Fill them up, and the next one is refused.
+ * // Now the next request is charged.
  * fake.account("alice").windows = [{ seconds: 18_000, usedPercent: 100 }];
- * // Or script an answer.
- * fake.account("bob").queue.push({ status: 503, headers: { "retry-after": "1" } });
- *
- * if (fake.log.length !== 1 || fake.charged.length !== 0) throw new Error("?");
  * ```
  *
  * @module
  */
-
 import {
   createServer,
   type IncomingMessage,
@@ -54,46 +36,54 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { AddressInfo } from "node:net";
-import { createAccount } from "./fake_account.ts";
-import { answerBackend } from "./fake_backend.ts";
-import { Delivery, json, type Prepared, readBody } from "./fake_http.ts";
-import { Issuer } from "./fake_issuer.ts";
-import { type Entry, type FakeRequest, RequestLog } from "./fake_log.ts";
-import type { FakeCodex, FakeCodexOptions } from "./fake_interface.ts";
-import { lifetimeOf, type Realm } from "./fake_realm.ts";
-import { TokenMint } from "./fake_tokens.ts";
+import { lifetimeOf, type Switches, TokenMint, type World } from "./access.ts";
+import { createAccount, topUp } from "./account.ts";
+import { answerBackend, ENDPOINTS } from "./backend.ts";
+import { Delivery, headersOf, json, type Plan, readBody } from "./http.ts";
+import { Issuer, ISSUER_ENDPOINTS } from "./issuer.ts";
+import {
+  type Entry,
+  type FakeKind,
+  type FakeLogEntry,
+  RequestLog,
+} from "./log.ts";
 import type {
   FakeAccount,
   FakeAccountOptions,
-  FakeKind,
-  FakeLogEntry,
+  FakeBooking,
   FakeTokens,
-} from "./fake_types.ts";
+} from "./types.ts";
 
-export type { FakeCodex, FakeCodexOptions } from "./fake_interface.ts";
-export type {
-  FakeAccount,
-  FakeAccountOptions,
-  FakeAnswer,
-  FakeCredits,
-  FakeKind,
-  FakeLogEntry,
-  FakeMeter,
-  FakeReply,
-  FakeSlot,
-  FakeTokenField,
-  FakeTokens,
-  FakeWindow,
-} from "./fake_types.ts";
+export type { FakeKind, FakeLogEntry } from "./log.ts";
+export type * from "./types.ts";
+export type { FakeCodex };
 
-const ISSUER_PATH = "/issuer";
+/** How a stand-in starts. */
+export interface FakeCodexOptions {
+  /** Its accounts by name (default none). */
+  accounts?: Record<string, FakeAccountOptions>;
+  /** The clock for all that depends on time but delays (epoch ms, default `Date.now`). */
+  now?: () => number;
+  /** Default any free one. */
+  port?: number;
+  /** The path of the backend's URL, "" for none (default "/backend-api"). */
+  backendPath?: string;
+  /**
+   * Where, below the backend's URL, usage is answered; others are 404 (default
+   * "/wham/usage", or "/api/codex/usage" where `backendPath` lacks "/backend-api").
+   */
+  usagePaths?: readonly string[];
+  /** Lifetime of access tokens (ms, default 1 hour). */
+  accessLifetimeMs?: number;
+  /** A spent refresh token that is shown again revokes its successors (default true). */
+  revokeFamilyOnReuse?: boolean;
+  /** The ports of `http://localhost:PORT/auth/callback` that a browser login may return to (default 1455 and 1457). */
+  redirectPorts?: readonly number[];
+  /** Between two polls of a device login (seconds, default 5). */
+  deviceInterval?: number;
+}
 
-/**
- * Starts a stand-in on 127.0.0.1.
- *
- * @param options Accounts, clock, port and how strict it is.
- * @returns The stand-in, listening.
- */
+/** Starts a stand-in on 127.0.0.1. */
 export async function startFakeCodex(
   options: FakeCodexOptions = {},
 ): Promise<FakeCodex> {
@@ -102,50 +92,66 @@ export async function startFakeCodex(
     server.once("error", reject);
     server.listen(options.port ?? 0, "127.0.0.1", () => resolve());
   });
-  return new StandIn(server, options);
+  return new FakeCodex(server, options);
 }
 
-class StandIn implements FakeCodex {
+/** A running stand-in. */
+class FakeCodex implements AsyncDisposable, Switches {
+  /** The backend's URL. */
   readonly backend: string;
+  /** The issuer's URL. */
   readonly issuer: string;
-  readonly violations: string[] = [];
-  readonly canary: string;
+  /** Where usage is answered; live. */
   usagePaths: readonly string[];
+  /** All requests, in the order in which they arrived. */
+  readonly log: readonly FakeLogEntry[];
+  /** Every charge and top-up of credits, in order. */
+  readonly book: readonly FakeBooking[];
+  /**
+   * What a well-behaved client never does: a spent refresh token shown again, a
+   * turn state or an account id sent with another account's token, a FedRAMP
+   * header missing or too many. Names accounts, holds no tokens.
+   */
+  readonly violations: readonly string[];
+  /** A marker in every token, to search outputs for leaks. */
+  readonly canary: string;
+  signInAs: string | null = null;
+  deviceLogin = true;
+  addressBlocked = false;
   readonly #server: Server;
-  readonly #realm: Realm;
+  readonly #world: World;
   readonly #issuer: Issuer;
   readonly #log = new RequestLog();
 
   constructor(server: Server, options: FakeCodexOptions) {
     const { port } = server.address() as AddressInfo;
-    const origin = `http://127.0.0.1:${port}`;
-    const backendPath = options.backendPath ?? "/backend-api";
-    this.backend = origin + backendPath;
-    this.issuer = origin + ISSUER_PATH;
+    const { backendPath = "/backend-api" } = options;
+    this.backend = `http://127.0.0.1:${port}${backendPath}`;
+    this.issuer = `http://127.0.0.1:${port}/issuer`;
+    const isChatGpt = backendPath.includes("/backend-api");
     this.usagePaths = options.usagePaths ??
-      [
-        backendPath.includes("/backend-api")
-          ? "/wham/usage"
-          : "/api/codex/usage",
-      ];
-    const mint = new TokenMint();
-    this.canary = mint.canary;
-    this.#realm = {
+      [isChatGpt ? "/wham/usage" : "/api/codex/usage"];
+    this.#world = {
       now: options.now ?? Date.now,
-      mint,
+      mint: new TokenMint(),
       accounts: new Map(),
-      violations: this.violations,
-      strict: options.strict ?? true,
+      violations: [],
+      book: [],
       accessLifetimeMs: options.accessLifetimeMs ?? 3_600_000,
+      switches: this,
     };
-    this.#issuer = new Issuer(this.#realm, {
+    this.log = this.#log.entries;
+    this.book = this.#world.book;
+    this.violations = this.#world.violations;
+    this.canary = this.#world.mint.canary;
+    this.#issuer = new Issuer(this.#world, {
       url: this.issuer,
       revokeFamilyOnReuse: options.revokeFamilyOnReuse ?? true,
       redirectPorts: options.redirectPorts ?? [1455, 1457],
       deviceInterval: options.deviceInterval ?? 5,
     });
-    for (const [name, account] of Object.entries(options.accounts ?? {})) {
-      this.addAccount(name, account);
+    for (const [name, it] of Object.entries(options.accounts ?? {})) {
+      this.addAccount(name, it);
     }
     this.#server = server;
     server.on("request", (request, response) => {
@@ -153,64 +159,65 @@ class StandIn implements FakeCodex {
     });
   }
 
-  get log(): readonly FakeLogEntry[] {
-    return this.#log.entries;
-  }
-
+  /** The requests that drew purchased credits. */
   get charged(): readonly FakeLogEntry[] {
     return this.#log.entries.filter((entry) => entry.charged);
   }
 
-  get signInAs(): string | null {
-    return this.#issuer.signInAs;
-  }
-
-  set signInAs(name: string | null) {
-    this.#issuer.signInAs = name;
-  }
-
-  get deviceLogin(): boolean {
-    return this.#issuer.deviceLogin;
-  }
-
-  set deviceLogin(allowed: boolean) {
-    this.#issuer.deviceLogin = allowed;
-  }
-
+  /** The live account of this name. */
   account(name: string): FakeAccount {
-    const account = this.#realm.accounts.get(name);
+    const account = this.#world.accounts.get(name);
     if (account !== undefined) return account;
-    const names = [...this.#realm.accounts.keys()].join(", ") || "none";
+    const names = [...this.#world.accounts.keys()].join(", ") || "none";
     throw new Error(`No account is named ${name}, there is ${names}`);
   }
 
+  /** Adds an account, or replaces the one of this name; its tokens stay good. */
   addAccount(name: string, options: FakeAccountOptions = {}): FakeAccount {
-    const account = createAccount(name, options, this.#realm.now());
-    this.#realm.accounts.set(name, account);
+    const account = createAccount(name, options, this.#world.now());
+    this.#world.accounts.set(name, account);
     return account;
   }
 
+  /** Adds purchased credits to an account that has a balance. */
+  topUp(name: string, amount: number): void {
+    const { credits } = this.account(name);
+    if (credits === null) throw new Error(`${name} has no credits`);
+    topUp(credits, amount);
+    this.#world.book.push({
+      kind: "top-up",
+      account: name,
+      model: null,
+      amount,
+      at: this.#world.now(),
+      request: null,
+    });
+  }
+
+  /** The tokens of a new login; with a negative `lifetimeMs` the access token has expired. */
   tokens(name: string, options: { lifetimeMs?: number } = {}): FakeTokens {
     const account = this.account(name);
-    return this.#realm.mint.signIn(
-      account,
-      this.#realm.now(),
-      options.lifetimeMs ?? lifetimeOf(this.#realm, account),
-    );
+    const { lifetimeMs = lifetimeOf(this.#world, account) } = options;
+    const now = this.#world.now();
+    return this.#world.mint.signIn(account, { now, lifetimeMs });
   }
 
+  /** Revokes the access tokens, or all tokens, of the logins so far. */
   revoke(name: string, what: "access" | "all"): void {
-    this.#realm.mint.revoke(this.account(name).name, what === "all");
+    this.#world.mint.revoke(this.account(name).name, what === "all");
   }
 
+  /** Approves the device login that shows this code. */
   approveDevice(userCode: string, account: string): void {
     this.#issuer.decideDevice(userCode, this.account(account).name);
   }
 
+  /** Denies the device login that shows this code. */
   denyDevice(userCode: string): void {
     this.#issuer.decideDevice(userCode, null);
   }
 
+  /** Waits for a request that is, or becomes, such a one; rejects after `timeoutMs` (default 10 s). */
   seen(
     matches: (entry: FakeLogEntry) => boolean,
     options: { timeoutMs?: number } = {},
@@ -218,10 +225,12 @@ class StandIn implements FakeCodex {
     return this.#log.seen(matches, options.timeoutMs ?? 10_000);
   }
 
+  /** Forgets the requests so far; `n` counts on. */
   clearLog(): void {
     this.#log.entries.length = 0;
   }
 
+  /** Cuts all connections and frees the port. */
   async close(): Promise<void> {
     this.#log.close();
     if (!this.#server.listening) return;
@@ -239,81 +248,53 @@ class StandIn implements FakeCodex {
     response: ServerResponse,
   ): Promise<void> {
     const { body, complete } = await readBody(message);
-    const request: FakeRequest = {
-      method: message.method ?? "GET",
-      url: new URL(message.url ?? "/", this.backend),
-      headers: flatten(message.headers),
+    const { method = "GET" } = message;
+    const { pathname, search } = new URL(message.url ?? "/", this.backend);
+    const entry = this.#log.add({
+      at: this.#world.now(),
+      kind: this.#kindOf(method, pathname),
+      method,
+      path: pathname + search,
+      headers: headersOf(message),
       body,
-    };
-    const entry = this.#log.add(request, this.#kindOf(request), this.#now());
+    });
     const changed = () => this.#log.changed(entry);
-    if (!complete) {
-      entry.aborted = entry.done = true;
-      return changed();
-    }
+    entry.aborted = entry.done = !complete;
+    if (!complete) return changed();
     const delivery = new Delivery(response, entry, changed);
-    const prepared = this.#answer(request, entry);
+    const plan = this.#answer(entry, pathname);
     changed();
-    await delivery.send(prepared);
+    await delivery.send(plan);
   }
 
-  #now(): number {
-    return this.#realm.now();
-  }
-
-  #answer(request: FakeRequest, entry: Entry): Prepared {
-    const path = below(this.issuer, request.url);
+  #answer(entry: Entry, pathname: string): Plan {
+    const path = below(this.issuer, pathname);
     try {
       return path === undefined
-        ? answerBackend(this.#realm, entry)
+        ? answerBackend(this.#world, entry)
         : this.#issuer.answer(path, entry);
     } catch (error) {
       // A hook of the test threw: it is told, and the stand-in lives on.
       const message = `A hook of the stand-in failed: ${error}`;
-      return { plan: json(500, { error: { message } }), script: {} };
+      return json(500, { error: { message } });
     }
   }
 
-  #kindOf(request: FakeRequest): FakeKind {
-    const issuerPath = below(this.issuer, request.url);
-    if (issuerPath !== undefined) return issuerKind(issuerPath);
-    const path = below(this.backend, request.url);
-    if (path === undefined) return "other";
-    switch (`${request.method} ${path}`) {
-      case "POST /codex/responses":
-        return "responses";
-      case "POST /codex/responses/compact":
-        return "compact";
-      case "GET /codex/models":
-        return "models";
+  #kindOf(method: string, pathname: string): FakeKind {
+    const issuerPath = below(this.issuer, pathname);
+    if (issuerPath !== undefined) {
+      return ISSUER_ENDPOINTS[`${method} ${issuerPath}`] ?? "other";
     }
-    const usage = request.method === "GET" && this.usagePaths.includes(path);
-    return usage ? "usage" : "other";
+    const path = below(this.backend, pathname) ?? "";
+    const isUsage = method === "GET" && this.usagePaths.includes(path);
+    return isUsage ? "usage" : ENDPOINTS[`${method} ${path}`] ?? "other";
   }
-}
-
-function issuerKind(path: string): FakeKind {
-  if (path === "/oauth/token") return "token";
-  if (path === "/oauth/authorize") return "authorize";
-  return path.startsWith("/api/accounts/deviceauth/") ? "device" : "other";
 }
 
 /** The rest of a path below a base URL; undefined: it lies elsewhere. */
-function below(base: string, url: URL): string | undefined {
+function below(base: string, pathname: string): string | undefined {
   const path = new URL(base).pathname.replace(/\/$/, "");
-  return url.pathname.startsWith(`${path}/`)
-    ? url.pathname.slice(path.length)
+  return pathname.startsWith(`${path}/`)
+    ? pathname.slice(path.length)
     : undefined;
-}
-
-function flatten(
-  headers: IncomingMessage["headers"],
-): Record<string, string> {
-  const flat: Record<string, string> = {};
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined) {
-      flat[name] = Array.isArray(value) ? value.join(", ") : value;
-    }
-  }
-  return flat;
 }

@@ -30,13 +30,10 @@ const WHOLE = "message reasoning compaction";
 
 Deno.test("a conversation from elsewhere goes on without what only its account can read", async () => {
   await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
-  const answer = await fleet.ask({
-    input: [USER, ...FOREIGN],
-    previous_response_id: "resp_1",
-  });
+  const answer = await fleet.ask({ input: [USER, ...FOREIGN] });
   assertEquals(answer.status, 200);
   assertEquals(sent(fleet), [
-    ["alice", WHOLE, true],
+    ["alice", WHOLE, false],
     ["alice", "message", false],
   ]);
   assertEquals(warnings(fleet), 1);

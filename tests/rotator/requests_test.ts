@@ -92,7 +92,11 @@ Deno.test("rotator.fetch() sends to the backend what means it, in every spelling
       "models",
       "/backend-api/codex/models?client_version=1",
     ],
-    ["https://api.openai.com/v1/models", "models", "/backend-api/codex/models"],
+    [
+      "https://api.openai.com/v1/models?client_version=1",
+      "models",
+      "/backend-api/codex/models?client_version=1",
+    ],
   ];
   for (const [input, kind, path] of rows) {
     const init = kind === "models" ? {} : post();

@@ -164,6 +164,7 @@ Deno.test("other meters are only shown, and model_usage gates one model", async 
           "gpt-5.5": {
             available: false,
             availableAt: START + HOUR,
+            inSeconds: true,
             creditsWouldEnable: false,
           },
         },

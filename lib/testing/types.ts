@@ -1,5 +1,5 @@
 /**
- * What the stand-in's accounts, answers and log look like.
+ * What the stand-in's accounts, answers and tokens look like.
  *
  * @module
  */
@@ -9,30 +9,39 @@ export type FakeSlot = "primary" | "secondary" | "tertiary";
 
 /** One window of a meter. */
 export interface FakeWindow {
-  /** Length in seconds; null: not told. */
+  /** Length (seconds); null: not told. */
   seconds: number | null;
-  /** Used share in percent; 100 or more is used up. */
+  /** Used share (percent); 100 or more is used up. */
   usedPercent: number;
   /**
-   * When it starts afresh, epoch ms; null: never, and not told.
-   *
-   * @default now + `seconds`
+   * When it starts afresh (epoch ms); null: never, and not told. Without it a
+   * window at 0 % begins with the next request and is told as now + `seconds`
+   * until then; any other window has begun now.
    */
   resetAt?: number | null;
-  /**
-   * In which slot it is sent.
-   *
-   * @default by its place in the list
-   */
+  /** A second reset, told by every other answer (epoch ms). */
+  otherResetAt?: number;
+  /** Keeps counting after its reset, which then lies in the past. */
+  countsOn?: boolean;
+  /** Where it is sent (default: by its place in the list). */
   slot?: FakeSlot;
+}
+
+/** What usage says beside the percentages, and what is enforced instead of them. */
+export interface FakeFlags {
+  allowed?: boolean;
+  limitReached?: boolean;
 }
 
 /** A further meter beside the main one. */
 export interface FakeMeter {
   /** null: sent as `rate_limit: null`. */
   windows: FakeWindow[] | null;
-  /** Shown to people, for example `GPT-5.3-Codex-Spark`. */
+  /** Shown to people, for example `GPT-5.3-Codex-Spark`; a model of this name draws on the meter. */
   limitName?: string;
+  normalModelSlug?: string;
+  /** Outrank the percentages. */
+  flags?: FakeFlags;
 }
 
 /** Purchased credits. */
@@ -45,39 +54,69 @@ export interface FakeCredits {
   balance: string | null;
   /** They are there and cannot be used. */
   overageLimitReached?: boolean;
-  /**
-   * How much of the balance each charged request takes.
-   *
-   * @default 1
-   */
+  /** How much of the balance each charged request takes (default 1). */
   costPerRequest?: number;
+  /** Adds `amount` whenever a charge leaves less than `below`. */
+  autoTopUp?: { below: number; amount: number };
+}
+
+/** What one request uses up; what is absent is as the account says. */
+export interface FakeCost {
+  /** Added to each window of the meter (percent). */
+  percent?: number;
+  /** Drawn when the request is charged (credits). */
+  credits?: number;
+}
+
+/** A movement of purchased credits. */
+export interface FakeBooking {
+  readonly kind: "charge" | "top-up";
+  readonly account: string;
+  /** What was asked for; null: a top-up, or a request without one. */
+  readonly model: string | null;
+  /** Credits drawn or added. */
+  readonly amount: number;
+  /** When (epoch ms). */
+  readonly at: number;
+  /** The request's `n` in the log; null: topped up by hand. */
+  readonly request: number | null;
+}
+
+/** A limit on one model, as `model_usage` tells it. */
+export interface FakeModelUsage {
+  available: boolean;
+  /** Epoch ms. */
+  availableAt?: number | null;
+  /** Default true. */
+  creditsWouldEnable?: boolean;
+  /** Tells `available_at` in unix seconds, as older answers did. */
+  inSeconds?: boolean;
 }
 
 /** The content of an ordinary answer to `POST …/responses`. */
 export interface FakeReply {
-  /**
-   * What the message says.
-   *
-   * @default "Hello from NAME"
-   */
+  /** What the message says (default "Hello from NAME"). */
   text?: string;
-  /**
-   * In how many deltas the text is sent.
-   *
-   * @default 2
-   */
+  /** In how many deltas the text is sent (default 2). */
   deltas?: number;
-  /**
-   * Adds deltas of 64 KiB, at least this many bytes of them. They are not
-   * repeated in the events that end the message.
-   *
-   * @default 0
-   */
+  /** Adds deltas of 64 KiB, at least so many bytes; the message's last events lack them. */
   padBytes?: number;
   /** Sends `response.completed` with an empty `output`. */
   emptyOutput?: boolean;
-  /** Sends a `codex.rate_limits` event before the content. */
-  rateLimitsEvent?: boolean;
+  /** Sends a `codex.rate_limits` event before the content; "named": as before September 2026. */
+  rateLimitsEvent?: boolean | "named";
+  /** Sends every kind of event that is no output before the content, and a comment. */
+  noise?: boolean;
+}
+
+/** How a limit, an overload or foreign ciphertext is told. */
+export interface FakeRefusalForm {
+  /** An HTTP status (default), or 200 and an event: `error` or `response.failed`. */
+  as?: "status" | "error" | "failed";
+  /** When it is told: so many ms after the request, or once the promise is settled. */
+  after?: number | Promise<unknown>;
+  /** Size of the events before the failure (bytes). */
+  preambleBytes?: number;
 }
 
 /**
@@ -89,11 +128,7 @@ export interface FakeReply {
  * ordinary answer: it uses up nothing and charges nothing.
  */
 export interface FakeAnswer {
-  /**
-   * The status.
-   *
-   * @default 200, or 307 for `redirect`
-   */
+  /** Default 200, or 307 for `redirect`. */
   status?: number;
   /** Added to, or replacing, the headers of the answer. */
   headers?: Record<string, string>;
@@ -109,6 +144,8 @@ export interface FakeAnswer {
   hang?: true;
   /** The content of an ordinary answer, this once. */
   reply?: FakeReply;
+  /** What an ordinary answer uses up, this once. */
+  cost?: FakeCost;
   /** Waits so many ms before the answer is sent. */
   delayMs?: number;
   /** Waits for this promise before the answer is sent: no clock involved. */
@@ -130,88 +167,82 @@ export interface FakeAnswer {
 /** A member of the token endpoint's answer. */
 export type FakeTokenField = "id_token" | "access_token" | "refresh_token";
 
-/**
- * An account as the backend knows it. It is live: change it between requests
- * as the backend would.
- */
+/** An account as the backend knows it. Live: change it between requests as the backend would. */
 export interface FakeAccount {
   /** Its name in the stand-in. */
   readonly name: string;
-  /**
-   * Plan as the backend names it.
-   *
-   * @default "plus"
-   */
+  /** As the backend names it (default "plus"). */
   plan: string;
-  /**
-   * E-mail address.
-   *
-   * @default "NAME@example.com"
-   */
+  /** Default "NAME@example.com". */
   email: string;
-  /**
-   * The person.
-   *
-   * @default "user-NAME"
-   */
+  /** The person (default "user-NAME"). */
   userId: string;
-  /**
-   * The person's account or workspace.
-   *
-   * @default "account-NAME"
-   */
+  /** The person's account or workspace (default "account-NAME"). */
   accountId: string;
   /** The token's claims ask for the `X-OpenAI-Fedramp` header. */
   fedramp: boolean;
-  /**
-   * The main meter; null: `rate_limit: null`, every request is charged.
-   *
-   * @default 5 hours and a week, both at 0 %
-   */
+
+  /** The main meter (default 5 hours and a week at 0 %); null: `rate_limit: null`, all is charged. */
   windows: FakeWindow[] | null;
-  /** Further meters by their `metered_feature`; `codex_bengalfox` serves the Spark models. */
+  /** Outrank the percentages of the main meter. */
+  flags: FakeFlags | null;
+  /** Further meters by their `metered_feature`. */
   meters: Record<string, FakeMeter>;
+  /** `model_usage` by model. */
+  modelUsage: Record<string, FakeModelUsage>;
   /**
-   * How many percent each request on included usage adds to its meter's windows.
-   *
-   * @default 0
+   * Refuses as used up until then (epoch ms), whatever usage says. The headers
+   * of its 429 show usage's windows or, by default, none.
    */
+  limited: { until: number; showsWindows?: boolean } | null;
+  /** How many percent each request adds to its meter's windows (default 0). */
   costPercent: number;
-  /**
-   * Purchased credits; null: sent as null, without headers.
-   *
-   * @default none left: `{ hasCredits: false, unlimited: false, balance: "0" }`
-   */
+  /** Purchased credits (default none left); null: sent as null, without headers. */
   credits: FakeCredits | null;
-  /** A spend limit; `individualLimit` is sent as it is and backs the credits. */
+  /** A spend limit; `individualLimit` is sent as it is, backs the credits, and counts charges. */
   spendControl: {
     reached: boolean;
     individualLimit?: Record<string, unknown> | null;
   } | null;
   /** For example `workspace_member_credits_depleted`; undefined: what the windows say. */
   rateLimitReachedType: string | null | undefined;
-  /** `model_usage` by model; `availableAt` in epoch ms. */
-  modelUsage: Record<string, {
-    available: boolean;
-    availableAt?: number | null;
-    creditsWouldEnable?: boolean;
-  }>;
   /** Banked resets; null: not told. */
   bankedResets: number | null;
+  /** What a request uses up counts when its answer ends, on what is left then. */
+  chargesAtEnd: boolean;
+  /** The usage endpoint answers out of a cache of this age (seconds). */
+  usageCacheSeconds: number;
+
   /** Refuses every other model with 400; undefined: serves all. */
   supportedModels: readonly string[] | undefined;
+  /** Models that it answers with 404 "Model not found". */
+  missingModels: readonly string[];
+  /** Paths below `/codex` that are 404 for it, for example `/responses/compact`. */
+  missingPaths: readonly string[];
   /** Answers 402, as for a deactivated workspace. */
   deactivated: boolean;
+  /** Answers 403 with this code, while usage is answered. */
+  workspaceRefusal: string | null;
   /** Answers 429 `usage_not_included`. */
   noCodex: boolean;
+  /** Answers 503 with this code, for example `server_is_overloaded`. */
+  overloaded: string | null;
+  /** Answers 429 `flex_unavailable` to requests of that service tier. */
+  flexUnavailable: boolean;
   /** Answers 429 with this code instead of drawing credits. */
   creditsRefused: string | false;
+  /** How a limit, an overload or foreign ciphertext is told. */
+  refusals: FakeRefusalForm;
   /** Answers 401 to tokens that are good. */
   rejectAll: boolean;
-  /** Lifetime of new access tokens, ms; undefined: the stand-in's. */
+
+  /** Lifetime of new access tokens (ms); undefined: the stand-in's. */
   accessLifetimeMs: number | undefined;
   /** What a refresh answers with; without `refresh_token` the shown one stays good. */
   tokenFields: readonly FakeTokenField[];
+  /** The issuer refuses every refresh with this code, for example `app_session_expired`. */
+  tokenRefusal: string | null;
+
   /** The content of ordinary answers. */
   reply: FakeReply;
   /** Changes the headers of `POST …/responses` answers. */
@@ -237,65 +268,13 @@ export type FakeAccountOptions = Partial<Omit<FakeAccount, "name">>;
 
 /** The tokens of one login. */
 export interface FakeTokens {
-  /** The access token, a JWT. */
+  /** A JWT. */
   access: string;
-  /** The refresh token. */
   refresh: string;
-  /** The id token, a JWT. */
+  /** A JWT. */
   id: string;
   /** The account id that goes with the access token. */
   accountId: string;
-  /** When the access token expires, epoch ms. */
+  /** When the access token expires (epoch ms). */
   expiresAt: number;
-}
-
-/** What a request was for. */
-export type FakeKind =
-  | "responses"
-  | "compact"
-  | "models"
-  | "usage"
-  | "token"
-  | "authorize"
-  | "device"
-  | "other";
-
-/** One request as it arrived, and what became of it. Holds tokens: never print it. */
-export interface FakeLogEntry {
-  /** Position among all requests, from 1. */
-  readonly n: number;
-  /** When it arrived, epoch ms of the stand-in's clock. */
-  readonly at: number;
-  /** What it was for. */
-  readonly kind: FakeKind;
-  /** In upper case. */
-  readonly method: string;
-  /** With the query. */
-  readonly path: string;
-  /** The account whose token was shown; null: none. */
-  readonly account: string | null;
-  /** Names in lower case. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** As it came over the wire. */
-  readonly body: Uint8Array;
-  /** Length of `body`. */
-  readonly bodyBytes: number;
-  /** SHA-256 of `body`, in hex. */
-  readonly bodyHash: string;
-  /** The body as text, decompressed. */
-  readonly text: string;
-  /** The body as JSON; undefined when it is none. */
-  readonly json: unknown;
-  /** The `model` of its JSON body. */
-  readonly model: string | null;
-  /** How many requests of this kind were under way when it arrived, itself included. */
-  readonly parallel: number;
-  /** 0 until the headers of the answer were sent. */
-  readonly status: number;
-  /** It drew purchased credits. */
-  readonly charged: boolean;
-  /** The client went away before the answer was complete. */
-  readonly aborted: boolean;
-  /** The exchange is over, one way or another. */
-  readonly done: boolean;
 }

@@ -1,0 +1,272 @@
+/**
+ * How the stand-in puts an answer on the wire: in parts, late, cut off or
+ * never, and no faster than the client reads.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Entry } from "./log.ts";
+import type { FakeAnswer } from "./types.ts";
+
+/** A part of a body, or a wait before the next one (ms, or until a promise is settled). */
+export type Part = string | Uint8Array | { wait: number | Promise<unknown> };
+
+/** An answer, and how it is sent. */
+export interface Plan {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  readonly parts: Iterable<Part>;
+  /** When it is sent: so many ms late, or once a promise is settled. */
+  readonly after?: number | Promise<unknown>;
+  /** How it is sent. */
+  readonly script?: FakeAnswer;
+  /** Called once the exchange is over, one way or another. */
+  readonly atEnd?: () => void;
+}
+
+/** A whole body of a known length. */
+export function text(
+  status: number,
+  body: string,
+  type = "text/plain; charset=utf-8",
+): Plan {
+  const length = String(Buffer.byteLength(body));
+  return {
+    status,
+    headers: { "content-type": type, "content-length": length },
+    parts: body === "" ? [] : [body],
+  };
+}
+
+/** A JSON body. */
+export function json(status: number, value: unknown): Plan {
+  return text(status, JSON.stringify(value), "application/json");
+}
+
+/** An HTML page. */
+export function html(status: number, page: string): Plan {
+  return text(status, page, "text/html; charset=UTF-8");
+}
+
+/** Events, each in a part of its own. */
+export function stream(
+  headers: Record<string, string>,
+  events: Iterable<unknown>,
+): Plan {
+  return {
+    status: 200,
+    headers: { "content-type": "text/event-stream; charset=utf-8", ...headers },
+    parts: encoded(events),
+  };
+}
+
+function* encoded(events: Iterable<unknown>): Generator<Part> {
+  for (const event of events) {
+    yield isPart(event) ? event : encodeEvent(event);
+  }
+}
+
+function isPart(event: unknown): event is Part {
+  return typeof event === "string" ||
+    (typeof event === "object" && event !== null && "wait" in event);
+}
+
+function encodeEvent(event: unknown): string {
+  const type = (event as { type?: unknown } | null)?.type;
+  const name = typeof type === "string" ? `event: ${type}\n` : "";
+  return `${name}data: ${JSON.stringify(event)}\n\n`;
+}
+
+/**
+ * Makes an answer as the script says.
+ *
+ * @param script What the test asked for.
+ * @param ordinary The answer otherwise; called only when it is sent, as making it uses up quota or tokens.
+ * @param streamHeaders What scripted events go with.
+ */
+export function scripted(
+  script: FakeAnswer | undefined,
+  ordinary: () => Plan,
+  streamHeaders: () => Record<string, string> = () => ({}),
+): Plan {
+  if (script === undefined) return ordinary();
+  const plan = replacement(script, streamHeaders) ?? ordinary();
+  const headers = { ...plan.headers };
+  for (const [name, value] of Object.entries(script.headers ?? {})) {
+    headers[name.toLowerCase()] = value;
+  }
+  return { ...plan, headers, script };
+}
+
+function replacement(
+  script: FakeAnswer,
+  streamHeaders: () => Record<string, string>,
+): Plan | undefined {
+  const { status, body, raw, events, redirect: location, hang } = script;
+  if (location !== undefined) {
+    return { status: status ?? 307, headers: { location }, parts: [] };
+  }
+  if (raw !== undefined) {
+    const single = typeof raw === "string" || raw instanceof Uint8Array;
+    const parts = single ? [raw] : raw;
+    return { status: status ?? 200, headers: {}, parts };
+  }
+  if (events !== undefined) {
+    return { ...stream(streamHeaders(), events), status: status ?? 200 };
+  }
+  if (typeof body === "object") return json(status ?? 200, body);
+  if (body?.startsWith("<")) return html(status ?? 200, body);
+  if (body !== undefined || status !== undefined || hang) {
+    return text(status ?? 200, body ?? "");
+  }
+  return undefined;
+}
+
+/** Reads what of the body arrives, and whether that is all of it. */
+export async function readBody(
+  request: IncomingMessage,
+): Promise<{ body: Uint8Array; complete: boolean }> {
+  const chunks: Uint8Array[] = [];
+  let complete = true;
+  try {
+    for await (const chunk of request) chunks.push(chunk);
+  } catch {
+    complete = false;
+  }
+  return { body: new Uint8Array(Buffer.concat(chunks)), complete };
+}
+
+/** The headers of a request, names in lower case. */
+export function headersOf({ headers }: IncomingMessage) {
+  const flat: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined) flat[name] = [value].flat().join(", ");
+  }
+  return flat;
+}
+
+/** One answer on its way to a client that may go away at any time. */
+export class Delivery {
+  readonly #response: ServerResponse;
+  readonly #entry: Entry;
+  readonly #changed: () => void;
+  readonly #gone = new AbortController();
+  /** Rejects when the client goes away. */
+  readonly #left: Promise<never>;
+  #atEnd: (() => void) | undefined;
+
+  /**
+   * @param response Where the answer goes.
+   * @param entry What is noted about it.
+   * @param changed Called when something was noted.
+   */
+  constructor(response: ServerResponse, entry: Entry, changed: () => void) {
+    this.#response = response;
+    this.#entry = entry;
+    this.#changed = changed;
+    const left = Promise.withResolvers<never>();
+    this.#left = left.promise;
+    this.#left.catch(() => {});
+    const leave = () => {
+      this.#gone.abort();
+      left.reject(new Error("The client went away"));
+    };
+    if (response.destroyed) leave();
+    response.on("close", () => {
+      leave();
+      this.#finish(true);
+    });
+    // A client that goes away is no error of ours.
+    response.on("error", () => {});
+  }
+
+  /** Sends it all, or as much as the plan says and the client takes. */
+  async send(plan: Plan): Promise<void> {
+    const { script = {} } = plan;
+    this.#atEnd = plan.atEnd;
+    try {
+      for (const wait of [script.delayMs, script.until, plan.after]) {
+        await this.#wait(wait);
+      }
+      if (script.hang) await this.#left;
+      if (script.drop === "before-headers") return this.#cut();
+      this.#entry.status = plan.status;
+      this.#response.writeHead(plan.status, plan.headers);
+      this.#changed();
+      await this.#sendBody(plan.parts, script);
+    } catch (error) {
+      if (!this.#gone.signal.aborted) throw error;
+      this.#finish(true);
+    }
+  }
+
+  /** Writes the body as fast as it is read, all of it or up to the cut. */
+  async #sendBody(
+    all: Iterable<Part>,
+    { drop, chunkDelayMs }: FakeAnswer,
+  ): Promise<void> {
+    const parts = drop === undefined ? all : beginning(all, drop);
+    if (drop === 0) this.#response.flushHeaders();
+    let flushed = Promise.resolve();
+    let first = true;
+    for (const part of parts) {
+      if (!isBytes(part)) {
+        await this.#wait(part.wait);
+        continue;
+      }
+      await this.#wait(first ? undefined : chunkDelayMs);
+      first = false;
+      let more = true;
+      flushed = new Promise((resolve) => {
+        more = this.#response.write(part, () => resolve());
+      });
+      if (!more) await Promise.race([flushed, this.#left]);
+    }
+    if (drop === undefined) {
+      this.#finish();
+      return void this.#response.end();
+    }
+    // Written for good before the connection is cut, or it would be lost with it.
+    await Promise.race([flushed, this.#left]);
+    await this.#wait(chunkDelayMs);
+    this.#cut();
+  }
+
+  /** Waits (ms, or until a promise is settled), but for no client that is gone. */
+  async #wait(what: number | Promise<unknown> | undefined): Promise<void> {
+    const { signal } = this.#gone;
+    if (typeof what === "number") return sleep(what, undefined, { signal });
+    if (what === undefined) return signal.throwIfAborted();
+    await Promise.race([what.catch(() => {}), this.#left]);
+  }
+
+  #cut(): void {
+    this.#finish();
+    this.#response.socket?.destroy();
+  }
+
+  #finish(aborted = false): void {
+    if (this.#entry.done) return;
+    this.#entry.aborted = aborted;
+    this.#entry.done = true;
+    this.#atEnd?.();
+    this.#changed();
+  }
+}
+
+/** What is sent of a body before the cut. */
+function beginning(parts: Iterable<Part>, drop: string | number) {
+  let all = [...parts];
+  const [only] = all;
+  if (drop === "mid-body" && all.length === 1 && isBytes(only)) {
+    const half = only.length >> 1;
+    all = [only.slice(0, half), only.slice(half)];
+  }
+  return all.slice(0, typeof drop === "number" ? drop : all.length >> 1);
+}
+
+function isBytes(part: Part | undefined): part is string | Uint8Array {
+  return typeof part === "string" || part instanceof Uint8Array;
+}

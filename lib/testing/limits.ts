@@ -1,0 +1,282 @@
+/**
+ * How the stand-in tells an account's allowance: the usage payload, the limit
+ * headers, the event in a stream and the body of a 429.
+ *
+ * @module
+ */
+import { flagsOf, meterOf, windowsOf } from "./account.ts";
+import type {
+  FakeAccount,
+  FakeModelUsage,
+  FakeSlot,
+  FakeWindow,
+} from "./types.ts";
+
+const SLOTS: readonly FakeSlot[] = ["primary", "secondary", "tertiary"];
+
+// A reset is never told to be sooner than it is.
+function unixSeconds(ms: number): number {
+  return Math.ceil(ms / 1000);
+}
+
+function secondsUntil(ms: number, now: number): number {
+  return Math.max(0, Math.ceil((ms - now) / 1000));
+}
+
+/** When a window starts afresh; one that has not begun would end its length from now. */
+function resetOf(window: FakeWindow, now: number): number | null {
+  if (window.resetAt !== undefined) return window.resetAt;
+  return window.seconds === null ? null : now + window.seconds * 1000;
+}
+
+function bySlot<T>(
+  windows: FakeWindow[] | null,
+  told: (window: FakeWindow) => T,
+): [FakeSlot, T][] {
+  return (windows ?? []).map((window, index) => [
+    window.slot ?? SLOTS[index] ?? "tertiary",
+    told(window),
+  ]);
+}
+
+/** The payload of the usage endpoint. */
+export function usagePayload(
+  account: FakeAccount,
+  now: number,
+): Record<string, unknown> {
+  const { spendControl, bankedResets } = account;
+  const meters = Object.entries(account.meters).map(([id, meter]) => ({
+    limit_name: meter.limitName ?? id,
+    metered_feature: id,
+    rate_limit: rateLimit(account, id, now),
+    normal_model_slug: meter.normalModelSlug ?? null,
+  }));
+  const models = Object.entries(account.modelUsage).map(([model, usage]) => [
+    model,
+    modelUsage(usage),
+  ]);
+  return {
+    user_id: account.userId,
+    account_id: account.accountId,
+    email: account.email,
+    plan_type: account.plan,
+    rate_limit: rateLimit(account, "codex", now),
+    additional_rate_limits: meters.length === 0 ? null : meters,
+    credits: credits(account, {
+      overage_limit_reached: account.credits?.overageLimitReached ?? false,
+    }),
+    spend_control: spendControl && {
+      reached: spendControl.reached,
+      individual_limit: spendControl.individualLimit ?? null,
+    },
+    rate_limit_reached_type: reachedType(account),
+    ...(models.length > 0 && { model_usage: Object.fromEntries(models) }),
+    ...(bankedResets !== null && {
+      rate_limit_reset_credits: { available_count: bankedResets },
+    }),
+  };
+}
+
+// Speaks of the plan's allowance only, as the backend does: credits do not show here.
+function rateLimit(account: FakeAccount, meter: string, now: number): unknown {
+  const windows = windowsOf(account, meter);
+  if (windows === null) return null;
+  const told = bySlot(windows, (window) => windowPayload(window, now));
+  const { allowed, limitReached } = flagsOf(account, meter);
+  return {
+    allowed,
+    limit_reached: limitReached,
+    primary_window: null,
+    secondary_window: null,
+    ...Object.fromEntries(told.map(([slot, it]) => [`${slot}_window`, it])),
+  };
+}
+
+/** A window in the backend's units: whole seconds and minutes. */
+function inUnits(window: FakeWindow, now: number) {
+  const { seconds } = window;
+  const reset = resetOf(window, now);
+  return {
+    minutes: seconds === null ? null : Math.round(seconds / 60),
+    reset_after_seconds: reset === null ? null : secondsUntil(reset, now),
+    reset_at: reset === null ? null : unixSeconds(reset),
+  };
+}
+
+function windowPayload(window: FakeWindow, now: number): unknown {
+  const { minutes: _, ...resets } = inUnits(window, now);
+  return {
+    // Whole percents; rounding up would call a window full that is not.
+    used_percent: Math.floor(window.usedPercent),
+    limit_window_seconds: window.seconds,
+    ...resets,
+  };
+}
+
+function credits({ credits }: FakeAccount, more: object = {}): unknown {
+  return credits && {
+    has_credits: credits.hasCredits,
+    unlimited: credits.unlimited,
+    balance: credits.balance,
+    ...more,
+  };
+}
+
+function reachedType(account: FakeAccount): unknown {
+  const type = account.rateLimitReachedType;
+  if (type !== undefined) return type === null ? null : { type };
+  return flagsOf(account, "codex").limitReached
+    ? { type: "rate_limit_reached", details: "default" }
+    : null;
+}
+
+function modelUsage(usage: FakeModelUsage): unknown {
+  const { availableAt = null } = usage;
+  const iso = (ms: number) => new Date(ms).toISOString().replace("Z", "000Z");
+  const told = usage.inSeconds ? unixSeconds : iso;
+  return {
+    available: usage.available,
+    available_at: availableAt === null ? null : told(availableAt),
+    credits_would_enable: usage.creditsWouldEnable ?? true,
+  };
+}
+
+/** The limit headers of an answer to a request for this model. */
+export function limitHeaders(
+  account: FakeAccount,
+  model: string | null,
+  now: number,
+): Record<string, string> {
+  const active = meterOf(account, model);
+  const { credits, rateLimitReachedType } = account;
+  return {
+    "x-codex-plan-type": account.plan,
+    "x-codex-active-limit": active === "codex" ? "premium" : active,
+    // The unprefixed family speaks of the meter that this request drew on.
+    ...windowHeaders("x-codex", windowsOf(account, active), now),
+    ...otherFamilies(account, now),
+    ...(credits && {
+      "x-codex-credits-has-credits": credits.hasCredits ? "True" : "False",
+      "x-codex-credits-unlimited": credits.unlimited ? "True" : "False",
+      ...(credits.balance !== null && {
+        "x-codex-credits-balance": credits.balance,
+      }),
+    }),
+    ...(rateLimitReachedType && {
+      "x-codex-rate-limit-reached-type": rateLimitReachedType,
+    }),
+  };
+}
+
+function otherFamilies(
+  account: FakeAccount,
+  now: number,
+): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [id, meter] of Object.entries(account.meters)) {
+    const family = `x-${id.toLowerCase().replaceAll("_", "-")}`;
+    headers[`${family}-limit-name`] = meter.limitName ?? id;
+    Object.assign(headers, windowHeaders(family, meter.windows, now));
+  }
+  return headers;
+}
+
+function windowHeaders(
+  family: string,
+  windows: FakeWindow[] | null,
+  now: number,
+): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [slot, window] of bySlot(windows, (it) => it)) {
+    const { minutes, reset_at, reset_after_seconds } = inUnits(window, now);
+    const told = {
+      "used-percent": window.usedPercent,
+      "window-minutes": minutes,
+      // a reset that is not told is an empty header, as the backend sends it
+      "reset-at": reset_at ?? "",
+      "reset-after-seconds": reset_after_seconds,
+    };
+    for (const [name, value] of Object.entries(told)) {
+      if (value !== null) headers[`${family}-${slot}-${name}`] = String(value);
+    }
+  }
+  return headers;
+}
+
+/** The `codex.rate_limits` event: the main meter, and the others by name. */
+export function rateLimitsEvent(account: FakeAccount, now: number) {
+  const others = Object.entries(account.meters).map(([id, meter]) => [
+    meter.limitName ?? id,
+    eventLimits(account, id, now),
+  ]);
+  return {
+    type: "codex.rate_limits",
+    plan_type: account.plan,
+    rate_limits: eventLimits(account, "codex", now),
+    code_review_rate_limits: null,
+    additional_rate_limits: others.length === 0
+      ? null
+      : Object.fromEntries(others),
+    credits: credits(account),
+    promo: null,
+  };
+}
+
+/** The event as it was before September 2026: the model's own meter, by its name. */
+export function namedLimitsEvent(
+  account: FakeAccount,
+  model: string | null,
+  now: number,
+) {
+  const meter = meterOf(account, model);
+  return {
+    type: "codex.rate_limits",
+    plan_type: account.plan,
+    rate_limits: eventLimits(account, meter, now),
+    credits: credits(account),
+    metered_limit_name: meter,
+    limit_name: account.meters[meter]?.limitName ?? null,
+  };
+}
+
+function eventLimits(account: FakeAccount, meter: string, now: number) {
+  const windows = windowsOf(account, meter);
+  const { allowed, limitReached } = flagsOf(account, meter);
+  const told = bySlot(windows, (window) => {
+    const { minutes: window_minutes, ...resets } = inUnits(window, now);
+    return { used_percent: window.usedPercent, window_minutes, ...resets };
+  });
+  return {
+    allowed,
+    limit_reached: limitReached,
+    primary: null,
+    secondary: null,
+    ...Object.fromEntries(told),
+  };
+}
+
+/** The error of a 429 that says that the allowance is used up. */
+export function usageLimitError(
+  account: FakeAccount,
+  model: string | null,
+  now: number,
+): Record<string, unknown> {
+  const windows = windowsOf(account, meterOf(account, model)) ?? [];
+  const resets = windows.filter((window) => window.usedPercent >= 100)
+    .map((window) => resetOf(window, now));
+  const { limited } = account;
+  if (limited !== null && limited.until > now) resets.push(limited.until);
+  const known = resets.filter((reset) => reset !== null);
+  const until = known.length === resets.length && known.length > 0
+    ? Math.max(...known)
+    : undefined;
+  return {
+    type: "usage_limit_reached",
+    message: "The usage limit has been reached",
+    plan_type: account.plan,
+    ...(until !== undefined && {
+      resets_at: unixSeconds(until),
+      resets_in_seconds: secondsUntil(until, now),
+    }),
+  };
+}

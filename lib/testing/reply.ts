@@ -1,0 +1,237 @@
+/**
+ * The content of the stand-in's answers.
+ *
+ * @module
+ */
+import type { FakeRefusalForm, FakeReply } from "./types.ts";
+
+const PAD_BYTES = 65_536;
+
+/** What a reply is made of, besides its content. */
+export interface ReplyContext {
+  /** The account that answers. */
+  readonly account: string;
+  readonly model: string | null;
+  /** Tells replies apart. */
+  readonly id: string;
+  /** Epoch ms. */
+  readonly now: number;
+  /** Sent in an item of its own; undefined: no such item. */
+  readonly encrypted: string | undefined;
+  /** The ciphertext is the whole answer: the conversation was compacted. */
+  readonly compacts: boolean;
+  /** The `codex.rate_limits` event, where the reply asks for one. */
+  readonly rateLimits: (named: boolean) => StreamEvent;
+}
+
+export type StreamEvent = Record<string, unknown>;
+
+/** Events that are no output, sent where a reply asks for noise. */
+const NOISE: readonly (StreamEvent | string)[] = [
+  ": a comment\n\n",
+  { type: "keepalive" },
+  { type: "response.metadata", metadata: {}, headers: {} },
+  { type: "codex.response.metadata", metadata: {}, headers: {} },
+  { type: "responsesapi.websocket_timing", timing: {} },
+  { type: "response.of_a_kind_unknown_today", value: 1 },
+];
+
+/** The events of an ordinary answer, from `response.created` to `response.completed`. */
+export function* replyEvents(
+  reply: FakeReply,
+  context: ReplyContext,
+): Generator<StreamEvent | string> {
+  let sequence = 0;
+  for (const event of contentEvents(reply, context)) {
+    const numbered = typeof event !== "string" &&
+      String(event.type).startsWith("response.");
+    yield numbered ? { ...event, sequence_number: sequence++ } : event;
+  }
+}
+
+function* contentEvents(
+  reply: FakeReply,
+  context: ReplyContext,
+): Generator<StreamEvent | string> {
+  yield* preamble(context);
+  if (reply.noise === true) yield* NOISE;
+  if (reply.rateLimitsEvent) {
+    yield context.rateLimits(reply.rateLimitsEvent === "named");
+  }
+  const output: StreamEvent[] = [];
+  if (context.encrypted !== undefined) {
+    const item = encryptedItem(context, context.encrypted);
+    yield { type: "response.output_item.added", output_index: 0, item };
+    yield { type: "response.output_item.done", output_index: 0, item };
+    output.push(item);
+  }
+  if (!context.compacts) {
+    output.push(yield* messageEvents(reply, context, output.length));
+  }
+  yield {
+    type: "response.completed",
+    response: {
+      ...responseObject(context),
+      status: "completed",
+      output: reply.emptyOutput === true ? [] : output,
+      usage: tokenCounts(),
+    },
+  };
+}
+
+function* preamble(
+  context: ReplyContext,
+  instructions: string | null = null,
+): Generator<StreamEvent> {
+  const response = responseObject(context);
+  yield { type: "response.created", response: { ...response, instructions } };
+  yield { type: "response.in_progress", response };
+}
+
+function* messageEvents(
+  reply: FakeReply,
+  context: ReplyContext,
+  output_index: number,
+): Generator<StreamEvent, StreamEvent> {
+  const id = `msg_${context.id}`;
+  const message = { type: "message", id, role: "assistant" };
+  const place = { item_id: id, output_index, content_index: 0 };
+  const item = { ...message, status: "in_progress", content: [] };
+  yield { type: "response.output_item.added", output_index, item };
+  yield {
+    type: "response.content_part.added",
+    ...place,
+    part: outputText(""),
+  };
+  const text = reply.text ?? `Hello from ${context.account}`;
+  for (const delta of deltas(reply, text)) {
+    yield {
+      type: "response.output_text.delta",
+      ...place,
+      delta,
+      logprobs: [],
+    };
+  }
+  yield { type: "response.output_text.done", ...place, text, logprobs: [] };
+  const part = outputText(text);
+  yield { type: "response.content_part.done", ...place, part };
+  const done = { ...message, status: "completed", content: [part] };
+  yield { type: "response.output_item.done", output_index, item: done };
+  return done;
+}
+
+function* deltas(reply: FakeReply, text: string): Generator<string> {
+  const parts = Math.max(1, reply.deltas ?? 2);
+  const size = Math.ceil(text.length / parts);
+  for (let at = 0; at < text.length; at += size) {
+    yield text.slice(at, at + size);
+  }
+  for (let sent = 0; sent < (reply.padBytes ?? 0); sent += PAD_BYTES) {
+    yield "x".repeat(PAD_BYTES);
+  }
+}
+
+function outputText(text: string): StreamEvent {
+  return { type: "output_text", text, annotations: [], logprobs: [] };
+}
+
+function encryptedItem(context: ReplyContext, encrypted: string): StreamEvent {
+  return context.compacts ? compactionItem(context.id, encrypted) : {
+    type: "reasoning",
+    id: `rs_${context.id}`,
+    summary: [],
+    encrypted_content: encrypted,
+  };
+}
+
+function compactionItem(id: string, encrypted: string): StreamEvent {
+  const type = "compaction";
+  return { type, id: `cmp_${id}`, encrypted_content: encrypted };
+}
+
+function tokenCounts(): StreamEvent {
+  return {
+    input_tokens: 12,
+    input_tokens_details: { cached_tokens: 0 },
+    output_tokens: 4,
+    output_tokens_details: { reasoning_tokens: 0 },
+    total_tokens: 16,
+  };
+}
+
+function responseObject(context: ReplyContext): StreamEvent {
+  return {
+    id: `resp_${context.id}`,
+    object: "response",
+    created_at: Math.floor(context.now / 1000),
+    status: "in_progress",
+    error: null,
+    incomplete_details: null,
+    instructions: null,
+    metadata: {},
+    model: context.model ?? "unknown",
+    output: [],
+    parallel_tool_calls: true,
+    temperature: 1,
+    tool_choice: "auto",
+    tools: [],
+    top_p: 1,
+    store: false,
+    usage: null,
+  };
+}
+
+/** The answer to `POST …/responses/compact`. */
+export function compaction(context: ReplyContext): StreamEvent {
+  return {
+    id: `resp_${context.id}`,
+    object: "response.compaction",
+    created_at: Math.floor(context.now / 1000),
+    output: [compactionItem(context.id, context.encrypted ?? "")],
+    usage: tokenCounts(),
+  };
+}
+
+/** A failure as events: its HTTP answer told after the preamble. */
+export interface StreamFailure {
+  readonly status: number;
+  readonly error: StreamEvent;
+  /** The headers that the answer would have. */
+  readonly headers: Record<string, string>;
+}
+
+/** A stream that fails before any content. */
+export function* failureEvents(
+  failure: StreamFailure,
+  form: FakeRefusalForm,
+  context: ReplyContext,
+): Generator<StreamEvent | { wait: number | Promise<unknown> }> {
+  yield* preamble(context, "x".repeat(form.preambleBytes ?? 0));
+  if (form.after !== undefined) yield { wait: form.after };
+  const { status, error, headers } = failure;
+  if (form.as === "error") {
+    yield {
+      type: "error",
+      error,
+      status_code: status,
+      headers: Object.fromEntries(
+        Object.entries(headers).map(([name, value]) => [capital(name), value]),
+      ),
+    };
+    return;
+  }
+  const code = error.code ?? error.type;
+  yield {
+    type: "response.failed",
+    response: {
+      ...responseObject(context),
+      status: "failed",
+      error: { ...error, code },
+    },
+  };
+}
+
+/** `x-codex-plan-type` as `X-Codex-Plan-Type`. */
+function capital(name: string): string {
+  return name.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase());
+}
