@@ -173,11 +173,8 @@ async function catchUp(
   context: RotatorContext,
   { signal }: ReplayableRequest,
 ): Promise<void> {
-  const at = performance.now();
-  if (!context.cache.isCurrent(at)) {
-    await withAbort(context.cache.sync(), signal);
-  }
-  const look = context.tokens.lookAgain(at);
+  await withAbort(context.cache.sync(), signal);
+  const look = context.tokens.lookAgain(performance.now());
   if (look) await withAbort(look, signal);
   signal?.throwIfAborted();
   if (context.accounts.all.length > 0) return;

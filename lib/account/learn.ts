@@ -91,7 +91,7 @@ export function learnFacts(
   }
   const isSame = runner.assess(model, at).standing.kind === before &&
     others?.() !== false;
-  return isSame ? undefined : live.settle();
+  return isSame ? undefined : live.write();
 }
 
 /**

@@ -42,7 +42,7 @@ export class LinkKeeper {
   ): Promise<void> {
     const { cache: live, emit } = this.#context;
     const before = accountOf(live.state, alias)?.tokens;
-    await live.writeThrough((state) => adopt(state, login, before));
+    await live.save((state) => adopt(state, login, before));
     const reason = `Newer tokens were taken over from ${path}`;
     emit({ type: "token-refreshed", alias, reason });
   }
@@ -64,7 +64,7 @@ export class LinkKeeper {
     const given = await giveBack(before, tokens, now());
     switch (given.kind) {
       case "written":
-        return await live.writeThrough((state) => noteSeen(state, tokens));
+        return await live.save((state) => noteSeen(state, tokens));
       case "newer":
         return await this.adopt(alias, given.login, path);
       case "left": {

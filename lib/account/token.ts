@@ -261,7 +261,7 @@ export class TokenManager {
     const { cache: live, emit, now } = this.#context;
     const issuedAt = now();
     const linked = this.#links.holding(spent);
-    const saved = live.writeThrough((state) => {
+    const saved = live.save((state) => {
       for (const account of accountsWithRefreshToken(state, alias, spent)) {
         applyTokenResponse(account, answer, issuedAt);
       }
@@ -311,7 +311,7 @@ export class TokenManager {
       };
     }
     const invalidAt = now();
-    await live.writeThrough((state) => {
+    await live.save((state) => {
       for (const holder of accountsWithRefreshToken(state, alias, spent)) {
         holder.auth = { invalidAt, reason };
       }
@@ -350,7 +350,7 @@ export class TokenManager {
     }
     const at = now();
     const until = at + RETRY_MS;
-    await live.writeThrough((state) => {
+    await live.save((state) => {
       const account = accountOf(state, alias);
       if (account) {
         setCooldown(account, "token", { until, setAt: at, detail: text });

@@ -1,60 +1,64 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import type { NormalRecord, NormalState, PoolState, Store } from "../types.ts";
+import type {
+  NormalRecord,
+  NormalState,
+  PoolState,
+  Store,
+} from "../types.ts";
 import { editState, emptyState, normalState } from "./state.ts";
 
-/** A store is asked for news at most this often, ms. */
+/** A store is read at most this often by `sync`, ms. */
 const SYNC_INTERVAL_MS = 1_000;
 /** What does not matter at once is written at most this often, ms. */
 const WRITE_BEHIND_MS = 10_000;
-/** A request waits at most this long for facts to be written, ms. */
-const BRIEFLY_MS = 1_000;
+/** A request waits at most this long for a write, ms. */
+const WRITE_LIMIT_MS = 1_000;
 
 type Change = (state: NormalState) => void;
 
-/** What has not reached the store yet. */
+/** What is not in the store yet. */
 interface Pending {
   /** Changes that matter at once, in order. */
   changes: Change[];
   /** Accounts with fresher facts, and how often each was used. */
-  touched: Map<string, number>;
+  dirty: Map<string, number>;
 }
 
-/** What {@linkcode StateCache} is told. */
+/** Options of {@linkcode StateCache}. */
 export interface StateCacheOptions {
-  /** Brings this process's facts of an account into the stored record. */
+  /** Merges this process's facts of an account into the stored record. */
   merge: (stored: NormalRecord, mine: NormalRecord, now: number) => void;
   /** Epoch ms. */
   now: () => number;
   /** Called after `state` was replaced by what the store holds. */
   onLoad: (state: NormalState) => void;
-  /** Called after a change that matters at once was made to `state`. */
+  /** Called after `write` or `save` changed `state`. */
   onChange: () => void;
   /** A write failed; it is kept and tried again. */
   onWriteError: (error: unknown) => void;
 }
 
 /**
- * The state in memory, in step with its store: read again when the store
- * changed, at most once per second; written at once where it matters, and
- * behind where it does not.
+ * The state in memory, in its normal form and in step with its store: read
+ * again at most once per second, written at once where it matters, else behind.
  */
 export class StateCache {
   /** The state as this process knows it. Changed in place by its owner. */
   state: NormalState = normalState(emptyState());
   readonly #store: Store;
   readonly #options: StateCacheOptions;
-  #base: PoolState | undefined;
+  #stored: PoolState | undefined;
   #syncedAt = -Infinity;
   #syncedAtClock = -Infinity;
   #syncing: Promise<void> | undefined;
-  #pending: Pending = { changes: [], touched: new Map() };
-  /** What is being written: what the store holds until then lacks it. */
-  #writing: Pending | undefined;
-  /** The store was read while a write was under way: what the write brings may be older. */
-  #readDuringWrite = false;
-  /** Counts the beginnings and the ends of writes. */
-  #writes = 0;
+  #pending: Pending = nothing();
+  /** What is being written: the store may lack it until then. */
+  #writing = nothing();
   #flushing: Promise<void> | undefined;
+  /** Numbers the reads, in the order they began. */
+  #reads = 0;
+  /** Reads with a lower number may be older than what was loaded. */
+  #newest = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(store: Store, options: StateCacheOptions) {
@@ -62,58 +66,96 @@ export class StateCache {
     this.#options = options;
   }
 
-  /**
-   * Whether the state is at most a second old, by the machine's own time and by
-   * the clock that the rotator was given.
-   *
-   * @param at As `performance.now()` tells the time, ms.
-   */
-  isCurrent(at: number = performance.now()): boolean {
-    const aged = at - this.#syncedAt;
-    const clock = Math.abs(this.#options.now() - this.#syncedAtClock);
-    return aged < SYNC_INTERVAL_MS && clock < SYNC_INTERVAL_MS;
-  }
-
   /** Whether a change that matters at once could not be written yet. */
   get isBehind(): boolean {
     return this.#pending.changes.length > 0 && this.#flushing === undefined;
   }
 
-  /** Brings in what other processes wrote, unless that was done within the last second. */
-  sync(): Promise<void> {
-    if (this.isCurrent()) return Promise.resolve();
+  /** Loads what other processes wrote, unless that was done within the last second. */
+  async sync(): Promise<void> {
+    const age = performance.now() - this.#syncedAt;
+    const ageByClock = Math.abs(this.#options.now() - this.#syncedAtClock);
+    if (age < SYNC_INTERVAL_MS && ageByClock < SYNC_INTERVAL_MS) return;
     this.#syncing ??= this.#read().finally(() => this.#syncing = undefined);
-    return this.#syncing;
+    await this.#syncing;
   }
 
-  /** Brings in what other processes wrote until now. */
+  /** Loads what other processes wrote until now. */
   async reload(): Promise<void> {
     // a read under way may have begun too early to see it
     await this.#syncing?.catch(() => {});
     await this.#read();
   }
 
+  /** Notes that facts of an account changed in memory, to be written behind; `uses` counts requests. */
+  markDirty(alias: string, uses = 0): void {
+    const { dirty } = this.#pending;
+    dirty.set(alias, (dirty.get(alias) ?? 0) + uses);
+    this.#schedule();
+  }
+
+  /**
+   * Changes the state in memory now and in the store at once; waits at most a
+   * second for that.
+   *
+   * @param change Run on the memory and later on what the store then holds;
+   * without one, what is pending is written.
+   */
+  async write(change?: Change): Promise<void> {
+    const written = change ? this.save(change) : this.flush();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const limit = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, WRITE_LIMIT_MS);
+    });
+    await Promise.race([written, limit]);
+    clearTimeout(timer);
+  }
+
+  /** As {@linkcode write}, but waits until the store has it or writing failed. */
+  save(change: Change): Promise<void> {
+    change(this.state);
+    this.#options.onChange();
+    this.#pending.changes.push(change);
+    return this.flush();
+  }
+
+  /** Writes what is pending. */
+  async flush(): Promise<void> {
+    await this.#flushing;
+    // whoever waited as well may have begun to write our changes
+    if (this.#flushing) return this.#flushing;
+    const { changes, dirty } = this.#pending;
+    if (changes.length === 0 && dirty.size === 0) return;
+    this.#flushing = this.#write().finally(() => this.#flushing = undefined);
+    return this.#flushing;
+  }
+
+  /** Writes what is pending; nothing is written by itself afterwards. */
+  async close(): Promise<void> {
+    await this.flush();
+    this.#unschedule();
+  }
+
   async #read(): Promise<void> {
-    let writes: number;
-    let state: PoolState;
+    let read: number;
+    let stored: PoolState;
     do {
-      writes = this.#writes;
-      state = await this.#store.read();
-      // a write of our own that began or ended meanwhile may be newer or older
-    } while (writes !== this.#writes);
+      read = ++this.#reads;
+      stored = await this.#store.read();
+    } while (read < this.#newest);
+    this.#newest = read;
     // a store may go on with one object of its own and change that
-    if (state !== this.#base || !Object.isFrozen(state)) this.#load(state);
-    if (this.#writing) this.#readDuringWrite = true;
+    if (stored !== this.#stored || !Object.isFrozen(stored)) this.#load(stored);
     this.#syncedAt = performance.now();
     this.#syncedAtClock = this.#options.now();
   }
 
-  /** Starts from what the store holds and brings in again what it lacks. */
-  #load(base: PoolState): void {
+  /** Starts from what the store holds and adds what it lacks. */
+  #load(stored: PoolState): void {
     const mine = this.state;
-    this.#base = base;
-    this.state = normalState(base);
-    if (this.#writing) this.#apply(this.#writing, this.state, mine);
+    this.#stored = stored;
+    this.state = normalState(stored);
+    this.#apply(this.#writing, this.state, mine);
     this.#apply(this.#pending, this.state, mine);
     this.#options.onLoad(this.state);
   }
@@ -121,12 +163,11 @@ export class StateCache {
   #apply(pending: Pending, target: NormalState, mine: NormalState): void {
     for (const change of pending.changes) change(target);
     const now = this.#options.now();
-    for (const [alias, uses] of pending.touched) {
+    for (const [alias, uses] of pending.dirty) {
+      const stored = target.accounts[alias];
+      const own = mine.accounts[alias];
       // an account that another process removed stays removed
-      if (!Object.hasOwn(target.accounts, alias)) continue;
-      if (!Object.hasOwn(mine.accounts, alias)) continue;
-      const stored = target.accounts[alias]!;
-      const own = mine.accounts[alias]!;
+      if (!stored || !own) continue;
       // a copy: what is known here goes on changing
       this.#options.merge(stored, structuredClone(own), now);
       if (uses === 0) continue;
@@ -138,115 +179,46 @@ export class StateCache {
     }
   }
 
-  /** Notes that facts of an account changed in memory, to be written behind; `uses` counts requests. */
-  markDirty(alias: string, uses = 0): void {
-    const { touched } = this.#pending;
-    touched.set(alias, (touched.get(alias) ?? 0) + uses);
-    this.#schedule();
-  }
-
-  /**
-   * Changes the state in memory now and in the store at once.
-   *
-   * @param change Applied to the memory and, possibly later, to what the store then holds.
-   * @returns When it is written, or when writing failed and was put off.
-   */
-  writeThrough(change: Change): Promise<void> {
-    change(this.state);
-    this.#options.onChange();
-    this.#pending.changes.push(change);
-    return this.flush();
-  }
-
-  /**
-   * As {@linkcode writeThrough}, but does not wait long for a store that is held up:
-   * the change counts here already, and the writing goes on.
-   */
-  write(change: Change): Promise<void> {
-    return this.#briefly(this.writeThrough(change));
-  }
-
-  /** Writes what is pending, but does not wait long for a store that is held up. */
-  settle(): Promise<void> {
-    return this.#briefly(this.flush());
-  }
-
-  async #briefly(work: Promise<void>): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const limit = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, BRIEFLY_MS);
-    });
-    await Promise.race([work, limit]);
-    clearTimeout(timer);
-  }
-
-  /** Writes what is pending. */
-  async flush(): Promise<void> {
-    const running = this.#flushing;
-    if (running) await running;
-    // whoever waited with us may have taken our changes along
-    if (this.#flushing) return this.#flushing;
-    if (isEmpty(this.#pending)) return;
-    this.#flushing = this.#write().finally(() => this.#flushing = undefined);
-    return this.#flushing;
-  }
-
   async #write(): Promise<void> {
-    const writing = this.#pending;
-    this.#writing = writing;
-    this.#writes++;
-    this.#pending = { changes: [], touched: new Map() };
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    const writing = this.#writing = this.#pending;
+    this.#pending = nothing();
+    this.#unschedule();
+    const reads = this.#reads;
     try {
-      let base = await this.#store.update((stored) =>
+      const written = await this.#store.update((stored) =>
         editState(stored, (state) => this.#apply(writing, state, this.state))
       );
+      this.#writing = nothing();
+      const isNewest = reads === this.#reads;
+      this.#newest = ++this.#reads;
+      if (isNewest) this.#load(written);
       // what was read meanwhile may be newer than what was written
-      while (this.#readDuringWrite) {
-        this.#readDuringWrite = false;
-        base = await this.#store.read();
-      }
-      this.#writing = undefined;
-      this.#load(base);
+      else this.#syncedAt = -Infinity;
     } catch (error) {
-      this.#putBack(writing);
+      this.#writing = nothing();
+      const { changes, dirty } = this.#pending;
+      this.#pending = writing;
+      writing.changes.push(...changes);
+      for (const [alias, uses] of dirty) this.markDirty(alias, uses);
+      this.#schedule();
       this.#options.onWriteError(error);
-    } finally {
-      this.#writing = undefined;
-      this.#readDuringWrite = false;
-      this.#writes++;
     }
-  }
-
-  #putBack(writing: Pending): void {
-    const { changes, touched } = this.#pending;
-    for (const [alias, uses] of touched) {
-      writing.touched.set(alias, (writing.touched.get(alias) ?? 0) + uses);
-    }
-    writing.changes.push(...changes);
-    this.#pending = writing;
-    this.#schedule();
   }
 
   /** The timer keeps no process alive: a script ends when its own work is done. */
   #schedule(): void {
-    if (this.#timer !== undefined) return;
-    this.#timer = setTimeout(() => {
+    this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       void this.flush();
-    }, WRITE_BEHIND_MS);
-    this.#timer.unref();
+    }, WRITE_BEHIND_MS).unref();
   }
 
-  /** Writes what is pending and stops the clockwork. */
-  async close(): Promise<void> {
-    await this.flush();
+  #unschedule(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
   }
 }
 
-function isEmpty(pending: Pending): boolean {
-  return pending.changes.length === 0 && pending.touched.size === 0;
+function nothing(): Pending {
+  return { changes: [], dirty: new Map() };
 }

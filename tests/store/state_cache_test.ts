@@ -94,7 +94,7 @@ Deno.test("StateCache keeps what it is writing when another process commits mean
   await live.reload();
   gate.closed = Promise.withResolvers();
   useOnce(live);
-  const written = live.writeThrough(limit);
+  const written = live.save(limit);
   await inner.update((state) => {
     state.settings.strategy = "drain";
   });
@@ -121,7 +121,7 @@ Deno.test("StateCache keeps what could not be written and writes it later", asyn
   await live.reload();
   gate.failure = new Error("The disk is full");
   useOnce(live);
-  await live.writeThrough(limit);
+  await live.save(limit);
   assertEquals(errors, [gate.failure]);
   assertEquals(live.isBehind, true);
   gate.failure = undefined;
@@ -173,7 +173,7 @@ async function withLateWrite(
   const live = open(gate.store);
   await live.reload();
   gate.late = Promise.withResolvers();
-  const written = live.writeThrough(limit);
+  const written = live.save(limit);
   await new Promise((resolve) => setTimeout(resolve, 0));
   await inner.update((state) => {
     state.accounts["alice"]!.tokens = { access: "renewed-elsewhere" };
