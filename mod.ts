@@ -19,5 +19,5 @@ export {
   type JsonStoreOptions,
 } from "./lib/store/json_store.ts";
 export { memoryStore } from "./lib/store/memory_store.ts";
-export { defaultStorePath } from "./lib/store/default_path.ts";
+export { defaultStorePath } from "./lib/store/paths.ts";
 export type * from "./lib/types.ts";

@@ -29,7 +29,7 @@ import {
 } from "./settings.ts";
 import { jsonStore } from "./store/json_store.ts";
 import { StateCache } from "./store/state_cache.ts";
-import { defaultStorePath } from "./store/default_path.ts";
+import { defaultStorePath } from "./store/paths.ts";
 import type {
   CreditPolicy,
   FetchLike,

@@ -73,6 +73,6 @@ function quickState(
 }
 
 async function slowState(path: string): Promise<PoolState> {
-  const { readStore } = await import("./store/content.ts");
-  return await readStore(path);
+  const { jsonStore } = await import("./store/json_store.ts");
+  return await jsonStore(path).read();
 }

@@ -1,7 +1,7 @@
 import { dirname } from "node:path";
 import { stat } from "node:fs/promises";
 import process from "node:process";
-import { readContent } from "../store/content.ts";
+import { readStoreFile } from "../store/backup.ts";
 import { realFile, statFile, unlessMissing } from "../store/file.ts";
 import { jsonStore } from "../store/json_store.ts";
 import type { PoolState } from "../types.ts";
@@ -123,7 +123,7 @@ async function backupFinding(
     return { level: "note", text, advice };
   }
   try {
-    await readContent(path);
+    await readStoreFile(path);
   } catch (error) {
     if (isPermissionError(error)) throw error;
     const text = `The backup ${path} cannot be read`;

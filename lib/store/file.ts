@@ -1,30 +1,33 @@
 /**
- * The few things done with files: whole replacement through a temporary file,
- * and errors told apart.
+ * One file on disk: replaced whole through a temporary file, looked at, and its
+ * errors told apart.
  */
+import { randomBytes } from "node:crypto";
 import {
   type FileHandle,
   mkdir,
   open,
+  readdir,
   readlink,
   realpath,
   rename,
   stat,
   unlink,
-  utimes,
 } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { RotatorError } from "../errors.ts";
 
+export { sleep };
+
 const BUSY_CODES: ReadonlySet<string> = new Set(["EPERM", "EACCES", "EBUSY"]);
-const BUSY_LIMIT = 2_000;
-const LINKS_LIMIT = 40;
+const BUSY_LIMIT_MS = 2_000;
+const MAX_LINKS = 40;
 
 /** A random name that no one else has. */
 export function newToken(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(12));
-  return Array.from(bytes, (it) => it.toString(16).padStart(2, "0")).join("");
+  return randomBytes(12).toString("hex");
 }
 
 /** The code of a system error, or undefined for any other. */
@@ -38,37 +41,21 @@ export function isBusy(error: unknown): boolean {
   return BUSY_CODES.has(codeOf(error) ?? "");
 }
 
-/** Waits for `ms` milliseconds. */
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** Clock of {@linkcode withBusyRetry}. */
-export interface BusyRetryOptions {
-  /** Monotonic time, ms. @default {performance.now} */
-  now?: () => number;
-  /** @default {a timer} */
-  sleep?: (ms: number) => Promise<void>;
-}
-
 /**
  * Repeats what fails with EPERM, EACCES or EBUSY for up to 2 s: on Windows a
  * virus scanner or a reader holds files for a moment.
  */
 export async function withBusyRetry<T>(
   operation: () => Promise<T>,
-  options: BusyRetryOptions = {},
 ): Promise<T> {
-  const now = options.now ?? (() => performance.now());
-  const pause = options.sleep ?? sleep;
-  const giveUpAt = now() + BUSY_LIMIT;
-  for (let wait = 10;; wait = Math.min(wait * 2, 200)) {
+  const giveUpAt = performance.now() + BUSY_LIMIT_MS;
+  for (let pause = 10;; pause = Math.min(pause * 2, 200)) {
     try {
       return await operation();
     } catch (error) {
-      if (!isBusy(error) || now() >= giveUpAt) throw error;
+      if (!isBusy(error) || performance.now() >= giveUpAt) throw error;
     }
-    await pause(wait);
+    await sleep(pause);
   }
 }
 
@@ -82,6 +69,11 @@ export async function unlessMissing<T>(
     if (codeOf(error) !== "ENOENT") throw error;
     return undefined;
   }
+}
+
+/** Removes a file that may be gone already. */
+export async function remove(path: string): Promise<void> {
+  await unlessMissing(withBusyRetry(() => unlink(path)));
 }
 
 /** Creates a file that must not exist yet; undefined when it does. */
@@ -104,24 +96,14 @@ export async function createFolderOf(path: string): Promise<void> {
 /** The file behind symbolic links, also when it does not exist yet. */
 export async function realFile(path: string): Promise<string> {
   let file = path;
-  for (let links = 0; links < LINKS_LIMIT; links++) {
+  for (let links = 0; links < MAX_LINKS; links++) {
     const found = await unlessMissing(realpath(file));
     if (found !== undefined) return found;
-    const target = await linkTarget(file);
-    if (target === undefined) return file;
+    const target = await readlink(file).catch(() => undefined);
+    if (target === undefined) break;
     file = resolve(dirname(file), target);
   }
   return file;
-}
-
-async function linkTarget(path: string): Promise<string | undefined> {
-  try {
-    return await readlink(path);
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === "ENOENT" || code === "EINVAL") return undefined;
-    throw error;
-  }
 }
 
 /** What a look at a file tells without reading it. */
@@ -181,83 +163,85 @@ export function toStoreError(
   );
 }
 
-/** A file in the making, to replace `target` whole. */
-export interface TempFile {
+/**
+ * A file in the making, by which the holder of the lock will replace `target`
+ * whole. Whoever holds the lock next removes it.
+ */
+export class TempFile {
   readonly target: string;
-  readonly path: string;
   /** The acquisition of the lock that it belongs to. */
   readonly token: string;
-  readonly handle: FileHandle;
   /** As the file system tells the time, epoch ms. */
-  readonly createdAt: number;
+  createdAt = 0;
   /** False where the file system keeps no modes. */
-  readonly isPrivate: boolean;
-}
+  isPrivate = true;
+  readonly #path: string;
+  readonly #handle: FileHandle;
 
-/**
- * Creates the temporary file by which the holder of the lock will replace
- * `file`, or its backup. Whoever holds the lock next removes it.
- */
-export async function createTemp(
-  file: string,
-  token: string,
-  kind: "tmp" | "bak.tmp" = "tmp",
-): Promise<TempFile> {
-  const target = kind === "tmp" ? file : `${file}.bak`;
-  const path = `${file}.${token}.${kind}`;
-  const handle = await open(path, "wx", 0o600);
-  const { mtimeMs, mode } = await handle.stat();
-  const isPrivate = !isOpenToOthers(mode);
-  return { target, path, token, handle, createdAt: mtimeMs, isPrivate };
-}
-
-/**
- * Writes the content to disk.
- *
- * @param after The modification time of the file to be replaced, epoch ms.
- * Ours becomes later, whatever the clock says, so that a reader who compares
- * times can tell the two apart.
- * @returns What {@linkcode statFile} will say of it; undefined when someone who
- * took the lock over has removed it.
- */
-export async function fillTemp(
-  temp: TempFile,
-  content: string,
-  after = 0,
-): Promise<FileFacts | undefined> {
-  await temp.handle.writeFile(content);
-  await temp.handle.sync();
-  await temp.handle.close();
-  const facts = await statFile(temp.path);
-  const earliest = Math.floor(after) + 1;
-  if (facts === undefined || facts.mtimeMs >= earliest) return facts;
-  // Half a millisecond more survives the rounding to seconds and back.
-  const seconds = (earliest + 0.5) / 1000;
-  await unlessMissing(utimes(temp.path, seconds, seconds));
-  return await statFile(temp.path);
-}
-
-/**
- * Puts the temporary file in the place of its target.
- *
- * @returns False when someone who took the lock over has removed it: then
- * nothing has happened.
- */
-export async function commitTemp(temp: TempFile): Promise<boolean> {
-  try {
-    await withBusyRetry(() => rename(temp.path, temp.target));
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return false;
-    throw error;
+  private constructor(target: string, token: string, handle: FileHandle) {
+    this.target = target;
+    this.token = token;
+    this.#path = tempPath(target, token);
+    this.#handle = handle;
   }
-  await syncFolderOf(temp.target);
-  return true;
+
+  static async create(target: string, token: string): Promise<TempFile> {
+    const handle = await open(tempPath(target, token), "wx", 0o600);
+    const temp = new TempFile(target, token, handle);
+    const { mtimeMs, mode } = await handle.stat();
+    temp.createdAt = mtimeMs;
+    temp.isPrivate = !isOpenToOthers(mode);
+    return temp;
+  }
+
+  /**
+   * Writes the content to disk.
+   *
+   * @param after The modification time of the file to be replaced, epoch ms.
+   * Ours becomes later, whatever the clock says, so that a reader who compares
+   * times can tell the two apart.
+   * @returns What {@linkcode statFile} will tell of it; undefined when someone
+   * who took the lock over has removed it.
+   */
+  async write(content: string, after = 0): Promise<FileFacts | undefined> {
+    await this.#handle.writeFile(content);
+    const earliest = Math.floor(after) + 1;
+    if ((await this.#handle.stat()).mtimeMs < earliest) {
+      // Half a millisecond more survives the rounding to seconds and back.
+      const seconds = (earliest + 0.5) / 1000;
+      await this.#handle.utimes(seconds, seconds);
+    }
+    await this.#handle.sync();
+    await this.#handle.close();
+    return await statFile(this.#path);
+  }
+
+  /**
+   * Puts it in the place of its target.
+   *
+   * @returns False when someone who took the lock over has removed it: then
+   * nothing has happened.
+   */
+  async commit(): Promise<boolean> {
+    try {
+      await withBusyRetry(() => rename(this.#path, this.target));
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return false;
+      throw error;
+    }
+    await syncFolderOf(this.target);
+    return true;
+  }
+
+  /** Removes what is left of it, if anything. */
+  async discard(): Promise<void> {
+    await this.#handle.close().catch(() => {});
+    await unlink(this.#path).catch(() => {});
+  }
 }
 
-/** Removes what is left of it, if anything. */
-export async function discardTemp(temp: TempFile): Promise<void> {
-  await temp.handle.close().catch(() => {});
-  await unlessMissing(unlink(temp.path)).catch(() => {});
+function tempPath(target: string, token: string): string {
+  return `${target}.${token}.tmp`;
 }
 
 /** Without it a rename may be forgotten when the power fails. */
@@ -267,5 +251,38 @@ async function syncFolderOf(path: string): Promise<void> {
     await folder.sync().finally(() => folder.close());
   } catch {
     // Not every system can; the file is whole either way.
+  }
+}
+
+const TEMP = /^(?:bak\.)?[0-9a-f]{24}\.(?:bak\.)?tmp$/;
+const END_MARK = /^lock\.(?:[0-9a-f]{24}|untold)\.end\d+$/;
+const OTHER_LOCK = /^[0-9a-f]{16}\.lock(?:\.\w+\.end\d+)?$/;
+/** A lock on another name that nobody touched for so long is dead, ms. */
+const ABANDONED_AFTER_MS = 3_600_000;
+
+/**
+ * Removes the temporary files of everyone else, so that no earlier holder of
+ * the lock can commit any more, and what dead processes left.
+ *
+ * @param own The file of the one who holds the lock now, not yet written.
+ */
+export async function sweep(own: TempFile): Promise<void> {
+  const folder = dirname(own.target);
+  const prefix = basename(own.target) + ".";
+  for (let isDone = false; !isDone;) {
+    isDone = true;
+    for (const name of await readdir(folder)) {
+      const tail = name.startsWith(prefix) ? name.slice(prefix.length) : "";
+      if (tail === "" || tail.includes(own.token)) continue;
+      const path = join(folder, name);
+      // Again: one that was being renamed just now may have a companion.
+      if (TEMP.test(tail)) isDone = false;
+      else if (OTHER_LOCK.test(tail)) {
+        const facts = await statFile(path);
+        const age = own.createdAt - (facts?.mtimeMs ?? Infinity);
+        if (age <= ABANDONED_AFTER_MS) continue;
+      } else if (!END_MARK.test(tail)) continue;
+      await remove(path);
+    }
   }
 }

@@ -1,28 +1,22 @@
 import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { PoolState, Store } from "../types.ts";
-import { Backup } from "./backup.ts";
-import { readContent, type StoreFile } from "./content.ts";
+import { Backup, readStoreFile, type StoreFile } from "./backup.ts";
 import {
   codeOf,
-  commitTemp,
-  createTemp,
-  discardTemp,
-  fillTemp,
   realFile,
   statFile,
   type TempFile,
   toStoreError,
 } from "./file.ts";
-import { lockedError, withLock } from "./lock.ts";
+import { replaceStore, withLock } from "./lock.ts";
 import { applyChange, type Snapshot } from "./state.ts";
-import { sweep } from "./sweep.ts";
 
 /** Options of {@linkcode jsonStore}. */
 export interface JsonStoreOptions {
   /** Is told once what is wrong but does not stop the work. */
   onWarning?: (message: string) => void;
-  /** How long to wait for other processes, ms. @default {30_000} */
+  /** How long to wait for other processes (ms). @default {30_000} */
   waitLimit?: number;
 }
 
@@ -56,22 +50,20 @@ export function jsonStore(
   return new JsonFile(file, options);
 }
 
-interface Pending {
+/** A change, and who waits for it. */
+interface Waiting {
   readonly change: (state: PoolState) => void;
   readonly resolve: (state: PoolState) => void;
   readonly reject: (error: unknown) => void;
 }
-
-/** How often an update starts over after others took its lock away. */
-const TURNS = 10;
 
 class JsonFile implements JsonStore {
   readonly path: string;
   readonly #options: JsonStoreOptions;
   readonly #warned = new Set<string>();
   readonly #backup = new Backup();
-  #cache: StoreFile | undefined;
-  #pending: Pending[] = [];
+  #known: StoreFile | undefined;
+  #waiting: Waiting[] = [];
   #isWriting = false;
 
   constructor(path: string, options: JsonStoreOptions) {
@@ -82,10 +74,10 @@ class JsonFile implements JsonStore {
   async read(): Promise<PoolState> {
     try {
       const facts = await statFile(this.path);
-      if (facts === undefined || facts.version !== this.#cache?.version) {
-        this.#cache = await readContent(await realFile(this.path));
+      if (facts === undefined || facts.version !== this.#known?.version) {
+        this.#known = await readStoreFile(await realFile(this.path));
       }
-      return this.#cache.state;
+      return this.#known.state;
     } catch (error) {
       throw toStoreError(error, this.path, "read");
     }
@@ -93,96 +85,72 @@ class JsonFile implements JsonStore {
 
   update(change: (state: PoolState) => void): Promise<PoolState> {
     return new Promise((resolve, reject) => {
-      this.#pending.push({ change, resolve, reject });
+      this.#waiting.push({ change, resolve, reject });
       if (!this.#isWriting) this.#writeAll();
     });
   }
 
   async exclusive<T>(name: string, job: () => Promise<T>): Promise<T> {
     const hash = createHash("sha256").update(name).digest("hex").slice(0, 16);
-    let settle: (() => T) | undefined;
+    let done: Promise<T> | undefined;
     try {
       const file = await realFile(this.path);
       await withLock(`${file}.${hash}.lock`, async () => {
-        settle = await outcomeOf(job);
+        done = job();
+        await Promise.allSettled([done]);
       }, this.#options);
     } catch (error) {
       throw toStoreError(error, this.path, "written");
     }
-    return settle!();
+    return done!;
   }
 
   async #writeAll(): Promise<void> {
     this.#isWriting = true;
-    while (this.#pending.length > 0) {
-      const batch: Pending[] = [];
+    while (this.#waiting.length > 0) {
+      const batch: Waiting[] = [];
       try {
-        await this.#writeBatch(batch);
+        const tell = await replaceStore(this.path, (temp) => {
+          // all that wait by now, and those of an attempt that came to nothing
+          batch.push(...this.#waiting.splice(0));
+          return this.#write(temp, batch);
+        }, this.#options);
+        tell();
       } catch (error) {
-        const failed = batch.length > 0 ? batch : this.#pending.splice(0);
         const reason = toStoreError(error, this.path, "written");
+        const failed = batch.length > 0 ? batch : this.#waiting.splice(0);
         for (const { reject } of failed) reject(reason);
       }
     }
     this.#isWriting = false;
   }
 
-  /** Fills `batch` once the lock is held, with all that waits by then. */
-  async #writeBatch(batch: Pending[]): Promise<void> {
-    for (let turn = 0; turn < TURNS; turn++) {
-      const file = await realFile(this.path);
-      const settle = await withLock(`${file}.lock`, async (token) => {
-        batch.push(...this.#pending.splice(0));
-        return await this.#attempt(file, token, batch);
-      }, this.#options);
-      if (settle !== undefined) return settle();
-    }
-    throw lockedError(`${this.path}.lock`);
-  }
-
-  /**
-   * One round under the lock.
-   *
-   * @returns What tells the callers; undefined when the lock was taken over
-   * and nothing has happened.
-   */
-  async #attempt(
-    file: string,
-    token: string,
-    batch: readonly Pending[],
+  /** @returns What tells the callers; undefined when nothing has happened. */
+  async #write(
+    temp: TempFile,
+    batch: readonly Waiting[],
   ): Promise<(() => void) | undefined> {
-    // The order matters: our file first, then everyone else's away, then read.
-    // Of two that believe to hold the lock at least one loses its file, and
-    // the other has read what the first one wrote, if it did.
-    const temp = await createTemp(file, token);
-    try {
-      await sweep(temp);
-      const before = await readContent(file);
-      let after: Snapshot = this.#remember(before);
-      const settle: (() => void)[] = [];
-      for (const { change, resolve, reject } of batch) {
-        try {
-          after = applyChange(after, change);
-          settle.push(() => resolve(after.state));
-        } catch (error) {
-          settle.push(() => reject(error));
-        }
+    const before = await this.#readAgain(temp.target);
+    let after: Snapshot = before;
+    const tell: (() => void)[] = [];
+    for (const { change, resolve, reject } of batch) {
+      try {
+        const { state } = after = applyChange(after, change);
+        tell.push(() => resolve(state));
+      } catch (error) {
+        tell.push(() => reject(error));
       }
-      if (!await this.#save(temp, before, after)) return undefined;
-      return () => settle.forEach((tell) => tell());
-    } finally {
-      await discardTemp(temp);
     }
+    const isDone = await this.#save(temp, before, after);
+    return isDone ? () => tell.forEach((it) => it()) : undefined;
   }
 
   /** Prefers the object that was handed out before, as long as it is true. */
-  #remember(content: StoreFile): StoreFile {
-    const known = this.#cache;
-    if (known?.version === content.version && known?.text === content.text) {
-      return known;
-    }
-    this.#cache = content;
-    return content;
+  async #readAgain(file: string): Promise<StoreFile> {
+    const read = await readStoreFile(file);
+    const known = this.#known;
+    const isSame = known?.version === read.version && known?.text === read.text;
+    return this.#known = isSame ? known! : read;
   }
 
   async #save(
@@ -196,34 +164,31 @@ class JsonFile implements JsonStore {
     const backup = await this.#backup.prepare(temp, after);
     try {
       if (!isSame || isTooWide) {
-        const facts = await fillTemp(temp, after.text, before.mtimeMs);
-        if (facts === undefined || !await commitTemp(temp)) return false;
-        this.#cache = { ...facts, ...after };
-        if (isTooWide) this.#warnOfMode(temp.target);
+        const facts = await temp.write(after.text, before.mtimeMs);
+        if (facts === undefined || !await temp.commit()) return false;
+        this.#known = { ...facts, ...after };
+        if (isTooWide) {
+          this.#warn(
+            `The store ${temp.target} was open to other users and has mode 0600 now; if others had access, sign in again`,
+          );
+        }
       }
-      if (backup !== undefined) await this.#saveBackup(backup);
+      // Whoever took the lock over meanwhile brings the backup up to date.
+      await backup?.commit().catch((error) =>
+        this.#warnOfBackup(backup, error)
+      );
       return true;
     } finally {
-      if (backup !== undefined) await discardTemp(backup);
+      await backup?.discard();
     }
   }
 
   /** The store is written by now, so this must not fail the update. */
-  async #saveBackup(backup: TempFile): Promise<void> {
-    try {
-      // Whoever took the lock over meanwhile brings the backup up to date.
-      await commitTemp(backup);
-    } catch (error) {
-      const code = codeOf(error) ?? "unknown reason";
-      this.#warn(
-        `The backup ${backup.target} cannot be written (${code}); check what is in its place`,
-      );
-    }
-  }
-
-  #warnOfMode(file: string): void {
+  #warnOfBackup({ target }: TempFile, error: unknown): void {
     this.#warn(
-      `The store ${file} was open to other users and has mode 0600 now; if others had access, sign in again`,
+      `The backup ${target} cannot be written (${
+        codeOf(error) ?? "unknown reason"
+      }); check what is in its place`,
     );
   }
 
@@ -235,17 +200,5 @@ class JsonFile implements JsonStore {
     } catch {
       // A callback that throws disturbs nothing.
     }
-  }
-}
-
-/** What a job came to, apart from what went wrong around it. */
-async function outcomeOf<T>(job: () => Promise<T>): Promise<() => T> {
-  try {
-    const value = await job();
-    return () => value;
-  } catch (error) {
-    return () => {
-      throw error;
-    };
   }
 }

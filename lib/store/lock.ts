@@ -23,7 +23,10 @@ import {
   createNew,
   isBusy,
   newToken,
+  realFile,
   sleep,
+  sweep,
+  TempFile,
   unlessMissing,
   withBusyRetry,
 } from "./file.ts";
@@ -278,4 +281,39 @@ async function remove(
       await unlessMissing(withBusyRetry(() => unlink(mark(past))));
     }
   }
+}
+
+/** How often an update starts over after others took its lock away. */
+const TURNS = 10;
+
+/**
+ * Replaces a store's file while this process holds its lock.
+ *
+ * @param path The store as it was given.
+ * @param job Gets the file in the making, before anything was read. Run again
+ * when it returns undefined: the lock was taken over and nothing has happened.
+ * @throws {RotatorError} `store_locked` when others held it all the time.
+ */
+export async function replaceStore<T>(
+  path: string,
+  job: (temp: TempFile) => Promise<T | undefined>,
+  options: LockOptions = {},
+): Promise<T> {
+  for (let turn = 0; turn < TURNS; turn++) {
+    const file = await realFile(path);
+    const done = await withLock(`${file}.lock`, async (token) => {
+      // The order matters: our file first, then everyone else's away, then
+      // read. Of two that believe to hold the lock at least one loses its
+      // file, and the other has read what the first one wrote, if it did.
+      const temp = await TempFile.create(file, token);
+      try {
+        await sweep(temp);
+        return await job(temp);
+      } finally {
+        await temp.discard();
+      }
+    }, options);
+    if (done !== undefined) return done;
+  }
+  throw lockedError(`${path}.lock`);
 }

@@ -539,7 +539,12 @@ Deno.test(
   withPath(async (path, folder) => {
     const dead = "0123456789abcdef01234567";
     const name = "0123456789abcdef";
-    const left = [`.${dead}.tmp`, `.${dead}.bak.tmp`, `.lock.${dead}.end0`];
+    const left = [
+      `.${dead}.tmp`,
+      `.bak.${dead}.tmp`,
+      `.${dead}.bak.tmp`,
+      `.lock.${dead}.end0`,
+    ];
     const abandoned = `.${name}.lock`;
     for (const tail of [...left, abandoned]) await writeFile(path + tail, "");
     await utimes(path + abandoned, 1, 1);
@@ -576,7 +581,7 @@ Deno.test(
 function takeOver(path: string): void {
   const folder = dirname(path);
   for (const { name } of Deno.readDirSync(folder)) {
-    const isTemp = name.endsWith(".tmp") && !name.endsWith(".bak.tmp");
+    const isTemp = name.endsWith(".tmp") && !name.includes(".bak.");
     if (isTemp || name.endsWith(".lock")) Deno.removeSync(join(folder, name));
   }
   const state = JSON.parse(Deno.readTextFileSync(path));

@@ -59,7 +59,7 @@ Deno.test("storePath() takes a folder with a slash at its end, and the root", ()
 });
 
 Deno.test("defaultStorePath() reads no variable that it does not need", async () => {
-  const module = new URL("../../lib/store/default_path.ts", import.meta.url);
+  const module = new URL("../../lib/store/paths.ts", import.meta.url);
   const code = `import { defaultStorePath } from ${JSON.stringify(module)};
     console.log(defaultStorePath());`;
   const { stdout, success } = await new Deno.Command(Deno.execPath(), {
