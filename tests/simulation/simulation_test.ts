@@ -1,0 +1,69 @@
+/**
+ * Simulated days of random fleets, judged by the oracle. By default 20 fleets;
+ * SIMULATION_RUNS asks for more and SIMULATION_SEED repeats one with its trace.
+ */
+import process from "node:process";
+import { assert, assertEquals } from "@std/assert";
+import type { Fault } from "./reference.ts";
+import { openReference } from "./rotators.ts";
+import { run } from "./run.ts";
+
+/** What the oracle finds in some fleets behind the reference, by kind. */
+async function findings(
+  fleets: number,
+  fault?: Fault,
+): Promise<{ violations: Set<string>; exceptions: Set<string> }> {
+  const violations = new Set<string>();
+  const exceptions = new Set<string>();
+  for (let seed = 1; seed <= fleets; seed++) {
+    const { oracle } = await run({ seed, open: openReference(fault) });
+    for (const { kind } of oracle.violations) violations.add(kind);
+    for (const kind of oracle.exceptions.keys()) exceptions.add(kind);
+  }
+  return { violations, exceptions };
+}
+
+Deno.test({
+  name:
+    "createRotator() charges and refuses in no simulated fleet what the contract forbids",
+  ignore: !process.env["SIMULATION"],
+  async fn() {
+    // the import map gives the library a clock that jumps from timer to timer
+    const map = new URL("imports.json", import.meta.url);
+    const main = new URL("main.ts", import.meta.url);
+    const { success, stdout, stderr } = await new Deno.Command(
+      Deno.execPath(),
+      { args: ["run", "-A", "--no-check", `--import-map=${map}`, main.href] },
+    ).output();
+    const text = (it: Uint8Array) => new TextDecoder().decode(it);
+    assert(success, `${text(stdout)}${text(stderr)}`);
+  },
+});
+
+Deno.test("the oracle finds nothing wrong with a rotator that follows the rules, which is charged for all reasons that are none of its faults", async () => {
+  const { violations, exceptions } = await findings(40);
+  assertEquals([...violations], []);
+  assertEquals([...exceptions].sort(), [
+    "filled-by-a-burst",
+    "filled-while-running",
+    "paid",
+    "told-open",
+  ]);
+});
+
+const FOUND: Record<Fault, string> = {
+  "ignores the policy": "forbidden",
+  "lets the clock open": "forbidden",
+  "never asks": "refused",
+  "spends after a hiccup": "hiccup",
+  "spends first": "needless",
+  "refuses at the first limit": "refused",
+  "never spends": "refused-credits",
+};
+
+for (const [fault, kind] of Object.entries(FOUND)) {
+  Deno.test(`the oracle finds "${kind}" where a rotator ${fault}`, async () => {
+    const { violations } = await findings(12, fault as Fault);
+    assert(violations.has(kind), [...violations].join(", "));
+  });
+}
