@@ -182,6 +182,8 @@ export interface AccountRecord {
   credits?: CreditFacts;
   /** Keys: throttle, token, usage-limit:METER, credits, plan, workspace, model:SLUG. */
   cooldowns?: Record<string, Cooldown>;
+  /** A renewal is under way or was cut off: when it began (epoch ms). */
+  tokenCallAt?: number;
   /** Set while only a sign-in helps. */
   auth?: { invalidAt: number; reason: string } | null;
   /** How asking it for its usage went last. */

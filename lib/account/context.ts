@@ -14,6 +14,8 @@ export interface AccountContext {
   /** Issuer URL without a trailing slash. */
   readonly issuer: string;
   readonly version: string;
+  /** The process ends by itself before long, so nothing may be in memory alone. */
+  readonly endsSoon?: boolean;
   readonly fetch: FetchLike;
   /** Epoch ms. */
   readonly now: () => number;

@@ -1,12 +1,14 @@
 /**
- * Whose requests an account's are.
+ * Whose an account is, and which accounts are the same.
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { type Claims, readClaims } from "../codex/tokens.ts";
 import type { Identity } from "../codex/request.ts";
 import { isHeaderText } from "../header_text.ts";
-import type { AccountRecord, Tokens } from "../types.ts";
+import type { AccountRecord, PoolState, Tokens } from "../types.ts";
+import type { ImportedLogin } from "./login_files.ts";
 
 /** What both tokens of a login say. */
 interface Said {
@@ -52,4 +54,63 @@ export function identityOf(account: AccountRecord, access: string): Identity {
     accountId: accountIdOf(account),
     fedramp: account.fedramp === true || claimsOf(account.tokens).fedramp,
   };
+}
+
+/**
+ * Whether a login is of the account's person and workspace: one person can hold
+ * several workspaces, and one workspace several people.
+ */
+export function isSameLogin(
+  account: AccountRecord,
+  login: ImportedLogin,
+): boolean {
+  // a file that names no workspace may be of a login whose tokens do
+  const own = login.accountId === null
+    ? account.accountId
+    : accountIdOf(account);
+  if ((own ?? null) !== login.accountId) return false;
+  if (account.userId !== undefined && login.userId !== null) {
+    return account.userId === login.userId;
+  }
+  if (account.email !== undefined && login.email !== null) {
+    return account.email === login.email;
+  }
+  return account.tokens?.access === login.tokens.access;
+}
+
+/** The account of that name. */
+export function accountOf<T extends AccountRecord>(
+  { accounts }: { accounts: Record<string, T> },
+  alias: string,
+): T | undefined {
+  return Object.hasOwn(accounts, alias) ? accounts[alias] : undefined;
+}
+
+/**
+ * The accounts that hold a refresh token, also when one was renamed meanwhile:
+ * a login may be in a store twice, and can be renewed just once.
+ */
+export function accountsWithRefreshToken(
+  state: PoolState,
+  alias: string,
+  spent: string | undefined,
+): AccountRecord[] {
+  const account = accountOf(state, alias);
+  // those that have none have nothing in common
+  if (!spent) return account && !account.tokens?.refresh ? [account] : [];
+  return Object.values(state.accounts)
+    .filter(({ tokens }) => tokens?.refresh === spent);
+}
+
+/** Accounts are told apart by identity, so that a renamed one keeps its lock. */
+export function lockName(
+  alias: string,
+  account: AccountRecord | undefined,
+): string {
+  const { userId = "", accountId = "" } = account ?? {};
+  const identity = userId || accountId
+    ? `${userId}/${accountId}`
+    : `alias:${alias}`;
+  const hash = createHash("sha256").update(identity).digest("hex");
+  return `token-${hash.slice(0, 16)}`;
 }

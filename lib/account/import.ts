@@ -1,9 +1,10 @@
 /**
- * Adding logins to the pool: those of other tools, and fresh sign-ins.
+ * Tokens on their way into an account's record: those of other tools, of a
+ * sign-in and of a renewal.
  *
  * @module
  */
-import { readClaims } from "../codex/tokens.ts";
+import { type IssuedTokens, readClaims } from "../codex/tokens.ts";
 import { isAlias } from "../pool/credits.ts";
 import type {
   AccountRecord,
@@ -11,7 +12,7 @@ import type {
   PoolState,
   Tokens,
 } from "../types.ts";
-import { accountIdOf } from "./identity.ts";
+import { isSameLogin } from "./identity.ts";
 import type { ImportedLogin } from "./login_files.ts";
 
 /** How a login is added. */
@@ -61,46 +62,71 @@ export function addLogin(
     );
   }
   const account: AccountRecord = state.accounts[alias] = {};
-  takeLogin(account, login);
+  takeLogin(account, login, { isSignIn: true });
   link(account, options.source);
   return { alias, added: true, stored: true };
 }
 
-/** Whether a login is of the account's person and workspace: one person can hold several workspaces, and one workspace several people. */
-export function isSameLogin(
+/**
+ * Gives an account a login's tokens, and takes back what held against the old ones.
+ *
+ * @param isSignIn Whether what the login says of the plan counts.
+ */
+export function takeLogin(
   account: AccountRecord,
   login: ImportedLogin,
-): boolean {
-  // a file that names no workspace may be of a login whose tokens do
-  const own = login.accountId === null
-    ? account.accountId
-    : accountIdOf(account);
-  if ((own ?? null) !== login.accountId) return false;
-  if (account.userId !== undefined && login.userId !== null) {
-    return account.userId === login.userId;
-  }
-  if (account.email !== undefined && login.email !== null) {
-    return account.email === login.email;
-  }
-  return account.tokens?.access === login.tokens.access;
-}
-
-/** Gives an account a login's tokens, and takes back what held against the old ones. */
-export function takeLogin(account: AccountRecord, login: ImportedLogin): void {
+  { isSignIn }: { isSignIn: boolean },
+): void {
   const { email, plan, userId, accountId, fedramp, tokens } = login;
   Object.assign(account, {
     ...(accountId === null ? {} : { accountId }),
     ...(userId === null ? {} : { userId }),
     ...(email === null ? {} : { email }),
-    ...(plan === null ? {} : { plan }),
     tokens,
   });
+  if (plan !== null && isSignIn) account.plan = plan;
   if (fedramp) account.fedramp = true;
   // without an id token nothing was said of it
   else if (tokens.id !== undefined) delete account.fedramp;
-  delete account.auth;
-  delete account.cooldowns?.token;
   delete account.usageCheck;
+  takeClaims(account, plan);
+}
+
+/** Applies a token response; tokens that are absent in it are kept. */
+export function takeIssued(
+  account: AccountRecord,
+  { access, refresh, id, lifetimeMs }: IssuedTokens,
+  issuedAt: number,
+): void {
+  const { tokens } = account;
+  const lifetime = lifetimeMs === null ? null : issuedAt + lifetimeMs;
+  account.tokens = {
+    ...tokens,
+    access: access ?? tokens?.access ?? "",
+    expiresAt: access === undefined
+      ? tokens?.expiresAt ?? null
+      : readClaims(access).expiresAt ?? lifetime,
+    ...(refresh === undefined ? {} : { refresh }),
+    ...(id === undefined ? {} : { id }),
+  };
+  const { email, plan } = readClaims(id);
+  if (email !== null) account.email = email;
+  takeClaims(account, plan);
+}
+
+/** A renewal brings an outdated plan, which counts only while no other is known. */
+function takeClaims(account: AccountRecord, plan: string | null): void {
+  if (plan !== null) account.plan ??= plan;
+  delete account.auth;
+  delete account.tokenCallAt;
+  delete account.cooldowns?.token;
+}
+
+/** When an access token expires (epoch ms); Infinity when unknown. */
+export function expiryOf({ access, expiresAt }: Tokens): number {
+  // only a refresh token is there
+  if (access === "") return 0;
+  return expiresAt || (readClaims(access).expiresAt ?? Infinity);
 }
 
 /** Later for newer tokens, epoch ms; null when they do not tell. */
@@ -123,10 +149,15 @@ function updateLogin(
   login: ImportedLogin,
   { fresh = false, source }: AddOptions,
 ): boolean {
-  const before = account.tokens && freshness(account.tokens);
-  const after = freshness(login.tokens);
-  if (!fresh && before && after && after < before) return false;
-  if (!isSameTokens(account.tokens, login.tokens)) takeLogin(account, login);
+  const { tokens } = account;
+  if (!isSameTokens(tokens, login.tokens)) {
+    const before = tokens && freshness(tokens);
+    const after = freshness(login.tokens);
+    // the stored ones would be lost to ones that may be long spent
+    const isOlder = after === null || (before ?? 0) > after;
+    if (!fresh && tokens && isOlder) return false;
+    takeLogin(account, login, { isSignIn: true });
+  }
   link(account, source);
   return true;
 }

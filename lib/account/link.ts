@@ -7,48 +7,48 @@
  */
 import { createHash } from "node:crypto";
 import { readClaims } from "../codex/tokens.ts";
-import { realFile, sleep } from "../store/file.ts";
-import { withLock } from "../store/lock.ts";
 import type {
   AccountRecord,
   AccountSource,
   PoolState,
   Tokens,
 } from "../types.ts";
-import { freshness, isSameLogin, isSameTokens, takeLogin } from "./import.ts";
+import { delay } from "./abort.ts";
+import { accountsWithRefreshToken, isSameLogin } from "./identity.ts";
+import { freshness, isSameTokens, takeLogin } from "./import.ts";
+import { LinkedFile, type LinkSource } from "./linked_file.ts";
 import {
-  linkError,
-  readLinked,
-  type ReadLogin,
-  replaceLinked,
+  type ImportedLogin,
+  type LoginFileKind,
   withTokens,
-} from "./link_file.ts";
-import type { ImportedLogin, LoginFileKind } from "./login_files.ts";
+} from "./login_files.ts";
 
 /** An account that is linked to a file this version can keep in step. */
 export interface LinkedAccount extends AccountRecord {
-  source: AccountSource & { kind: "codex" | "opencode" };
+  source: LinkSource;
 }
 
 /** What a look at the linked file found. */
 export type Look =
   | { kind: "newer"; login: ImportedLogin }
   | { kind: "other"; reason: string }
+  /** The tool may keep its login elsewhere now. */
+  | { kind: "gone"; reason: string }
   | { kind: "nothing" };
 
-/** What became of giving new tokens back to the file. */
+/** How giving new tokens back to the file ended. */
 export type GivenBack =
   | { kind: "written" }
   /** The other tool signed in or renewed meanwhile. */
   | { kind: "newer"; login: ImportedLogin }
   | { kind: "left"; reason?: string };
 
-/** The pause between two looks, ms. */
+/** The delay between two looks (ms). */
 const PAUSE_MS = 100;
 /** How often a file that is being written is read again. */
 const WRITE_TURNS = 10;
 
-/** Whether an account stays in step with another tool's file. */
+/** Whether an account is kept in step with another tool's file. */
 export function isLinked(account: AccountRecord): account is LinkedAccount {
   const kind = account.source?.kind;
   return kind === "codex" || kind === "opencode";
@@ -74,102 +74,88 @@ export async function lookAtLink(
   account: LinkedAccount,
   turns: number,
 ): Promise<Look> {
+  const file = new LinkedFile(account.source);
   for (let turn = 1;; turn++) {
-    const found = await readLinked(account.source);
-    if (found === "missing") return { kind: "nothing" };
-    const look = found === "unreadable" ? undefined : judge(account, found);
-    if (look && look.kind !== "nothing") return look;
-    if (turn >= turns) return { kind: "nothing" };
-    await sleep(PAUSE_MS);
+    const found = await file.read();
+    const look = judge(account, found?.login);
+    if (look.kind !== "nothing") return look;
+    if (turn >= turns) return found ? look : gone(file.path);
+    await delay(PAUSE_MS);
   }
-}
-
-/**
- * Runs `job` while no other rotator, whatever its store, works on the linked
- * file. A file whose folder cannot be written is found out before a token is
- * spent that could not be given back.
- *
- * @throws {Error} When the folder may not be written.
- */
-export async function holdLink<T>(
-  { source }: LinkedAccount,
-  job: () => Promise<T>,
-): Promise<T> {
-  if (await readLinked(source) === "missing") return await job();
-  let settle: (() => Promise<T>) | undefined;
-  try {
-    await withLock(
-      `${await realFile(source.path)}.codex-rotator.lock`,
-      async () => {
-        const done = job();
-        await done.catch(() => {});
-        settle = () => done;
-      },
-    );
-  } catch (error) {
-    throw linkError(error, source.path, "written");
-  }
-  return await settle!();
 }
 
 /**
  * Gives new tokens back to the file, unless it changed meanwhile. All else in
- * it, the order of its keys and its mode stay.
+ * it, the order of its keys, its mode and its owner stay.
  *
+ * @param file The file of `account`.
  * @param account As it was before the renewal.
  * @param tokens The new ones.
- * @param now Epoch ms.
  */
 export async function giveBack(
+  file: LinkedFile,
   account: LinkedAccount,
   tokens: Tokens,
-  now: number,
 ): Promise<GivenBack> {
-  const { source } = account;
   try {
     for (let turn = 1; turn <= WRITE_TURNS; turn++) {
-      const found = await readLinked(source);
-      if (found === "missing") return { kind: "left" };
-      if (found !== "unreadable") {
-        if (isSameTokens(found.login.tokens, tokens)) {
-          return { kind: "written" };
-        }
-        const look = judge(account, found);
+      const found = await file.read();
+      if (found === undefined) return { kind: "left" };
+      const { text, login } = found;
+      if (login) {
+        if (isSameTokens(login.tokens, tokens)) return { kind: "written" };
+        const look = judge(account, login);
         if (look.kind === "newer") return look;
-        if (look.kind === "other" || !isSameLogin(account, found.login)) {
-          return { kind: "left", reason: `${source.path} holds another login` };
+        if (look.kind === "other" || !isSameLogin(account, login)) {
+          return { kind: "left", reason: `${file.path} holds another login` };
         }
-        const text = withTokens(found.text, source.kind, tokens, now);
-        if (await replaceLinked(source.path, found.text, text)) {
-          return { kind: "written" };
-        }
+        const next = withTokens(text, account.source.kind, tokens);
+        if (await file.replace(text, next)) return { kind: "written" };
       }
-      await sleep(PAUSE_MS);
+      await delay(PAUSE_MS);
     }
   } catch (error) {
-    const { message } = linkError(error, source.path, "written");
-    return { kind: "left", reason: message };
+    const reason = error instanceof Error ? error.message : String(error);
+    return { kind: "left", reason };
   }
-  return { kind: "left", reason: `${source.path} cannot be understood` };
+  return { kind: "left", reason: `${file.path} cannot be understood` };
+}
+
+/** Whether the file still holds tokens that were renewed and never given back to it. */
+export function isBehind(
+  { source, tokens }: LinkedAccount,
+  login: ImportedLogin,
+): boolean {
+  return fingerprint(login.tokens) === source.seen &&
+    tokens !== undefined && !isSameTokens(tokens, login.tokens);
+}
+
+/** Newer tokens, and where they were found. */
+export interface Adoption {
+  readonly login: ImportedLogin;
+  /** The linked file, or a copy on its way into it. */
+  readonly path: string;
+  /** The tokens that they replace; any others stay. */
+  readonly before: Tokens | undefined;
 }
 
 /**
- * Takes a linked file's newer tokens over, to be called inside an `update`.
+ * Takes newer tokens over, to be called inside an `update`.
  *
- * @param before The tokens that they replace; any others stay.
+ * @param alias Whose they are; all that hold the same login get them.
  */
 export function adopt(
   state: PoolState,
-  login: ImportedLogin,
-  before: Tokens | undefined,
+  alias: string,
+  { login, path, before }: Adoption,
 ): void {
-  const account = Object.values(state.accounts).find((it) =>
-    isLinked(it) && it.tokens?.refresh === before?.refresh &&
-    isSameLogin(it, login)
-  );
-  if (!account?.source) return;
-  takeLogin(account, login);
-  account.source.seen = fingerprint(login.tokens);
+  const holders = accountsWithRefreshToken(state, alias, before?.refresh);
+  for (const account of holders) {
+    if (!isSameLogin(account, login)) continue;
+    takeLogin(account, login, { isSignIn: false });
+    if (!isLinked(account) || account.source.path !== path) continue;
+    account.source.seen = fingerprint(login.tokens);
+  }
 }
 
 /** Notes that the file holds these tokens now, to be called inside an `update`. */
@@ -180,7 +166,12 @@ export function noteSeen(state: PoolState, tokens: Tokens): void {
   }
 }
 
-function judge(account: LinkedAccount, { login }: ReadLogin): Look {
+/** What the login that a file holds means for its account. */
+export function judge(
+  account: LinkedAccount,
+  login: ImportedLogin | undefined,
+): Look {
+  if (!login) return { kind: "nothing" };
   if (isOther(account, login)) {
     const who = login.email === null ? "" : ` (${login.email})`;
     return {
@@ -192,6 +183,12 @@ function judge(account: LinkedAccount, { login }: ReadLogin): Look {
   return isSameLogin(account, login) && isNewer(account, login.tokens)
     ? { kind: "newer", login }
     : { kind: "nothing" };
+}
+
+function gone(path: string): Look {
+  const reason =
+    `The linked file ${path} is gone, and its tool may use the login that was in it from the system's keyring now; sign in again to use this account without the file, or have that tool keep its login in the file (for Codex cli_auth_credentials_store = "file" in its config.toml) and sign in there`;
+  return { kind: "gone", reason };
 }
 
 /** Only what is known to differ is another's: a file that does not tell is merely not used. */

@@ -235,3 +235,37 @@ function noObject(path: string, kind: LoginFileKind | undefined): string {
   const whose = kind === undefined ? "another tool" : TOOL_NAMES[kind];
   return `${path} is not a login file of ${whose}: it holds no JSON object; name the right file, or sign in with that tool again`;
 }
+
+/** The text of a login file with other tokens, in the style it is written in. */
+export function withTokens(
+  text: string,
+  kind: LoginFileKind,
+  tokens: Tokens,
+): string {
+  const mark = text.startsWith("\ufeff") ? "\ufeff" : "";
+  const json = parseJson(text.slice(mark.length));
+  const file = isRecord(json) ? json : {};
+  const { access, refresh, id, expiresAt } = tokens;
+  if (kind === "codex") {
+    setFields(file.tokens, {
+      access_token: access,
+      refresh_token: refresh,
+      id_token: id,
+    });
+    file.last_refresh = new Date().toISOString();
+  } else if (kind === "opencode") {
+    setFields(file.openai, { access, refresh, expires: expiresAt });
+  }
+  const indent = /^[{[]\r?\n([ \t]+)/.exec(text.slice(mark.length))?.[1];
+  const body = JSON.stringify(file, null, indent);
+  const end = /\s*$/.exec(text)?.[0] ?? "";
+  const lines = text.includes("\r\n") ? body.replaceAll("\n", "\r\n") : body;
+  return mark + lines + end;
+}
+
+function setFields(target: unknown, fields: Record<string, unknown>): void {
+  if (!isRecord(target)) return;
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined && value !== null) target[name] = value;
+  }
+}

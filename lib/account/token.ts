@@ -1,32 +1,18 @@
-import process from "node:process";
-import type { AccountRecord } from "../types.ts";
-import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
-import { oneLine } from "../codex/error_report.ts";
-import { readTokenAnswer, type TokenAnswer } from "../codex/tokens.ts";
 import { RotatorError } from "../errors.ts";
-import { setCooldown } from "../pool/cooldowns.ts";
-import { isDamaged } from "../pool/standing.ts";
-import { sentOnce } from "./body.ts";
-import {
-  accountOf,
-  accountsWithRefreshToken,
-  applyTokenResponse,
-  lockName,
-} from "./holder.ts";
-import { type Access, EARLY_MS, expiryOf, keptAccess } from "./kept_access.ts";
-import { holdLink, isLinked, type LinkedAccount, lookAtLink } from "./link.ts";
-import { LinkKeeper } from "./link_keeper.ts";
-import { type AccountContext, fetchText, isDenied } from "./context.ts";
+import type { AccountRecord } from "../types.ts";
+import { withTimeLimit } from "./abort.ts";
+import { type Access, AccessTokens, type Valid } from "./access.ts";
+import { AccountLinks } from "./account_links.ts";
+import { type AccountContext, isDenied } from "./context.ts";
+import { accountOf, lockName } from "./identity.ts";
+import { isLinked, lookAtLink } from "./link.ts";
+import { Renewal, type RenewalParts } from "./renewal.ts";
 
-/** After a transient failure no token call is made for this long, ms. */
-const RETRY_MS = 60_000;
-/** A token call may take this long, ms. */
-const CALL_LIMIT_MS = 20_000;
-/** How often the linked file is looked at, so that the other tool can finish first. */
-const GRACE_TURNS = 10;
-/** The same, after the issuer said that someone else was first. */
-const LATE_TURNS = 20;
-/** The linked files of accounts that need a sign-in are looked at this often, ms. */
+/** A token that expires within this is about to end (ms). */
+const LAST_MS = 30_000;
+/** A request with such a token waits so long for the next one (ms). */
+const LAST_WAIT_MS = 2_000;
+/** The linked files of accounts that need a sign-in are looked at this often (ms). */
 const LOOK_AGAIN_MS = 1_000;
 
 /**
@@ -35,18 +21,23 @@ const LOOK_AGAIN_MS = 1_000;
  * is used.
  */
 export class TokenManager {
+  readonly #parts: RenewalParts;
   readonly #context: AccountContext;
-  readonly #links: LinkKeeper;
+  readonly #links: AccountLinks;
+  readonly #tokens: AccessTokens;
   #renewals = new Map<string, Promise<Access>>();
-  /** After a failed early renewal: when the next may be tried, epoch ms. */
-  #retryAt = new Map<string, number>();
-  #lookedAt = -Infinity;
+  /** Renewals that a request has waited for in vain: no other does. */
+  #late = new WeakSet<Promise<Access>>();
   /** The access tokens that took the place of refused ones. */
   #replacements = new Map<string, { access: string; at: number }>();
+  #lookedAt = -Infinity;
+  #finishing: Promise<unknown> | undefined;
 
   constructor(context: AccountContext) {
     this.#context = context;
-    this.#links = new LinkKeeper(context);
+    this.#links = new AccountLinks(context);
+    this.#tokens = new AccessTokens(context);
+    this.#parts = { context, links: this.#links, tokens: this.#tokens };
   }
 
   /**
@@ -54,40 +45,67 @@ export class TokenManager {
    * waiting; undefined when that has to be looked into.
    */
   current(account: AccountRecord): string | undefined {
-    const { tokens } = account;
-    if (!tokens || account.auth) return undefined;
-    const now = this.#context.now();
-    return expiryOf(tokens) > now + EARLY_MS && !isDamaged(account)
-      ? tokens.access
-      : undefined;
+    return this.#tokens.current(account);
   }
 
   /**
-   * An access token that is believed to be valid, renewed where needed.
+   * An access token that is believed to be valid, renewed where needed. One
+   * that ends soon is renewed beside the request.
    *
    * @param alias Whose.
    * @param rejected An access token that the backend has just refused.
+   * @param isPatient Wait for a renewal in any case.
    */
-  access(alias: string, rejected?: string): Promise<Access> {
-    const kept = this.#kept(alias, rejected);
+  async access(
+    alias: string,
+    rejected?: string,
+    isPatient = false,
+  ): Promise<Access> {
+    this.#finishing ??= this.#finishLinks();
+    const kept = this.#tokens.kept(alias, rejected);
     const isLost = kept?.kind === "login" && this.#links.of(alias);
-    if (kept && !isLost) return Promise.resolve(kept);
-    let renewal = this.#renewals.get(alias);
-    if (!renewal) {
-      renewal = this.#renew(alias, rejected)
-        .finally(() => this.#renewals.delete(alias));
-      if (rejected !== undefined) this.#noteReplacement(alias, renewal);
-      this.#renewals.set(alias, renewal);
-    }
-    return renewal;
+    if (kept && !isLost) return kept;
+    const running = this.#renewals.get(alias);
+    const renewal = running ?? this.#start(alias, rejected);
+    const valid = isPatient ? undefined : this.#tokens.valid(alias, rejected);
+    if (valid) return await this.#meanwhile(valid, renewal);
+    const access = await renewal;
+    // one that was under way did not know that this token is refused
+    const isStale = running && access.kind === "ok" &&
+      access.access === rejected;
+    return isStale
+      ? await (this.#renewals.get(alias) ?? this.#start(alias, rejected))
+      : access;
   }
 
-  #noteReplacement(alias: string, renewal: Promise<Access>): void {
+  /** Goes on with a valid token; waits a little for the next one when it is about to end. */
+  async #meanwhile(
+    valid: Valid,
+    renewal: Promise<Access>,
+  ): Promise<Access> {
+    // where it is not waited for, whoever needs the next token hears of it
+    renewal.catch(() => {});
+    if (valid.msLeft > LAST_MS || this.#late.has(renewal)) return valid;
+    try {
+      return await withTimeLimit({ ms: LAST_WAIT_MS }, () => renewal);
+    } catch {
+      this.#late.add(renewal);
+      return valid;
+    }
+  }
+
+  #start(alias: string, rejected: string | undefined): Promise<Access> {
     const at = this.#context.now();
-    renewal.then((it) => {
-      if (it.kind !== "ok") return;
-      this.#replacements.set(alias, { access: it.access, at });
-    }, () => {});
+    const renewal = this.#renew(alias, rejected)
+      .finally(() => this.#renewals.delete(alias));
+    this.#renewals.set(alias, renewal);
+    if (rejected !== undefined) {
+      renewal.then((it) => {
+        if (it.kind !== "ok") return;
+        this.#replacements.set(alias, { access: it.access, at });
+      }, () => {});
+    }
+    return renewal;
   }
 
   /** Whether an access token took the place of a refused one within so many ms. */
@@ -111,6 +129,7 @@ export class TokenManager {
 
   async #lookAgain(): Promise<void> {
     this.#lookedAt = performance.now();
+    this.#finishing ??= this.#finishLinks();
     const { accounts } = this.#context.cache.state;
     for (const [alias, account] of Object.entries(accounts)) {
       if ((account.tokens && !account.auth) || !isLinked(account)) continue;
@@ -121,246 +140,45 @@ export class TokenManager {
     }
   }
 
-  /** Waits for the renewals under way: what they bring must be saved. */
+  /** Waits for the work under way: what it brings must be saved. */
   async settled(): Promise<void> {
-    await Promise.allSettled(this.#renewals.values());
+    await Promise.allSettled([...this.#renewals.values(), this.#finishing]);
   }
 
-  /** What can be said without a token call. */
-  #kept(alias: string, rejected: string | undefined): Access | undefined {
-    const account = accountOf(this.#context.cache.state, alias);
-    const retryAt = this.#retryAt.get(alias) ?? 0;
-    return keptAccess(account, rejected, this.#context.now(), retryAt);
+  /** Finishes what a process left half done that died while it gave tokens to a linked file. */
+  async #finishLinks(): Promise<void> {
+    const { cache, store } = this.#context;
+    await Promise.allSettled(
+      Object.keys(cache.state.accounts).map(async (alias) => {
+        const linked = this.#links.of(alias);
+        if (!linked || !await this.#links.isUnfinished(linked)) return;
+        await store.exclusive(lockName(alias, linked), async () => {
+          await cache.reload();
+          await this.#links.hold(alias, () => Promise.resolve());
+        });
+      }),
+    );
   }
 
   async #renew(alias: string, rejected: string | undefined): Promise<Access> {
-    const { store, cache: live } = this.#context;
-    const account = accountOf(live.state, alias);
-    const renew = async () => {
-      // another process may have renewed it while this one waited
-      await live.reload();
-      const linked = this.#links.of(alias);
-      const kept = this.#kept(alias, rejected);
-      if (kept?.kind === "login" && linked) {
-        return await this.#recover(alias, rejected, linked) ?? kept;
-      }
-      if (kept) return kept;
-      return linked
-        ? await this.#renewLinked(alias, rejected, linked)
-        : await this.#exchange(alias, rejected);
-    };
+    const { store, cache } = this.#context;
+    const name = lockName(alias, accountOf(cache.state, alias));
+    const renewal = new Renewal(this.#parts, alias, rejected);
+    const renew = () => renewal.run();
     try {
-      return await store.exclusive(lockName(alias, account), renew)
-        // where nothing can be written, no other process can renew it either
-        .catch((error) => {
-          if (!isUnwritable(error)) throw error;
-          return renew();
-        });
+      return await store.exclusive(name, renew).catch((error) => {
+        const isUnwritable = error instanceof RotatorError &&
+          error.code === "store_unwritable";
+        if (!isUnwritable || !renewal.mayKeepUnsaved) throw error;
+        return renew();
+      });
     } catch (error) {
-      if (isDenied(error)) throw error;
-      const reason = error instanceof Error ? error.message : String(error);
-      return await this.#transient(alias, rejected, reason);
-    }
-  }
-
-  /** Gives the other tool, which knows no lock, time to finish a renewal of its own. */
-  async #renewLinked(
-    alias: string,
-    rejected: string | undefined,
-    linked: LinkedAccount,
-  ): Promise<Access> {
-    return await this.#takeFromLink(alias, rejected, 1) ??
-      await holdLink(
-        linked,
-        async () =>
-          await this.#takeFromLink(alias, rejected, GRACE_TURNS) ??
-            await this.#exchange(alias, rejected),
-      );
-  }
-
-  /** What the linked file makes unnecessary to ask the issuer for. */
-  async #takeFromLink(
-    alias: string,
-    rejected: string | undefined,
-    turns: number,
-  ): Promise<Access | undefined> {
-    const linked = this.#links.of(alias);
-    if (!linked) return undefined;
-    const look = await lookAtLink(linked, turns);
-    switch (look.kind) {
-      case "newer":
-        await this.#links.adopt(alias, look.login, linked.source.path);
-        return this.#kept(alias, rejected);
-      case "other":
-        return await this.#refused(alias, linked.tokens?.refresh, look.reason);
-      case "nothing":
-        return undefined;
-    }
-  }
-
-  /** A sign-in with the other tool serves this account as well. */
-  async #recover(
-    alias: string,
-    rejected: string | undefined,
-    linked: LinkedAccount,
-  ): Promise<Access | undefined> {
-    const look = await lookAtLink(linked, 1).catch(() => undefined);
-    if (look?.kind !== "newer") return undefined;
-    await this.#links.adopt(alias, look.login, linked.source.path);
-    return this.#kept(alias, rejected) ??
-      await this.#renewLinked(alias, rejected, linked);
-  }
-
-  /** The token call itself, with the account's lock held. */
-  async #exchange(
-    alias: string,
-    rejected: string | undefined,
-  ): Promise<Access> {
-    const { issuer, version } = this.#context;
-    const spent = accountOf(this.#context.cache.state, alias)?.tokens?.refresh;
-    if (!spent) {
-      const reason = "There is no refresh token";
-      return this.#stillValid(alias, rejected) ??
-        await this.#refused(alias, spent, reason);
-    }
-    const called = await fetchText(this.#context, {
-      url: tokenUrl(issuer),
-      method: "POST",
-      headers: {
-        "content-type": "application/json",
-        "accept": "application/json",
-        "user-agent": `codex-rotator/${version}`,
-      },
-      // a refresh token that is shown twice locks its owner out
-      ...sentOnce(JSON.stringify({
-        client_id: CLIENT_ID,
-        grant_type: "refresh_token",
-        refresh_token: spent,
-      })),
-    }, { ms: CALL_LIMIT_MS });
-    if ("error" in called) {
-      return await this.#transient(alias, rejected, called.error);
-    }
-    const answer = readTokenAnswer(called.response.status, called.text);
-    switch (answer.kind) {
-      case "tokens":
-        return await this.#save(alias, spent, answer);
-      case "refused":
-        return await this.#takeFromLink(alias, rejected, LATE_TURNS) ??
-          await this.#refused(alias, spent, answer.reason);
-      case "transient":
-        return await this.#transient(alias, rejected, answer.reason);
-    }
-  }
-
-  async #save(
-    alias: string,
-    spent: string,
-    answer: TokenAnswer & { kind: "tokens" },
-  ): Promise<Access> {
-    const { cache: live, emit, now } = this.#context;
-    const issuedAt = now();
-    const linked = this.#links.holding(spent);
-    const saved = live.save((state) => {
-      for (const account of accountsWithRefreshToken(state, alias, spent)) {
-        applyTokenResponse(account, answer, issuedAt);
+      if (!isDenied(error)) {
+        const reason = error instanceof Error ? error.message : String(error);
+        return await renewal.fail(reason);
       }
-    });
-    // at once, as the other tool would show the spent token meanwhile
-    for (const [name, before] of linked) {
-      const tokens = accountOf(live.state, name)?.tokens;
-      if (tokens) await this.#links.giveBack(name, before, tokens);
+      this.#tokens.noteFailure(alias);
+      throw error;
     }
-    await saved;
-    this.#retryAt.delete(alias);
-    if (live.isBehind) this.#warnUnsaved(alias);
-    emit({
-      type: "token-refreshed",
-      alias,
-      reason: "The access token was renewed",
-    });
-    const access = accountOf(live.state, alias)?.tokens?.access;
-    return access === undefined
-      ? { kind: "unavailable", reason: "The account is gone" }
-      : { kind: "ok", access, refreshed: true };
   }
-
-  /** Whoever ends this process now is locked out, so this is said where it is seen. */
-  #warnUnsaved(alias: string): void {
-    const reason = `The new tokens of "${
-      oneLine(alias)
-    }" could not be saved and are only in this process; make the store writable before it ends, saving is tried again every 10 s`;
-    this.#context.emit({ type: "warning", alias, reason });
-    process.stderr.write(`codex-rotator: ${reason}\n`);
-  }
-
-  /** The issuer refused for good, unless newer tokens came in meanwhile. */
-  async #refused(
-    alias: string,
-    spent: string | undefined,
-    reason: string,
-  ): Promise<Access> {
-    const { cache: live, now, emit } = this.#context;
-    await live.reload();
-    const account = accountOf(live.state, alias);
-    if (account?.tokens && account.tokens.refresh !== spent) {
-      return {
-        kind: "ok",
-        access: account.tokens.access,
-        refreshed: true,
-      };
-    }
-    const invalidAt = now();
-    await live.save((state) => {
-      for (const holder of accountsWithRefreshToken(state, alias, spent)) {
-        holder.auth = { invalidAt, reason };
-      }
-    });
-    emit({ type: "login-required", alias, reason });
-    return { kind: "login", reason };
-  }
-
-  /** The access token that could not be renewed early and goes on being used. */
-  #stillValid(
-    alias: string,
-    rejected: string | undefined,
-  ): Access | undefined {
-    const { cache: live, now } = this.#context;
-    const at = now();
-    const tokens = accountOf(live.state, alias)?.tokens;
-    if (!tokens || tokens.access === rejected || expiryOf(tokens) <= at) {
-      return undefined;
-    }
-    this.#retryAt.set(alias, at + RETRY_MS);
-    return { kind: "ok", access: tokens.access, refreshed: false };
-  }
-
-  /** It may work later; a token that is still valid goes on being used. */
-  async #transient(
-    alias: string,
-    rejected: string | undefined,
-    reason: string,
-  ): Promise<Access> {
-    const { cache: live, now, emit } = this.#context;
-    const text = `The token could not be renewed: ${reason}`;
-    const valid = this.#stillValid(alias, rejected);
-    if (valid) {
-      emit({ type: "warning", alias, reason: text });
-      return valid;
-    }
-    const at = now();
-    const until = at + RETRY_MS;
-    await live.save((state) => {
-      const account = accountOf(state, alias);
-      if (account) {
-        setCooldown(account, "token", { until, setAt: at, detail: text });
-      }
-    });
-    emit({ type: "cooldown", alias, cause: "token", until, reason: text });
-    return { kind: "unavailable", reason: text };
-  }
-}
-
-function isUnwritable(error: unknown): boolean {
-  return error instanceof RotatorError && error.code === "store_unwritable";
 }

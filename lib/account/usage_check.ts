@@ -51,6 +51,7 @@ export class UsageChecker {
   #askedAt = new Map<string, number>();
   #queue: (() => void)[] = [];
   #free = AT_ONCE;
+  #isClosed = false;
 
   constructor(context: AccountContext, tokens: TokenManager) {
     this.#context = context;
@@ -86,7 +87,7 @@ export class UsageChecker {
         (pass) =>
           new Promise<void>((resolve, reject) => {
             for (const alias of aliases) {
-              this.check(alias, pass).then((result) => {
+              this.#join(alias, pass).then((result) => {
                 open.delete(alias);
                 if (open.size === 0 || isEnough?.(result)) resolve();
               }, reject);
@@ -105,10 +106,21 @@ export class UsageChecker {
     }
   }
 
-  /** Asks one account, or joins the check under way. */
+  /** Asks one account after any renewal that is due, or joins the check under way. */
   async check(
     alias: string,
     signal?: AbortSignal | null,
+  ): Promise<CheckResult> {
+    const renewal = this.#tokens.access(alias, undefined, true);
+    const access = await withAbort(renewal, signal);
+    const result = await this.#join(alias, signal);
+    const isRenewed = access.kind === "ok" && access.refreshed;
+    return isRenewed ? { ...result, tokenRefreshed: true } : result;
+  }
+
+  async #join(
+    alias: string,
+    signal: AbortSignal | null | undefined,
   ): Promise<CheckResult> {
     const check = this.#checks.get(alias) ?? this.#start(alias);
     check.waiting++;
@@ -124,6 +136,7 @@ export class UsageChecker {
 
   /** Cancels what is under way, and waits until nothing more can be learned from it. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     const checks = [...this.#checks];
     for (const [alias, check] of checks) this.#cancel(alias, check);
     await Promise.allSettled(checks.map(([, { result }]) => result));
@@ -143,6 +156,7 @@ export class UsageChecker {
         if (this.#checks.get(alias) === check) this.#checks.delete(alias);
       });
     const check: Check = { result, cancel, waiting: 0 };
+    if (this.#isClosed) cancel.abort(new Error(CANCELLED));
     this.#checks.set(alias, check);
     return check;
   }

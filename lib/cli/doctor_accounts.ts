@@ -1,4 +1,4 @@
-import { readLinked } from "../account/link_file.ts";
+import { LinkedFile } from "../account/linked_file.ts";
 import type {
   AccountRecord,
   AccountStatus,
@@ -115,10 +115,10 @@ async function linkFindings(
     const text = `${name} is of an unknown kind, ${sanitize(kind)}`;
     return [{ level: "warning", text, advice }];
   }
-  const found = await readLinked({ kind, path });
-  if (typeof found === "string") {
-    const text = found === "missing"
-      ? `${name} is gone; its last tokens go on being used`
+  const found = await new LinkedFile({ kind, path }).read();
+  if (!found?.login) {
+    const text = found === undefined
+      ? `${name} is gone; its last access token goes on being used until it ends`
       : `${name} holds no login that can be read; its last tokens go on being used`;
     return [{ level: "warning", text, advice }];
   }

@@ -274,6 +274,7 @@ const readRecord = shape<NormalRecord>({
   usage: lenient(readUsage),
   credits: optional(readCredits),
   cooldowns: readCooldowns,
+  tokenCallAt: lenient(number),
   auth: (value, at) =>
     value === undefined || value === null
       ? undefined

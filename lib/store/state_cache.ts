@@ -55,6 +55,8 @@ export class StateCache {
   /** Reads with a lower number may be older than what was loaded. */
   #newest = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Whether anything was written yet, so that the store is one that can be. */
+  hasSaved = false;
 
   constructor(store: Store, options: StateCacheOptions) {
     this.#store = store;
@@ -183,6 +185,7 @@ export class StateCache {
       const written = await this.#store.update((stored) =>
         editState(stored, (state) => this.#apply(writing, state, this.state))
       );
+      this.hasSaved = true;
       this.#writing = nothing();
       const isNewest = reads === this.#reads;
       this.#newest = ++this.#reads;

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { addLogin, isSameLogin } from "../../lib/account/import.ts";
+import { isSameLogin } from "../../lib/account/identity.ts";
+import { addLogin } from "../../lib/account/import.ts";
 import {
   type ImportedLogin,
   type LoginFileKind,

@@ -8,7 +8,13 @@ import {
 import { noteSeen } from "../../lib/account/link.ts";
 import { fromFileUrl, join } from "@std/path";
 import type { RefreshReport } from "../../lib/types.ts";
-import { codexFile, linkedSetUp, MINUTE, openCodeFile } from "./linked.ts";
+import {
+  codexFile,
+  type LinkedSetUp,
+  linkedSetUp,
+  MINUTE,
+  openCodeFile,
+} from "./linked.ts";
 
 const WORKER = fromFileUrl(new URL("./link_worker.ts", import.meta.url));
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));
@@ -156,18 +162,41 @@ Deno.test("a linked account never takes another person or workspace over, and sa
   }
 });
 
-Deno.test("a linked account goes on with its own tokens when the file is gone or cannot be read", async () => {
-  const damages = [null, "", '{"tokens": {"acc', "null", '{"tokens": null}'];
+Deno.test("a linked account goes on with its own tokens when the file cannot be read", async () => {
+  const damages = ["", '{"tokens": {"acc', "null", '{"tokens": null}'];
   await Promise.all(damages.map(async (damage) => {
     await using s = await linkedSetUp();
     const { refresh } = await s.signIn();
     await s.link();
-    if (damage === null) await Deno.remove(s.file);
-    else await Deno.writeTextFile(s.file, damage);
+    await Deno.writeTextFile(s.file, damage);
     assertEquals(only(await s.rotator.refresh()).ok, true);
     assertEquals(s.shown(), [refresh]);
     assert(s.state().accounts.me!.tokens!.refresh !== refresh);
-    assertEquals(await s.read().catch(() => null), damage);
+    assertEquals(await s.read(), damage);
+  }));
+});
+
+Deno.test("a linked account whose file is gone or another's shows no token: it goes on with its access token, then needs a sign-in", async () => {
+  const faults = [
+    [(s: LinkedSetUp) => Deno.remove(s.file), "keyring"],
+    [(s: LinkedSetUp) => s.signIn("other"), "another person or workspace"],
+  ] as const;
+  await Promise.all(faults.map(async ([begin, reason]) => {
+    await using s = await linkedSetUp();
+    await s.signIn("me", 4 * MINUTE);
+    await s.link();
+    await begin(s);
+    assertEquals(only(await s.rotator.refresh()).ok, true);
+    assertEquals(s.state().accounts.me!.auth, undefined);
+    s.fake.revoke("me", "access");
+    const refused = only(await s.rotator.refresh());
+    assertEquals([refused.ok, refused.standing], [false, "blocked"]);
+    assertStringIncludes(refused.error!, reason);
+    assert(s.state().accounts.me!.auth);
+    assertEquals(s.shown(), []);
+    const newer = await s.signIn("me", 60 * MINUTE);
+    assertEquals(only(await s.rotator.refresh()).ok, true);
+    assertEquals(s.state().accounts.me!.tokens!.refresh, newer.refresh);
   }));
 });
 

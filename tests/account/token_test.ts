@@ -8,6 +8,7 @@ import {
   memoryStore,
   type PoolState,
   type Store,
+  type Tokens,
 } from "../../mod.ts";
 import type { FakeAnswer } from "../../lib/testing/fake_codex.ts";
 import {
@@ -24,6 +25,10 @@ import {
 
 function tokenCalls(fleet: Fleet): number {
   return fleet.fake.log.filter((entry) => entry.kind === "token").length;
+}
+
+async function tokensOf(fleet: Fleet): Promise<Tokens> {
+  return (await (fleet.store as Store).read()).accounts["alice"]!.tokens!;
 }
 
 /** A fleet of one whose access token expires in so many ms. */
@@ -116,7 +121,7 @@ Deno.test("new tokens are saved before they are used", async () => {
   let inner: Store | undefined;
   const seen: boolean[] = [];
   await using fleet = await startFleet({
-    fake: { accessLifetimeMs: MINUTE },
+    fake: { accessLifetimeMs: -MINUTE },
     accounts: { alice: {} },
     store: (initial) => inner = memoryStore(initial),
     fetch: async (input, init) => {
@@ -206,6 +211,82 @@ Deno.test("a failed early renewal sets no cooldown: the valid token goes on bein
   assertEquals((await rowOf(fleet, "alice"))[0], "cooldown");
 });
 
+Deno.test("an issuer that hangs holds up nobody whose token is still valid", async () => {
+  for (const ms of [4 * MINUTE, 20_000]) {
+    const release = Promise.withResolvers<void>();
+    await using fleet = await expiringIn(ms);
+    const { fake } = fleet;
+    fake.account("alice").tokenQueue.push({ until: release.promise });
+    const { access: before } = await tokensOf(fleet);
+    const answers = await Promise.all([fleet.ask(), fleet.ask()]);
+    assertEquals(answers.map(({ status }) => status), [200, 200]);
+    const call = fake.log.find(({ kind }) => kind === "token");
+    assertEquals([ms, call?.done], [ms, false], "it was not waited for");
+    release.resolve();
+    assertEquals((await fleet.rotator.refresh()).accounts[0]?.ok, true);
+    assertEquals([tokenCalls(fleet), fake.violations], [1, []]);
+    assert((await tokensOf(fleet)).access !== before);
+  }
+});
+
+Deno.test("a request waits for the new token when its own has expired or is about to", async () => {
+  for (const ms of [-HOUR, 20_000]) {
+    await using fleet = await startKnown({ accounts: { alice: {} } });
+    const { access: before } = await tokensOf(fleet);
+    await (fleet.store as Store).update((state) => {
+      state.accounts["alice"]!.tokens!.expiresAt = START + ms;
+    });
+    await fleet.rotator.status();
+    assertEquals((await fleet.ask()).status, 200);
+    const { headers } = fleet.fake.log.find(({ kind }) =>
+      kind === "responses"
+    )!;
+    assert(!headers["authorization"]!.includes(before), `${ms}`);
+  }
+});
+
+Deno.test("refresh() waits for a renewal that is due, and says that there was one", async () => {
+  await using fleet = await expiringIn(4 * MINUTE);
+  const { accounts: [alice] } = await fleet.rotator.refresh();
+  assertEquals([alice?.ok, alice?.tokenRefreshed], [true, true]);
+});
+
+Deno.test("a clock that is ahead does not renew on every request, and a refused token is renewed all the same", async () => {
+  await using fleet = await expiringIn(-HOUR);
+  const { fake, store, clock } = fleet;
+  await using ahead = createRotator({
+    store,
+    backend: fake.backend,
+    issuer: fake.issuer,
+    credits: "none",
+    now: () => clock.now + 30 * DAY,
+  });
+  const ask = async () => (await fleet.ask({}, {}, ahead)).status;
+  assertEquals([await ask(), await ask(), await ask()], [200, 200, 200]);
+  assertEquals(tokenCalls(fleet), 1);
+  fake.revoke("alice", "access");
+  assertEquals([await ask(), tokenCalls(fleet)], [200, 2]);
+});
+
+Deno.test("a renewal changes no plan that is known, as what it claims is outdated", async () => {
+  for (const known of ["pro", undefined]) {
+    await using fleet = await expiringIn(MINUTE);
+    const { fake, store } = fleet;
+    await (store as Store).update(({ accounts: { alice } }) => {
+      if (known === undefined) delete alice!.plan;
+      else alice!.plan = known;
+    });
+    Object.assign(fake.account("alice"), {
+      plan: "free",
+      usageAlways: { status: 500 },
+    });
+    await fleet.rotator.refresh();
+    assertEquals(tokenCalls(fleet), 1);
+    const { accounts: [alice] } = await fleet.rotator.status();
+    assertEquals(alice?.plan, known ?? "free");
+  }
+});
+
 const FINAL: [string, FakeAnswer][] = [
   ["401", { status: 401, body: {} }],
   ["expired", {
@@ -218,6 +299,17 @@ const FINAL: [string, FakeAnswer][] = [
   }],
   ["invalidated", { status: 403, body: { code: "refresh_token_invalidated" } }],
   ["invalid_grant", { status: 400, body: { error: "invalid_grant" } }],
+  ["invalid", { status: 400, body: { error: "invalid_refresh_token" } }],
+  ["token expired", { status: 401, body: { error: "token_expired" } }],
+  ["session over", { status: 400, body: { error: "app_session_expired" } }],
+  ["session ended", {
+    status: 403,
+    body: { error: { code: "app_session_terminated" } },
+  }],
+  ["deactivated", {
+    status: 403,
+    body: { error: { code: "account_deactivated" } },
+  }],
 ];
 
 Deno.test("a refusal for good needs a sign-in, and no token call is made until new tokens arrive", async () => {

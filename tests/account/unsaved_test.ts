@@ -13,15 +13,8 @@ import {
   RotatorError,
   type Store,
 } from "../../mod.ts";
-import { HOUR, startFleet } from "../fleet.ts";
-import {
-  EXPIRED,
-  freshUsage,
-  runtimeOf,
-  type Site,
-  startSite,
-  TORTURE,
-} from "./processes.ts";
+import { HOUR, MINUTE, rowOf, startFleet } from "../fleet.ts";
+import { runtimeOf, type Site, startSite, TORTURE } from "./processes.ts";
 
 const ROUNDS = TORTURE ? 10 : 1;
 const UNSAVED = "could not be saved and are only in this process";
@@ -53,7 +46,7 @@ async function command(program: string, ...args: string[]): Promise<boolean> {
 
 /** Runs a test on a small disk of its own, mounted on the site's folder. */
 async function withDisk(test: (site: Site) => Promise<void>): Promise<void> {
-  await using site = await startSite({ alice: EXPIRED });
+  await using site = await startSite({ alice: {} });
   const options = ["-t", "tmpfs", "-o", "size=64k", "tmpfs", site.folder];
   assert(await command("mount", ...options));
   try {
@@ -100,7 +93,7 @@ const NO_PERMISSION: Fault = {
 };
 
 /**
- * Renews a token while nothing can be saved.
+ * Renews a token while nothing can be saved, by a rotator that has saved before.
  *
  * @param later Whether to wait for the timer instead of closing.
  */
@@ -111,9 +104,13 @@ async function refreshUnsaved(
   later: boolean,
 ): Promise<void> {
   const { fake, folder, path } = site;
-  await site.seed({ alice: freshUsage() });
-  const before = await readFile(path, "utf8");
+  await site.seed();
   await using worker = await site.start(runtimeOf(index));
+  // it is asked for its usage, and that is saved
+  await worker.send(1);
+  assertEquals(await worker.next("answers"), ["200 alice"]);
+  const before = await readFile(path, "utf8");
+  fake.revoke("alice", "access");
   await fault.begin(folder);
   const names = await readdir(folder);
   for (const count of [5, 3]) {
@@ -195,7 +192,7 @@ Deno.test({
   name: "tokens renewed in a folder that may not be written are used and saved",
   ignore: Deno.build.os === "windows" || process.getuid?.() === 0,
   async fn() {
-    await using site = await startSite({ alice: EXPIRED });
+    await using site = await startSite({ alice: {} });
     await refreshUnsaved(site, NO_PERMISSION, 0, false);
   },
 });
@@ -231,6 +228,7 @@ Deno.test("a store that refuses new tokens gets them with the next change that s
     fake.account(name).accessLifetimeMs = HOUR;
   }
   const spent = (await inner.read()).accounts["alice"]?.tokens?.refresh;
+  await fleet.rotator.refresh({ aliases: ["bob"] });
   store.fails = true;
   fleet.clock.now += 1;
   const report = await fleet.rotator.refresh({ aliases: ["alice"] });
@@ -242,11 +240,45 @@ Deno.test("a store that refuses new tokens gets them with the next change that s
   assert(alice?.tokens?.refresh !== spent);
   assert(bob?.tokens?.access);
   const calls = fake.log.filter((entry) => entry.kind === "token");
-  assertEquals(calls.map(({ account }) => account), ["alice", "bob"]);
+  assertEquals(calls.map(({ account }) => account), ["bob", "alice"]);
   assertEquals(fake.violations, []);
   const warnings = fleet.events.filter((it) => it.type === "warning");
   assertEquals(
     warnings.filter(({ reason }) => reason.includes(UNSAVED)).length,
     1,
   );
+});
+
+Deno.test("a rotator that has saved nothing yet shows no refresh token to a store that refuses: it uses its access token, then says why it cannot go on", async () => {
+  for (const [lifetime, status] of [[4 * MINUTE, 200], [-HOUR, 429]] as const) {
+    let inner = memoryStore();
+    let store = fickleStore(inner);
+    await using fleet = await startFleet({
+      fake: { accessLifetimeMs: lifetime },
+      credits: "none",
+      accounts: { alice: {} },
+      store: (initial) => store = fickleStore(inner = memoryStore(initial)),
+    });
+    fleet.fake.account("alice").accessLifetimeMs = HOUR;
+    store.fails = true;
+    const isUsed = status === 200;
+    const answer = await fleet.ask();
+    assertEquals(answer.status, status);
+    const tokenCalls = () =>
+      fleet.fake.log.filter(({ kind }) => kind === "token").length;
+    assertEquals(tokenCalls(), 0);
+    const type = isUsed ? "warning" : "cooldown";
+    const told = fleet.events.filter((it) => it.type === type)
+      .map(({ reason }) => reason);
+    assert(told.some((it) => it.includes("The store cannot be written")), type);
+    assertEquals(await rowOf(fleet, "alice"), [
+      isUsed ? "included" : "cooldown",
+      isUsed ? null : MINUTE,
+    ]);
+    store.fails = false;
+    fleet.clock.now += MINUTE;
+    assertEquals((await fleet.ask()).status, 200);
+    await fleet.rotator.refresh();
+    assertEquals([tokenCalls(), fleet.fake.violations], [1, []]);
+  }
 });

@@ -183,7 +183,7 @@ Deno.test("rotator.fetch() rejects while a token is refreshed, and keeps the new
   const gate = Promise.withResolvers<void>();
   await using fleet = await abortDuring({
     accounts: { alice: { tokenQueue: [{ until: gate.promise }] } },
-    fake: { accessLifetimeMs: MINUTE },
+    fake: { accessLifetimeMs: -MINUTE },
     // the new one is to last
     prepare: ({ fake }) => fake.account("alice").accessLifetimeMs = 60 * MINUTE,
     when: ({ kind }) => kind === "token",

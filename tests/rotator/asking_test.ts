@@ -251,6 +251,29 @@ Deno.test("rotator.fetch() finds the usage of deployments that answer elsewhere"
   }
 });
 
+Deno.test("rotator.refresh() tries the other usage path once where this one is refused or not there", async () => {
+  const page = { status: 403, body: "<html>Just a moment</html>" };
+  const missing = { status: 404, body: {} };
+  for (const refusal of [page, { status: 403, body: {} }, missing]) {
+    await using fleet = await startFleet({
+      fake: { usagePaths: ["/wham/usage", "/codex/usage"] },
+      accounts: { alice: { usageQueue: [refusal] } },
+    });
+    const { accounts: [served] } = await fleet.rotator.refresh();
+    assertEquals([served?.ok, served?.error], [true, null]);
+    const paths = fleet.fake.log.map(({ path }) => path);
+    assertEquals(paths, [
+      "/backend-api/wham/usage",
+      "/backend-api/codex/usage",
+    ]);
+    fleet.fake.account("alice").usageAlways = refusal;
+    const { accounts: [refused] } = await fleet.rotator.refresh();
+    const error = `the usage endpoint answered ${refusal.status}`;
+    assertEquals([refused?.error, fleet.usageCalls()], [error, 4]);
+    assertEquals((await rowOf(fleet, "alice"))[0], "included");
+  }
+});
+
 Deno.test("rotator.refresh() lets an answer that was asked for earlier undo nothing that a later one said", async () => {
   const answer = (plan_type: string, more: Record<string, unknown>) => ({
     plan_type,

@@ -1,0 +1,105 @@
+import { ClockReading } from "../pool/clock.ts";
+import type { AccountRecord, Tokens } from "../types.ts";
+import type { AccountContext } from "./context.ts";
+import { accountOf } from "./identity.ts";
+import { expiryOf } from "./import.ts";
+
+/** Tokens are renewed when they expire within this (ms). */
+const EARLY_MS = 5 * 60_000;
+/** After a failed renewal a valid token is not renewed early for this long (ms). */
+export const RETRY_MS = 60_000;
+
+/** A token to send with, or why there is none. */
+export type Access =
+  | { kind: "ok"; access: string; refreshed: boolean }
+  | { kind: "login"; reason: string }
+  | { kind: "unavailable"; reason: string };
+
+/** A token that can be sent, and for how long (ms). */
+export type Valid = Access & { kind: "ok"; msLeft: number };
+
+/** What there is to say of an account that is not there. */
+export const GONE: Access = {
+  kind: "unavailable",
+  reason: "The account is gone",
+};
+
+/** Which access tokens can be sent without a token call. */
+export class AccessTokens {
+  readonly #context: AccountContext;
+  /** After a failed renewal: when the next may be tried early (epoch ms). */
+  #retryAt = new Map<string, number>();
+  /** Until when tokens that were issued here are valid, by `performance.now()`. */
+  #validUntil = new Map<string, number>();
+
+  constructor(context: AccountContext) {
+    this.#context = context;
+  }
+
+  /**
+   * The access token of an account when it can be sent as it is; undefined when
+   * that has to be looked into.
+   */
+  current({ tokens, auth }: AccountRecord): string | undefined {
+    if (!tokens || auth) return undefined;
+    return this.#msLeft(tokens) > EARLY_MS ? tokens.access : undefined;
+  }
+
+  /**
+   * What can be said without a token call; undefined: a renewal is due.
+   *
+   * @param rejected An access token that the backend has just refused.
+   */
+  kept(alias: string, rejected: string | undefined): Access | undefined {
+    const { cache, now } = this.#context;
+    const account = accountOf(cache.state, alias);
+    if (!account) return GONE;
+    const { tokens, auth, cooldowns } = account;
+    if (auth) return { kind: "login", reason: auth.reason };
+    if (!tokens) return { kind: "login", reason: "There are no usable tokens" };
+    const valid = this.valid(alias, rejected);
+    const isPaused = (this.#retryAt.get(alias) ?? 0) > now();
+    if (valid && (valid.msLeft > EARLY_MS || isPaused)) return valid;
+    const cooldown = cooldowns["token"];
+    if (!cooldown || !new ClockReading(now()).isRunning(cooldown.until)) {
+      return undefined;
+    }
+    const reason = cooldown.detail ?? "The token could not be renewed";
+    return { kind: "unavailable", reason };
+  }
+
+  /** The access token, while it is valid. */
+  valid(alias: string, rejected: string | undefined): Valid | undefined {
+    const tokens = accountOf(this.#context.cache.state, alias)?.tokens;
+    if (!tokens || tokens.access === rejected) return undefined;
+    const msLeft = this.#msLeft(tokens);
+    if (msLeft <= 0) return undefined;
+    const refreshed = rejected !== undefined;
+    return { kind: "ok", access: tokens.access, refreshed, msLeft };
+  }
+
+  /** Notes an access token that was issued just now. */
+  noteIssued(alias: string, access: string, lifetimeMs: number | null): void {
+    this.#retryAt.delete(alias);
+    if (lifetimeMs === null) return;
+    const now = performance.now();
+    for (const [token, until] of this.#validUntil) {
+      if (until < now) this.#validUntil.delete(token);
+    }
+    this.#validUntil.set(access, now + lifetimeMs);
+  }
+
+  /** Notes that a renewal failed. */
+  noteFailure(alias: string): void {
+    this.#retryAt.set(alias, this.#context.now() + RETRY_MS);
+  }
+
+  /** How long an access token is still valid (ms): by its own lifetime where it was issued here, as the clock may be wrong. */
+  #msLeft(tokens: Tokens): number {
+    const until = this.#validUntil.get(tokens.access) ?? -Infinity;
+    return Math.max(
+      expiryOf(tokens) - this.#context.now(),
+      until - performance.now(),
+    );
+  }
+}

@@ -1,0 +1,286 @@
+/**
+ * The login file that an account is linked to: read, locked, and given new
+ * tokens with nothing else changed. Its own tool knows of no lock.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import {
+  chmod,
+  chown,
+  open,
+  readdir,
+  readFile,
+  rename,
+  stat,
+  unlink,
+} from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import process from "node:process";
+import {
+  codeOf,
+  newToken,
+  realFile,
+  unlessMissing,
+  withBusyRetry,
+} from "../store/file.ts";
+import { withLock } from "../store/lock.ts";
+import type { AccountSource } from "../types.ts";
+import { type ImportedLogin, readLoginFile } from "./login_files.ts";
+
+/** A file that this version can keep in step. */
+export interface LinkSource extends AccountSource {
+  kind: "codex" | "opencode";
+}
+
+/** What a linked file holds; without a login it is half written or signed out of. */
+export interface LinkContent {
+  readonly text: string;
+  readonly login: ImportedLogin | undefined;
+}
+
+/** A file that a process left behind that died while it wrote. */
+export interface Leftover extends LinkContent {
+  readonly path: string;
+  /** The lock, which may also be somebody's who lives. */
+  readonly isLock: boolean;
+}
+
+/** Codes of a folder in which nothing can be made. */
+const CLOSED = new Set(["EACCES", "EPERM", "EROFS"]);
+const LEFTOVER =
+  /^\.(?:[0-9a-f]{24}\.tmp|codex-rotator\.lock(?:\.(?:[0-9a-f]{24}|untold)\.end\d+)?)$/;
+/** New tokens may take this much more room than the old ones (bytes). */
+const ROOM = 4096;
+
+/** A linked file. */
+export class LinkedFile {
+  readonly #source: Pick<LinkSource, "kind" | "path">;
+  readonly #spareFolder: string | undefined;
+
+  /** @param spareFolder Where else a copy can be kept while the file is written. */
+  constructor(
+    source: Pick<LinkSource, "kind" | "path">,
+    spareFolder?: string,
+  ) {
+    this.#source = source;
+    this.#spareFolder = spareFolder;
+  }
+
+  get path(): string {
+    return this.#source.path;
+  }
+
+  /**
+   * Reads the file.
+   *
+   * @returns undefined when it is not there.
+   * @throws {Error} When it may not be read.
+   */
+  async read(): Promise<LinkContent | undefined> {
+    try {
+      return await this.#read(this.path);
+    } catch (error) {
+      throw this.#error(error, "read");
+    }
+  }
+
+  async #read(path: string): Promise<LinkContent | undefined> {
+    const reading = withBusyRetry(() => readFile(path, "utf8"));
+    const text = await unlessMissing(reading);
+    if (text === undefined) return undefined;
+    let login: ImportedLogin | undefined;
+    try {
+      const { kind } = this.#source;
+      login = readLoginFile(text, this.path, kind).logins[0]?.login;
+    } catch {
+      // half written, or signed out of
+    }
+    return { text, login };
+  }
+
+  /**
+   * Runs `job` while no other rotator, whatever its store, works on the file.
+   *
+   * @throws {Error} When Deno was not permitted to lock it.
+   */
+  async hold<T>(job: () => Promise<T>): Promise<T> {
+    let done: Promise<T> | undefined;
+    const run = async () => {
+      done = job();
+      await done.catch(() => {});
+    };
+    try {
+      const file = await realFile(this.path);
+      if (await unlessMissing(stat(file))) {
+        await withLock(`${file}.codex-rotator.lock`, run);
+      } else await run();
+    } catch (error) {
+      // in a folder where no lock can be made, the store's own has to do
+      if (!CLOSED.has(codeOf(error) ?? "")) throw this.#error(error, "written");
+      await run();
+    }
+    return await done!;
+  }
+
+  /**
+   * Finds out whether the file can be given new tokens, before one is spent
+   * that could not be.
+   *
+   * @throws {Error} When it cannot.
+   */
+  async tryWriting(): Promise<void> {
+    try {
+      const file = await realFile(this.path);
+      const handle = await open(file, "r+");
+      const { size } = await handle.stat().finally(() => handle.close());
+      const copy = await this.#copy(file, " ".repeat(size + ROOM));
+      await unlink(copy);
+    } catch (error) {
+      throw this.#error(error, "written");
+    }
+  }
+
+  /**
+   * Replaces the text of the file, whole or not at all: a process that dies
+   * leaves the old file, the new one, or a copy that {@linkcode leftovers} finds.
+   *
+   * @returns false when the file is not what it was any more.
+   * @throws {Error} When it cannot be written.
+   */
+  async replace(before: string, after: string): Promise<boolean> {
+    let copy: string | undefined;
+    try {
+      const file = await realFile(this.path);
+      copy = await this.#copy(file, after);
+      const isBeside = dirname(copy) === dirname(file) &&
+        await keepOwner(copy, file);
+      // as late as can be: the other tool may write at any moment
+      if (await readFile(file, "utf8") !== before) return false;
+      if (!isBeside || !await moveOnto(copy, file)) {
+        // as its own tool does
+        await writeSynced(file, after, "r+");
+      }
+      return true;
+    } catch (error) {
+      throw this.#error(error, "written");
+    } finally {
+      if (copy) await unlessMissing(unlink(copy)).catch(() => {});
+    }
+  }
+
+  /** Writes a copy beside the file, or in the spare folder. */
+  async #copy(file: string, text: string): Promise<string> {
+    const beside = `${file}.${newToken()}.tmp`;
+    try {
+      await writeSynced(beside, text, "wx");
+      return beside;
+    } catch (error) {
+      if (!this.#spareFolder || !CLOSED.has(codeOf(error) ?? "")) throw error;
+      const name = `${spareName(file)}.${newToken()}.tmp`;
+      const spare = join(this.#spareFolder, name);
+      await writeSynced(spare, text, "wx");
+      return spare;
+    }
+  }
+
+  /** What dead processes left; to be called while the file is held, or to see whether it has to be. */
+  async leftovers(): Promise<Leftover[]> {
+    const file = await realFile(this.path);
+    const places = [[dirname(file), basename(file)]];
+    if (this.#spareFolder) places.push([this.#spareFolder, spareName(file)]);
+    const found: Leftover[] = [];
+    for (const [folder = "", prefix = ""] of places) {
+      for (const name of await readdir(folder).catch(() => [])) {
+        if (!name.startsWith(prefix)) continue;
+        if (!LEFTOVER.test(name.slice(prefix.length))) continue;
+        const path = join(folder, name);
+        const content = await this.#read(path).catch(() => undefined);
+        if (!content) continue;
+        found.push({ path, isLock: name.endsWith(".lock"), ...content });
+      }
+    }
+    return found;
+  }
+
+  /** Why the file cannot be worked with, and what to do. */
+  #error(error: unknown, what: "read" | "written"): Error {
+    if (!(error instanceof Error)) return new Error(String(error));
+    const { path } = this;
+    const folder = dirname(path);
+    if (error.name === "NotCapable") {
+      return new Error(
+        `The linked file ${path} cannot be ${what}, as Deno was not permitted to; run with --allow-read=${folder} and --allow-write=${folder}`,
+        { cause: error },
+      );
+    }
+    const code = codeOf(error);
+    if (code === undefined || !/^E[A-Z0-9]+$/.test(code)) return error;
+    return new Error(
+      `The linked file ${path} cannot be ${what} (${code}); ${
+        ADVICE[code] ?? "make it and its folder writable"
+      }, or take its tokens over with "cli.ts import ${path} --copy"`,
+      { cause: error },
+    );
+  }
+}
+
+const ADVICE: Readonly<Record<string, string>> = {
+  EROFS: "it is mounted read-only: mount it, or better its folder, writable",
+  EBUSY: "it is mounted as a single file: mount its folder",
+  ENOSPC: "make room on that disk",
+  EDQUOT: "make room on that disk",
+};
+
+/** How copies of a file begin in a folder that is not its own. */
+function spareName(file: string): string {
+  const hash = createHash("sha256").update(file).digest("hex");
+  return `linked-${hash.slice(0, 16)}`;
+}
+
+/** Writes a text to the disk: to a new file ("wx"), or over one that is there ("r+"). */
+async function writeSynced(
+  path: string,
+  text: string,
+  flags: "wx" | "r+",
+): Promise<void> {
+  const handle = await open(path, flags, 0o600);
+  try {
+    await handle.truncate();
+    await handle.writeFile(text);
+    await handle.sync();
+  } catch (error) {
+    if (flags === "wx") await unlessMissing(unlink(path)).catch(() => {});
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Gives a copy the mode and the owner of the file; false where that is not permitted. */
+async function keepOwner(copy: string, file: string): Promise<boolean> {
+  const [mine, theirs] = await Promise.all([stat(copy), stat(file)]);
+  await chmod(copy, theirs.mode & 0o7777);
+  if (mine.uid === theirs.uid && mine.gid === theirs.gid) return true;
+  try {
+    await chown(copy, theirs.uid, theirs.gid);
+    return true;
+  } catch (error) {
+    if (codeOf(error) !== "EPERM") throw error;
+    return false;
+  }
+}
+
+/** Puts a copy in the place of a file; false where that is mounted by itself. */
+async function moveOnto(copy: string, file: string): Promise<boolean> {
+  const move = () => rename(copy, file);
+  try {
+    await (process.platform === "win32" ? withBusyRetry(move) : move());
+    return true;
+  } catch (error) {
+    if (!["EBUSY", "EPERM", "EACCES"].includes(codeOf(error) ?? "")) {
+      throw error;
+    }
+    return false;
+  }
+}

@@ -1,0 +1,261 @@
+import process from "node:process";
+import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
+import { oneLine } from "../codex/error_report.ts";
+import { type IssuedTokens, readTokenAnswer } from "../codex/tokens.ts";
+import { setCooldown } from "../pool/cooldowns.ts";
+import { type Access, type AccessTokens, GONE, RETRY_MS } from "./access.ts";
+import type { AccountLinks } from "./account_links.ts";
+import { sentOnce } from "./body.ts";
+import { type AccountContext, fetchText, isDenied } from "./context.ts";
+import { accountOf, accountsWithRefreshToken } from "./identity.ts";
+import { takeIssued } from "./import.ts";
+import { lookAtLink } from "./link.ts";
+
+/** A token call may take this long (ms). */
+const CALL_LIMIT_MS = 20_000;
+/** How often the linked file is looked at, so that the other tool can finish first. */
+const GRACE_TURNS = 10;
+/** The same, after the issuer said that someone else was first. */
+const LATE_TURNS = 20;
+
+/** What a renewal works with. */
+export interface RenewalParts {
+  readonly context: AccountContext;
+  readonly links: AccountLinks;
+  readonly tokens: AccessTokens;
+}
+
+/** One renewal of an account's tokens. */
+export class Renewal {
+  readonly #context: AccountContext;
+  readonly #links: AccountLinks;
+  readonly #tokens: AccessTokens;
+  readonly #alias: string;
+  readonly #rejected: string | undefined;
+
+  /** @param rejected An access token that the backend has just refused. */
+  constructor(
+    parts: RenewalParts,
+    alias: string,
+    rejected: string | undefined,
+  ) {
+    this.#context = parts.context;
+    this.#links = parts.links;
+    this.#tokens = parts.tokens;
+    this.#alias = alias;
+    this.#rejected = rejected;
+  }
+
+  /** Whether new tokens may be in memory alone for a while: saving is tried again. */
+  get mayKeepUnsaved(): boolean {
+    const { cache, endsSoon = false } = this.#context;
+    return cache.hasSaved && !endsSoon;
+  }
+
+  /** Renews the tokens, with the account's lock held. */
+  async run(): Promise<Access> {
+    // another process may have renewed it while this one waited
+    await this.#context.cache.reload();
+    const kept = this.#tokens.kept(this.#alias, this.#rejected);
+    const linked = this.#links.of(this.#alias);
+    if (kept?.kind === "login" && linked) {
+      // a sign-in with the other tool serves this account as well
+      const look = await lookAtLink(linked, 1).catch(() => undefined);
+      if (look?.kind !== "newer") return kept;
+      await this.#links.adopt(this.#alias, look.login, linked.source.path);
+      const taken = this.#tokens.kept(this.#alias, this.#rejected);
+      if (taken) return taken;
+    } else if (kept) return kept;
+    return linked ? await this.#renewLinked() : await this.#exchange();
+  }
+
+  /** Gives the other tool, which knows no lock, time to finish a renewal of its own. */
+  async #renewLinked(): Promise<Access> {
+    return await this.#takeFromLink(1) ??
+      await this.#links.hold(this.#alias, async (file) => {
+        const taken = await this.#takeFromLink(GRACE_TURNS);
+        if (taken) return taken;
+        await file.tryWriting();
+        return await this.#exchange();
+      });
+  }
+
+  /** What the linked file makes unnecessary to ask the issuer for. */
+  async #takeFromLink(turns: number): Promise<Access | undefined> {
+    const linked = this.#links.of(this.#alias);
+    if (!linked) return undefined;
+    const look = await lookAtLink(linked, turns);
+    switch (look.kind) {
+      case "newer":
+        await this.#links.adopt(this.#alias, look.login, linked.source.path);
+        return this.#tokens.kept(this.#alias, this.#rejected);
+      case "gone":
+      case "other":
+        // what it held may be in use elsewhere: it is not shown any more
+        return turns === 1 ? undefined : await this.#refuse(look.reason);
+      case "nothing":
+        return undefined;
+    }
+  }
+
+  /** The token call itself, with the account's lock held. */
+  async #exchange(): Promise<Access> {
+    const { issuer, version, cache } = this.#context;
+    const spent = accountOf(cache.state, this.#alias)?.tokens?.refresh;
+    if (!spent) {
+      return await this.#refuse("There is no refresh token");
+    }
+    const unwritable = await this.#tryStore();
+    if (unwritable && !this.mayKeepUnsaved) {
+      return await this.fail(unwritable);
+    }
+    const called = await fetchText(this.#context, {
+      url: tokenUrl(issuer),
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        "accept": "application/json",
+        "user-agent": `codex-rotator/${version}`,
+      },
+      // a refresh token that is shown twice locks its owner out
+      ...sentOnce(JSON.stringify({
+        client_id: CLIENT_ID,
+        grant_type: "refresh_token",
+        refresh_token: spent,
+      })),
+    }, { ms: CALL_LIMIT_MS });
+    if ("error" in called) {
+      return await this.fail(called.error);
+    }
+    const answer = readTokenAnswer(called.response.status, called.text);
+    switch (answer.kind) {
+      case "tokens":
+        return await this.#save(spent, answer);
+      case "refused":
+        return await this.#takeFromLink(LATE_TURNS) ??
+          await this.#needSignIn(spent, answer.reason);
+      case "transient":
+        return await this.fail(answer.reason);
+    }
+  }
+
+  /** Writes to the store, so that no token is spent whose successor could not be kept. */
+  async #tryStore(): Promise<string | undefined> {
+    const { store, now } = this.#context;
+    const at = now();
+    try {
+      await store.update((state) => {
+        const account = accountOf(state, this.#alias);
+        if (account) account.tokenCallAt = at;
+      });
+      return undefined;
+    } catch (error) {
+      if (isDenied(error)) throw error;
+      return textOf(error);
+    }
+  }
+
+  async #save(spent: string, answer: IssuedTokens): Promise<Access> {
+    const { cache, emit, now } = this.#context;
+    const issuedAt = now();
+    const { access, lifetimeMs } = answer;
+    this.#tokens.noteIssued(this.#alias, access ?? "", lifetimeMs);
+    const linked = this.#links.holding(spent);
+    const saved = cache.save((state) => {
+      for (
+        const account of accountsWithRefreshToken(state, this.#alias, spent)
+      ) {
+        takeIssued(account, answer, issuedAt);
+      }
+    });
+    // at once, as the other tool would show the spent token meanwhile
+    for (const [name, before] of linked) {
+      const tokens = accountOf(cache.state, name)?.tokens;
+      if (tokens) await this.#links.giveBack(name, before, tokens);
+    }
+    await saved;
+    if (cache.isBehind) this.#warnUnsaved();
+    const reason = "The access token was renewed";
+    emit({ type: "token-refreshed", alias: this.#alias, reason });
+    const tokens = accountOf(cache.state, this.#alias)?.tokens;
+    return tokens
+      ? { kind: "ok", access: tokens.access, refreshed: true }
+      : GONE;
+  }
+
+  /** Whoever ends this process now is locked out, so this is said where it is seen. */
+  #warnUnsaved(): void {
+    const reason = `The new tokens of "${
+      oneLine(this.#alias)
+    }" could not be saved and are only in this process; make the store writable before it ends, saving is tried again every 10 s`;
+    this.#context.emit({ type: "warning", alias: this.#alias, reason });
+    process.stderr.write(`codex-rotator: ${reason}\n`);
+  }
+
+  /** The refresh token is not to be shown: its access token goes on being used while it lives. */
+  async #refuse(reason: string): Promise<Access> {
+    const spent = accountOf(this.#context.cache.state, this.#alias)?.tokens
+      ?.refresh;
+    return this.#goOn(reason) ??
+      await this.#needSignIn(spent, reason);
+  }
+
+  /** The issuer refused for good, unless newer tokens came in meanwhile. */
+  async #needSignIn(
+    spent: string | undefined,
+    reason: string,
+  ): Promise<Access> {
+    const { cache, now, emit } = this.#context;
+    await cache.reload().catch(() => {});
+    const tokens = accountOf(cache.state, this.#alias)?.tokens;
+    if (tokens && tokens.refresh !== spent) {
+      return { kind: "ok", access: tokens.access, refreshed: true };
+    }
+    const invalidAt = now();
+    await cache.save((state) => {
+      for (
+        const holder of accountsWithRefreshToken(state, this.#alias, spent)
+      ) {
+        holder.auth = { invalidAt, reason };
+        delete holder.tokenCallAt;
+      }
+    });
+    emit({ type: "login-required", alias: this.#alias, reason });
+    return { kind: "login", reason };
+  }
+
+  /** The access token that could not be renewed early and goes on being used. */
+  #goOn(reason: string): Access | undefined {
+    const alias = this.#alias;
+    const valid = this.#tokens.valid(this.#alias, this.#rejected);
+    this.#tokens.noteFailure(this.#alias);
+    if (valid) this.#context.emit({ type: "warning", alias, reason });
+    return valid && { ...valid, refreshed: false };
+  }
+
+  /** It may work later; a token that is still valid goes on being used. */
+  async fail(reason: string): Promise<Access> {
+    const { cache, now, emit } = this.#context;
+    const detail = `The token could not be renewed: ${reason}`;
+    const valid = this.#goOn(detail);
+    if (valid) return valid;
+    const setAt = now();
+    const until = setAt + RETRY_MS;
+    await cache.save((state) => {
+      const account = accountOf(state, this.#alias);
+      if (account) setCooldown(account, "token", { until, setAt, detail });
+    });
+    emit({
+      type: "cooldown",
+      alias: this.#alias,
+      cause: "token",
+      until,
+      reason: detail,
+    });
+    return { kind: "unavailable", reason: detail };
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
