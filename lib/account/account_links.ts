@@ -68,9 +68,7 @@ export class AccountLinks {
   ): Promise<void> {
     const { cache, emit } = this.#context;
     const before = accountOf(cache.state, alias)?.tokens;
-    await cache.save((state) =>
-      adopt(state, alias, { login, path, before })
-    );
+    await cache.save((state) => adopt(state, alias, { login, path, before }));
     const reason = `Newer tokens were taken over from ${path}`;
     emit({ type: "token-refreshed", alias, reason });
   }

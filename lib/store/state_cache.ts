@@ -40,6 +40,8 @@ export interface StateCacheOptions {
 export class StateCache {
   /** The state as this process knows it. Changed in place by its owner. */
   state: NormalState = normalState(emptyState());
+  /** Whether anything was written yet, so that the store is one that can be. */
+  hasSaved = false;
   readonly #store: Store;
   readonly #options: StateCacheOptions;
   #stored: PoolState | undefined;
@@ -55,8 +57,6 @@ export class StateCache {
   /** Reads with a lower number may be older than what was loaded. */
   #newest = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Whether anything was written yet, so that the store is one that can be. */
-  hasSaved = false;
 
   constructor(store: Store, options: StateCacheOptions) {
     this.#store = store;
