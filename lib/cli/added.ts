@@ -1,10 +1,18 @@
+/**
+ * What follows when accounts were added.
+ *
+ * @module
+ */
 import type { AddedLogin } from "../account/import.ts";
 import type { ImportedLogin } from "../account/login_files.ts";
 import { creditPolicy, maySpend } from "../pool/credits.ts";
-import type { PoolState } from "../types.ts";
-import { sanitize, suggestCommand } from "./format.ts";
+import type { PoolState, StatusReport } from "../types.ts";
+import { creditAmount, sanitize, suggestCommand } from "./format.ts";
+import { openStore, refreshQuietly } from "./open.ts";
+import type { Context } from "./options.ts";
+import { statusReader } from "./stored_status.ts";
 
-/** Alias, and whose account that is. */
+/** Returns the alias, and whose account it is. */
 export function nameOf(
   alias: string,
   { email, plan }: Pick<ImportedLogin, "email" | "plan">,
@@ -13,16 +21,16 @@ export function nameOf(
   return who === "" ? alias : `${alias} (${who})`;
 }
 
-/** How to get the alias that was wanted, where the account has another. */
+/** Returns how to get the alias that was wanted, where the account has another. */
 export function renameHint(alias: string, wanted: string | undefined): string {
   return wanted === undefined || wanted === alias
     ? ""
     : `; it keeps its alias, change it with: ${
-      suggestCommand(`rename ${alias} ${wanted}`)
+      suggestCommand("rename", alias, wanted)
     }`;
 }
 
-/** Whether a new account may spend credits, where the store's owner has set who may. */
+/** Returns whether a new account may spend credits, where the store says who may. */
 export function creditNote(
   { settings }: PoolState,
   { alias, added }: AddedLogin,
@@ -31,4 +39,71 @@ export function creditNote(
   if (!added || policy.source !== "store") return "";
   const may = maySpend(policy, alias) ? "may" : "may not";
   return `${alias} ${may} spend purchased credits\n`;
+}
+
+/**
+ * Settles who may spend credits when the first account that has some comes in
+ * and nothing says it: a person is asked, without one nobody may.
+ *
+ * @param context The call that added accounts.
+ * @param added Their aliases.
+ */
+export async function settleCredits(
+  context: Context,
+  added: readonly string[],
+): Promise<void> {
+  const { io } = context;
+  const { accounts, credits } = await statusReader(context)();
+  const wealthy = accounts.filter((it) =>
+    it.credits?.hasCredits === true || it.credits?.unlimited === true
+  );
+  const first = wealthy.find(({ alias }) => added.includes(alias));
+  const isFirst = wealthy.every(({ alias }) => added.includes(alias));
+  if (first === undefined || !isFirst || !isUnset(credits)) return;
+  const { alias } = first;
+  const allowed = await io.ask?.(
+    `${alias} has purchased credits (${
+      creditAmount(first.credits!)
+    }). Shall it spend them once its included usage is used up?`,
+  ) ?? false;
+  let isSettled = false;
+  await openStore(context).update(({ settings }) => {
+    isSettled = (settings.creditAccountAliases ?? null) === null;
+    if (isSettled) settings.creditAccountAliases = allowed ? [alias] : "none";
+  });
+  if (!isSettled) return;
+  io.err(
+    allowed
+      ? `Only ${alias} may spend purchased credits now; change that with: ${
+        suggestCommand("credits")
+      }\n`
+      : `${alias} has purchased credits, and nobody may spend any now; allow it with: ${
+        suggestCommand("credits", alias)
+      }\n`,
+  );
+}
+
+/** Whether nothing says who may spend, as far as can be seen. */
+function isUnset({ source, warning }: StatusReport["credits"]): boolean {
+  return source === "default" || source === "environment" && warning !== null;
+}
+
+/** Asks for the credits of imported accounts, where nothing says who may spend them. */
+export async function settleAfterImport(
+  context: Context,
+  imported: readonly AddedLogin[],
+): Promise<void> {
+  const added = imported.filter((it) => it.added).map(({ alias }) => alias);
+  if (added.length === 0) return;
+  if (!isUnset((await statusReader(context)()).credits)) return;
+  for (const { alias, error } of await refreshQuietly(context, added)) {
+    context.io.err(
+      `Warning: whether ${alias} has purchased credits was not told (${
+        sanitize(error ?? "no answer")
+      }); while nothing is set it may spend them, forbid that with: ${
+        suggestCommand("credits none")
+      }\n`,
+    );
+  }
+  await settleCredits(context, added);
 }

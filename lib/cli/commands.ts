@@ -1,14 +1,7 @@
-import type { Command } from "./options.ts";
-
-/** What the list of commands tells of one; the rest is loaded when it runs. */
-export interface CommandEntry {
-  readonly usage: string;
-  readonly summary: string;
-  load(): Promise<{ command: Command }>;
-}
+import type { CommandTable } from "./options.ts";
 
 /** All commands, in the order in which the help shows them. */
-export const commands: ReadonlyMap<string, CommandEntry> = new Map([
+export const commands: CommandTable = new Map([
   ["status", {
     usage: "status [--json] [--refresh] [--watch[=S]] [--check] [--model M]",
     summary: "shows who can serve, on what, and until when",
@@ -30,9 +23,14 @@ export const commands: ReadonlyMap<string, CommandEntry> = new Map([
     load: () => import("./import.ts"),
   }],
   ["credits", {
-    usage: "credits [all | none | ALIAS…]",
-    summary: "shows or sets who may spend purchased credits",
+    usage: "credits [all | none | ALIAS…] [--cap [ALIAS=]CAP]",
+    summary: "shows or sets who may spend purchased credits, and how much",
     load: () => import("./credits.ts"),
+  }],
+  ["set", {
+    usage: "set ALIAS [weight=N] [priority=N] [reserve=PERCENT]",
+    summary: "shows or sets what decides between equal accounts",
+    load: () => import("./set.ts"),
   }],
   ["strategy", {
     usage: "strategy [NAME]",
@@ -47,12 +45,12 @@ export const commands: ReadonlyMap<string, CommandEntry> = new Map([
   ["enable", {
     usage: "enable ALIAS…",
     summary: "lets accounts serve again",
-    load: () => import("./enable.ts"),
+    load: async () => ({ command: (await import("./enable.ts")).enable }),
   }],
   ["disable", {
     usage: "disable ALIAS…",
     summary: "keeps accounts from serving",
-    load: () => import("./disable.ts"),
+    load: async () => ({ command: (await import("./enable.ts")).disable }),
   }],
   ["rename", {
     usage: "rename OLD NEW",
@@ -60,7 +58,7 @@ export const commands: ReadonlyMap<string, CommandEntry> = new Map([
     load: () => import("./rename.ts"),
   }],
   ["remove", {
-    usage: "remove ALIAS…",
+    usage: "remove ALIAS… [--yes]",
     summary: "forgets accounts and their tokens",
     load: () => import("./remove.ts"),
   }],
@@ -84,6 +82,11 @@ export const commands: ReadonlyMap<string, CommandEntry> = new Map([
     summary: "shows the rotation at work; needs no account and no internet",
     load: () => import("./demo.ts"),
   }],
+  ["completion", {
+    usage: "completion bash | zsh | fish",
+    summary: "prints a script that lets a shell complete commands",
+    load: () => import("./completion.ts"),
+  }],
 ]);
 
 /** What other tools call a command. */
@@ -97,7 +100,7 @@ export const SYNONYMS: ReadonlyMap<string, string> = new Map(
     rename: "mv alias",
     credits: "cap budget spending",
     strategy: "config settings rotation",
-    serve: "server proxy start",
+    serve: "server proxy gateway",
     doctor: "diagnose debug verify",
     help: "commands",
   }).flatMap(([command, names]) =>

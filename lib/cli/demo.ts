@@ -8,7 +8,7 @@ import { rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import process from "node:process";
-import { join } from "@std/path";
+import { join } from "node:path";
 import { createRotator, type Rotator } from "../rotator.ts";
 import { jsonStore } from "../store/json_store.ts";
 import { type FakeCodex, startFakeCodex } from "../testing/fake_codex.ts";

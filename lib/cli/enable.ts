@@ -1,22 +1,35 @@
-import { type Command, type Context, requireAccounts } from "./options.ts";
 import { EXIT } from "./exit.ts";
-import { openStore } from "./open.ts";
 import { sanitize } from "./format.ts";
+import { openStore } from "./open.ts";
+import { type Command, type Context, requireAccounts } from "./options.ts";
 
 /** `enable`: lets accounts serve again. */
-export const command: Command = {
+export const enable: Command = {
   help: `
 Examples:
-  cli.ts enable work
-  cli.ts enable work personal
+  codex-rotator enable work
+  codex-rotator enable work personal
 `,
   operands: [1, Infinity],
   needs: { write: true },
   run: (context) => setEnabled(context, true),
 };
 
+/** `disable`: keeps accounts from serving. */
+export const disable: Command = {
+  help: `
+A disabled account keeps its tokens and settings, but serves no request.
+
+Examples:
+  codex-rotator disable work
+`,
+  operands: [1, Infinity],
+  needs: { write: true },
+  run: (context) => setEnabled(context, false),
+};
+
 /** Enables or disables the accounts named, all or none of them. */
-export async function setEnabled(
+async function setEnabled(
   context: Context,
   enabled: boolean,
 ): Promise<number> {

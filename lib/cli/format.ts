@@ -204,7 +204,8 @@ export function creditWords(account: AccountStatus): string {
   return `${amount}, ${credits.usable ? "may spend" : "not usable now"}`;
 }
 
-function creditAmount(
+/** Returns how many credits there are; undefined when there are none. */
+export function creditAmount(
   credits: NonNullable<AccountStatus["credits"]>,
 ): string | undefined {
   if (credits.unlimited === true) return "unlimited";

@@ -1,6 +1,6 @@
-import { type CommandEntry, commands } from "./commands.ts";
+import { commands } from "./commands.ts";
 import { programName } from "./format.ts";
-import type { Command } from "./options.ts";
+import type { Command, CommandEntry } from "./options.ts";
 import { wrap } from "./table.ts";
 
 const COMMON = `Options of every command:

@@ -1,27 +1,29 @@
-import { readFile } from "node:fs/promises";
-import { resolve } from "@std/path";
+import { resolve } from "node:path";
 import { type AddedLogin, addLogin } from "../account/import.ts";
 import { sourceOf } from "../account/link.ts";
 import {
+  type ForeignSettings,
   type FoundLogin,
   LOGIN_FILE_KINDS,
-  type LoginFile,
   type LoginFileKind,
-  readLoginFile,
   TOOL_NAMES,
 } from "../account/login_files.ts";
 import { isAlias } from "../pool/credits.ts";
+import { isStrategy } from "../pool/strategy.ts";
 import type { AccountSource, PoolState } from "../types.ts";
-import { creditNote, nameOf, renameHint } from "./added.ts";
-import type { Command, Context, Grants } from "./options.ts";
+import { creditNote, nameOf, renameHint, settleAfterImport } from "./added.ts";
+import { requireAlias } from "./alias.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
-import { applySettings } from "./import_settings.ts";
-import { loginPlaces, PLACE_VARIABLES } from "./login_places.ts";
-import { suggestion } from "./nearest.ts";
-import { notAnAlias } from "./rename.ts";
-import { allowed } from "./permissions.ts";
-import { openStore } from "./open.ts";
 import { sanitize, suggestCommand } from "./format.ts";
+import {
+  loginPlaces,
+  type OpenedFile,
+  PLACE_VARIABLES,
+  readLogins,
+} from "./login_places.ts";
+import { suggestion } from "./nearest.ts";
+import { openStore } from "./open.ts";
+import type { Command, Context } from "./options.ts";
 
 /** `import`: adds the accounts that other tools are signed in with. */
 export const command: Command = {
@@ -44,25 +46,25 @@ Options:
                    list of accounts that may spend credits, too
 
 Examples:
-  cli.ts import
-  cli.ts import ~/other/auth.json --alias work
-  cli.ts import --from opencode-multi-auth --settings
+  codex-rotator import
+  codex-rotator import ~/other/auth.json --alias work
+  codex-rotator import --from opencode-multi-auth --settings
 `,
   booleans: ["copy", "settings"],
   strings: ["alias", "from"],
   operands: [0, 1],
-  needs: { write: true },
-  grants,
+  needs: { write: true, network: true, policy: true },
+  grants({ io, flags, operands: [file] }) {
+    if (file !== undefined) return { read: [file] };
+    const kind = LOGIN_FILE_KINDS.find((it) => it === flags.value("from"));
+    const places = loginPlaces(io.env, kind && [kind]);
+    return { env: PLACE_VARIABLES, read: places.map(({ path }) => path) };
+  },
   run,
 };
 
-/** A login file, and where it is. */
-interface OpenedFile extends LoginFile {
-  readonly path: string;
-}
-
-/** What became of one login. */
-interface Outcome extends AddedLogin {
+/** How the import of one login went. */
+interface Imported extends AddedLogin {
   readonly file: OpenedFile;
   readonly found: FoundLogin;
   readonly linked: boolean;
@@ -70,12 +72,9 @@ interface Outcome extends AddedLogin {
 
 async function run(context: Context): Promise<number> {
   const { io, flags } = context;
-  const kind = kindOf(flags.value("from"));
   const alias = flags.value("alias");
-  if (alias !== undefined && !isAlias(alias)) {
-    throw usageError(notAnAlias(alias));
-  }
-  const files = await readFiles(context, kind);
+  requireAlias(alias);
+  const files = await readLogins(context, kindOf(flags.value("from")));
   const count = files.reduce((sum, { logins }) => sum + logins.length, 0);
   if (alias !== undefined && count > 1) {
     throw usageError(
@@ -84,16 +83,16 @@ async function run(context: Context): Promise<number> {
       }`,
     );
   }
-  let outcomes: Outcome[] = [];
+  let imported: Imported[] = [];
   let notes: string[] = [];
   const state = await openStore(context).update((state) => {
-    outcomes = files.flatMap((file) => addAll(state, file, context));
+    imported = files.flatMap((file) => addAll(state, file, context));
     notes = flags.on("settings")
-      ? takeSettings(state, files, outcomes)
-      : unheeded(state, files);
+      ? takeSettings(state, files, imported)
+      : files.flatMap((file) => settingsLeft(state, file));
   });
-  for (const outcome of outcomes) {
-    io.out(`${confirmation(outcome, alias)}\n${creditNote(state, outcome)}`);
+  for (const it of imported) {
+    io.out(`${confirmation(it, alias)}\n${creditNote(state, it)}`);
   }
   for (const { path, without } of files) {
     if (without.length === 0) continue;
@@ -103,7 +102,8 @@ async function run(context: Context): Promise<number> {
       }\n`,
     );
   }
-  for (const note of [...copyNotices(outcomes), ...notes]) io.out(`${note}\n`);
+  for (const note of [...copyNotices(imported), ...notes]) io.out(`${note}\n`);
+  await settleAfterImport(context, imported);
   return EXIT.ok;
 }
 
@@ -117,88 +117,12 @@ function kindOf(tool: string | undefined): LoginFileKind | undefined {
   );
 }
 
-function grants({ io, flags, operands: [file] }: Context): Grants {
-  if (file !== undefined) return { read: [file] };
-  const kind = LOGIN_FILE_KINDS.find((it) => it === flags.value("from"));
-  const places = allowed(() => loginPlaces(io.env, kind && [kind]));
-  const read = places?.map(({ path }) => path) ?? ["$HOME"];
-  return { env: PLACE_VARIABLES, read };
-}
-
-/** The file that is named, or all that are found. */
-async function readFiles(
-  { io, operands: [file] }: Context,
-  kind: LoginFileKind | undefined,
-): Promise<OpenedFile[]> {
-  if (file !== undefined) {
-    const text = await readText(file);
-    if (text !== undefined) return [open(text, file, kind)];
-    throw new CliError(
-      `There is no ${
-        sanitize(file)
-      }; sign in with that tool first, or name another file`,
-    );
-  }
-  const places = loginPlaces(io.env, kind && [kind]);
-  const files: OpenedFile[] = [];
-  const faults: string[] = [];
-  for (const place of places) {
-    const text = await readText(place.path);
-    if (text === undefined) continue;
-    try {
-      files.push(open(text, place.path, place.kind));
-    } catch (error) {
-      faults.push((error as Error).message);
-    }
-  }
-  if (files.length === 0) throw new CliError(nothingFound(places, faults));
-  faults.forEach((fault) => io.err(`Skipped: ${sanitize(fault)}\n`));
-  return files;
-}
-
-function open(
-  text: string,
-  path: string,
-  kind: LoginFileKind | undefined,
-): OpenedFile {
-  return { ...readLoginFile(text, path, kind), path };
-}
-
-/** undefined when there is no such file. */
-async function readText(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    const { code } = error as { code?: string };
-    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    if (code === undefined) throw error;
-    throw new CliError(
-      `${sanitize(path)} cannot be read (${code}); name a file that can`,
-    );
-  }
-}
-
-function nothingFound(
-  places: readonly { path: string }[],
-  faults: readonly string[],
-): string {
-  if (faults.length > 0) return faults.join("; ");
-  const next = `sign in with: ${
-    suggestCommand("login")
-  }, or name the file to import`;
-  return places.length === 0
-    ? `No home folder is known in which other tools keep their logins; ${next}`
-    : `No login of another tool was found, looked for ${
-      places.map(({ path }) => sanitize(path)).join(", ")
-    }; ${next}`;
-}
-
 /** Adds the logins of one file, to be called inside a store's `update`. */
 function addAll(
   state: PoolState,
   file: OpenedFile,
   { flags }: Context,
-): Outcome[] {
+): Imported[] {
   return file.logins.map((found) => {
     const source = flags.on("copy") ? undefined : linkTo(file, found);
     const alias = flags.value("alias") ?? freeName(state, found.alias);
@@ -211,7 +135,7 @@ function addAll(
   });
 }
 
-/** The link to the file; undefined for a tool whose place the rotator takes. */
+/** Returns the link to the file; undefined for a tool whose place the rotator takes. */
 function linkTo(
   { kind, path }: OpenedFile,
   { login }: FoundLogin,
@@ -229,7 +153,7 @@ function linkTo(
   );
 }
 
-/** The other tool's name for a login, where it can be had here. */
+/** Returns the other tool's name for a login, where it can be had here. */
 function freeName(
   { accounts }: PoolState,
   name: string | undefined,
@@ -238,43 +162,8 @@ function freeName(
   return Object.hasOwn(accounts, name) ? undefined : name;
 }
 
-/** A credit list that is left behind while none is set here lets everyone spend. */
-function unheeded(
-  { settings }: PoolState,
-  files: readonly OpenedFile[],
-): string[] {
-  const mine = settings.creditAccountAliases;
-  if (mine !== undefined && mine !== null) return [];
-  return files
-    .filter((file) => file.settings.creditAccountAliases !== undefined)
-    .map(({ path }) =>
-      `${
-        sanitize(path)
-      } says who may spend purchased credits, which is not taken over: every account may spend here until you import again with --settings, or set it with: ${
-        suggestCommand("credits")
-      }`
-    );
-}
-
-function takeSettings(
-  state: PoolState,
-  files: readonly OpenedFile[],
-  outcomes: readonly Outcome[],
-): string[] {
-  const file = files.find((it) => it.kind === "opencode-multi-auth");
-  if (file === undefined) {
-    throw new CliError(
-      `There are no settings to take over, only ${
-        TOOL_NAMES["opencode-multi-auth"]
-      } has them; leave --settings out, or name its file`,
-    );
-  }
-  const taken = outcomes.filter((it) => it.file === file);
-  return applySettings(state, file.settings, taken);
-}
-
 function confirmation(
-  { alias, added, stored, linked, file, found }: Outcome,
+  { alias, added, stored, linked, file, found }: Imported,
   wanted: string | undefined,
 ): string {
   const name = nameOf(alias, found.login);
@@ -288,11 +177,99 @@ function confirmation(
     : `${name} was known already, and its tokens are newer than these: nothing is changed${kept}`;
 }
 
-function copyNotices(outcomes: readonly Outcome[]): string[] {
-  const copied = outcomes.filter((it) => it.stored && !it.linked);
+function copyNotices(imported: readonly Imported[]): string[] {
+  const copied = imported.filter((it) => it.stored && !it.linked);
   return [...new Set(copied.map((it) => it.file))].map(({ path }) =>
     `The tokens of ${
       sanitize(path)
     } are in use here now: the other tool must not use them any more, sign in there again before you use it`
   );
+}
+
+/** A credit list that is left behind while none is set here lets everyone spend. */
+function settingsLeft(
+  { settings }: PoolState,
+  { path, settings: foreign }: OpenedFile,
+): string[] {
+  if ((settings.creditAccountAliases ?? null) !== null) return [];
+  if (foreign.creditAccountAliases === undefined) return [];
+  return [
+    `${
+      sanitize(path)
+    } says who may spend purchased credits, which is not taken over: import again with --settings, or set it with: ${
+      suggestCommand("credits")
+    }`,
+  ];
+}
+
+function takeSettings(
+  state: PoolState,
+  files: readonly OpenedFile[],
+  imported: readonly Imported[],
+): string[] {
+  const file = files.find((it) => it.kind === "opencode-multi-auth");
+  if (file === undefined) {
+    throw new CliError(
+      `There are no settings to take over, only ${
+        TOOL_NAMES["opencode-multi-auth"]
+      } has them; leave --settings out, or name its file`,
+    );
+  }
+  const own = imported.filter((it) => it.file === file);
+  const weighted = own.filter(({ found }) => found.weight !== undefined);
+  for (const { alias, found } of weighted) {
+    state.accounts[alias]!.weight = found.weight!;
+  }
+  return [
+    ...takeStrategy(state, file.settings),
+    ...weighted.map(({ alias, found }) =>
+      `${alias} has the weight ${found.weight} now`
+    ),
+    ...takeCreditList(state, file.settings, own),
+  ];
+}
+
+function takeStrategy(
+  { settings }: PoolState,
+  { strategy }: ForeignSettings,
+): string[] {
+  if (strategy === undefined) return [];
+  const name = strategy === "weighted-round-robin" ? "weighted" : strategy;
+  if (!isStrategy(name)) {
+    return [
+      `The strategy ${sanitize(strategy)} does not exist here; ${
+        settings.strategy ?? "round-robin"
+      } stays`,
+    ];
+  }
+  settings.strategy = name;
+  return [`The strategy is ${name} now`];
+}
+
+/**
+ * Takes over who may spend, under the names of here. A name whose account did
+ * not come along is dropped: another that gets it later must not spend by it.
+ */
+function takeCreditList(
+  { settings }: PoolState,
+  { creditAccountAliases: list }: ForeignSettings,
+  own: readonly Imported[],
+): string[] {
+  if (list === undefined) return [];
+  if (!Array.isArray(list)) {
+    settings.creditAccountAliases = list;
+    return [
+      `The list of accounts that may spend credits is taken over as it is; see: ${
+        suggestCommand("credits")
+      }`,
+    ];
+  }
+  const aliases = own.filter(({ found }) => list.includes(found.alias))
+    .map(({ alias }) => alias);
+  settings.creditAccountAliases = aliases;
+  return [
+    aliases.length > 0
+      ? `Only ${aliases.join(", ")} may spend purchased credits now`
+      : "Nobody may spend purchased credits now",
+  ];
 }

@@ -40,6 +40,8 @@ export interface Io extends Interruption {
   quickRead?(path: string): string | undefined;
   /** The lines that the person types, until `signal` aborts; absent: nobody does. */
   lines?(signal: AbortSignal): AsyncIterable<string>;
+  /** Asks a question that is answered with yes or no, by default no; absent: nobody can answer. */
+  ask?: ((question: string) => Promise<boolean>) | undefined;
   /** Opens an address in the person's browser; absent: there is none. */
   openUrl?(url: string): void;
 }
@@ -47,6 +49,13 @@ export interface Io extends Interruption {
 /** Returns the world of this process. */
 export function processIo(runtime: Runtime, interruption: Interruption): Io {
   const outIsTerminal = runtime.isTerminal("out");
+  const ask = async (question: string) => {
+    runtime.write("err", `${question} [y/N] `);
+    for await (const line of readLines(interruption.signal)) {
+      return /^\s*y(es)?\s*$/i.test(line);
+    }
+    return false;
+  };
   return {
     env: runtime.env,
     isWindows: runtime.isWindows,
@@ -74,6 +83,10 @@ export function processIo(runtime: Runtime, interruption: Interruption): Io {
     bePatient: () => interruption.bePatient?.(),
     ...(runtime.quickRead ? { quickRead: runtime.quickRead } : {}),
     lines: readLines,
+    get ask() {
+      const isSeen = runtime.isTerminal("in") && runtime.isTerminal("err");
+      return isSeen ? ask : undefined;
+    },
     openUrl: (url) => void openUrl(url),
   };
 }
@@ -88,6 +101,7 @@ async function* readLines(signal: AbortSignal): AsyncGenerator<string> {
   if (signal.aborted) return;
   const { createInterface } = await import("node:readline");
   const { stdin } = (await import("node:process")).default;
+  stdin.ref?.();
   const reader = createInterface({ input: stdin, terminal: false });
   const end = () => reader.close();
   signal.addEventListener("abort", end, { once: true });

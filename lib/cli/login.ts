@@ -8,20 +8,16 @@ import {
 } from "../account/login.ts";
 import type { ImportedLogin } from "../account/login_files.ts";
 import { CLIENT_ID, LOGIN_PORTS } from "../codex/endpoints.ts";
-import { isAlias } from "../pool/credits.ts";
 import { VERSION } from "../version.ts";
-import { creditNote, nameOf, renameHint } from "./added.ts";
-import { type Command, type Context, issuerOf } from "./options.ts";
-import { EXIT, usageError } from "./exit.ts";
-import { demandListening, isGranted } from "./granted.ts";
-import { openOnlineRotator, openStore, refreshAccounts } from "./open.ts";
-import { renderStatus } from "./render_status.ts";
-import { notAnAlias } from "./rename.ts";
+import { creditNote, nameOf, renameHint, settleCredits } from "./added.ts";
+import { requireAlias } from "./alias.ts";
+import { EXIT } from "./exit.ts";
 import { duration, sanitize, suggestCommand } from "./format.ts";
-
-const CALLBACK_HOSTS = ["127.0.0.1", "[::1]"].flatMap((host) =>
-  LOGIN_PORTS.map((port) => `${host}:${port}`)
-);
+import { demandListening, isGranted } from "./granted.ts";
+import { openStore, refreshQuietly } from "./open.ts";
+import { type Command, type Context, issuerOf } from "./options.ts";
+import { renderStatus } from "./render_status.ts";
+import { statusReader } from "./stored_status.ts";
 
 /** `login`: signs in, in the browser or by device code. */
 export const command: Command = {
@@ -34,29 +30,30 @@ The browser opens, or open the address that is shown. When the browser runs on
 another machine, as over SSH, it ends on an address that does not load: paste
 that address here. With --device no browser on this machine is needed at all.
 
-It signs in with the public client id of OpenAI's Codex CLI, as there is no
-other for this; OpenAI's page therefore asks about Codex.
+It signs in with the public client id of OpenAI's Codex CLI, so OpenAI's page
+asks about Codex.
 
 Options:
   --device         show a code to enter on another device
 
 Examples:
-  cli.ts login
-  cli.ts login work
-  cli.ts login work --device
+  codex-rotator login
+  codex-rotator login work
+  codex-rotator login work --device
 `,
   booleans: ["device"],
   operands: [0, 1],
   needs: { write: true, network: true, policy: true },
-  grants: ({ flags }) => flags.on("device") ? {} : { net: CALLBACK_HOSTS },
+  grants: ({ flags }) =>
+    flags.on("device")
+      ? {}
+      : { net: LOGIN_PORTS.map((port) => `127.0.0.1:${port}`) },
   run,
 };
 
 async function run(context: Context): Promise<number> {
   const { io, flags, operands: [alias] } = context;
-  if (alias !== undefined && !isAlias(alias)) {
-    throw usageError(notAnAlias(alias));
-  }
+  requireAlias(alias);
   // a store that cannot be used is found out before a person has signed in
   const store = openStore(context);
   await store.read();
@@ -83,32 +80,38 @@ async function byDevice(
   options: LoginOptions,
 ): Promise<ImportedLogin> {
   // a person who goes through it without would only be refused at the end
-  io.err(`For this, ${DEVICE_SETTING}\n`);
-  return await signInByDevice({
-    ...options,
-    onCode({ userCode, page, lifetimeMs }) {
-      io.err(
-        `Open ${page} on any device and enter the code ${
-          sanitize(userCode)
-        }\n` +
-          `It is good for ${
+  io.err(`For this, ${DEVICE_SETTING}\n\n`);
+  const waiting = "Waiting for the sign-in …";
+  try {
+    return await signInByDevice({
+      ...options,
+      onCode({ userCode, page, lifetimeMs }) {
+        io.err(`Open this page on any device:\n\n  ${page}\n\n`);
+        io.err(
+          `and enter this code there, within ${
             duration(lifetimeMs)
-          }. Enter it only if you started this yourself.\n`,
-      );
-    },
-  });
+          } and only if you started this yourself:\n\n  ${
+            sanitize(userCode)
+          }\n\n${waiting}${io.errIsTerminal ? "" : "\n"}`,
+        );
+      },
+    });
+  } finally {
+    // its place is taken by what comes of it
+    if (io.errIsTerminal) io.err("\r\u001b[K");
+  }
 }
 
 async function byBrowser(
   context: Context,
   options: LoginOptions,
-): Promise<string> {
+): Promise<AddedLogin> {
   const { io } = context;
   demandListening(`127.0.0.1:${LOGIN_PORTS[0]}`);
   const isSecondGranted = LOGIN_PORTS.every((port) =>
     isGranted({ name: "net", host: `[::1]:${port}` })
   );
-  let kept = "";
+  let kept: AddedLogin | undefined;
   await signInByBrowser({
     ...options,
     async keep(login) {
@@ -129,11 +132,13 @@ async function byBrowser(
     pasted: io.lines?.bind(io),
     onUseless: (reason) => io.err(`${sanitize(reason)}\n`),
   });
-  return kept;
+  return kept!;
 }
 
-/** @returns The alias that the account has. */
-async function keep(context: Context, login: ImportedLogin): Promise<string> {
+async function keep(
+  context: Context,
+  login: ImportedLogin,
+): Promise<AddedLogin> {
   const { io, operands: [wanted] } = context;
   let added: AddedLogin | undefined;
   let unlinked: string | undefined;
@@ -159,7 +164,7 @@ async function keep(context: Context, login: ImportedLogin): Promise<string> {
     );
   }
   io.out(creditNote(state, added!));
-  return added!.alias;
+  return added!;
 }
 
 function confirmation(
@@ -174,32 +179,26 @@ function confirmation(
   const taken = wanted === undefined || wanted === alias
     ? ""
     : `; ${wanted} is another account already, change the alias with: ${
-      suggestCommand(`rename ${alias} NEW`)
+      suggestCommand("rename", alias, "NEW")
     }`;
   return `${name} is signed in and added${taken}\n`;
 }
 
 /** The account is kept by now, so nothing that goes wrong here is a failure. */
-async function showUsage(context: Context, alias: string): Promise<void> {
+async function showUsage(
+  context: Context,
+  { alias, added }: AddedLogin,
+): Promise<void> {
   const { io } = context;
-  const rotator = openOnlineRotator(context);
-  try {
-    const { accounts: [refreshed] } = await refreshAccounts(
-      rotator,
-      context,
-      [alias],
+  for (const { error } of await refreshQuietly(context, [alias])) {
+    io.err(
+      `Its usage was not told: ${
+        sanitize(error ?? "no answer")
+      }; ask again with: ${suggestCommand("refresh", alias)}\n`,
     );
-    if (refreshed?.ok !== true) {
-      io.err(
-        `Its usage was not told: ${
-          sanitize(refreshed?.error ?? "no answer")
-        }; ask again with: ${suggestCommand(`refresh ${alias}`)}\n`,
-      );
-    }
-    const report = await rotator.status();
-    const { columns, color } = io;
-    io.out(renderStatus(report, { columns, color, now: io.now() }));
-  } finally {
-    await rotator.close();
   }
+  if (added) await settleCredits(context, [alias]);
+  const { columns, color } = io;
+  const report = await statusReader(context)();
+  io.out(renderStatus(report, { columns, color, now: io.now() }));
 }

@@ -3,17 +3,22 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import process from "node:process";
-import { join } from "@std/path";
+import { join } from "node:path";
 import {
   LOGIN_FILE_KINDS,
   type LoginFile,
   type LoginFileKind,
   readLoginFile,
+  TOOL_NAMES,
 } from "../account/login_files.ts";
+import { CliError } from "./exit.ts";
+import { sanitize, suggestCommand } from "./format.ts";
 import { isGranted } from "./granted.ts";
 import type { Io } from "./io.ts";
+import type { Context } from "./options.ts";
 
 /** A place where a tool may keep its logins. */
 export interface LoginPlace {
@@ -66,18 +71,115 @@ export const PLACE_VARIABLES: readonly string[] = [
   "XDG_CONFIG_HOME",
 ];
 
-/** The places that hold a login, as far as a look at them is permitted without asking. */
-export function findLogins(io: Io): (LoginPlace & { file: LoginFile })[] {
+/** A login file, and where it is. */
+export interface OpenedFile extends LoginFile {
+  readonly path: string;
+}
+
+/** Reads the login file that is named, or all that are found. */
+export async function readLogins(
+  { io, operands: [file] }: Context,
+  kind: LoginFileKind | undefined,
+): Promise<OpenedFile[]> {
+  if (file !== undefined) {
+    const text = await readText(file);
+    if (text !== undefined) return [open(text, file, kind)];
+    throw new CliError(
+      `There is no ${
+        sanitize(file)
+      }; sign in with that tool first, or name another file`,
+    );
+  }
+  const places = loginPlaces(io.env, kind && [kind]);
+  const files: OpenedFile[] = [];
+  const faults: string[] = [];
+  for (const place of places) {
+    const text = await readText(place.path);
+    if (text === undefined) continue;
+    try {
+      files.push(open(text, place.path, place.kind));
+    } catch (error) {
+      faults.push((error as Error).message);
+    }
+  }
+  if (files.length === 0) throw new CliError(nothingFound(places, faults));
+  faults.forEach((fault) => io.err(`Skipped: ${sanitize(fault)}\n`));
+  return files;
+}
+
+function open(
+  text: string,
+  path: string,
+  kind: LoginFileKind | undefined,
+): OpenedFile {
+  return { ...readLoginFile(text, path, kind), path };
+}
+
+/** Reads a file; undefined when there is none. */
+async function readText(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    if (code === undefined) throw error;
+    throw new CliError(
+      `${sanitize(path)} cannot be read (${code}); name a file that can`,
+    );
+  }
+}
+
+function nothingFound(
+  places: readonly { path: string }[],
+  faults: readonly string[],
+): string {
+  if (faults.length > 0) return faults.join("; ");
+  const what = places.length === 0
+    ? "No home folder is known in which other tools keep their logins"
+    : `No login of another tool was found in ${
+      places.map(({ path }) => sanitize(path)).join(", ")
+    }`;
+  return `${what}; sign in with: ${
+    suggestCommand("login")
+  }; or name the file to import`;
+}
+
+/**
+ * Returns that there is no account, and how to add one: above all those which
+ * other tools on this machine are signed in with.
+ */
+export function firstRun({ io, flags }: Context): string {
+  const store = flags.value("store");
+  const found = findLogins(io).map(({ kind, path }) =>
+    `${TOOL_NAMES[kind]} (${sanitize(path)})`
+  );
+  const login = suggestCommand("login");
+  return [
+    store === undefined || store.includes("://") || existsSync(store)
+      ? "No account is in the store"
+      : `There is no ${sanitize(store)}`,
+    ...(found.length === 0 ? [`sign in with: ${login}`] : [
+      `${found.join(" and ")} ${
+        found.length === 1 ? "is" : "are"
+      } signed in on this machine, add ${
+        found.length === 1 ? "that" : "them"
+      } with: ${suggestCommand("import")}`,
+      `or sign in with: ${login}`,
+    ]),
+  ].join("; ");
+}
+
+/** Returns the places that hold a login, as far as a look at them needs no question. */
+function findLogins(io: Io): LoginPlace[] {
   const env = (variable: string) =>
     isGranted({ name: "env", variable }) ? io.env(variable) : undefined;
-  return loginPlaces(env).flatMap((place) => {
-    const { kind, path } = place;
-    if (!isGranted({ name: "read", path })) return [];
+  return loginPlaces(env).filter(({ kind, path }) => {
+    if (!isGranted({ name: "read", path })) return false;
     try {
-      const text = readFileSync(path, "utf8");
-      return [{ ...place, file: readLoginFile(text, path, kind) }];
+      readLoginFile(readFileSync(path, "utf8"), path, kind);
+      return true;
     } catch {
-      return [];
+      return false;
     }
   });
 }

@@ -5,7 +5,7 @@
  */
 import { VERSION } from "../version.ts";
 import { RotatorError } from "../errors.ts";
-import { type CommandEntry, commands, SYNONYMS } from "./commands.ts";
+import { commands, SYNONYMS } from "./commands.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { programName, sanitize, suggestAs, suggestCommand } from "./format.ts";
 import { isAllGranted } from "./granted.ts";
@@ -14,6 +14,7 @@ import type { Io } from "./io.ts";
 import { nearest } from "./nearest.ts";
 import {
   type Command,
+  type CommandEntry,
   type Context,
   mergeFlags,
   readArguments,
@@ -88,11 +89,11 @@ async function runCommand(
   if (command.needs.write) void io.signal;
   if (command.endsItself) io.bePatient?.();
   try {
-    const code = await command.run(context);
+    const code = await command.run(context, commands);
     return io.isInterrupted ? EXIT.interrupted : code;
   } catch (error) {
     if (exitCode(error) === EXIT.noAccount) {
-      const { firstRun } = await import("./first_run.ts");
+      const { firstRun } = await import("./login_places.ts");
       throw new CliError(firstRun(context), EXIT.noAccount);
     }
     if (!(error instanceof Error && error.name === "NotCapable")) throw error;

@@ -99,3 +99,18 @@ export async function refreshAccounts(
   throwIfRefused(report.accounts.map((it) => it.error));
   return report;
 }
+
+/** Refreshes accounts that were just added, and returns those whose usage was not told. */
+export async function refreshQuietly(
+  context: Context,
+  aliases: readonly string[],
+): Promise<{ alias: string; error: string | null }[]> {
+  try {
+    await using rotator = openOnlineRotator(context);
+    const { accounts } = await refreshAccounts(rotator, context, aliases);
+    return accounts.filter(({ ok }) => !ok);
+  } catch (error) {
+    if (context.io.isInterrupted) throw error;
+    return aliases.map((alias) => ({ alias, error: (error as Error).message }));
+  }
+}

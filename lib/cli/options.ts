@@ -42,6 +42,8 @@ export interface Command {
   readonly strings?: readonly string[];
   /** Options whose value may be left out; without one it is "". */
   readonly optional?: readonly string[];
+  /** Operands that are known beforehand. */
+  readonly words?: readonly string[];
   /** How many operands it takes: at least, at most. */
   readonly operands: readonly [number, number];
   readonly needs: Needs;
@@ -52,8 +54,18 @@ export interface Command {
   /** What it needs besides; may fail where it was refused. */
   readonly grants?: (context: Context) => Grants;
   /** Returns the exit code. */
-  run(context: Context): Promise<number>;
+  run(context: Context, all: CommandTable): Promise<number>;
 }
+
+/** What the list of commands tells of one; the rest is loaded when it runs. */
+export interface CommandEntry {
+  readonly usage: string;
+  readonly summary: string;
+  load(): Promise<{ command: Command }>;
+}
+
+/** All commands by their names. */
+export type CommandTable = ReadonlyMap<string, CommandEntry>;
 
 /** One call of a command. */
 export interface Context {
@@ -83,9 +95,15 @@ const COMMON = {
   booleans: ["help", "version", "no-color"],
   strings: ["store", "backend", "issuer"],
 } as const;
+/** The options of every command, without their dashes. */
+export const COMMON_OPTIONS: readonly string[] = [
+  ...COMMON.booleans,
+  ...COMMON.strings,
+];
 const SHORT: Readonly<Record<string, string>> = {
   "-h": "--help",
   "-v": "--version",
+  "-y": "--yes",
 };
 
 /**
@@ -128,7 +146,7 @@ export function readArguments(
       }
       if (!value) throw missingValue(option);
     } else if (!optional.includes(name)) {
-      throw unknownOption(option, [...booleans, ...strings, ...optional]);
+      throw unknownOption(start, [...booleans, ...strings, ...optional]);
     }
     found.set(name, [...found.get(name) ?? [], value ?? ""]);
   }

@@ -1,46 +1,64 @@
-import { type Command, type Context, requireAccounts } from "./options.ts";
-import { replaceInCreditList } from "./credit_list.ts";
+import { replaceAlias } from "./alias.ts";
 import { EXIT } from "./exit.ts";
-import { openStore } from "./open.ts";
 import { sanitize } from "./format.ts";
+import { openStore } from "./open.ts";
+import { type Command, type Context, requireAccounts } from "./options.ts";
 
 /** `remove`: forgets accounts. */
 export const command: Command = {
   help: `
 Forgets the accounts named and their tokens, in the store and its backup. The
-names leave the credit list and the pin as well; a credit list that is empty
-then means that nobody may spend credits.
+names leave the credit list, the caps and the pin as well; a credit list that is
+empty then means that nobody may spend credits. In a terminal it asks first.
+
+Options:
+  --yes, -y        do not ask
 
 Examples:
-  cli.ts remove work
+  codex-rotator remove work
+  codex-rotator remove work personal --yes
 `,
+  booleans: ["yes"],
   operands: [1, Infinity],
   needs: { write: true },
   run,
 };
 
 async function run(context: Context): Promise<number> {
-  const { io, operands } = context;
-  const lines = new Map<string, string>();
-  await openStore(context).update((state) => {
-    requireAccounts(state, operands);
-    for (const alias of new Set(operands)) {
+  const { io } = context;
+  const aliases = [...new Set(context.operands)];
+  const store = openStore(context);
+  requireAccounts(await store.read(), aliases);
+  if (!await isConfirmed(context, aliases)) {
+    io.err("Nothing is removed\n");
+    return EXIT.failed;
+  }
+  let lines: string[] = [];
+  await store.update((state) => {
+    requireAccounts(state, aliases);
+    lines = aliases.map((alias) => {
       delete state.accounts[alias];
-      const listed = replaceInCreditList(state.settings, alias, []);
-      const pinned = state.settings.pinned === alias;
-      if (pinned) state.settings.pinned = null;
-      lines.set(alias, confirmation(alias, listed, pinned));
-    }
+      const places = replaceAlias(state.settings, alias);
+      const also = places.length > 0 ? `, also from ${andList(places)}` : "";
+      return `${sanitize(alias)} is removed${also}\n`;
+    });
   });
-  for (const text of lines.values()) io.out(text);
+  io.out(lines.join(""));
   return EXIT.ok;
 }
 
-function confirmation(alias: string, listed: boolean, pinned: boolean): string {
-  const places = [
-    ...(listed ? ["the credit list"] : []),
-    ...(pinned ? ["the pin"] : []),
-  ];
-  const also = places.length > 0 ? `, also from ${places.join(" and ")}` : "";
-  return `${sanitize(alias)} is removed${also}\n`;
+async function isConfirmed(
+  { io, flags }: Context,
+  aliases: readonly string[],
+): Promise<boolean> {
+  if (flags.on("yes") || io.ask === undefined) return true;
+  const names = aliases.map(sanitize).join(", ");
+  return await io.ask(`Forget ${names} and the tokens?`);
+}
+
+function andList(words: readonly string[]): string {
+  const last = words.at(-1)!;
+  return words.length === 1
+    ? last
+    : `${words.slice(0, -1).join(", ")} and ${last}`;
 }

@@ -1,25 +1,29 @@
-import { creditPolicy, isAlias } from "../pool/credits.ts";
-import type { PoolState } from "../types.ts";
+import { creditPolicy } from "../pool/credits.ts";
+import type { Settings } from "../types.ts";
+import {
+  replaceAlias,
+  requireAlias,
+  storedCaps,
+  storedCreditList,
+} from "./alias.ts";
+import { CliError, EXIT } from "./exit.ts";
+import { openStore } from "./open.ts";
 import {
   type Command,
   type Context,
   CREDIT_VARIABLES,
   requireAccounts,
 } from "./options.ts";
-import { replaceInCreditList, storedCreditList } from "./credit_list.ts";
-import { CliError, EXIT, usageError } from "./exit.ts";
-import { openStore } from "./open.ts";
-import { sanitize } from "./format.ts";
 
 /** `rename`: gives an account another alias. */
 export const command: Command = {
   help: `
-The credit list and the pin follow the account. An alias is made of letters,
-digits, '.', '_' and '-', begins with a letter or digit, has at most 64
+The credit list, the caps and the pin follow the account. An alias is made of
+letters, digits, '.', '_' and '-', begins with a letter or digit, has at most 64
 characters, and is neither "all" nor "none".
 
 Examples:
-  cli.ts rename me-plus personal
+  codex-rotator rename me-plus personal
 `,
   operands: [2, 2],
   needs: { write: true, policy: true },
@@ -29,69 +33,82 @@ Examples:
 async function run(context: Context): Promise<number> {
   const { io, operands } = context;
   const [from, to] = operands as [string, string];
-  if (!isAlias(to)) throw usageError(notAnAlias(to));
-  const environment = environmentList(context);
+  requireAlias(to);
+  const lists = creditLists(context);
   await openStore(context).update((state) => {
     requireAccounts(state, [from]);
     if (from === to) return;
     if (Object.hasOwn(state.accounts, to)) {
       throw new CliError(`An account is named ${to} already; choose another`);
     }
-    refuseNewRight(environment?.names, from, to, environment?.variable ?? "");
-    refuseNewRight(
-      storedCreditList(state.settings),
-      from,
-      to,
-      "the store's credit list",
-    );
-    rename(state, from, to);
+    for (const it of [...lists, ...namesOf(state.settings)]) {
+      refuseNewRole(it, from, to);
+    }
+    state.accounts[to] = state.accounts[from]!;
+    delete state.accounts[from];
+    replaceAlias(state.settings, from, to);
   });
   io.out(
     from === to ? `${from} is its name already\n` : `${from} is ${to} now\n`,
   );
-  if (from !== to && environment?.names.includes(from)) {
+  for (const { where, names } of lists) {
+    if (from === to || !names.includes(from)) continue;
     io.err(
-      `Warning: ${environment.variable} still names ${from}; change it there, or ${to} may not spend credits\n`,
+      `Warning: ${where} still names ${from}; change it there, or ${to} may not spend credits\n`,
     );
   }
   return EXIT.ok;
 }
 
-/** What an alias must look like. */
-export function notAnAlias(text: string): string {
-  return `${
-    sanitize(text) || "Nothing"
-  } cannot be an alias: use letters, digits, '.', '_' and '-', begin with a letter or digit, at most 64 characters, and neither all nor none`;
+/** Aliases that a setting names. */
+interface Named {
+  readonly where: string;
+  readonly names: readonly string[];
+  /** What comes of it for an account that bears one of the names. */
+  readonly effect: string;
 }
 
-/** A new name must not bring a right to spend money that the old one lacked. */
-function refuseNewRight(
-  list: readonly string[] | undefined,
+const MAY_SPEND = "the account could spend purchased credits";
+
+/** Returns the environment's credit list, where there is one. */
+function creditLists({ io }: Context): Named[] {
+  const where = CREDIT_VARIABLES.find((name) => io.env(name) !== undefined);
+  if (where === undefined) return [];
+  const { allow } = creditPolicy({ environment: io.env(where) });
+  return typeof allow === "string"
+    ? []
+    : [{ where, names: allow, effect: MAY_SPEND }];
+}
+
+function namesOf(settings: Settings): Named[] {
+  const { pinned } = settings;
+  return [
+    {
+      where: "the store's credit list",
+      names: storedCreditList(settings) ?? [],
+      effect: MAY_SPEND,
+    },
+    {
+      where: "the caps",
+      names: Object.keys(storedCaps(settings) ?? {}),
+      effect: "another cap would hold for the account",
+    },
+    {
+      where: "the pin",
+      names: pinned ? [pinned] : [],
+      effect: "the account alone would serve",
+    },
+  ];
+}
+
+/** A new name must not bring what the old one lacked, above all a right to spend money. */
+function refuseNewRole(
+  { where, names, effect }: Named,
   from: string,
   to: string,
-  where: string,
 ): void {
-  if (list === undefined || !list.includes(to) || list.includes(from)) return;
+  if (!names.includes(to) || names.includes(from)) return;
   throw new CliError(
-    `${to} is named in ${where}, and ${from} is not: under the new name the account could spend purchased credits; choose another name, or take ${to} off the list first`,
+    `${to} is named in ${where}, and ${from} is not: under the new name ${effect}; choose another name, or take ${to} off there first`,
   );
-}
-
-function environmentList(
-  { io }: Context,
-): { variable: string; names: readonly string[] } | undefined {
-  for (const variable of CREDIT_VARIABLES) {
-    const environment = io.env(variable);
-    if (environment === undefined) continue;
-    const { allow } = creditPolicy({ environment });
-    return typeof allow === "string" ? undefined : { variable, names: allow };
-  }
-  return undefined;
-}
-
-function rename(state: PoolState, from: string, to: string): void {
-  state.accounts[to] = state.accounts[from]!;
-  delete state.accounts[from];
-  replaceInCreditList(state.settings, from, [to]);
-  if (state.settings.pinned === from) state.settings.pinned = to;
 }

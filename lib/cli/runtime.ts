@@ -18,7 +18,7 @@ export interface Runtime {
   /** Reads a text file only where that needs no question. */
   peekText(path: string): string | undefined;
   write(to: "out" | "err", text: string): void;
-  isTerminal(stream: "out" | "err"): boolean;
+  isTerminal(stream: "in" | "out" | "err"): boolean;
   /** Returns the size of the terminal on stdout; undefined without one. */
   size(): { columns: number; rows: number } | undefined;
   /** Reads a regular file with UTF-8 text at once; undefined for any other, or where there is no quick way. */
@@ -81,7 +81,8 @@ export function denoRuntime(): Runtime {
         : undefined;
     },
     write: (to, text) => writeAll(streams[to], encoder.encode(text)),
-    isTerminal: (stream) => streams[stream].isTerminal(),
+    isTerminal: (stream) =>
+      (stream === "in" ? Deno.stdin : streams[stream]).isTerminal(),
     size: () =>
       attempt(() => Deno.stdout.isTerminal() ? Deno.consoleSize() : undefined),
     quickRead: (path) =>
@@ -171,7 +172,8 @@ function nodeRuntime(
     peekEnv: env,
     peekText: (path) => attempt(() => readFileSync(path, "utf8")),
     write: (to, text) => void streams[to].write(text),
-    isTerminal: (stream) => streams[stream].isTTY === true,
+    isTerminal: (stream) =>
+      (stream === "in" ? process.stdin : streams[stream]).isTTY === true,
     size() {
       const { isTTY, columns, rows } = process.stdout;
       return isTTY && columns && rows ? { columns, rows } : undefined;

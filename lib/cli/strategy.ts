@@ -1,17 +1,17 @@
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
 import type { StrategyName } from "../types.ts";
-import type { Command, Context } from "./options.ts";
 import { EXIT, usageError } from "./exit.ts";
+import { sanitize } from "./format.ts";
 import { suggestion } from "./nearest.ts";
 import { openStore } from "./open.ts";
-import { sanitize } from "./format.ts";
+import type { Command, Context } from "./options.ts";
 
 const WORDS: Readonly<Record<StrategyName, string>> = {
   "round-robin": "longest unused first",
   "least-used": "fewest requests first",
   "random": "any",
   "weighted": "in turn, by each account's weight",
-  "drain": "first the one whose longest window resets soonest",
+  "drain": "first the quota that would be lost soonest",
 };
 const DEFAULT: StrategyName = "round-robin";
 
@@ -21,15 +21,13 @@ export const command: Command = {
 Orders the accounts that can serve on the same terms; included usage always
 comes before credits. Without NAME it shows the strategy in use.
 
-${
-    STRATEGIES
-      .map((name) => `  ${name.padEnd(13)} ${WORDS[name]}`).join("\n")
-  }
+${STRATEGIES.map((name) => `  ${name.padEnd(13)} ${WORDS[name]}`).join("\n")}
 
 Examples:
-  cli.ts strategy
-  cli.ts strategy drain
+  codex-rotator strategy
+  codex-rotator strategy drain
 `,
+  words: STRATEGIES,
   operands: [0, 1],
   needs: { write: true },
   run,
@@ -37,44 +35,39 @@ Examples:
 
 async function run(context: Context): Promise<number> {
   const [name] = context.operands;
-  return name === undefined ? await show(context) : await set(context, name);
-}
-
-async function show(context: Context): Promise<number> {
-  const { settings } = await openStore(context).read();
-  const stored = settings.strategy;
-  const { io } = context;
-  if (stored !== undefined && !isStrategy(stored)) {
-    io.err(
-      `Warning: the store names the strategy ${
-        sanitize(String(stored))
-      }, which is not known; ${DEFAULT} is used\n`,
-    );
-  }
-  const name = isStrategy(stored) ? stored : DEFAULT;
-  io.out(`${name}: ${WORDS[name]}\n`);
+  context.io.out(
+    name === undefined ? await show(context) : await set(context, name),
+  );
   return EXIT.ok;
 }
 
-async function set(context: Context, name: string): Promise<number> {
-  if (!isStrategy(name)) throw unknownStrategy(name);
+async function show(context: Context): Promise<string> {
+  const { settings: { strategy } } = await openStore(context).read();
+  if (strategy !== undefined && !isStrategy(strategy)) {
+    context.io.err(
+      `Warning: the store names the strategy ${
+        sanitize(String(strategy))
+      }, which is not known; ${DEFAULT} is used\n`,
+    );
+  }
+  const name = isStrategy(strategy) ? strategy : DEFAULT;
+  return `${name}: ${WORDS[name]}\n`;
+}
+
+async function set(context: Context, name: string): Promise<string> {
+  if (!isStrategy(name)) {
+    throw usageError(
+      `Unknown strategy ${sanitize(name)}${
+        suggestion(name, STRATEGIES)
+      }; known are: ${STRATEGIES.join(", ")}`,
+    );
+  }
   let before: unknown;
   await openStore(context).update(({ settings }) => {
     before = settings.strategy;
     settings.strategy = name;
   });
-  context.io.out(
-    before === name
-      ? `The strategy was ${name} already\n`
-      : `The strategy is ${name} now: ${WORDS[name]}\n`,
-  );
-  return EXIT.ok;
-}
-
-function unknownStrategy(name: string) {
-  return usageError(
-    `Unknown strategy ${sanitize(name)}${
-      suggestion(name, STRATEGIES)
-    }; known are: ${STRATEGIES.join(", ")}`,
-  );
+  return before === name
+    ? `The strategy was ${name} already\n`
+    : `The strategy is ${name} now: ${WORDS[name]}\n`;
 }

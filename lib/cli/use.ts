@@ -1,7 +1,7 @@
-import { type Command, type Context, requireAccounts } from "./options.ts";
 import { EXIT, usageError } from "./exit.ts";
-import { openStore } from "./open.ts";
 import { sanitize, suggestCommand } from "./format.ts";
+import { openStore } from "./open.ts";
+import { type Command, type Context, requireAccounts } from "./options.ts";
 
 /** `use`: pins one account, or unpins. */
 export const command: Command = {
@@ -13,8 +13,8 @@ Options:
   --auto           let all accounts serve again
 
 Examples:
-  cli.ts use work
-  cli.ts use --auto
+  codex-rotator use work
+  codex-rotator use --auto
 `,
   booleans: ["auto"],
   operands: [0, 1],
@@ -23,53 +23,50 @@ Examples:
 };
 
 async function run(context: Context): Promise<number> {
-  const { flags, operands } = context;
-  const [alias] = operands;
+  const { flags, operands: [alias] } = context;
   if (flags.on("auto") === (alias !== undefined)) {
-    throw usageError("Give either an alias or --auto, for example: use work");
+    throw usageError("Give either an alias or --auto; for example: use work");
   }
-  return alias === undefined ? await unpin(context) : await pin(context, alias);
+  await (alias === undefined ? unpin(context) : pin(context, alias));
+  return EXIT.ok;
 }
 
-async function unpin(context: Context): Promise<number> {
-  let before: string | null | undefined;
+async function unpin(context: Context): Promise<void> {
+  let before: string | null = null;
   await openStore(context).update(({ settings }) => {
-    before = settings.pinned;
-    if (before !== undefined && before !== null) settings.pinned = null;
+    before = settings.pinned ?? null;
+    if (before !== null) settings.pinned = null;
   });
   context.io.out(
-    before === undefined || before === null
+    before === null
       ? "All accounts may serve already: none was pinned\n"
       : `All accounts may serve again: ${
         sanitize(String(before))
       } is not pinned any more\n`,
   );
-  return EXIT.ok;
 }
 
-async function pin(context: Context, alias: string): Promise<number> {
+async function pin(context: Context, alias: string): Promise<void> {
+  const { io } = context;
   let already = false;
   const state = await openStore(context).update((state) => {
     requireAccounts(state, [alias]);
     already = state.settings.pinned === alias;
     state.settings.pinned = alias;
   });
-  const { io } = context;
+  const name = sanitize(alias);
   io.out(
     already
-      ? `Only ${sanitize(alias)} served already\n`
-      : `From now on only ${sanitize(alias)} serves; undo with: ${
+      ? `Only ${name} served already\n`
+      : `From now on only ${name} serves; undo with: ${
         suggestCommand("use --auto")
       }\n`,
   );
   if (state.accounts[alias]?.enabled === false) {
     io.err(
-      `Warning: ${
-        sanitize(alias)
-      } is disabled, so nobody serves; enable it with: ${
-        suggestCommand(`enable ${sanitize(alias)}`)
+      `Warning: ${name} is disabled, so nobody serves; enable it with: ${
+        suggestCommand("enable", alias)
       }\n`,
     );
   }
-  return EXIT.ok;
 }

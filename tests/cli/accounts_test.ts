@@ -170,6 +170,47 @@ Deno.test("rename heeds the environment's credit list as well", async () => {
   assertStringIncludes(renamed.err, "still names bob");
 });
 
+Deno.test("rename carries a cap along, and refuses a name that the caps or the pin hold for nobody", async () => {
+  const creditCaps = { "*": { day: 9 }, bob: { day: 2 }, carol: { month: 3 } };
+  await using it = await bench(two(), { creditCaps, pinned: "dora" });
+  for (const [name, where] of [["carol", "the caps"], ["dora", "the pin"]]) {
+    const { code, err } = await it.run("rename", "alice", name!);
+    assertEquals(code, 1, err);
+    assertStringIncludes(err, `${name} is named in ${where}`);
+  }
+  assertEquals((await it.run("rename", "bob", "carol")).code, 0);
+  assertEquals(it.state().settings.creditCaps, {
+    "*": { day: 9 },
+    carol: { day: 2 },
+  });
+  const { out } = await it.run("remove", "carol");
+  assertEquals(out, "carol is removed, also from the caps\n");
+  assertEquals(it.state().settings.creditCaps, { "*": { day: 9 } });
+});
+
+Deno.test("remove asks a person, and removes nothing without a yes", async () => {
+  await using it = await bench(two());
+  const questions: string[] = [];
+  const asked = (answer: boolean, ...args: string[]) =>
+    run(["remove", ...args, "--store", it.path], {}, {
+      ask(question) {
+        questions.push(question);
+        return Promise.resolve(answer);
+      },
+    });
+  const before = it.state();
+  const declined = await asked(false, "bob");
+  assertEquals([declined.code, declined.out], [1, ""]);
+  assertEquals(it.state(), before);
+  assertEquals((await asked(true, "bob")).code, 0);
+  assertEquals(Object.keys(it.state().accounts), ["alice"]);
+  // a wrong name is told before anybody is asked
+  assertEquals((await asked(true, "bob")).code, 2);
+  assertEquals(questions, Array(2).fill("Forget bob and the tokens?"));
+  assertEquals((await asked(false, "alice", "--yes")).code, 0);
+  assertEquals(Object.keys(it.state().accounts), []);
+});
+
 Deno.test("rename accepts names that objects have, and the same name", async () => {
   await using it = await bench(two());
   assertEquals((await it.run("rename", "bob", "constructor")).code, 0);

@@ -1,6 +1,10 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { startFakeCodex } from "../../lib/testing/fake_codex.ts";
+import {
+  type FakeCodex,
+  startFakeCodex,
+} from "../../lib/testing/fake_codex.ts";
+import type { Io } from "../../lib/cli/io.ts";
 import type { Settings } from "../../lib/types.ts";
 import { loginPlaces } from "../../lib/cli/login_places.ts";
 import { account, type Bench, bench, run } from "./run.ts";
@@ -42,13 +46,24 @@ async function signedIn(name = "me", settings?: Settings) {
   };
 }
 
-function call(it: Bench, args: string[], env: Record<string, string> = {}) {
-  return run(["import", ...args, "--store", it.path], env);
+interface Machine {
+  readonly it: Bench;
+  readonly fake: FakeCodex;
+}
+
+function call(
+  { it, fake: { backend, issuer } }: Machine,
+  args: string[],
+  env: Record<string, string> = {},
+  changes: Partial<Io> = {},
+) {
+  const flags = ["--store", it.path, "--backend", backend, "--issuer", issuer];
+  return run(["import", ...args, ...flags], env, changes);
 }
 
 Deno.test("import --copy adds the Codex CLI's account and says what that means", async () => {
   await using s = await signedIn();
-  const { code, out, err } = await call(s.it, ["--copy"], {
+  const { code, out, err } = await call(s, ["--copy"], {
     CODEX_HOME: s.home,
   });
   assertEquals([code, err], [0, ""]);
@@ -63,22 +78,22 @@ Deno.test("import --copy adds the Codex CLI's account and says what that means",
 
 Deno.test("import --copy finds the file in the home folder, or where it is told", async () => {
   await using s = await signedIn();
-  const home = await call(s.it, ["--copy", "--alias", "work"], {
+  const home = await call(s, ["--copy", "--alias", "work"], {
     HOME: s.it.folder,
   });
   assertEquals(home.code, 0);
   assertEquals(Object.keys(s.it.state().accounts), ["work"]);
   await s.signIn("other");
-  const file = await call(s.it, [s.file, "--copy", "--from=codex"]);
+  const file = await call(s, [s.file, "--copy", "--from=codex"]);
   assertEquals(file.code, 0);
   assertEquals(Object.keys(s.it.state().accounts).sort(), ["other", "work"]);
 });
 
 Deno.test("import --copy updates an account that is known", async () => {
   await using s = await signedIn();
-  await call(s.it, [s.file, "--copy"]);
+  await call(s, [s.file, "--copy"]);
   const newer = await s.signIn("me");
-  const { code, out } = await call(s.it, [
+  const { code, out } = await call(s, [
     s.file,
     "--copy",
     "--alias",
@@ -95,22 +110,22 @@ Deno.test("import --copy updates an account that is known", async () => {
 
 Deno.test("import links to the file, so that both tools go on working", async () => {
   await using s = await signedIn();
-  const { code, out } = await call(s.it, [s.file, "--alias", "work"]);
+  const { code, out } = await call(s, [s.file, "--alias", "work"]);
   assertEquals(code, 0);
   assertStringIncludes(out, `is added, linked to ${s.file}: both tools go on`);
   assert(!out.includes("must not use"));
   const { kind, path } = s.it.state().accounts.work!.source!;
   assertEquals([kind, path], ["codex", s.file]);
-  const copied = await call(s.it, [s.file, "--copy"]);
+  const copied = await call(s, [s.file, "--copy"]);
   assertStringIncludes(copied.out, "the other tool must not use them any more");
   assertEquals(s.it.state().accounts.work!.source, undefined);
-  await call(s.it, [s.file]);
+  await call(s, [s.file]);
   assertEquals(s.it.state().accounts.work!.source!.path, s.file);
 });
 
 Deno.test("import never replaces newer tokens, nor links to older ones", async () => {
   await using s = await signedIn();
-  await call(s.it, [s.file, "--copy"]);
+  await call(s, [s.file, "--copy"]);
   const before = s.it.state().accounts.me!;
   const older = s.fake.tokens("me", { lifetimeMs: 1_000 });
   const tokens = {
@@ -119,7 +134,7 @@ Deno.test("import never replaces newer tokens, nor links to older ones", async (
     account_id: older.accountId,
   };
   await Deno.writeTextFile(s.file, JSON.stringify({ tokens }));
-  const { code, out } = await call(s.it, [s.file]);
+  const { code, out } = await call(s, [s.file]);
   assertEquals(code, 0);
   assertStringIncludes(out, "its tokens are newer than these");
   assertEquals(s.it.state().accounts.me, before);
@@ -152,10 +167,10 @@ Deno.test("import finds the logins of all tools where they keep them", async () 
     JSON.stringify({ version: 2, accounts: { personal, "dead one": {} } }),
   );
   const home = { HOME: s.it.folder };
-  const several = await call(s.it, ["--alias", "work"], home);
+  const several = await call(s, ["--alias", "work"], home);
   assertEquals([several.code, several.out], [2, ""]);
   assertStringIncludes(several.err, "3 were found");
-  const { code, out, err } = await call(s.it, [], home);
+  const { code, out, err } = await call(s, [], home);
   assertEquals(code, 0, err);
   const { accounts } = s.it.state();
   assertEquals(
@@ -168,7 +183,7 @@ Deno.test("import finds the logins of all tools where they keep them", async () 
   assertEquals(notices?.length, 1);
   assertStringIncludes(notices![0]!, config);
   assert(!(out + err).includes(s.fake.canary));
-  const again = await call(s.it, ["--from=codex"], home);
+  const again = await call(s, ["--from=codex"], home);
   assertEquals(again.out.trim().split("\n").length, 1);
 });
 
@@ -180,7 +195,7 @@ Deno.test("import looks where variables point, and says where it looked", async 
     XDG_CONFIG_HOME: "/nowhere/config",
     HOME: s.it.folder,
   };
-  const { code, err } = await call(s.it, [], env);
+  const { code, err } = await call(s, [], env);
   assertEquals(code, 1);
   for (
     const path of [
@@ -229,11 +244,11 @@ Deno.test("import --settings takes over strategy, weights and credit list under 
     creditAccountAliases: ["work", "dead"],
   };
   await Deno.writeTextFile(file, JSON.stringify({ accounts, settings }));
-  const plain = await call(it, [file]);
+  const plain = await call({ it, fake: s.fake }, [file]);
   assertEquals(plain.code, 0, plain.err);
   assertEquals(it.state().settings, {});
-  assertStringIncludes(plain.out, "every account may spend here");
-  const { code, out } = await call(it, [file, "--settings"]);
+  assertStringIncludes(plain.out, "import again with --settings");
+  const { code, out } = await call({ it, fake: s.fake }, [file, "--settings"]);
   assertEquals(code, 0);
   const state = it.state();
   assertEquals(Object.keys(state.accounts), ["work", "me", "spare"]);
@@ -243,7 +258,7 @@ Deno.test("import --settings takes over strategy, weights and credit list under 
   assertEquals(state.accounts.me!.weight, 4);
   assertEquals(state.accounts.work!.weight, undefined);
   assertStringIncludes(out, "Only me may spend purchased credits now");
-  const none = await call(it, [s.file, "--settings"]);
+  const none = await call({ it, fake: s.fake }, [s.file, "--settings"]);
   assertEquals(none.code, 1);
   assertStringIncludes(none.err, "only opencode-multi-auth has them");
 });
@@ -259,7 +274,7 @@ Deno.test("import says what is wrong with the call or the file", async () => {
     [["--copy", "--alias", "all", s.file], 2, "cannot be an alias"],
   ];
   for (const [args, expected, message] of cases) {
-    const { code, out, err } = await call(s.it, args);
+    const { code, out, err } = await call(s, args);
     assertEquals([code, out], [expected, ""], args.join(" "));
     assertStringIncludes(err, message);
   }
@@ -269,7 +284,7 @@ Deno.test("import says what is wrong with the call or the file", async () => {
 Deno.test("import says whether the new account may spend credits under the store's setting", async () => {
   for (const [list, words] of [[["me"], "may"], [["x"], "may not"]] as const) {
     await using s = await signedIn("me", { creditAccountAliases: list });
-    const { out } = await call(s.it, [s.file, "--copy"]);
+    const { out } = await call(s, [s.file, "--copy"]);
     assertStringIncludes(out, `me ${words} spend purchased credits`);
   }
 });
@@ -279,11 +294,11 @@ Deno.test("import never prints a token", async () => {
   const said: string[] = [];
   const tokens = await s.signIn("me");
   for (const args of [[s.file], [s.file, "--copy"], [s.file, "--copy"]]) {
-    const { out, err } = await call(s.it, args);
+    const { out, err } = await call(s, args);
     said.push(out, err);
   }
   await Deno.writeTextFile(s.file, JSON.stringify(tokens).slice(0, -9));
-  const { err } = await call(s.it, [s.file, "--copy"]);
+  const { err } = await call(s, [s.file, "--copy"]);
   said.push(err);
   const text = said.join("");
   assert(!text.includes(s.fake.canary));

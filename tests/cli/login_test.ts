@@ -42,7 +42,7 @@ async function setUp(
         run(["login", ...args, "--device", ...flags], {}, {
           err(text) {
             screen.text += text;
-            const code = /enter the code (\S+)/.exec(text)?.[1];
+            const code = /enter this code[^\n]*\n+ {2}(\S+)\n/.exec(text)?.[1];
             if (code) fake.approveDevice(code, name);
           },
         })
@@ -103,7 +103,7 @@ Deno.test("login adds accounts one after another, in the browser and by device c
   assertEquals(three.code, 0, three.err);
   assertStringIncludes(three.err, `${s.fake.issuer}/codex/device`);
   const setting = three.err.indexOf("device code login for Codex");
-  assert(setting >= 0 && setting < three.err.indexOf("enter the code"));
+  assert(setting >= 0 && setting < three.err.indexOf("enter this code"));
   const { accounts } = s.it.state();
   // one person with two workspaces has two accounts
   assertEquals(Object.keys(accounts), ["me", "me-business", "work"]);
@@ -213,7 +213,7 @@ Deno.test("login leaves nothing behind when it is denied or interrupted", async 
   assertEquals(stopped, { code: 130, out: "", err: "" });
   const denied = await run(["login", "--device", ...s.flags], {}, {
     err(text) {
-      const code = /enter the code (\S+)/.exec(text)?.[1];
+      const code = /enter this code[^\n]*\n+ {2}(\S+)\n/.exec(text)?.[1];
       if (code) s.fake.denyDevice(code);
     },
   });

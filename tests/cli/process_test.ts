@@ -136,7 +136,7 @@ Deno.test("cli.ts says which flags to give when Deno refuses", async () => {
     [
       [],
       ["import", file, "--copy", ...store],
-      `deno run ${read} ${write} cli.ts import ${file} --copy`,
+      `${read} ${write} --allow-net=chatgpt.com,auth.openai.com cli.ts import ${file} --copy`,
     ],
     [
       [read, write, "--allow-env"],

@@ -1,0 +1,112 @@
+import { EXIT, usageError } from "./exit.ts";
+import { sanitize } from "./format.ts";
+import { suggestion } from "./nearest.ts";
+import {
+  type Command,
+  type CommandTable,
+  COMMON_OPTIONS,
+  type Context,
+} from "./options.ts";
+
+/** `completion`: a script that lets a shell complete commands and options. */
+export const command: Command = {
+  help: `
+Prints a script that lets your shell complete the commands and options of
+codex-rotator, where that is installed as a command.
+
+Examples:
+  codex-rotator completion bash >> ~/.bashrc
+  codex-rotator completion zsh >> ~/.zshrc
+  codex-rotator completion fish > ~/.config/fish/completions/codex-rotator.fish
+`,
+  words: ["bash", "zsh", "fish"],
+  operands: [1, 1],
+  needs: { store: false },
+  run,
+};
+
+/** What can follow one command. */
+interface Entry {
+  readonly name: string;
+  readonly summary: string;
+  /** Options without their dashes. */
+  readonly options: readonly string[];
+  readonly words: readonly string[];
+}
+
+async function run(
+  { io, operands: [shell = ""] }: Context,
+  commands: CommandTable,
+): Promise<number> {
+  if (!Object.hasOwn(SCRIPTS, shell)) {
+    const shells = Object.keys(SCRIPTS);
+    throw usageError(
+      `${sanitize(shell)} is no shell that is known${
+        suggestion(shell, shells)
+      }; known are: ${shells.join(", ")}`,
+    );
+  }
+  const entries = await Promise.all(
+    [...commands].map(async ([name, { summary, load }]): Promise<Entry> => {
+      const { booleans = [], strings = [], optional = [], words = [] } =
+        (await load()).command;
+      const options = [...booleans, ...strings, ...optional, ...COMMON_OPTIONS];
+      return { name, summary, words, options };
+    }),
+  );
+  io.out(SCRIPTS[shell]!(entries));
+  return EXIT.ok;
+}
+
+const SCRIPTS: Readonly<Record<string, (all: readonly Entry[]) => string>> = {
+  bash: (all) =>
+    `\
+_codex_rotator() {
+  local words="${all.map(({ name }) => name).join(" ")}"
+  if [ "$COMP_CWORD" -gt 1 ]; then
+    case "\${COMP_WORDS[1]}" in
+${cases(all, (words) => `words="${words}"`)}
+    esac
+  fi
+  COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -o default -F _codex_rotator codex-rotator
+`,
+  zsh: (all) =>
+    `\
+#compdef codex-rotator
+_codex_rotator() {
+  if ((CURRENT == 2)); then
+    local -a commands=(
+${all.map((it) => `      '${it.name}:${it.summary}'`).join("\n")}
+    )
+    _describe command commands
+  else
+    case "$words[2]" in
+${cases(all, (words) => `compadd -- ${words}`)}
+    esac
+    _files
+  fi
+}
+compdef _codex_rotator codex-rotator
+`,
+  fish: (all) =>
+    all.map(({ name, summary, options, words }) => {
+      const after = `-n '__fish_seen_subcommand_from ${name}'`;
+      return [
+        `-n __fish_use_subcommand -f -a ${name} -d '${summary}'`,
+        ...(words.length > 0 ? [`${after} -a '${words.join(" ")}'`] : []),
+        ...options.map((it) => `${after} -l ${it}`),
+      ].map((it) => `complete -c codex-rotator ${it}\n`).join("");
+    }).join(""),
+};
+
+function cases(
+  all: readonly Entry[],
+  line: (words: string) => string,
+): string {
+  return all.map(({ name, words, options }) => {
+    const after = [...words, ...options.map((it) => `--${it}`)].join(" ");
+    return `      ${name}) ${line(after)} ;;`;
+  }).join("\n");
+}
