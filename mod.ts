@@ -21,3 +21,4 @@ export {
 export { memoryStore } from "./lib/store/memory_store.ts";
 export { defaultStorePath } from "./lib/store/paths.ts";
 export type * from "./lib/types.ts";
+export type * from "./lib/report_types.ts";

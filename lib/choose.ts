@@ -4,188 +4,279 @@
  *
  * @module
  */
-import { candidatesOf } from "./candidates.ts";
-import { explain } from "./debug.ts";
-import { ClockReading } from "./pool/clock.ts";
+import process from "node:process";
+import type { CheckResult } from "./account/usage_check.ts";
+import { oneLine } from "./codex/error_report.ts";
+import { candidatesOf, type RotatorContext } from "./context.ts";
 import type { PooledAccount } from "./pool/account_pool.ts";
-import { rivalsOf, select, type Selection } from "./pool/select.ts";
+import { ClockReading } from "./pool/clock.ts";
+import { cooldownOf, DEACTIVATED_WORKSPACE } from "./pool/cooldowns.ts";
+import {
+  rivalsOf,
+  select,
+  type Selection,
+  type SelectQuery,
+} from "./pool/select.ts";
 import { settleWeights } from "./pool/strategy.ts";
-import type { ReplayableRequest } from "./request.ts";
-import type { RotatorContext } from "./context.ts";
-import type { Tries } from "./retry.ts";
-
-/** An account to send to now. */
-export type Choice = NonNullable<Selection["choice"]>;
+import { hasUsableCredits, untilOf } from "./pool/standing.ts";
+import { iso, reasonOf } from "./report.ts";
 
 /** More rounds of asking would not make it clearer. */
-const MAX_ROUNDS = 4;
+const MAX_ROUNDS = 6;
+
+/** What choosing looks at of a request. */
+export interface ChoiceQuery {
+  /** undefined when unknown */
+  model: string | undefined;
+  /** Names the conversation. */
+  session: string | undefined;
+  signal: AbortSignal | null | undefined;
+  /** It costs nothing. */
+  isFree: boolean;
+  /** It must not be paid for. */
+  includedOnly: boolean;
+  /** Accounts that were tried. */
+  tried: ReadonlySet<string>;
+  /** Those of them that failed transiently and may be tried again. */
+  retriable: ReadonlySet<string>;
+}
+
+/** An account to send to now. Its use is counted already. */
+export type Choice = NonNullable<Selection["choice"]> & {
+  /** Takes the use back: nothing was sent. */
+  release(): void;
+};
 
 /**
- * Chooses an account, and counts its use at once, so that requests side by
- * side spread out. Accounts whose facts are too old are asked before anything
- * is sent to them, and the exhausted ones before anything is paid for.
+ * Chooses an account, and counts its use at once, so that concurrent requests
+ * spread. Accounts whose facts are too old are asked before anything is sent
+ * to them, and the exhausted ones before anything is paid for.
  *
  * @returns undefined when no account can serve now.
  */
 export async function choose(
   context: RotatorContext,
-  call: ReplayableRequest,
-  tries: Tries,
+  query: ChoiceQuery,
 ): Promise<Choice | undefined> {
-  const choice = await find(context, call, tries);
-  if (context.debug()) explain(context, call.model, choice?.runner.alias);
+  const choice = await find(context, query);
+  if (context.debug()) {
+    const about = { model: query.model, now: context.now() };
+    explain(context.accounts.all, choice?.account.alias, about);
+  }
   return choice;
 }
 
 async function find(
   context: RotatorContext,
-  call: ReplayableRequest,
-  tries: Tries,
+  query: ChoiceQuery,
 ): Promise<Choice | undefined> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const { choice, held } = pick(context, call, tries);
-    if (choice?.standing.kind === "included") {
-      return use(context, call, tries, choice);
+    const { choice, isHeld } = select(
+      candidatesOf(context),
+      selectQuery(context, query),
+    );
+    if (choice?.standing.kind === "included" || (choice && query.isFree)) {
+      return use(context, query, choice);
     }
     if (choice?.pool === "first") {
-      await askUnknown(context, call, tries, choice.runner.alias);
-      const known = pick(context, call, tries, true).choice;
-      if (known?.pool === "first") return use(context, call, tries, known);
+      const known = await askUnknown(context, query, choice);
+      if (known) return known;
       continue;
     }
     const limited = askable(
       context,
-      tries,
-      (runner) => isLimited(runner, call.model, context.now()),
+      query,
+      (account) => mayBeBetter(account, query.model, context.now()),
     );
     if (limited.length === 0) {
-      return choice && !held ? use(context, call, tries, choice) : undefined;
+      return choice && !isHeld ? use(context, query, choice) : undefined;
     }
     await context.usage.ask(limited, {
-      signal: call.signal,
-      isEnough: ({ alias }) => isIncluded(context, call, alias),
+      signal: query.signal,
+      isEnough: ({ alias }) => isIncluded(context, query, alias),
     });
   }
   return undefined;
 }
 
-function pick(
+function selectQuery(
   context: RotatorContext,
-  call: ReplayableRequest,
-  tries: Tries,
-  knownOnly = false,
-): Selection {
-  const { random, preferPlans } = context;
-  const { tried, transient: retriable, lastPool } = tries;
-  return select(candidatesOf(context), {
-    model: call.model,
+  query: ChoiceQuery,
+): SelectQuery {
+  return {
+    ...query,
     now: context.now(),
-    random,
+    random: context.random,
     strategy: context.strategy(),
-    preferPlans,
-    tried,
-    retriable,
-    lastPool,
-    knownOnly,
-    sticky: lastAccountOf(context, call),
-  });
+    preferPlans: context.preferPlans,
+    sticky: lastAccountOf(context, query),
+  };
 }
 
 /** Counts the use of an account; a session that stays takes nobody's turn by weight. */
 function use(
   context: RotatorContext,
-  call: ReplayableRequest,
-  tries: Tries,
-  choice: Choice,
+  query: ChoiceQuery,
+  choice: NonNullable<Selection["choice"]>,
 ): Choice {
-  const { runner } = choice;
-  const now = context.now();
-  if (
-    context.strategy() === "weighted" &&
-    runner.alias !== lastAccountOf(context, call)
-  ) {
-    const { model } = call;
-    const { preferPlans } = context;
-    const query = { model, now, preferPlans, tried: tries.tried };
-    settleWeights(rivalsOf(candidatesOf(context), runner, query), runner);
+  const { account } = choice;
+  const isSticky = account.alias === lastAccountOf(context, query);
+  if (context.strategy() === "weighted" && !isSticky) {
+    const asked = selectQuery(context, query);
+    settleWeights(rivalsOf(candidatesOf(context), account, asked), account);
   }
-  context.accounts.use(runner, now);
-  context.cache.markDirty(runner.alias, 1);
-  return choice;
+  const release = context.accounts.use(account, context.now());
+  context.cache.markDirty(account.alias, 1);
+  return {
+    ...choice,
+    release: () => {
+      release();
+      context.cache.markDirty(account.alias, -1);
+    },
+  };
 }
 
 /** The account that served this session last. */
 export function lastAccountOf(
   { affinity, sessions, now }: RotatorContext,
-  { session }: ReplayableRequest,
+  { session }: Pick<ChoiceQuery, "session">,
 ): string | undefined {
   if (!affinity || session === undefined) return undefined;
   return sessions.get(session, now())?.alias;
 }
 
 /**
- * Asks the unknown accounts together; goes on as soon as one is included, or,
- * for a session, as soon as its own account has answered.
+ * Asks the unknown accounts together. Concurrent requests each take an account
+ * as if all were open and wait for its answer, so that they do not overfill
+ * the one that answers first; a request alone goes on with the first that is
+ * included, and a session not before its own account has answered.
+ *
+ * @returns The chosen account, where it turned out to be included.
  */
 async function askUnknown(
   context: RotatorContext,
-  call: ReplayableRequest,
-  tries: Tries,
-  chosen: string,
-): Promise<void> {
+  query: ChoiceQuery,
+  unknown: NonNullable<Selection["choice"]>,
+): Promise<Choice | undefined> {
   const aliases = askable(
     context,
-    tries,
-    (runner) => kindOf(runner, call.model, context.now()) === "unknown",
+    query,
+    (account) => kindOf(account, query.model, context.now()) === "unknown",
   );
-  const isSticky = chosen === lastAccountOf(context, call);
-  await context.usage.ask(aliases, {
-    signal: call.signal,
-    isEnough: ({ alias }) =>
-      isIncluded(context, call, alias) && (!isSticky || alias === chosen),
-  });
+  const choice = use(context, query, unknown);
+  const { alias } = choice.account;
+  const isSticky = alias === lastAccountOf(context, query);
+  let hasAnswered = false;
+  const isEnough = (result: CheckResult) => {
+    hasAnswered ||= result.alias === alias;
+    const needsOwn = isSticky || context.waiting > 1;
+    if (hasAnswered && isIncluded(context, query, alias)) return true;
+    if (needsOwn && !hasAnswered) return false;
+    return aliases.some((other) => isIncluded(context, query, other));
+  };
+  context.waiting++;
+  try {
+    await context.usage.ask(aliases, { signal: query.signal, isEnough });
+  } catch (error) {
+    choice.release();
+    throw error;
+  } finally {
+    context.waiting--;
+  }
+  const { standing } = choice.account.assess(query.model, context.now());
+  const isSame = context.accounts.get(alias) === choice.account;
+  if (standing.kind === "included" && isSame) return { ...choice, standing };
+  choice.release();
+  return undefined;
 }
 
 function askable(
   context: RotatorContext,
-  { tried }: Tries,
-  isMeant: (runner: PooledAccount) => boolean,
+  { tried }: ChoiceQuery,
+  isMeant: (account: PooledAccount) => boolean,
 ): string[] {
-  return candidatesOf(context).filter((runner) =>
-    !tried.has(runner.alias) && isMeant(runner) &&
-    context.usage.mayAsk(runner.alias, runner.record)
+  return candidatesOf(context).filter((account) =>
+    !tried.has(account.alias) && isMeant(account) &&
+    context.usage.mayAsk(account.alias, account.record)
   ).map(({ alias }) => alias);
 }
 
 /** Whether an early reset or new credits could let an account serve that cannot now. */
-function isLimited(
-  runner: PooledAccount,
+function mayBeBetter(
+  account: PooledAccount,
   model: string | undefined,
   now: number,
 ): boolean {
-  const { standing, blockedTransiently: held } = runner.assess(model, now);
+  const { standing, quota, isBlockedTransiently } = account.assess(model, now);
   if (standing.kind === "credits" || standing.kind === "unconfirmed") {
     return true;
   }
-  if (held === "unknown") {
-    // without a token there is nothing to ask with
-    const pause = runner.record.cooldowns?.["token"];
-    return !(pause && new ClockReading(now).isRunning(pause.until));
+  if (standing.kind !== "blocked") return false;
+  switch (standing.reason) {
+    case "exhausted":
+    case "unknown":
+      return true;
+    case "cooldown":
+      // without a token there is nothing to ask with
+      return isBlockedTransiently && quota.kind === "unknown" &&
+        !isRunning(account, "token", now);
+    case "workspace":
+      return cooldownOf(account.record, "workspace")?.code ===
+        DEACTIVATED_WORKSPACE;
+    default:
+      return false;
   }
-  return standing.kind === "blocked" &&
-    (standing.reason === "exhausted" || standing.reason === "unknown");
+}
+
+function isRunning(account: PooledAccount, key: string, now: number): boolean {
+  const entry = cooldownOf(account.record, key);
+  return entry !== undefined && new ClockReading(now).isRunning(entry.until);
 }
 
 function isIncluded(
   context: RotatorContext,
-  { model }: ReplayableRequest,
+  { model }: ChoiceQuery,
   alias: string,
 ): boolean {
-  const runner = context.accounts.get(alias);
-  return runner !== undefined &&
-    kindOf(runner, model, context.now()) === "included";
+  const account = context.accounts.get(alias);
+  return account !== undefined &&
+    kindOf(account, model, context.now()) === "included";
 }
 
-function kindOf(runner: PooledAccount, model: string | undefined, now: number) {
-  return runner.assess(model, now).standing.kind;
+function kindOf(
+  account: PooledAccount,
+  model: string | undefined,
+  now: number,
+) {
+  return account.assess(model, now).standing.kind;
+}
+
+/**
+ * Explains a selection on stderr, a line per account; names, verdicts and
+ * times only, no secrets.
+ *
+ * @param accounts All accounts.
+ * @param chosen The account that was chosen, if any.
+ * @param options Model and time of the request.
+ */
+function explain(
+  accounts: readonly PooledAccount[],
+  chosen: string | undefined,
+  { model, now }: { model: string | undefined; now: number },
+): void {
+  for (const account of accounts) {
+    const { standing } = account.assess(model, now);
+    const usable = hasUsableCredits(account.record, new ClockReading(now));
+    const fields = [
+      // a store written by hand may hold any name
+      `alias=${oneLine(account.alias)}`,
+      `standing=${standing.kind}`,
+      `reason=${reasonOf(standing) ?? "-"}`,
+      `until=${iso(untilOf(standing)) ?? "-"}`,
+      `may-spend=${account.creditsAllowed ? "yes" : "no"}`,
+      `credits-usable=${usable ? "yes" : "no"}`,
+      `chosen=${account.alias === chosen ? "yes" : "no"}`,
+    ];
+    process.stderr.write(`codex-rotator: ${fields.join(" ")}\n`);
+  }
 }

@@ -7,17 +7,16 @@ import process from "node:process";
 import type { AccountContext } from "./account/context.ts";
 import { TokenManager } from "./account/token.ts";
 import { UsageChecker } from "./account/usage_check.ts";
-import { MAX_REPLAY_BYTES } from "./account/body.ts";
+import { MAX_REPLAY_BYTES } from "./body.ts";
 import {
   checkedBase,
   DEFAULT_BACKEND,
   DEFAULT_ISSUER,
 } from "./codex/endpoints.ts";
 import { creditPolicy } from "./pool/credits.ts";
-import { Deadlines } from "./deadlines.ts";
-import { LONGEST_HELD_MS } from "./stream_guard.ts";
 import { mergeRecord } from "./pool/facts.ts";
-import { AccountPool } from "./pool/account_pool.ts";
+import { AccountPool, type PooledAccount } from "./pool/account_pool.ts";
+import { pinnedIn, unpinned } from "./report.ts";
 import { Sessions } from "./pool/sessions.ts";
 import { isStrategy, STRATEGIES } from "./pool/strategy.ts";
 import {
@@ -30,13 +29,8 @@ import {
 import { jsonStore } from "./store/json_store.ts";
 import { StateCache } from "./store/state_cache.ts";
 import { defaultStorePath } from "./store/paths.ts";
-import type {
-  CreditPolicy,
-  FetchLike,
-  RotatorEvent,
-  Store,
-  StrategyName,
-} from "./types.ts";
+import type { FetchLike, Store, StrategyName } from "./types.ts";
+import type { CreditPolicy, RotatorEvent } from "./report_types.ts";
 import { VERSION } from "./version.ts";
 
 /** How a rotator is to work. */
@@ -58,7 +52,7 @@ export interface RotatorOptions {
   credits?: "all" | "none" | readonly string[];
   /**
    * Plans whose accounts go first inside a pool.
-   * @default {["pro"]}
+   * @default {["pro", "prolite", "promax"]}
    */
   preferPlans?: readonly string[];
   /**
@@ -103,8 +97,10 @@ export interface RotatorContext extends AccountContext {
   readonly tokens: TokenManager;
   readonly usage: UsageChecker;
   readonly sessions: Sessions;
-  /** When streams that are held back must be let go. */
-  readonly holds: Deadlines;
+  /** The accounts that served a model. */
+  readonly servedModels: ServedModels;
+  /** Requests that wait for the usage of accounts at this moment. */
+  waiting: number;
   readonly random: () => number;
   readonly preferPlans: ReadonlySet<string>;
   readonly affinity: boolean;
@@ -140,7 +136,7 @@ export function createContext(options: RotatorOptions): RotatorContext {
     onLoad: (state) => {
       policy = policyOf(sources, state);
       if (policy.warning) warnOnce(policy.warning);
-      roster.load(state, policy);
+      roster.load(state, policy, now());
     },
     onWriteError: (error) => {
       emit({
@@ -168,7 +164,8 @@ export function createContext(options: RotatorOptions): RotatorContext {
     tokens,
     usage: new UsageChecker(context, tokens),
     sessions: new Sessions(),
-    holds: new Deadlines(LONGEST_HELD_MS),
+    servedModels: new ServedModels(),
+    waiting: 0,
     storeName: name,
     random: options.random ?? Math.random,
     preferPlans: new Set(preferPlans),
@@ -253,4 +250,34 @@ function once(say: (reason: string) => void): (reason: string) => void {
 
 function text(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** More models are not remembered. */
+const MAX_MODELS = 256;
+
+/** Which accounts served which model in this process: where another one did, a refusal is about the account. */
+export class ServedModels {
+  readonly #aliases = new Map<string, Set<string>>();
+
+  /** Notes that an account served a model. */
+  note(model: string, alias: string): void {
+    const aliases = this.#aliases.get(model);
+    if (aliases) aliases.add(alias);
+    else if (this.#aliases.size < MAX_MODELS) {
+      this.#aliases.set(model, new Set([alias]));
+    }
+  }
+
+  /** Whether an account other than `alias` served a model. */
+  isServedBesides(model: string, alias: string): boolean {
+    const aliases = this.#aliases.get(model);
+    return aliases !== undefined && aliases.size > (aliases.has(alias) ? 1 : 0);
+  }
+}
+
+/** The accounts that may serve at all, by what the owner pinned. */
+export function candidatesOf(
+  { accounts, cache }: Pick<RotatorContext, "accounts" | "cache">,
+): readonly PooledAccount[] {
+  return unpinned(accounts, pinnedIn(cache.state));
 }

@@ -3,30 +3,98 @@
  *
  * @module
  */
+import type { NormalMeter, NormalRecord, NormalWindow } from "./types.ts";
 
 /** The meter of ordinary models. */
 export const MAIN_METER = "codex";
 /** The meter of the Spark models. */
 export const SPARK_METER = "codex_bengalfox";
-const SPARK_MODEL = "gpt-5.3-codex-spark";
+/** How the names of the Spark models begin. */
+export const SPARK_MODEL = "gpt-5.3-codex-spark";
 
-/** The meter that applies to a model; the main one when it is unknown. */
-export function meterOfModel(model: string | undefined): string {
-  return model?.startsWith(SPARK_MODEL) ? SPARK_METER : MAIN_METER;
+/** Meters that are known before any account was seen to have them, by the name of their model. */
+const KNOWN_METERS: ReadonlyMap<string, string> = new Map([
+  ["gpt-reserve", "base_model_inference"],
+]);
+
+/** Meters by the `limit_name` (in lower case) of the model that is their own. */
+export type MeterNames = ReadonlyMap<string, string>;
+
+/** Whether a model is one of the Spark models. */
+export function isSparkModel(model: string | undefined): boolean {
+  return model?.toLowerCase().startsWith(SPARK_MODEL) ?? false;
 }
 
-/** A model that counts on one of the two meters. */
-export function modelOfMeter(meter: string): string | undefined {
-  return meter === SPARK_METER ? SPARK_MODEL : undefined;
+/**
+ * The meter that applies to a model; the main one when the model is unknown.
+ *
+ * @param model The name of the model.
+ * @param names The meters that accounts were seen with.
+ */
+export function meterOfModel(
+  model: string | undefined,
+  names: MeterNames = KNOWN_METERS,
+): string {
+  if (model === undefined) return MAIN_METER;
+  const name = model.toLowerCase();
+  const own = names.get(name) ?? KNOWN_METERS.get(name);
+  return own ?? (isSparkModel(model) ? SPARK_METER : MAIN_METER);
 }
 
-/** Where the first window of a length stands; -1: nowhere. A plain loop, as every answer comes by here. */
-export function indexOfLength(
-  windows: readonly { windowSeconds: number | null }[],
-  windowSeconds: number | null,
-): number {
-  for (let index = 0; index < windows.length; index++) {
-    if (windows[index]!.windowSeconds === windowSeconds) return index;
+/** The meters of these accounts, by the name of the model that is their own. */
+export function meterNames(records: Iterable<NormalRecord>): MeterNames {
+  const names = new Map(KNOWN_METERS);
+  for (const { usage } of records) {
+    for (const meter in usage?.meters) {
+      const name = usage.meters[meter]?.name;
+      if (name !== undefined && meter !== MAIN_METER) {
+        names.set(name.toLowerCase(), meter);
+      }
+    }
   }
-  return -1;
+  return names;
+}
+
+/** The facts of a meter, where there are any. */
+export function meterFacts(
+  { usage }: Pick<NormalRecord, "usage">,
+  meter: string,
+): NormalMeter | undefined {
+  if (!usage || !Object.hasOwn(usage.meters, meter)) return undefined;
+  return usage.meters[meter];
+}
+
+/** Whether two lengths (seconds) are of one window: the backend rounds them. */
+export function isSameLength(a: number | null, b: number | null): boolean {
+  if (a === null || b === null) return a === b;
+  return Math.abs(a - b) <= 0.02 * Math.max(a, b);
+}
+
+/**
+ * Puts a meter's flags on the windows that they are about: a refusal on those
+ * at 100 %, else on the fullest; of equally full ones any may be meant.
+ *
+ * @param meter Changed in place.
+ * @param told Those of its windows that were told together with the flags.
+ */
+export function flagged(
+  meter: NormalMeter,
+  told: NormalWindow[] = meter.windows,
+): NormalMeter {
+  const { allowed, limitReached } = meter;
+  const isRefused = limitReached === true || allowed === false;
+  if (isRefused && told.length === 0 && meter.windows.length === 0) {
+    meter.refusedAt = meter.observedAt;
+  }
+  if (!isRefused && allowed !== true) return meter;
+  const fullest = Math.max(...told.map((window) => window.usedPercent));
+  for (const window of told) {
+    const isFull = window.usedPercent >= 100;
+    if (isRefused) {
+      if (window.usedPercent >= Math.min(fullest, 100)) {
+        window.flags = "refused";
+      }
+    } else if (!isFull || limitReached === false) window.flags = "allowed";
+  }
+  return meter;
 }

@@ -1,12 +1,19 @@
 /**
- * What a standing means, in words, and the state as a report.
+ * The state as a report, and why a standing is what it is, in words.
  *
  * @module
  */
+import type { AccountPool, PooledAccount } from "./pool/account_pool.ts";
 import { ClockReading } from "./pool/clock.ts";
-import type { PooledAccount } from "./pool/account_pool.ts";
+import { select } from "./pool/select.ts";
 import { hasUsableCredits, untilOf } from "./pool/standing.ts";
-import type { AccountRecord, AccountStatus, Standing } from "./types.ts";
+import type {
+  AccountStatus,
+  CreditPolicy,
+  Standing,
+  StatusReport,
+} from "./report_types.ts";
+import type { NormalRecord, PoolState, StrategyName } from "./types.ts";
 
 /** An epoch time (ms) as an ISO string; null when it is none. */
 export function iso(time: number | null | undefined): string | null {
@@ -15,7 +22,7 @@ export function iso(time: number | null | undefined): string | null {
   return Number.isNaN(date.getTime()) ? null : date.toISOString();
 }
 
-/** Why an account stands as it does, in a word; null where nothing is wrong. */
+/** Why an account's standing is what it is, in a word; null where nothing is wrong. */
 export function reasonOf(standing: Standing): string | null {
   switch (standing.kind) {
     case "included":
@@ -30,51 +37,139 @@ export function reasonOf(standing: Standing): string | null {
   }
 }
 
-/** One account's row for `model` at `now` (epoch ms). */
-export function accountStatus(
-  runner: PooledAccount,
-  model: string | undefined,
-  now: number,
+/** What a report is made from: a rotator, or a store that is only read. */
+export interface Reported {
+  readonly accounts: AccountPool;
+  readonly storeName: string;
+  readonly preferPlans: ReadonlySet<string>;
+  readonly policy: () => CreditPolicy;
+  readonly strategy: () => StrategyName;
+  readonly random: () => number;
+}
+
+/** What a report is about. */
+export interface ReportOptions {
+  /** Verdicts are for this model; unknown by default. */
+  model?: string | undefined;
+  /** Epoch ms. */
+  now: number;
+}
+
+/** The pinned name, which alone may serve; null when all may. */
+export function pinnedIn({ settings }: PoolState): string | null {
+  const { pinned } = settings;
+  return typeof pinned === "string" && pinned !== "" ? pinned : null;
+}
+
+/** The accounts that may serve at all, by what the owner pinned. */
+export function unpinned(
+  accounts: AccountPool,
+  pinned: string | null,
+): readonly PooledAccount[] {
+  if (pinned === null) return accounts.all;
+  const account = accounts.get(pinned);
+  return account ? [account] : [];
+}
+
+/** All accounts with their standing; asks nobody. */
+export function statusReport(
+  state: PoolState,
+  reported: Reported,
+  options: ReportOptions,
+): StatusReport {
+  const { accounts } = reported;
+  const policy = reported.policy();
+  return {
+    version: 1,
+    now: iso(options.now)!,
+    store: reported.storeName,
+    strategy: reported.strategy(),
+    pinned: pinnedIn(state),
+    credits: {
+      allow: typeof policy.allow === "string"
+        ? policy.allow
+        : [...policy.allow],
+      source: policy.source,
+      unknownAliases: unknownAliases(accounts, policy),
+      warning: policy.warning ?? null,
+    },
+    next: nextOf(state, reported, options),
+    accounts: accounts.all.map((account) => accountStatus(account, options)),
+  };
+}
+
+/** Names in the credit list that no account bears. */
+function unknownAliases(
+  accounts: AccountPool,
+  { allow }: CreditPolicy,
+): string[] {
+  if (typeof allow === "string") return [];
+  return [...new Set(allow)].filter((alias) => !accounts.get(alias));
+}
+
+/** Who would serve the next request without a session, as far as is known now. */
+function nextOf(
+  state: PoolState,
+  reported: Reported,
+  { model, now }: ReportOptions,
+): string | null {
+  const none: ReadonlySet<string> = new Set();
+  const candidates = unpinned(reported.accounts, pinnedIn(state));
+  const { choice, isHeld } = select(candidates, {
+    model,
+    now,
+    random: reported.random,
+    strategy: reported.strategy(),
+    preferPlans: reported.preferPlans,
+    tried: none,
+    retriable: none,
+    sticky: undefined,
+  });
+  return choice && !isHeld ? choice.account.alias : null;
+}
+
+/** One account's row. */
+function accountStatus(
+  account: PooledAccount,
+  { model, now }: ReportOptions,
 ): AccountStatus {
-  const { record: account, alias, creditsAllowed } = runner;
-  const { standing } = runner.assess(model, now);
-  const { usage, tokens } = account;
+  const { record, alias, creditsAllowed } = account;
+  const { standing } = account.assess(model, now);
+  const { usage, tokens, source } = record;
   return {
     alias,
-    email: account.email ?? null,
-    plan: account.plan ?? null,
-    enabled: account.enabled !== false,
+    email: record.email ?? null,
+    plan: record.plan ?? null,
+    enabled: record.enabled !== false,
     standing: standing.kind,
     reason: reasonOf(standing),
     until: iso(untilOf(standing)),
     creditsAllowed,
-    windows: windowsOf(runner),
-    credits: creditsStatus(account, now),
+    windows: windowsOf(record),
+    credits: creditsStatus(record, now),
     bankedResets: usage?.bankedResets ?? null,
     usageObservedAt: iso(usage?.observedAt),
     tokenExpiresAt: iso(tokens?.expiresAt),
-    requests: account.requests ?? 0,
-    lastUsedAt: account.lastUsedAt ? iso(account.lastUsedAt) : null,
-    weight: account.weight ?? 1,
-    source: sourceOf(runner),
-    detail: detailOf(runner, standing, now),
+    requests: record.requests ?? 0,
+    lastUsedAt: record.lastUsedAt ? iso(record.lastUsedAt) : null,
+    priority: record.priority ?? 0,
+    reserve: record.reserve ?? 0,
+    weight: record.weight ?? 1,
+    source: source ? { kind: source.kind, path: source.path } : null,
+    detail: detailOf(record, standing, now),
   };
 }
 
-function sourceOf({ record: account }: PooledAccount): AccountStatus["source"] {
-  const { source } = account;
-  return source ? { kind: source.kind, path: source.path } : null;
-}
-
 /** The main meter's windows first, shorter ones before longer ones. */
-function windowsOf(runner: PooledAccount): AccountStatus["windows"] {
-  const meters = Object.entries(runner.record.usage?.meters ?? {});
+function windowsOf({ usage }: NormalRecord): AccountStatus["windows"] {
+  const meters = Object.entries(usage?.meters ?? {});
   meters.sort(([a], [b]) => a === "codex" ? -1 : b === "codex" ? 1 : 0);
   return meters.flatMap(([meter, facts]) =>
     [...facts.windows]
       .sort((a, b) => (a.windowSeconds ?? 0) - (b.windowSeconds ?? 0))
       .map((window) => ({
         meter,
+        name: facts.name ?? null,
         windowSeconds: window.windowSeconds,
         usedPercent: window.usedPercent,
         resetsAt: iso(window.resetsAt),
@@ -83,21 +178,20 @@ function windowsOf(runner: PooledAccount): AccountStatus["windows"] {
 }
 
 function creditsStatus(
-  account: AccountRecord,
+  record: NormalRecord,
   now: number,
 ): AccountStatus["credits"] {
-  if (!account.credits) return null;
-  const { hasCredits, unlimited, balance } = account.credits;
-  const usable = hasUsableCredits(account, new ClockReading(now));
+  if (!record.credits) return null;
+  const { hasCredits, unlimited, balance } = record.credits;
+  const usable = hasUsableCredits(record, new ClockReading(now));
   return { hasCredits, unlimited, balance: balance ?? null, usable };
 }
 
 function detailOf(
-  runner: PooledAccount,
+  { auth, cooldowns, usageCheck }: NormalRecord,
   standing: Standing,
   now: number,
 ): string | null {
-  const { auth, cooldowns, usageCheck } = runner.record;
   if (standing.kind === "blocked" && standing.reason === "login") {
     return auth?.reason ?? "There are no tokens";
   }

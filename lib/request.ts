@@ -1,9 +1,10 @@
 /**
- * A caller's request, taken apart once and put together for each attempt.
+ * A caller's request, read once and sendable again.
  *
  * @module
  */
-import { readBody, type ReplayBody, STRING_TYPE } from "./account/body.ts";
+import { createHash } from "node:crypto";
+import { readBody, type ReplayBody, STRING_TYPE } from "./body.ts";
 import { adaptBody, withoutCiphertext } from "./codex/adapt.ts";
 import {
   type HeaderRecord,
@@ -11,6 +12,10 @@ import {
   readRequestBody,
   sessionKey,
 } from "./codex/request.ts";
+import type { EventContext } from "./report_types.ts";
+
+/** The header that keeps a request on included usage; it is never passed on. */
+const MAX_CREDITS_HEADER = "x-codex-rotator-max-credits";
 
 /** What the caller wants sent to the backend. */
 export interface ReplayableRequest {
@@ -24,20 +29,32 @@ export interface ReplayableRequest {
   signal: AbortSignal | null | undefined;
   /** undefined when unknown */
   model: string | undefined;
-  /** Names the conversation; undefined when nothing does. */
+  /** A hash that names the conversation; undefined when nothing does. */
   session: string | undefined;
   /** It asks for a response, so that a stream may come. */
   isResponses: boolean;
+  /** It costs nothing. */
+  isFree: boolean;
+  /** It must not be paid for. */
+  includedOnly: boolean;
   /** The caller did not ask for a stream, so it is to be folded into one response. */
   folds: boolean;
   /** The body as sent, where it could be read. */
   json: Record<string, unknown> | undefined;
+  /** What its events tell. */
+  about: EventContext;
 }
 
-/** How a call is read. */
-export interface ReadCallOptions {
+/** What reading a request needs beside the request. */
+export interface ReadOptions {
+  /** A streamed body longer than this is sent once, bytes. */
   maxReplayBytes: number;
+  /** Its number among the requests of the rotator. */
+  number: number;
 }
+
+/** What the request asks for cannot be done; the message says what can. */
+export class RequestError extends Error {}
 
 /** The URL that `fetch` was given. */
 export function urlOf(input: RequestInfo | URL): string {
@@ -45,46 +62,34 @@ export function urlOf(input: RequestInfo | URL): string {
   return input instanceof URL ? input.href : input.url;
 }
 
+/** What `fetch` was given. */
+export interface FetchArguments {
+  input: RequestInfo | URL;
+  /** Its fields win over those of a `Request`. */
+  init: RequestInit;
+}
+
 /**
  * Reads what `fetch` was given.
  *
  * @param url The backend URL that it means.
- * @param input As for `fetch`.
- * @param init As for `fetch`; its fields win over those of a `Request`.
+ * @param given What the caller gave.
  * @param options Bounds.
+ * @throws {RequestError} When it asks for something that cannot be done.
  */
-export function readRequest(
+export async function readRequest(
   url: string,
-  input: RequestInfo | URL,
-  init: RequestInit,
-  options: ReadCallOptions,
-): ReplayableRequest | Promise<ReplayableRequest> {
+  { input, init }: FetchArguments,
+  { maxReplayBytes, number }: ReadOptions,
+): Promise<ReplayableRequest> {
   const request = input instanceof Request ? input : undefined;
   const signal = init.signal === undefined ? request?.signal : init.signal;
   signal?.throwIfAborted();
   // read before the body: afterwards Bun does not know a form's type any more
   const headers = headerRecord(init.headers ?? request?.headers);
+  const includedOnly = takeMaxCredits(headers);
   const given = init.body ?? request?.body;
-  const { maxReplayBytes } = options;
-  const taken = readBody(given, maxReplayBytes, signal);
-  const finish = (body: ReplayBody) =>
-    callOf({ url, request, init, signal, headers, body });
-  return taken instanceof Promise ? taken.then(finish) : finish(taken);
-}
-
-/** What a call is made of. */
-interface Parts {
-  url: string;
-  request: Request | undefined;
-  init: RequestInit;
-  signal: AbortSignal | null | undefined;
-  headers: HeaderRecord;
-  body: ReplayBody;
-}
-
-function callOf(
-  { url, request, init, signal, headers, body }: Parts,
-): ReplayableRequest {
+  const body = await readBody(given, maxReplayBytes, signal);
   if (body.contentType !== null) headers["content-type"] ??= body.contentType;
   const { model, json } = readRequestBody(
     body.readable,
@@ -95,7 +100,8 @@ function callOf(
   const isResponses = method.toUpperCase() === "POST" &&
     /\/responses(\?|$)/.test(url);
   const others = othersOf(init);
-  const call: ReplayableRequest = {
+  const session = hashOf(sessionKey(json, headers));
+  const read: ReplayableRequest = {
     url,
     method,
     headers,
@@ -103,16 +109,47 @@ function callOf(
     others: request ? { redirect: request.redirect, ...others } : others,
     signal,
     model,
-    session: sessionKey(json, headers),
+    session,
     isResponses,
+    isFree: /^(?:GET|HEAD)$/i.test(method),
+    includedOnly,
     folds: false,
     json,
+    about: {
+      request: number,
+      ...(model !== undefined && { model }),
+      ...(session !== undefined && { session }),
+    },
   };
-  if (!isResponses || !json) return call;
+  if (isResponses && json) adapt(read, json);
+  return read;
+}
+
+/** A conversation's name goes nowhere as it is: it may say what it is about. */
+function hashOf(name: string | undefined): string | undefined {
+  return name === undefined
+    ? undefined
+    : createHash("sha256").update(name).digest("hex").slice(0, 16);
+}
+
+/** Takes the header away that bounds what a request may cost. */
+function takeMaxCredits(headers: HeaderRecord): boolean {
+  const value = headers[MAX_CREDITS_HEADER];
+  if (value === undefined) return false;
+  delete headers[MAX_CREDITS_HEADER];
+  if (value.trim() === "0") return true;
+  throw new RequestError(
+    `${MAX_CREDITS_HEADER} is "${value}"; the only value it takes is 0: served on included usage or not at all`,
+  );
+}
+
+function adapt(
+  request: ReplayableRequest,
+  json: Record<string, unknown>,
+): void {
   const adapted = adaptBody(json);
-  call.folds = adapted.folds;
-  if (adapted.json) rewrite(call, adapted.json);
-  return call;
+  request.folds = adapted.folds;
+  if (adapted.json) rewrite(request, adapted.json);
 }
 
 const NAMED: ReadonlySet<string> = new Set([
@@ -122,7 +159,7 @@ const NAMED: ReadonlySet<string> = new Set([
   "signal",
 ]);
 
-/** What a call has no field of its own for. */
+/** What a request has no field of its own for. */
 function othersOf(init: RequestInit): ReplayableRequest["others"] {
   const others: Record<string, unknown> = {};
   for (const name in init) {
@@ -137,27 +174,30 @@ function declaredType(headers: HeaderRecord): string | undefined {
   return type?.toLowerCase() === STRING_TYPE.toLowerCase() ? undefined : type;
 }
 
-/** Gives a call another body. */
-function rewrite(call: ReplayableRequest, json: Record<string, unknown>): void {
+/** Gives a request another body. */
+function rewrite(
+  request: ReplayableRequest,
+  json: Record<string, unknown>,
+): void {
   const text = JSON.stringify(json);
-  call.json = json;
-  call.body = {
+  request.json = json;
+  request.body = {
     body: text,
     readable: text,
     contentType: null,
     replayable: true,
   };
-  call.headers["content-type"] = "application/json";
+  request.headers["content-type"] = "application/json";
 }
 
 /**
- * Leaves out of a call what only another account could read.
+ * Leaves out of a request what only another account could read.
  *
  * @returns Whether there was anything of that kind.
  */
-export function removeForeignContent(call: ReplayableRequest): boolean {
-  const cleaned = call.json && withoutCiphertext(call.json);
+export function removeForeignContent(request: ReplayableRequest): boolean {
+  const cleaned = request.json && withoutCiphertext(request.json);
   if (!cleaned) return false;
-  rewrite(call, cleaned);
+  rewrite(request, cleaned);
   return true;
 }

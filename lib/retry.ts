@@ -1,37 +1,39 @@
 /**
- * What becomes of a request after an attempt: its answer, the same account
- * again, or the next one.
+ * What follows an attempt: its answer for the caller, the same account again,
+ * or the next one.
  *
  * @module
  */
-import { clearTimeout, setTimeout } from "node:timers";
-import { withAbort } from "./account/abort.ts";
-import { type Attempt, learnOutcome } from "./account/learn.ts";
+import { delay, withAbort } from "./account/abort.ts";
+import {
+  type Attempt,
+  learnCharge,
+  learnOutcome,
+  setCooldowns,
+} from "./account/learn.ts";
 import { TOKEN_REFUSED_MS } from "./account/usage_check.ts";
-import { setCooldown } from "./pool/cooldowns.ts";
-import { type Pool, poolOf } from "./pool/pools.ts";
-import { removeForeignContent, type ReplayableRequest } from "./request.ts";
 import type { RotatorContext } from "./context.ts";
-import type { Answer, Failed } from "./send.ts";
+import type { Answer, NetworkError } from "./send.ts";
 
 /** Retries that transient failures of one request may cost. */
 const MAX_RETRIES = 2;
 /** The delay before the first of them, ms; it doubles. */
 const BACKOFF_MS = 200;
 
-/** How an attempt failed: with an unread answer, or with an error of the network. */
-type Failure = { response: Response } | Failed;
+/** How an attempt failed: an unread response, or an error of the network. */
+type Failure = { response: Response } | NetworkError;
 
 /** The attempts of one request. */
 export class Tries {
   /** Accounts that were tried. */
   readonly tried = new Set<string>();
   /** Those of them that failed transiently and may be tried again. */
-  readonly transient = new Set<string>();
+  readonly retriable = new Set<string>();
   /** Accounts whose token was renewed because the backend refused it. */
   readonly renewed = new Set<string>();
-  /** A transient failure in this pool keeps the request from any later one. */
-  lastPool: Pool = "unconfirmed";
+  /** Attempts whose model was refused: whose fault that is, another account tells. */
+  readonly refusedModel: { attempt: Attempt; until: number; detail: string }[] =
+    [];
   retries = 0;
   /** What another account wrote was left out of the conversation. */
   isCleaned = false;
@@ -40,15 +42,15 @@ export class Tries {
   /** How the last attempt failed, and whose it was. */
   failure: { alias: string; how: Failure } | undefined;
 
-  /** Gives an account up; a transient failure may be retried. */
+  /** Gives an account up; one that failed transiently may be tried again. */
   leave(alias: string, reason: string, isTransient = false): void {
     this.tried.add(alias);
     this.lastGivenUp = { alias, reason };
-    if (isTransient) this.transient.add(alias);
-    else this.transient.delete(alias);
+    if (isTransient) this.retriable.add(alias);
+    else this.retriable.delete(alias);
   }
 
-  /** Keeps a failure for the end, and discards the answer before. */
+  /** Stores a failure for the end, and cancels the body of the one before. */
   fail(alias: string, how: Failure): void {
     this.discard();
     this.failure = { alias, how };
@@ -61,113 +63,121 @@ export class Tries {
   }
 }
 
-/** What comes next: an answer for the caller, the same account, or the next one. */
+/** What comes next. */
 export type Step =
   | { kind: "return"; response: Response }
+  /** The same account; `rejected`: with another token than this one. */
   | { kind: "again"; rejected?: string }
+  /** The same account, once the conversation is without what only another one can read. */
+  | { kind: "clean"; response: Response }
   | { kind: "next" };
 
-const NEXT: Step = { kind: "next" };
+/** What deciding looks at. */
+export interface StepQuery {
+  readonly attempt: Attempt;
+  readonly tries: Tries;
+  /** The body can be sent again. */
+  readonly replayable: boolean;
+  readonly signal: AbortSignal | null | undefined;
+}
 
 /** Decides what comes next, and remembers what the answer says against its account. */
 export async function nextStep(
   context: RotatorContext,
-  call: ReplayableRequest,
-  tries: Tries,
-  attempt: Attempt,
-  answer: Answer | Failed,
+  query: StepQuery,
+  answer: Answer | NetworkError,
 ): Promise<Step> {
-  if ("error" in answer) {
-    return await onTransient(context, call, tries, attempt, answer, 502);
-  }
+  if ("error" in answer) return await onTransient(context, query, answer, 502);
   const { outcome, response } = answer;
-  const { alias } = attempt.runner;
+  const { attempt, tries, replayable } = query;
+  const { account } = attempt;
   switch (outcome.kind) {
     case "ok":
-      if (response.ok) tellCharge(context, attempt);
-      if (call.session !== undefined) {
-        context.sessions.note(call.session, alias, context.now());
-      }
+      onServed(context, query, response);
       return { kind: "return", response };
+    case "refused-body":
     case "other":
       return { kind: "return", response };
-    case "hiccup":
-      return await onTransient(
-        context,
-        call,
-        tries,
-        attempt,
-        { response },
-        outcome.status,
-      );
+    case "transient":
+      return await onTransient(context, query, { response }, outcome.status);
     case "encrypted-content":
-      return onForeignContent(context, call, tries, attempt, response);
+      return tries.isCleaned || !replayable
+        ? { kind: "return", response }
+        : { kind: "clean", response };
     case "token-rejected":
-      return await onTokenRejected(context, call, tries, attempt, response);
+      return await onTokenRejected(context, query, response);
+    case "model": {
+      const { until, detail } = outcome;
+      tries.refusedModel.push({ attempt, until, detail });
+      await blameModel(context, tries, attempt.model);
+      return giveUp(query, response, detail);
+    }
     default: {
       const reason = await learnOutcome(context, attempt, outcome);
-      if (outcome.kind === "usage-limit") askAfterLimit(context, attempt);
-      return giveUp(call, tries, alias, response, reason);
+      if (outcome.kind === "usage-limit" && account.creditsAllowed) {
+        context.usage.checkInBackground(account);
+      }
+      return giveUp(query, response, reason);
     }
   }
 }
 
 /** The next account, if the body can be sent again. */
 function giveUp(
-  call: ReplayableRequest,
-  tries: Tries,
-  alias: string,
+  { tries, attempt, replayable }: StepQuery,
   response: Response,
   reason: string,
 ): Step {
-  if (!call.body.replayable) return { kind: "return", response };
+  if (!replayable) return { kind: "return", response };
+  const { alias } = attempt.account;
   tries.fail(alias, { response });
   tries.leave(alias, reason);
-  return NEXT;
+  return { kind: "next" };
 }
 
-/** A usage check in the background, where credits may follow. */
-function askAfterLimit(context: RotatorContext, { runner }: Attempt): void {
-  const { alias, record: account, creditsAllowed } = runner;
-  if (!creditsAllowed || !context.usage.mayAsk(alias, account)) return;
-  context.usage.check(alias).catch(() => {});
-}
-
-/** The conversation came from another account: it goes on without what that one wrote. */
-function onForeignContent(
+/** Whatever follows from an answer that served the request. */
+function onServed(
   context: RotatorContext,
-  call: ReplayableRequest,
-  tries: Tries,
-  { runner, pool }: Attempt,
+  { attempt, tries }: StepQuery,
   response: Response,
-): Step {
-  const { standing } = runner.assess(call.model, context.now());
-  if (
-    tries.isCleaned || poolOf(standing) !== pool || !removeForeignContent(call)
-  ) {
-    return { kind: "return", response };
+): void {
+  const { account, about, model } = attempt;
+  account.serve();
+  if (about.session !== undefined) {
+    context.sessions.note(about.session, account.alias, context.now());
   }
-  tries.isCleaned = true;
-  const { alias } = runner;
-  if (call.session !== undefined) {
-    context.sessions.markCleaned(call.session, alias, context.now());
+  if (!response.ok) return;
+  tellCharge(context, attempt);
+  learnCharge(context, attempt);
+  if (model === undefined || attempt.isFree) return;
+  context.servedModels.note(model, account.alias);
+  void blameModel(context, tries, model);
+}
+
+/** Remembers that accounts lack a model, once another one has served it: what all say is about the client. */
+async function blameModel(
+  context: RotatorContext,
+  tries: Tries,
+  model: string | undefined,
+): Promise<void> {
+  const isServed = ({ attempt }: Tries["refusedModel"][number]) =>
+    model !== undefined &&
+    context.servedModels.isServedBesides(model, attempt.account.alias);
+  for (const refused of tries.refusedModel.filter(isServed)) {
+    const { attempt, until, detail } = refused;
+    tries.refusedModel.splice(tries.refusedModel.indexOf(refused), 1);
+    await learnOutcome(context, attempt, { kind: "model", until, detail });
   }
-  const reason =
-    "The conversation came from another account; it goes on without the reasoning that only that one can read";
-  context.emit({ type: "warning", alias, reason });
-  tries.fail(alias, { response });
-  return { kind: "again" };
 }
 
 /** The token is renewed once; refused again, the account pauses. */
 async function onTokenRejected(
   context: RotatorContext,
-  call: ReplayableRequest,
-  tries: Tries,
-  { runner: { alias }, access }: Attempt,
+  query: StepQuery,
   response: Response,
 ): Promise<Step> {
-  const { replayable } = call.body;
+  const { attempt, tries, replayable, signal } = query;
+  const { access, account: { alias } } = attempt;
   const isRenewed = tries.renewed.has(alias) || !replayable &&
       context.tokens.isReplacement(alias, access, TOKEN_REFUSED_MS);
   if (!isRenewed) {
@@ -177,18 +187,13 @@ async function onTokenRejected(
       return { kind: "again", rejected: access };
     }
     // for the next request
-    await withAbort(context.tokens.access(alias, access), call.signal);
+    await withAbort(context.tokens.access(alias, access), signal);
     return { kind: "return", response };
   }
-  const setAt = context.now();
-  const until = setAt + TOKEN_REFUSED_MS;
-  const reason = "The backend refuses a token that was just renewed";
-  await context.cache.write(({ accounts }) => {
-    if (!Object.hasOwn(accounts, alias)) return;
-    setCooldown(accounts[alias]!, "token", { until, setAt, detail: reason });
-  });
-  context.emit({ type: "cooldown", alias, cause: "token", until, reason });
-  return giveUp(call, tries, alias, response, reason);
+  const until = context.now() + TOKEN_REFUSED_MS;
+  const detail = "The backend refuses a token that was just renewed";
+  await setCooldowns(context, attempt, [{ cause: "token", until, detail }]);
+  return giveUp(query, response, detail);
 }
 
 /**
@@ -198,56 +203,33 @@ async function onTokenRejected(
  */
 async function onTransient(
   context: RotatorContext,
-  call: ReplayableRequest,
-  tries: Tries,
-  attempt: Attempt,
+  { attempt, tries, replayable, signal }: StepQuery,
   how: Failure,
   status: number,
 ): Promise<Step> {
-  const { alias } = attempt.runner;
-  const isRepeatable = call.body.replayable &&
+  const { account } = attempt;
+  account.fail(context.now());
+  const isRepeatable = replayable &&
     (attempt.pool === "first" || status === 503);
   if (!isRepeatable || ++tries.retries > MAX_RETRIES) {
     if ("error" in how) throw how.error;
     if (how.response.ok) tellCharge(context, attempt);
     return { kind: "return", response: how.response };
   }
-  tries.fail(alias, how);
-  tries.lastPool = attempt.pool;
+  tries.fail(account.alias, how);
   const backoff = BACKOFF_MS * 2 ** (tries.retries - 1);
-  await delay(backoff * (0.5 + context.random()), call.signal);
+  await delay(backoff * (0.5 + context.random()), signal);
   const reason = "error" in how
     ? "The network failed"
     : `The backend answered ${status}`;
-  tries.leave(alias, reason, true);
-  return NEXT;
-}
-
-/** Timers hold no more, ms. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
-/** Waits, ms, unless the caller aborts. */
-export async function delay(
-  ms: number,
-  signal: AbortSignal | null | undefined,
-): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  try {
-    for (let left = ms; left > 0; left -= MAX_TIMER_MS) {
-      const waiting = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, Math.min(left, MAX_TIMER_MS));
-      });
-      await withAbort(waiting, signal);
-    }
-  } finally {
-    clearTimeout(timer);
-  }
+  tries.leave(account.alias, reason, true);
+  return { kind: "next" };
 }
 
 /** Tells what was spent, or may have been. */
 function tellCharge(context: RotatorContext, attempt: Attempt): void {
-  const { pool, balanceBefore, balanceAfter, runner: { alias } } = attempt;
-  if (pool === "first") return;
+  const { pool, isFree, balanceBefore, balanceAfter, account } = attempt;
+  if (pool === "first" || isFree) return;
   const certain = pool === "credits";
   if (context.policy().source === "default") {
     context.warnOnce(
@@ -257,6 +239,13 @@ function tellCharge(context: RotatorContext, attempt: Attempt): void {
   const reason = certain
     ? "Served on purchased credits"
     : "Served by an account that could not be asked; it may have been charged";
-  const type = "credits-spent";
-  context.emit({ type, alias, certain, balanceBefore, balanceAfter, reason });
+  context.emit({
+    ...attempt.about,
+    type: "credits-spent",
+    alias: account.alias,
+    certain,
+    balanceBefore,
+    balanceAfter,
+    reason,
+  });
 }

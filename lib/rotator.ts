@@ -3,38 +3,50 @@
  *
  * @module
  */
-import { withAbort } from "./account/abort.ts";
+import { delay, withAbort } from "./account/abort.ts";
 import type { Attempt } from "./account/learn.ts";
-import { candidatesOf, pinnedOf } from "./candidates.ts";
+import type { CheckResult } from "./account/usage_check.ts";
 import { type Choice, choose, lastAccountOf } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
-import { type Ending, endingOf } from "./ending.ts";
-import { RotatorError } from "./errors.ts";
-import { poolOf } from "./pool/pools.ts";
-import { reasonOf } from "./report.ts";
 import {
-  type RefreshOptions,
-  refreshReport,
-  type StatusOptions,
-  statusReport,
-} from "./reports.ts";
-import {
-  readRequest,
-  removeForeignContent,
-  type ReplayableRequest,
-  urlOf,
-} from "./request.ts";
-import { delay, nextStep, Tries } from "./retry.ts";
-import {
+  candidatesOf,
   createContext,
   type RotatorContext,
   type RotatorOptions,
 } from "./context.ts";
+import { RotatorError } from "./errors.ts";
+import { POOLS } from "./pool/standing.ts";
+import { type Refusal, refusalOf, refusalResponse } from "./refusal.ts";
+import { pinnedIn, reasonOf, statusReport } from "./report.ts";
+import type { RefreshReport, StatusReport } from "./report_types.ts";
+import {
+  readRequest,
+  removeForeignContent,
+  type ReplayableRequest,
+  RequestError,
+  urlOf,
+} from "./request.ts";
+import { nextStep, Tries } from "./retry.ts";
 import { send } from "./send.ts";
-import type { FetchLike, RefreshReport, StatusReport } from "./types.ts";
+import type { FetchLike } from "./types.ts";
 
 export type { RotatorOptions } from "./context.ts";
-export type { RefreshOptions, StatusOptions } from "./reports.ts";
+
+/** What to report on. */
+export interface StatusOptions {
+  /** Verdicts are for this model; unknown by default. */
+  model?: string;
+}
+
+/** What to refresh. */
+export interface RefreshOptions {
+  /** Only these; all by default. */
+  aliases?: readonly string[];
+  /** Ends it early. */
+  signal?: AbortSignal;
+  /** Called after each account. */
+  onProgress?: (done: number, total: number) => void;
+}
 
 /** Several accounts behind one `fetch`. */
 export interface Rotator extends AsyncDisposable {
@@ -75,29 +87,45 @@ export interface Rotator extends AsyncDisposable {
 export function createRotator(options: RotatorOptions = {}): Rotator {
   const context = createContext(options);
   const servedBy = new WeakMap<Response, string>();
+  let requests = 0;
   const close = async () => {
-    context.holds.close();
     await context.usage.close();
     await context.tokens.settled();
     await context.cache.close();
   };
   return {
     baseURL: `${context.backend}/codex`,
-    async fetch(input, init) {
+    async fetch(input, init = {}) {
       const url = targetOf(urlOf(input), context.backend);
       if (url === undefined) return await context.fetch(input, init);
-      const read = readRequest(url, input, init ?? {}, context);
-      const call = read instanceof Promise ? await read : read;
-      const { response, alias } = await serve(context, call);
-      if (alias !== undefined) servedBy.set(response, alias);
-      return response;
+      const { maxReplayBytes } = context;
+      const read = { maxReplayBytes, number: ++requests };
+      try {
+        const request = await readRequest(url, { input, init }, read);
+        const { response, alias } = await serve(context, request);
+        if (alias !== undefined) servedBy.set(response, alias);
+        return response;
+      } catch (error) {
+        if (error instanceof RequestError) return badRequest(error);
+        throw error;
+      }
     },
-    status: (about = {}) => statusReport(context, about.model),
-    refresh: (about = {}) => refreshReport(context, about),
+    async status({ model } = {}) {
+      await context.cache.reload();
+      const about = { model, now: context.now() };
+      return statusReport(context.cache.state, context, about);
+    },
+    refresh: (about = {}) => refresh(context, about),
     accountOf: (response) => servedBy.get(response),
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** A request that cannot be sent as it is. */
+function badRequest({ message }: RequestError): Response {
+  const error = { type: "invalid_request_error", message };
+  return Response.json({ error }, { status: 400 });
 }
 
 /** A request that has its answer. */
@@ -113,56 +141,69 @@ interface Served {
  */
 async function serve(
   context: RotatorContext,
-  call: ReplayableRequest,
+  request: ReplayableRequest,
 ): Promise<Served> {
-  if (isFromElsewhere(context, call)) removeForeignContent(call);
+  const { signal } = request;
+  if (isFromElsewhere(context, request)) removeForeignContent(request);
   let tries = new Tries();
   let waitLeft = context.maxWait;
   let again: { choice: Choice; rejected?: string } | undefined;
   try {
     for (;;) {
-      if (!again) await catchUp(context, call);
-      const choice = again?.choice ?? await choose(context, call, tries);
+      if (!again) await catchUp(context, request);
+      const choice = again?.choice ??
+        await choose(context, { ...request, ...tries });
       if (!choice) {
-        const wait = waitFor(context, call, waitLeft);
-        if (typeof wait !== "number") return finish(context, tries, wait);
+        const refusal = refusalFor(context, request);
+        const wait = waitFor(refusal, context.now());
+        if (wait === undefined || wait > waitLeft) {
+          return finish(context, request, { tries, refusal });
+        }
         tries.discard();
-        await delay(wait, call.signal);
+        await delay(wait, signal);
         waitLeft -= wait;
         tries = new Tries();
         continue;
       }
-      const { alias } = choice.runner;
-      const access = await accessOf(
-        context,
-        call,
-        tries,
+      const access = await accessOf(context, request, {
         choice,
-        again?.rejected,
-      );
+        tries,
+        rejected: again?.rejected,
+      });
       if (access === undefined) {
-        if (!again) context.accounts.release(choice.runner);
-        if (!again) context.cache.markDirty(alias, -1);
+        if (!again) choice.release();
         again = undefined;
         continue;
       }
-      if (again) {
-        context.accounts.use(choice.runner, context.now());
-        context.cache.markDirty(alias, 1);
+      if (again) countAgain(context, choice);
+      else announce(context, request, { choice, tries });
+      const attempt = attemptOf(context, request, { choice, access });
+      const answer = await send(context, request, attempt);
+      const { replayable } = request.body;
+      const query = { attempt, tries, replayable, signal };
+      const step = await nextStep(context, query, answer);
+      again = undefined;
+      switch (step.kind) {
+        case "return":
+          tries.discard();
+          return { response: step.response, alias: choice.account.alias };
+        case "again":
+          again = { choice, ...step };
+          break;
+        case "clean":
+          if (!clean(context, request, { attempt, tries })) {
+            tries.discard();
+            return { response: step.response, alias: choice.account.alias };
+          }
+          tries.fail(choice.account.alias, { response: step.response });
+          again = { choice };
+          break;
+        case "next":
+          break;
       }
-      announce(context, choice);
-      if (!again) tellSwitch(context, call, tries, alias);
-      const attempt = attemptOf(context, call, choice, access);
-      const answer = await send(context, call, attempt);
-      const step = await nextStep(context, call, tries, attempt, answer);
-      if (step.kind === "return") {
-        tries.discard();
-        return { response: step.response, alias };
-      }
-      again = step.kind === "again" ? { choice, ...step } : undefined;
     }
   } catch (error) {
-    // the answer of an earlier attempt is of no use any more
+    // the response of an earlier attempt is of no use any more
     tries.discard();
     throw error;
   }
@@ -184,77 +225,141 @@ async function catchUp(
   );
 }
 
+/** What a chosen account needs to be sent to. */
+interface Sendable {
+  choice: Choice;
+  tries: Tries;
+  /** A token that the backend refused. */
+  rejected: string | undefined;
+}
+
 /** An access token of the chosen account; undefined when another one has to be chosen. */
 async function accessOf(
   context: RotatorContext,
-  call: ReplayableRequest,
-  tries: Tries,
-  { runner, pool }: Choice,
-  rejected: string | undefined,
+  { signal, model, isFree }: ReplayableRequest,
+  { choice, tries, rejected }: Sendable,
 ): Promise<string | undefined> {
+  const { account, pool } = choice;
   const ready = rejected === undefined
-    ? context.tokens.current(runner.record)
+    ? context.tokens.current(account.record)
     : undefined;
   if (ready !== undefined) return ready;
   const access = await withAbort(
-    context.tokens.access(runner.alias, rejected),
-    call.signal,
+    context.tokens.access(account.alias, rejected),
+    signal,
   );
   if (access.kind !== "ok") {
-    tries.leave(runner.alias, access.reason);
+    tries.leave(account.alias, access.reason);
     return undefined;
   }
+  if (isFree) return access.access;
   // what was true when the account was chosen may not be any more
-  const { standing } = runner.assess(call.model, context.now());
-  return poolOf(standing) === pool && standing.kind !== "unknown"
+  return isStillIn(context, { account, pool, model })
     ? access.access
     : undefined;
 }
 
-function attemptOf(
+/** Whether an account is still in the pool that it was chosen from, and known to be. */
+function isStillIn(
   context: RotatorContext,
-  { model }: ReplayableRequest,
-  { runner, pool }: Choice,
-  access: string,
-): Attempt {
-  const beganAt = context.now();
-  const balanceBefore = runner.record.credits?.balance ?? null;
-  const balanceAfter = null;
-  return { runner, pool, model, access, beganAt, balanceBefore, balanceAfter };
+  { account, pool, model }: Pick<Attempt, "account" | "pool" | "model">,
+): boolean {
+  if (context.accounts.get(account.alias) !== account) return false;
+  const { standing, poolIndex } = account.assess(model, context.now());
+  return POOLS[poolIndex] === pool && standing.kind !== "unknown";
 }
 
-/** How long to wait for the earliest reset, ms, or how the request ends where that is too long. */
-function waitFor(
+/** Counts another use of the same account. */
+function countAgain(context: RotatorContext, { account }: Choice): void {
+  context.accounts.use(account, context.now());
+  context.cache.markDirty(account.alias, 1);
+}
+
+function attemptOf(
+  context: RotatorContext,
+  { model, isFree, about }: ReplayableRequest,
+  { choice, access }: { choice: Choice; access: string },
+): Attempt {
+  const { account, pool } = choice;
+  return {
+    account,
+    pool,
+    model,
+    isFree,
+    about,
+    access,
+    beganAt: context.now(),
+    balanceBefore: account.record.credits?.balance ?? null,
+    balanceAfter: null,
+  };
+}
+
+/**
+ * Leaves out of the conversation what only another account can read; not where
+ * sending again would cost more than the first time.
+ */
+function clean(
+  context: RotatorContext,
+  request: ReplayableRequest,
+  { attempt, tries }: { attempt: Attempt; tries: Tries },
+): boolean {
+  if (!attempt.isFree && !isStillIn(context, attempt)) return false;
+  if (!removeForeignContent(request)) return false;
+  tries.isCleaned = true;
+  const { alias } = attempt.account;
+  if (request.session !== undefined) {
+    context.sessions.markCleaned(request.session, alias, context.now());
+  }
+  const reason =
+    "The conversation came from another account; it goes on without the reasoning that only that one can read";
+  context.emit({ ...request.about, type: "warning", alias, reason });
+  return true;
+}
+
+/** How a request ends that nobody can serve now. */
+function refusalFor(
   context: RotatorContext,
   { model }: ReplayableRequest,
-  waitLeft: number,
-): number | Ending {
-  const now = context.now();
-  const ending = endingOf(candidatesOf(context), model, pinnedOf(context), now);
-  const { type, resetsAt } = ending;
-  if (type !== "usage_limit_reached" || resetsAt === null) return ending;
+): Refusal {
+  const pinned = pinnedIn(context.cache.state);
+  const query = { model, pinned, now: context.now() };
+  return refusalOf(candidatesOf(context), query);
+}
+
+/** How long it is until somebody can serve again, ms; undefined when nobody knows. */
+function waitFor(
+  { type, resetsAt }: Refusal,
+  now: number,
+): number | undefined {
+  const isLimited = type === "usage_limit_reached" ||
+    type === "rate_limit_exceeded";
+  if (!isLimited || resetsAt === null) return undefined;
   // counted in waits of our own, so that a standing clock cannot hold us forever
-  const wait = Math.max(1, resetsAt - now);
-  return wait > waitLeft ? ending : wait;
+  return Math.max(1, resetsAt - now);
 }
 
 /** The end of a request that nobody could serve. */
-function finish(context: RotatorContext, tries: Tries, ending: Ending): Served {
+function finish(
+  context: RotatorContext,
+  request: ReplayableRequest,
+  { tries, refusal }: { tries: Tries; refusal: Refusal },
+): Served {
   const { failure } = tries;
   // a transient failure says nothing about quota, so it is what the caller gets
   const isTransient = failure !== undefined &&
-    tries.transient.has(failure.alias);
+    tries.retriable.has(failure.alias);
   if (isTransient && "error" in failure.how) throw failure.how.error;
-  const isReal = isTransient || ending.type === "no_eligible_account";
+  const isReal = isTransient || refusal.type === "no_eligible_account";
   if (isReal && failure && "response" in failure.how) {
     return { response: failure.how.response, alias: failure.alias };
   }
   tries.discard();
-  if (ending.type === "usage_limit_reached") {
-    const { message, resetsAt } = ending;
-    context.emit({ type: "exhausted", reason: message, until: resetsAt });
+  const { message: reason, resetsAt: until } = refusal;
+  if (waitFor(refusal, 0) !== undefined || refusal.type.endsWith("reached")) {
+    context.emit({ ...request.about, type: "exhausted", reason, until });
   }
-  return { response: ending.respond(), alias: undefined };
+  const response = refusalResponse(refusal, context.now());
+  return { response, alias: undefined };
 }
 
 /** Whether an earlier turn of the conversation was found to hold what another account wrote. */
@@ -268,46 +373,87 @@ function isFromElsewhere(
 
 const REASONS: Record<Choice["pool"], string> = {
   first: "It has included usage left",
+  likely:
+    "It had included usage left when it was last asked, and cannot be asked now",
   credits: "Nobody has included usage left, and it may spend its credits",
   unconfirmed:
     "Nobody is known to have included usage left, and it could not be asked",
 };
 
+/** Tells who was chosen, and whom it takes over from. */
 function announce(
   context: RotatorContext,
-  { runner: { alias }, pool }: Choice,
+  request: ReplayableRequest,
+  { choice, tries }: { choice: Choice; tries: Tries },
 ): void {
-  const standing = pool === "first" ? "included" : pool;
-  context.emit({ type: "selected", alias, standing, reason: REASONS[pool] });
-  if (pool === "unconfirmed") {
+  const { account: { alias }, pool } = choice;
+  const { about, isFree } = request;
+  const isCertain = pool === "first" || isFree;
+  const standing = isCertain
+    ? "included"
+    : pool === "credits"
+    ? pool
+    : "unconfirmed";
+  const chosen = isFree ? "It costs nothing" : REASONS[pool];
+  context.emit({ ...about, type: "selected", alias, standing, reason: chosen });
+  if (standing === "unconfirmed") {
     const reason =
       "This request may be charged: its account could not be asked";
-    context.emit({ type: "warning", alias, reason });
+    context.emit({ ...about, type: "warning", alias, reason });
   }
-}
-
-/** Tells that another account takes over, from the one before or from the session's. */
-function tellSwitch(
-  context: RotatorContext,
-  call: ReplayableRequest,
-  { lastGivenUp: left }: Tries,
-  alias: string,
-): void {
-  const from = left?.alias ?? lastAccountOf(context, call);
+  const { lastGivenUp } = tries;
+  const from = lastGivenUp?.alias ?? lastAccountOf(context, request);
   if (from === undefined || from === alias) return;
-  const reason = left?.reason ?? whyLeft(context, call, from);
-  context.emit({ type: "switched", alias, from, reason });
+  const reason = lastGivenUp?.reason ?? whyLeft(context, request, from);
+  context.emit({ ...about, type: "switched", alias, from, reason });
 }
 
 /** Why the session's account was not chosen again, in the words of `status`. */
 function whyLeft(
   context: RotatorContext,
-  call: ReplayableRequest,
+  { model }: ReplayableRequest,
   alias: string,
 ): string {
-  const runner = context.accounts.get(alias);
-  if (!runner) return "The session's account is gone";
-  if (pinnedOf(context) !== null) return "Another account is pinned";
-  const why = reasonOf(runner.assess(call.model, context.now()).standing);
+  const account = context.accounts.get(alias);
+  if (!account) return "The session's account is gone";
+  if (pinnedIn(context.cache.state) !== null) {
+    return "Another account is pinned";
+  }
+  const why = reasonOf(account.assess(model, context.now()).standing);
   return `The session's account cannot serve it${why ? ` (${why})` : ""}`;
+}
+
+/** Renews tokens that need it and asks for usage. */
+async function refresh(
+  context: RotatorContext,
+  { aliases, signal, onProgress }: RefreshOptions,
+): Promise<RefreshReport> {
+  signal?.throwIfAborted();
+  await context.cache.reload();
+  const names = aliases ?? context.accounts.all.map(({ alias }) => alias);
+  let done = 0;
+  const accounts = await Promise.all(
+    [...new Set(names)].sort().map(async (alias) => {
+      const result = context.accounts.get(alias)
+        ? await context.usage.check(alias, { signal, isExplicit: true })
+        : missing(alias);
+      onProgress?.(++done, names.length);
+      return refreshed(context, result);
+    }),
+  );
+  return { version: 1, accounts };
+}
+
+function missing(alias: string): CheckResult {
+  const error = "No account bears this name";
+  return { alias, ok: false, tokenRefreshed: false, error };
+}
+
+function refreshed(
+  context: RotatorContext,
+  { alias, ok, tokenRefreshed, error }: CheckResult,
+): RefreshReport["accounts"][number] {
+  const standing = context.accounts.get(alias)
+    ?.assess(undefined, context.now()).standing.kind ?? "blocked";
+  return { alias, ok, tokenRefreshed, standing, error };
 }

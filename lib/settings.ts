@@ -5,10 +5,11 @@
  */
 import { creditPolicy, type PolicySources } from "./pool/credits.ts";
 import { isStrategy } from "./pool/strategy.ts";
-import type { CreditPolicy, PoolState, StrategyName } from "./types.ts";
+import type { PoolState, StrategyName } from "./types.ts";
+import type { CreditPolicy } from "./report_types.ts";
 
-/** Plans whose accounts go first, unless an option names others. */
-export const PREFERRED_PLANS: readonly string[] = ["pro"];
+/** Plans whose accounts go first, all alike, unless an option names others. */
+export const PREFERRED_PLANS: readonly string[] = ["pro", "prolite", "promax"];
 
 const POLICY_NAMES = [
   "CODEX_ROTATOR_CREDIT_ACCOUNTS",

@@ -1,25 +1,30 @@
 /**
  * Holds the beginning of a response stream back until it shows content, so
- * that a failure before that can be made good by another account.
+ * that a failure before that can be made good by another account; folds a
+ * whole stream for a caller who did not ask for one.
  *
  * @module
  */
-import type { Outcome } from "./codex/answer.ts";
+import { clearTimeout, setTimeout } from "node:timers";
+import { withAbort } from "./account/abort.ts";
+import { withBody } from "./body.ts";
+import { type Outcome, readStreamFailure } from "./codex/answer.ts";
+import { statusOfFailure } from "./codex/error_table.ts";
+import { Folder } from "./codex/fold.ts";
+import type { AboutRequest } from "./codex/headers.ts";
 import { type ServerSentEvent, ServerSentEventParser } from "./codex/sse.ts";
 import {
   type EventMeaning,
   readEvent,
-  readStreamFailure,
+  type StreamFailure,
 } from "./codex/stream.ts";
-import type { Deadlines } from "./deadlines.ts";
-import { withBody } from "./like.ts";
 
 /** No more of a stream is held back, bytes. */
-const MAX_HELD_BYTES = 64 * 1024;
+const MAX_HELD_BYTES = 1024 * 1024;
 /** Nothing is held back for longer, ms. */
-export const LONGEST_HELD_MS = 15_000;
+const MAX_HELD_MS = 60_000;
 
-/** What stands in every event that says something about the account. */
+/** What is in every event that says something about the account. */
 const ABOUT_ACCOUNT = ["codex.rate_limits", "response.failed", "error"];
 
 /** How a stream began. */
@@ -27,91 +32,112 @@ export type Guarded =
   /** With content, or with a failure that concerns only the caller. */
   | { kind: "open"; response: Response }
   /** With a failure that another account may make good. */
-  | { kind: "failed"; outcome: Outcome; response: Response }
+  | {
+    kind: "failed";
+    failure: StreamFailure;
+    outcome: Outcome;
+    response: Response;
+  }
   /** It ended or broke before any content. */
   | { kind: "broken"; error: unknown; response: Response };
 
-/** Options of {@linkcode guardStream}. */
+/** Options of {@linkcode guardStream} and {@linkcode foldStream}. */
 export interface GuardOptions {
-  model: string | undefined;
-  /** Epoch ms. */
-  now: () => number;
-  /** Told of the events that say something about the account, whenever they come. */
+  /** The request, as of now. */
+  about: () => AboutRequest;
+  /** Called with the events that say something about the account, whenever they come. */
   onEvent: (meaning: EventMeaning) => void;
-  deadlines: Deadlines;
   signal?: AbortSignal | null | undefined;
 }
 
 type Read = ReadableStreamReadResult<Uint8Array>;
 
 /** Whether a response is a stream of events; some come without a content type. */
-export function isEventStream(
-  response: Response,
-  type: string | null,
-): boolean {
-  if (response.status !== 200 || !response.body) return false;
-  return type === null || type === "" || type.includes("event-stream");
+export function isEventStream({ status, body, headers }: Response): boolean {
+  if (status !== 200 || !body) return false;
+  const type = headers.get("content-type");
+  return !type || type.includes("event-stream");
+}
+
+/** A stream that is being held back. */
+interface Held {
+  readonly response: Response;
+  readonly reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly parser: ServerSentEventParser;
+  readonly chunks: Uint8Array[];
+  /** A read that was not waited for any more. */
+  reading: Promise<Read> | undefined;
 }
 
 /**
  * Reads a stream until it shows how it goes.
  *
  * @returns The response with all its bytes, and how it began.
- * @throws The reason of `signal`, when that aborts first.
+ * @throws The reason of the signal, when that aborts first.
  */
 export async function guardStream(
   response: Response,
   options: GuardOptions,
 ): Promise<Guarded> {
-  const { deadlines, signal } = options;
-  const reader = response.body!.getReader();
-  const parser = new ServerSentEventParser();
-  const held: Uint8Array[] = [];
-  let heldBytes = 0;
-  let reading: Promise<Read> | undefined;
-  const whole = () => passOn(response, reader, held, reading, parser, options);
-  const wait = Promise.withResolvers<"due">();
-  const deadline = deadlines.start(() => wait.resolve("due"));
-  const onAbort = () => wait.reject(signal!.reason);
-  signal?.addEventListener("abort", onAbort, { once: true });
+  const held: Held = {
+    response,
+    reader: response.body!.getReader(),
+    parser: new ServerSentEventParser(),
+    chunks: [],
+    reading: undefined,
+  };
+  const deadline = Promise.withResolvers<"due">();
+  const timer = setTimeout(() => deadline.resolve("due"), MAX_HELD_MS);
   try {
-    while (heldBytes < MAX_HELD_BYTES) {
-      reading = reader.read();
-      const read = await Promise.race([reading, wait.promise])
-        .catch((error: unknown) => ({ error }));
-      signal?.throwIfAborted();
-      if (read === "due") break;
-      if ("error" in read) {
-        return { kind: "broken", error: read.error, response: whole() };
-      }
-      if (!read.done) {
-        reading = undefined;
-        held.push(compact(read.value));
-        heldBytes += read.value.length;
-      }
-      const events = read.done ? parser.end() : parser.push(read.value);
-      const outcome = judge(events, options);
-      if (outcome === "open") break;
-      if (outcome) return { kind: "failed", outcome, response: whole() };
-      if (read.done) {
-        return { kind: "broken", error: undefined, response: whole() };
-      }
-    }
-    return { kind: "open", response: whole() };
+    const end = await withAbort(
+      readPreamble(held, deadline.promise, options),
+      options.signal,
+    );
+    return { ...end, response: passOn(held, options) };
   } catch (error) {
-    reader.cancel(error).catch(() => {});
+    held.reader.cancel(error).catch(() => {});
     throw error;
   } finally {
-    deadlines.cancel(deadline);
-    signal?.removeEventListener("abort", onAbort);
+    clearTimeout(timer);
   }
+}
+
+/** How a stream began, its response apart. */
+type Beginning =
+  | { kind: "open" }
+  | { kind: "failed"; failure: StreamFailure; outcome: Outcome }
+  | { kind: "broken"; error: unknown };
+
+async function readPreamble(
+  held: Held,
+  deadline: Promise<"due">,
+  options: GuardOptions,
+): Promise<Beginning> {
+  for (let bytes = 0; bytes < MAX_HELD_BYTES;) {
+    held.reading = held.reader.read();
+    const read = await Promise.race([held.reading, deadline])
+      .catch((error: unknown) => ({ error }));
+    if (read === "due") break;
+    if ("error" in read) return { kind: "broken", error: read.error };
+    if (!read.done) {
+      held.reading = undefined;
+      held.chunks.push(compact(read.value));
+      bytes += read.value.length;
+    }
+    const { parser } = held;
+    const events = read.done ? parser.end() : parser.push(read.value);
+    const beginning = judge(events, options);
+    if (beginning) return beginning;
+    if (read.done) return { kind: "broken", error: undefined };
+  }
+  return { kind: "open" };
 }
 
 /** What events decide; undefined while nothing is decided. Those behind the one that decided are listened to. */
 function judge(
   events: readonly ServerSentEvent[],
   options: GuardOptions,
-): Outcome | "open" | undefined {
+): Beginning | undefined {
   for (const [index, { data, event }] of events.entries()) {
     const meaning = readEvent(data, event);
     if (meaning.kind === "preamble") continue;
@@ -119,18 +145,17 @@ function judge(
       options.onEvent(meaning);
       continue;
     }
-    if (meaning.kind === "failed") {
-      const outcome = readStreamFailure(meaning, options.now(), options.model);
-      listen(events.slice(index + 1), options);
-      return outcome.kind === "other" ? "open" : outcome;
-    }
     listen(events.slice(index + 1), options);
-    return "open";
+    if (meaning.kind !== "failed") return { kind: "open" };
+    const outcome = readStreamFailure(meaning, options.about());
+    return outcome.kind === "other"
+      ? { kind: "open" }
+      : { kind: "failed", failure: meaning, outcome };
   }
   return undefined;
 }
 
-/** Tells of the events that say something about the account. */
+/** Passes on the events that say something about the account. */
 function listen(
   events: readonly ServerSentEvent[],
   { onEvent }: GuardOptions,
@@ -144,19 +169,14 @@ function listen(
 }
 
 /** The response with all its bytes, read as its reader asks for them, and listened to. */
-function passOn(
-  response: Response,
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  held: Uint8Array[],
-  reading: Promise<Read> | undefined,
-  parser: ServerSentEventParser,
-  options: GuardOptions,
-): Response {
+function passOn(held: Held, options: GuardOptions): Response {
+  const { response, reader, parser, chunks } = held;
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
-      const chunk = held.shift();
+      const chunk = chunks.shift();
       if (chunk) return controller.enqueue(chunk);
-      const { done, value } = await (reading ?? reader.read());
+      const { done, value } = await (held.reading ?? reader.read());
+      held.reading = undefined;
       try {
         listen(
           done ? parser.end() : parser.push(value, ABOUT_ACCOUNT),
@@ -166,7 +186,6 @@ function passOn(
         reader.cancel(error).catch(() => {});
         throw error;
       }
-      reading = undefined;
       if (done) controller.close();
       else controller.enqueue(compact(value));
     },
@@ -182,4 +201,86 @@ function passOn(
 /** A chunk without most of the memory that the runtime read it into. */
 function compact(chunk: Uint8Array): Uint8Array {
   return chunk.length <= chunk.buffer.byteLength / 2 ? chunk.slice() : chunk;
+}
+
+/** Reads a whole stream into one JSON response, for a caller who did not ask for a stream. */
+export async function foldStream(
+  response: Response,
+  options: GuardOptions,
+): Promise<Guarded> {
+  const reader = response.body!.getReader();
+  const parser = new ServerSentEventParser();
+  const folder = new Folder();
+  try {
+    for (;;) {
+      const { done, value } = await withAbort(reader.read(), options.signal);
+      for (const event of done ? parser.end() : parser.push(value)) {
+        const end = foldEvent(event, folder, { response, options });
+        if (!end) continue;
+        reader.cancel().catch(() => {});
+        return end;
+      }
+      if (done) throw new TypeError("The stream ended before its response");
+    }
+  } catch (error) {
+    if (options.signal?.aborted) {
+      reader.cancel(error).catch(() => {});
+      throw error;
+    }
+    const body = JSON.stringify({
+      error: { type: "server_error", message: String(error) },
+    });
+    return {
+      kind: "broken",
+      error,
+      response: folded(response, body, 502),
+    };
+  }
+}
+
+function foldEvent(
+  event: ServerSentEvent,
+  folder: Folder,
+  { response, options }: { response: Response; options: GuardOptions },
+): Guarded | undefined {
+  const meaning = readEvent(event.data, event.event);
+  switch (meaning.kind) {
+    case "preamble":
+    case "done":
+      return undefined;
+    case "rate-limits":
+      options.onEvent(meaning);
+      return undefined;
+    case "content":
+      folder.take(event.data);
+      return undefined;
+    case "completed":
+    case "incomplete": {
+      const body = JSON.stringify(folder.finish(meaning.response));
+      return { kind: "open", response: folded(response, body, 200) };
+    }
+    case "failed": {
+      const { error } = meaning;
+      const read = readStreamFailure(meaning, options.about());
+      // what has begun may have been charged, as with one that a gateway lost
+      const outcome: Outcome = read.kind === "transient" && folder.hasContent
+        ? { kind: "transient", status: 502 }
+        : read;
+      const body = JSON.stringify({ error });
+      const answer = folded(response, body, statusOfFailure(error));
+      return outcome.kind === "other"
+        ? { kind: "open", response: answer }
+        : { kind: "failed", failure: meaning, outcome, response: answer };
+    }
+  }
+}
+
+/** One JSON response; what described the stream's bytes is left out. */
+function folded(response: Response, body: string, status: number): Response {
+  const headers = new Headers(response.headers);
+  headers.set("content-type", "application/json");
+  for (
+    const name of ["content-length", "content-encoding", "transfer-encoding"]
+  ) headers.delete(name);
+  return withBody(response, body, { headers, status });
 }

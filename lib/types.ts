@@ -1,7 +1,5 @@
 /**
- * The words of this toolkit as types: what is stored, what is derived, what is
- * reported. Times in the store and in the library are milliseconds since the
- * epoch; the reports carry ISO strings.
+ * What is observed and stored. Times are milliseconds since the epoch.
  *
  * @module
  */
@@ -22,8 +20,16 @@ export interface UsageWindow {
   windowSeconds: number | null;
   /** When it starts afresh, epoch ms; null when the backend did not say. */
   resetsAt: number | null;
-  /** When it was observed, epoch ms; absent: with its meter. */
+  /** When the request that told it began, epoch ms; absent: with its meter. */
   observedAt?: number;
+  /** When it arrived, epoch ms; absent: when it was observed. */
+  seenAt?: number;
+  /**
+   * What the flags beside it meant for it: `allowed` (`allowed: true` and no
+   * reached limit: it is open whatever its percentage), `refused` (a limit was
+   * reached, and this window was full or the fullest). Absent: no flags came.
+   */
+  flags?: "allowed" | "refused";
 }
 
 /** One usage counter of an account. */
@@ -36,12 +42,10 @@ export interface MeterFacts {
   windows: UsageWindow[];
   /** When any part of this meter was observed last, epoch ms; absent: with the account's usage. */
   observedAt?: number;
-  /**
-   * The last observation of `limit_reached: true` or `allowed: false`, with the
-   * windows as they stood then; absent while none was observed since the last
-   * usage answer. Later headers may replace the windows, but not this.
-   */
-  limit?: { observedAt: number; windows: UsageWindow[] } | null;
+  /** What people call it: the backend's `limit_name`. */
+  name?: string;
+  /** When it was refused without any window to blame, epoch ms. */
+  refusedAt?: number;
 }
 
 /** What `model_usage` says of one model. */
@@ -62,8 +66,13 @@ export interface UsageFacts {
   answeredAt?: number | null;
   /** All meters by their name; `codex` is the main one. */
   meters: Record<string, MeterFacts>;
-  /** The last usage answer had no rate limit but credits: every request is charged. */
-  creditOnly?: boolean;
+  /**
+   * The last usage answer had no rate limit: every request is charged. `null`:
+   * it did not say either that there are credits.
+   */
+  creditOnly?: boolean | null;
+  /** A balance fell over a request thought included: only a usage answer asked for later is believed, epoch ms. */
+  doubtedAt?: number;
   /** What was said of single models, by their name. */
   modelUsage?: Record<string, ModelUsage>;
   /** Resets in the bank, shown and never redeemed. */
@@ -112,10 +121,12 @@ export interface Cooldown {
   until: number;
   /** Epoch ms. */
   setAt: number;
-  /** A later usage answer said that the meter is open. */
+  /** When a later usage answer said that the meter is open, epoch ms. */
   clearedAt?: number;
-  /** The backend limited again right after it was cleared: usage cannot clear it any more. */
-  firm?: boolean;
+  /** How often it came back right after it was cleared. */
+  returns?: number;
+  /** The code that set it, where that decides what may lift it. */
+  code?: string;
   /** What the backend said, short, for people. */
   detail?: string;
 }
@@ -166,7 +177,7 @@ export interface AccountRecord {
   fedramp?: boolean;
   /** Absent: true. */
   enabled?: boolean;
-  /** Absent: 1. */
+  /** Its share by the strategy `weighted`; absent: 1. */
   weight?: number;
   /** Accounts with a higher one serve first inside a pool; absent: 0. */
   priority?: number;
@@ -225,23 +236,26 @@ export interface PoolState {
 }
 
 /** A window as it is worked with, see `store/normal_form.ts`. */
-export type NormalWindow = Required<UsageWindow>;
-
-/** When a limit was observed last, with the windows as they were then. */
-export interface LimitMark {
+export interface NormalWindow extends UsageWindow {
   observedAt: number;
-  windows: NormalWindow[];
+  seenAt: number;
 }
 
-/** A meter as it is worked with: dated, its last limit known or null. */
-export interface NormalMeter extends Required<MeterFacts> {
+/** A meter as it is worked with: dated, its flags with the windows that they are about. */
+export interface NormalMeter extends MeterFacts {
+  allowed: boolean | null;
+  limitReached: boolean | null;
   windows: NormalWindow[];
-  limit: LimitMark | null;
+  observedAt: number;
 }
 
 /** Usage as it is worked with: every default is filled, every part is dated. */
-export interface NormalUsage extends Required<UsageFacts> {
+export interface NormalUsage extends UsageFacts {
+  answeredAt: number | null;
   meters: Record<string, NormalMeter>;
+  creditOnly: boolean | null;
+  modelUsage: Record<string, ModelUsage>;
+  bankedResets: number | null;
 }
 
 /** Credits as they are worked with. */
@@ -285,167 +299,6 @@ export interface Store {
   /** Runs `job` while no one else, in any process, holds `name`. */
   exclusive<T>(name: string, job: () => Promise<T>): Promise<T>;
 }
-
-/** Why an account cannot serve, in a word. */
-export type BlockReason =
-  | "disabled"
-  | "login"
-  | "workspace"
-  | "plan"
-  | "model"
-  | "cooldown"
-  | "exhausted"
-  | "unknown";
-
-/** The verdict on one account for one model at one moment. */
-export type Standing =
-  | { readonly kind: "included" }
-  | { readonly kind: "unknown" }
-  | { readonly kind: "credits"; readonly until: number | null }
-  | {
-    readonly kind: "unconfirmed";
-    readonly reason: "exhausted" | "unknown";
-    readonly until: number | null;
-  }
-  | {
-    readonly kind: "blocked";
-    readonly reason: BlockReason;
-    /** When it ends, epoch ms; null when unknown or when only a person can end it. */
-    readonly until: number | null;
-    /** For `cooldown`: which one. */
-    readonly cause?: "throttle" | "token";
-  };
-
-/** Who may spend purchased credits. */
-export interface CreditPolicy {
-  /** Everybody, nobody, or these aliases. */
-  allow: "all" | "none" | readonly string[];
-  /** Where that was set. */
-  source: "option" | "environment" | "store" | "default";
-  /** What is wrong with the setting, when money therefore fails closed. */
-  warning?: string;
-}
-
-/** One row of {@linkcode StatusReport}. */
-export interface AccountStatus {
-  /** Its name. */
-  alias: string;
-  /** The address that the login was made with. */
-  email: string | null;
-  /** The plan as the backend calls it. */
-  plan: string | null;
-  /** Whether the owner lets it serve. */
-  enabled: boolean;
-  /** The verdict. */
-  standing: Standing["kind"];
-  /** Why, in a word; null where nothing is wrong. */
-  reason: string | null;
-  /** When that ends; null when unknown, or never by itself. */
-  until: string | null;
-  /** Whether the policy lets it spend credits. */
-  creditsAllowed: boolean;
-  /** All windows of all meters, the main meter first. */
-  windows: {
-    meter: string;
-    windowSeconds: number | null;
-    usedPercent: number;
-    resetsAt: string | null;
-  }[];
-  /** Its credits as last observed; null when never. */
-  credits: {
-    hasCredits: boolean | null;
-    unlimited: boolean | null;
-    balance: string | null;
-    usable: boolean;
-  } | null;
-  /** Resets in the bank; null when not said. */
-  bankedResets: number | null;
-  /** When anything of its usage was observed last. */
-  usageObservedAt: string | null;
-  /** When its access token expires. */
-  tokenExpiresAt: string | null;
-  /** How many requests were sent on it. */
-  requests: number;
-  /** When the last one was. */
-  lastUsedAt: string | null;
-  /** Its weight for the strategy `weighted`. */
-  weight: number;
-  /** The file of another tool that the login is shared with. */
-  source: AccountSource | null;
-  /** Why a sign-in is needed or the last check failed, for people. */
-  detail: string | null;
-}
-
-/** The answer of `status`. Times are ISO strings. */
-export interface StatusReport {
-  /** The form of the report. */
-  version: 1;
-  /** When it was made. */
-  now: string;
-  /** The store that it speaks of. */
-  store: string;
-  /** The strategy in force. */
-  strategy: StrategyName;
-  /** The only account that may serve; null: all may. */
-  pinned: string | null;
-  /** The credit policy in force, and names in it that no account bears. */
-  credits: {
-    allow: "all" | "none" | string[];
-    source: CreditPolicy["source"];
-    unknownAliases: string[];
-    warning: string | null;
-  };
-  /** Who would serve the next request. */
-  next: string | null;
-  /** All accounts, sorted by alias. */
-  accounts: AccountStatus[];
-}
-
-/** The answer of `refresh`. */
-export interface RefreshReport {
-  /** The form of the report. */
-  version: 1;
-  /** How it went, sorted by alias; `error` is null where it went well. */
-  accounts: {
-    alias: string;
-    ok: boolean;
-    tokenRefreshed: boolean;
-    standing: Standing["kind"];
-    error: string | null;
-  }[];
-}
-
-/** What a rotator tells while it works. No event ever holds a token. */
-export type RotatorEvent =
-  | {
-    type: "selected";
-    alias: string;
-    standing: "included" | "credits" | "unconfirmed";
-    reason: string;
-  }
-  | { type: "switched"; alias: string; from: string; reason: string }
-  | {
-    type: "cooldown";
-    alias: string;
-    /** The key of the cooldown, for example `usage-limit:codex`. */
-    cause: string;
-    until: number;
-    reason: string;
-  }
-  | {
-    type: "credits-spent";
-    alias: string;
-    reason: string;
-    /** False when it may have been included usage after all. */
-    certain: boolean;
-    balanceBefore: string | null;
-    balanceAfter: string | null;
-  }
-  | { type: "usage-refreshed"; alias: string; reason: string }
-  | { type: "token-refreshed"; alias: string; reason: string }
-  | { type: "login-required"; alias: string; reason: string }
-  | { type: "exhausted"; reason: string; until: number | null }
-  | { type: "warning"; alias?: string; reason: string };
 
 /** Anything that fetches as `fetch` does. */
 export type FetchLike = (

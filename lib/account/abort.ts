@@ -68,6 +68,9 @@ export async function withTimeLimit<T>(
   }
 }
 
+/** Timers hold no more (ms). */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** Waits so many ms, unless the caller aborts. */
 export async function delay(
   ms: number,
@@ -75,10 +78,13 @@ export async function delay(
 ): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   try {
-    await withAbort(
-      new Promise<void>((resolve) => timer = setTimeout(resolve, ms)),
-      signal,
-    );
+    for (let left = ms; left > 0; left -= MAX_TIMER_MS) {
+      const part = Math.min(left, MAX_TIMER_MS);
+      await withAbort(
+        new Promise<void>((resolve) => timer = setTimeout(resolve, part)),
+        signal,
+      );
+    }
   } finally {
     clearTimeout(timer);
   }

@@ -1,7 +1,8 @@
 import type { AccountPool } from "../pool/account_pool.ts";
 import type { StateCache } from "../store/state_cache.ts";
 import { shortText } from "../codex/error_report.ts";
-import type { CreditPolicy, FetchLike, RotatorEvent, Store } from "../types.ts";
+import type { FetchLike, Store } from "../types.ts";
+import type { CreditPolicy, RotatorEvent } from "../report_types.ts";
 import { type Limits, withTimeLimit } from "./abort.ts";
 
 /** What the parts that keep accounts alive share. */

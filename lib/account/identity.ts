@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { type Claims, readClaims } from "../codex/tokens.ts";
 import type { Identity } from "../codex/request.ts";
-import { isHeaderText } from "../header_text.ts";
+import { isHeaderText } from "../values.ts";
 import type { AccountRecord, PoolState, Tokens } from "../types.ts";
 import type { ImportedLogin } from "./login_files.ts";
 

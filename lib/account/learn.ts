@@ -1,38 +1,45 @@
+/**
+ * What an answer teaches about the account that gave it: in memory at once, in
+ * the store at once where it changes a verdict.
+ *
+ * @module
+ */
 import type { Outcome } from "../codex/answer.ts";
 import type { HeaderFacts } from "../codex/headers.ts";
-import type { UsageAnswer } from "../codex/usage.ts";
-import { clearUsageLimits, setCooldown } from "../pool/cooldowns.ts";
+import { meterFacts, meterOfModel } from "../meters.ts";
+import type { PooledAccount } from "../pool/account_pool.ts";
+import { setCooldown, usageLimitKey } from "../pool/cooldowns.ts";
 import {
+  closedMeters,
   creditsFromHeaders,
   isOlderThanAnswer,
-  mergeCredits,
-  mergeUsage,
+  isSameLogin,
+  learnUsage,
 } from "../pool/facts.ts";
-import type { PooledAccount } from "../pool/account_pool.ts";
-import type { Pool } from "../pool/pools.ts";
-import { assess, CHECK_INTERVAL_MS } from "../pool/standing.ts";
-import {
-  MAIN_METER,
-  meterOfModel,
-  modelOfMeter,
-  SPARK_METER,
-} from "../meters.ts";
-import type { AccountRecord } from "../types.ts";
+import type { Pool } from "../pool/standing.ts";
+import type { EventContext } from "../report_types.ts";
+import type { Cooldown, NormalRecord, NormalState } from "../types.ts";
+import { readDecimal } from "../values.ts";
 import type { AccountContext } from "./context.ts";
 
-/** The pause after a token was refused although it was renewed (ms). */
-export const TOKEN_REFUSED_MS = 5 * 60_000;
+const MINUTE = 60_000;
 /** Credits that a limit answer contradicts are not used for this long, ms. */
-const CREDITS_REFUSED_MS = 5 * 60_000;
+const CREDITS_REFUSED_MS = 5 * MINUTE;
+/** A limit whose end nobody tells, ms. */
+const UNTOLD_LIMIT_MS = 15 * MINUTE;
 /** A model's name longer than this is not remembered, characters. */
-const LONGEST_MODEL = 128;
+const MAX_MODEL_LENGTH = 128;
 
 /** One request as it was sent on one account. */
 export interface Attempt {
-  readonly runner: PooledAccount;
+  readonly account: PooledAccount;
   /** The pool it was served from. */
   readonly pool: Pool;
   readonly model: string | undefined;
+  /** It costs nothing, whatever the account's quota. */
+  readonly isFree: boolean;
+  /** What its events tell of the request. */
+  readonly about: EventContext;
   /** The access token it was sent with. */
   readonly access: string;
   /** When it began, epoch ms. */
@@ -43,16 +50,37 @@ export interface Attempt {
   balanceAfter: string | null;
 }
 
-/** A cooldown that an answer sets. */
-interface Pause {
+/** A cooldown that an answer sets, by its cause. */
+interface CooldownUpdate {
   cause: string;
   until: number;
   detail: string;
+  code?: string;
+}
+
+/** Whether an attempt's account is still the login that it was sent with. */
+function isCurrent(context: AccountContext, { account }: Attempt): boolean {
+  return context.accounts.get(account.alias) === account;
 }
 
 /**
- * Learns windows, credits and plan from what headers or stream events say, in
- * memory at once; in the store at once only when the verdict changed.
+ * The record of a login in a state that another process may have changed: a
+ * name may belong to another login there.
+ */
+export function recordOfLogin(
+  { accounts }: NormalState,
+  alias: string,
+  login: NormalRecord,
+): NormalRecord | undefined {
+  const named = Object.hasOwn(accounts, alias) ? accounts[alias] : undefined;
+  if (named && isSameLogin(named, login)) return named;
+  return login.accountId || login.userId
+    ? Object.values(accounts).find((record) => isSameLogin(record, login))
+    : undefined;
+}
+
+/**
+ * Learns windows, credits and plan from what headers or stream events say.
  *
  * @returns When that is written; undefined when nothing has to be written at once.
  */
@@ -61,62 +89,68 @@ export function learnFacts(
   attempt: Attempt,
   facts: Pick<HeaderFacts, "plan" | "usage" | "credits">,
 ): Promise<void> | undefined {
-  const { runner, model } = attempt;
-  const { cache: live, now } = context;
-  const at = now();
-  const before = runner.assess(model, at).standing.kind;
-  const others = otherStandings(runner, model, facts, at);
-  const { record: account, alias } = runner;
-  const observedAt = facts.usage?.observedAt ?? facts.credits?.observedAt ??
-    attempt.beganAt;
-  if (facts.usage) {
-    account.usage = mergeUsage(account.usage, facts.usage, at);
-  }
+  if (!isCurrent(context, attempt)) return undefined;
+  const { account, model } = attempt;
+  const { record, alias } = account;
+  const now = context.now();
+  const before = verdictKey(account, model, now);
   if (facts.credits) {
-    account.credits = creditsFromHeaders(account.credits, facts.credits, at);
-    attempt.balanceAfter = facts.credits.balance ?? attempt.balanceAfter;
+    const { balance } = facts.credits;
+    attempt.balanceAfter = balance ?? attempt.balanceAfter;
+    record.credits = creditsFromHeaders(record.credits, facts.credits, now);
   }
-  if (facts.usage || facts.credits) live.markDirty(alias);
-  runner.invalidate();
-  if (
-    facts.plan !== null && facts.plan !== account.plan &&
-    !isOlderThanAnswer(account, observedAt, at)
-  ) {
-    const plan = facts.plan;
-    return live.write((state) => {
-      if (Object.hasOwn(state.accounts, alias)) {
-        state.accounts[alias]!.plan = plan;
-      }
+  if (facts.usage) learnUsage(record, facts.usage, now);
+  const observedAt = facts.usage?.observedAt ?? attempt.beganAt;
+  const { plan } = facts;
+  const isNewPlan = plan !== null && plan !== record.plan &&
+    !isOlderThanAnswer(record, observedAt);
+  if (facts.usage || facts.credits) context.cache.markDirty(alias);
+  account.invalidate();
+  if (isNewPlan) {
+    return context.cache.write((state) => {
+      const stored = recordOfLogin(state, alias, record);
+      if (stored) stored.plan = plan;
     });
   }
-  const isSame = runner.assess(model, at).standing.kind === before &&
-    others?.() !== false;
-  return isSame ? undefined : live.write();
+  const isSame = verdictKey(account, model, now) === before;
+  return isSame ? undefined : context.cache.write();
+}
+
+/** What tells whether an observation changed a verdict. */
+function verdictKey(
+  account: PooledAccount,
+  model: string | undefined,
+  now: number,
+): string {
+  const { standing } = account.assess(model, now);
+  return `${closedMeters(account.record)} ${standing.kind}`;
 }
 
 /**
- * Watches how the account stands for models of the other meter, where facts
- * speak of that too.
- *
- * @returns Tells whether that is still the same; undefined: nothing was said of it.
+ * Hears of a charge that nobody expected: a balance that fell over a request
+ * thought included. Until its usage was asked for, the account is unknown.
  */
-function otherStandings(
-  runner: PooledAccount,
-  model: string | undefined,
-  { usage, credits }: Pick<HeaderFacts, "usage" | "credits">,
-  now: number,
-): (() => boolean) | undefined {
-  const isSpark = meterOfModel(model) === SPARK_METER;
-  const other = isSpark ? MAIN_METER : SPARK_METER;
-  const isSaid = usage !== null && Object.hasOwn(usage.meters, other);
-  if (!isSaid && !(isSpark && credits)) return undefined;
-  const kind = () => {
-    const { record: account, creditsAllowed } = runner;
-    const query = { model: modelOfMeter(other), creditsAllowed, now };
-    return assess(account, query).standing.kind;
-  };
-  const before = kind();
-  return () => kind() === before;
+export function learnCharge(context: AccountContext, attempt: Attempt): void {
+  const { account, pool, isFree, balanceBefore, balanceAfter } = attempt;
+  if (pool !== "first" || isFree || !isCurrent(context, attempt)) return;
+  const before = readDecimal(balanceBefore);
+  const after = readDecimal(balanceAfter);
+  if (before === undefined || after === undefined || after >= before) return;
+  const { alias, record } = account;
+  const doubtedAt = context.now();
+  void context.cache.write((state) => {
+    const stored = recordOfLogin(state, alias, record);
+    if (stored?.usage) stored.usage.doubtedAt = doubtedAt;
+  });
+  context.emit({
+    ...attempt.about,
+    type: "credits-spent",
+    alias,
+    certain: true,
+    balanceBefore,
+    balanceAfter,
+    reason: "The balance fell over a request that was thought included",
+  });
 }
 
 /**
@@ -129,162 +163,128 @@ export async function learnOutcome(
   attempt: Attempt,
   outcome: Outcome,
 ): Promise<string> {
-  const { cache: live, now, emit } = context;
-  const { alias } = attempt.runner;
-  const setAt = now();
-  const pauses = pausesOf(attempt, outcome, setAt);
-  if (pauses.length === 0) return outcome.kind;
-  if (pauses.some((pause) => pause.cause.startsWith("usage-limit:"))) {
-    attempt.runner.limits++;
-  }
-  const written = live.write((state) => {
-    if (!Object.hasOwn(state.accounts, alias)) return;
-    for (const { cause, until, detail } of pauses) {
-      setCooldown(state.accounts[alias]!, cause, { until, setAt, detail });
-    }
-  });
-  for (const { cause, until, detail } of pauses) {
-    emit({ type: "cooldown", alias, cause, until, reason: detail });
-  }
-  await written;
-  return pauses[0]!.detail;
+  const setAt = context.now();
+  const updates = cooldownsOf(attempt, outcome, setAt);
+  if (updates.length === 0) return outcome.kind;
+  if (outcome.kind === "usage-limit") attempt.account.limits++;
+  await setCooldowns(context, attempt, updates);
+  return updates[0]!.detail;
 }
 
-function pausesOf(
+/** Sets cooldowns of the account of an attempt, and tells of them. */
+export async function setCooldowns(
+  context: AccountContext,
+  attempt: Attempt,
+  updates: readonly CooldownUpdate[],
+): Promise<void> {
+  if (!isCurrent(context, attempt)) return;
+  const { alias, record } = attempt.account;
+  const setAt = context.now();
+  const written = context.cache.write((state) => {
+    const stored = recordOfLogin(state, alias, record);
+    for (const { cause, ...update } of updates) {
+      if (!stored) return;
+      const entry: Cooldown = { setAt, ...update };
+      setCooldown(stored, cause, entry);
+      closeAllowed(stored, cause);
+    }
+  });
+  for (const { cause, until, detail: reason } of updates) {
+    const event = { type: "cooldown", alias, cause, until, reason } as const;
+    context.emit({ ...attempt.about, ...event });
+  }
+  await written;
+}
+
+/** Flags that allowed a full window are no longer believed after a refusal. */
+function closeAllowed(record: NormalRecord, cause: string): void {
+  const meter = cause.replace(/^usage-limit:/, "");
+  if (meter === cause) return;
+  for (const window of meterFacts(record, meter)?.windows ?? []) {
+    if (window.usedPercent >= 100) delete window.flags;
+  }
+}
+
+function cooldownsOf(
   attempt: Attempt,
   outcome: Outcome,
   now: number,
-): Pause[] {
+): CooldownUpdate[] {
   switch (outcome.kind) {
     case "workspace":
     case "plan":
-    case "throttle":
-      return [{
-        cause: outcome.kind,
-        until: outcome.until,
-        detail: outcome.detail,
-      }];
-    case "model":
-      return modelPause(attempt, outcome);
-    case "usage-limit": {
-      const { meter, until, detail } = outcome;
-      const limit = { cause: `usage-limit:${meter}`, until, detail };
-      if (attempt.pool === "first") return [limit];
-      return [limit, creditsPause(detail, now)];
+    case "throttle": {
+      const { kind: cause, ...update } = outcome;
+      return [{ cause, ...update }];
     }
+    case "model":
+      return modelCooldown(attempt, outcome);
+    case "usage-limit":
+      return limitCooldowns(attempt, outcome, now);
     case "credits-refused": {
       const detail = `The backend refuses credits (${outcome.code})`;
-      const refused = creditsPause(detail, now);
+      const refused = creditsCooldown(detail, now);
       if (attempt.pool === "credits") return [refused];
-      const cause = `usage-limit:${meterOfModel(attempt.model)}`;
+      const cause = usageLimitKey(meterOf(attempt));
       return [refused, { cause, until: outcome.until, detail }];
     }
     case "ok":
     case "token-rejected":
     case "encrypted-content":
-    case "hiccup":
+    case "refused-body":
+    case "transient":
     case "other":
       return [];
   }
 }
 
-function creditsPause(detail: string, now: number): Pause {
+function meterOf({ account, model }: Attempt): string {
+  return meterOfModel(model, account.names);
+}
+
+function limitCooldowns(
+  attempt: Attempt,
+  outcome: Outcome & { kind: "usage-limit" },
+  now: number,
+): CooldownUpdate[] {
+  const { meter, detail, isAboutModel } = outcome;
+  const until = outcome.until ??
+    (isAboutModel ? null : fullUntil(attempt, meter, now)) ??
+    now + UNTOLD_LIMIT_MS;
+  const updates: CooldownUpdate[] = [];
+  if (!isAboutModel) {
+    updates.push({ cause: usageLimitKey(meter), until, detail });
+  }
+  if (isAboutModel || meter !== meterOf(attempt)) {
+    const code = "usage_limit_reached";
+    updates.push(...modelCooldown(attempt, { until, detail, code }));
+  }
+  if (attempt.pool !== "first") updates.push(creditsCooldown(detail, now));
+  return updates;
+}
+
+/** When the windows of a meter that are known to be full have all reset, epoch ms. */
+function fullUntil(
+  { account }: Attempt,
+  meter: string,
+  now: number,
+): number | null {
+  const resets = (meterFacts(account.record, meter)?.windows ?? [])
+    .filter(({ usedPercent }) => usedPercent >= 100)
+    .map(({ resetsAt }) => resetsAt ?? 0);
+  const latest = Math.max(0, ...resets);
+  return latest > now ? latest : null;
+}
+
+function creditsCooldown(detail: string, now: number): CooldownUpdate {
   return { cause: "credits", until: now + CREDITS_REFUSED_MS, detail };
 }
 
-function modelPause(
-  attempt: Attempt,
-  outcome: Outcome & { kind: "model" },
-): Pause[] {
-  const { model } = attempt;
-  if (model === undefined || model.length > LONGEST_MODEL) return [];
-  const { until, detail } = outcome;
-  return [{ cause: `model:${model}`, until, detail }];
-}
-
-/** A usage request as it was made. */
-export interface UsageQuestion {
-  /** Epoch ms. */
-  askedAt: number;
-  /** The account's limits when it was asked. */
-  limits: number;
-}
-
-/** A usage request and its answer, or why it failed. */
-export type AskedUsage =
-  & UsageQuestion
-  & ({ answer: UsageAnswer } | {
-    error: string;
-    tokenRejected?: boolean;
-    /** Epoch ms. */
-    workspaceUntil?: number;
-  });
-
-/** Learns what a usage request brought: its answer, or the cooldown that follows. */
-export async function learnUsage(
-  { cache, now, emit, accounts }: AccountContext,
-  alias: string,
-  asked: AskedUsage,
-): Promise<void> {
-  const at = now();
-  const { askedAt } = asked;
-  if ("answer" in asked) {
-    // a limit that came in while this was under way is newer than the answer
-    const limitedSince = accounts.get(alias)?.limits !== asked.limits;
-    const clearsUntil = limitedSince ? askedAt - 1 : askedAt;
-    await cache.write((state) => {
-      if (!Object.hasOwn(state.accounts, alias)) return;
-      const account = state.accounts[alias]!;
-      applyUsageAnswer(account, asked.answer, at);
-      clearUsageLimits(account, asked.answer.usage, clearsUntil, at);
-      noteCheck(account, { askedAt }, at);
-    });
-    const reason = "The usage was asked for";
-    return emit({ type: "usage-refreshed", alias, reason });
-  }
-  const { error, tokenRejected, workspaceUntil } = asked;
-  const cause = tokenRejected ? "token" : "workspace";
-  const until = tokenRejected ? at + TOKEN_REFUSED_MS : workspaceUntil;
-  const check = tokenRejected ? { askedAt } : { askedAt, failedAt: at, error };
-  await cache.write((state) => {
-    if (!Object.hasOwn(state.accounts, alias)) return;
-    const account = state.accounts[alias]!;
-    noteCheck(account, check, at);
-    if (until === undefined) return;
-    setCooldown(account, cause, { until, setAt: at, detail: error });
-  });
-  if (until === undefined) return;
-  emit({ type: "cooldown", alias, cause, until, reason: error });
-}
-
-/** A usage answer replaces what was known of an account, unless that is newer. */
-function applyUsageAnswer(
-  account: AccountRecord,
-  answer: UsageAnswer,
-  now: number,
-): void {
-  const { observedAt } = answer.usage;
-  // one that was asked for later has told the plan already
-  const isLatest = !isOlderThanAnswer(account, observedAt, now);
-  if (answer.plan !== null && isLatest) account.plan = answer.plan;
-  account.usage = mergeUsage(account.usage, answer.usage, now);
-  // credits that the answer does not mention keep their amounts, but not their bounds
-  const credits = answer.credits ?? (account.credits && {
-    ...account.credits,
-    ...answer.creditLimits,
-    limitsObservedAt: observedAt,
-  });
-  if (credits) account.credits = mergeCredits(account.credits, credits, now);
-}
-
-/** Notes that an account was asked, unless it was asked again since. */
-function noteCheck(
-  account: AccountRecord,
-  check: NonNullable<AccountRecord["usageCheck"]>,
-  now: number,
-): void {
-  const last = account.usageCheck?.askedAt ?? -Infinity;
-  // a time that another clock wrote into the future is replaced
-  if (last > check.askedAt && last <= now + CHECK_INTERVAL_MS) return;
-  account.usageCheck = check;
+function modelCooldown(
+  { model }: Attempt,
+  { until, detail, code }: Omit<CooldownUpdate, "cause">,
+): CooldownUpdate[] {
+  if (model === undefined || model.length > MAX_MODEL_LENGTH) return [];
+  const update = { cause: `model:${model}`, until, detail };
+  return [code === undefined ? update : { ...update, code }];
 }

@@ -1,23 +1,27 @@
-import { readAnswer } from "../codex/answer.ts";
+import { readAnswer, readReport } from "../codex/answer.ts";
 import { usageUrls } from "../codex/endpoints.ts";
 import { parseJson } from "../codex/json.ts";
 import { backendHeaders } from "../codex/request.ts";
-import { readUsage } from "../codex/usage.ts";
+import { readUsage, type UsageAnswer } from "../codex/usage.ts";
+import type { PooledAccount } from "../pool/account_pool.ts";
+import { clearCooldowns, setCooldown } from "../pool/cooldowns.ts";
+import { isOlderThanAnswer, learnUsage, mergeCredits } from "../pool/facts.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
-import type { AccountRecord } from "../types.ts";
+import type { NormalRecord, UsageCheck } from "../types.ts";
 import { withAbort, withTimeLimit } from "./abort.ts";
 import { type AccountContext, fetchText } from "./context.ts";
 import { identityOf } from "./identity.ts";
-import { type AskedUsage, learnUsage, type UsageQuestion } from "./learn.ts";
-import type { TokenManager } from "./token.ts";
+import { recordOfLogin } from "./learn.ts";
 
-export { TOKEN_REFUSED_MS } from "./learn.ts";
+import type { TokenManager } from "./token.ts";
 
 /** A whole pass over accounts takes at most this long (ms). */
 const PASS_LIMIT_MS = 5_000;
 /** Accounts asked at the same time. */
 const AT_ONCE = 8;
 const CANCELLED = "it was cancelled";
+/** The pause after a token was refused although it was renewed (ms). */
+export const TOKEN_REFUSED_MS = 5 * 60_000;
 
 /** How a check ended. */
 export interface CheckResult {
@@ -36,11 +40,39 @@ export interface AskOptions {
   isEnough?: (result: CheckResult) => boolean;
 }
 
+/** How one account is asked. */
+export interface CheckOptions {
+  /** Ends the waiting. */
+  signal?: AbortSignal | null | undefined;
+  /** The owner asked for it: then what it says of limits counts at once. */
+  isExplicit?: boolean;
+}
+
+/** A usage request as it was made. */
+interface UsageQuestion {
+  /** Epoch ms. */
+  askedAt: number;
+  /** The account when it was asked, and its limits. */
+  account: PooledAccount;
+  limits: number;
+}
+
+/** A usage request and its answer, or why it failed. */
+type AskedUsage =
+  & UsageQuestion
+  & ({ answer: UsageAnswer } | {
+    error: string;
+    tokenRejected?: boolean;
+    /** Why the workspace is closed, and until when (epoch ms). */
+    workspace?: { code: string; until: number };
+  });
+
 /** A check under way. */
 interface Check {
   readonly result: Promise<CheckResult>;
   readonly cancel: AbortController;
   waiting: number;
+  isExplicit: boolean;
 }
 
 /** Asks accounts for their usage, each once at a time, and learns what they answer. */
@@ -59,7 +91,7 @@ export class UsageChecker {
   }
 
   /** Whether an account may be asked now: once per minute, in all processes. */
-  mayAsk(alias: string, account: AccountRecord): boolean {
+  mayAsk(alias: string, account: NormalRecord): boolean {
     if (this.#checks.has(alias)) return true;
     const stored = account.usageCheck?.askedAt ?? -Infinity;
     const own = this.#askedAt.get(alias) ?? -Infinity;
@@ -87,7 +119,7 @@ export class UsageChecker {
         (pass) =>
           new Promise<void>((resolve, reject) => {
             for (const alias of aliases) {
-              this.#join(alias, pass).then((result) => {
+              this.#join(alias, { signal: pass }).then((result) => {
                 open.delete(alias);
                 if (open.size === 0 || isEnough?.(result)) resolve();
               }, reject);
@@ -98,31 +130,35 @@ export class UsageChecker {
       signal?.throwIfAborted();
       const isLate = error instanceof Error && error.name === "TimeoutError";
       if (!isLate) throw error;
-      const question = { askedAt: this.#context.now(), limits: 0 };
-      const failure = { ...question, error: error.message };
-      await Promise.all(
-        [...open].map((alias) => learnUsage(this.#context, alias, failure)),
-      );
+      const askedAt = this.#context.now();
+      await Promise.all([...open].map(async (alias) => {
+        const account = this.#context.accounts.get(alias);
+        if (!account) return;
+        const question = { askedAt, account, limits: 0 };
+        await this.#learn({ ...question, error: error.message }, false);
+      }));
     }
   }
 
   /** Asks one account after any renewal that is due, or joins the check under way. */
   async check(
     alias: string,
-    signal?: AbortSignal | null,
+    options: CheckOptions = {},
   ): Promise<CheckResult> {
+    const { signal } = options;
     const renewal = this.#tokens.access(alias, undefined, true);
     const access = await withAbort(renewal, signal);
-    const result = await this.#join(alias, signal);
+    const result = await this.#join(alias, options);
     const isRenewed = access.kind === "ok" && access.refreshed;
     return isRenewed ? { ...result, tokenRefreshed: true } : result;
   }
 
   async #join(
     alias: string,
-    signal: AbortSignal | null | undefined,
+    { signal, isExplicit = false }: CheckOptions,
   ): Promise<CheckResult> {
     const check = this.#checks.get(alias) ?? this.#start(alias);
+    check.isExplicit ||= isExplicit;
     check.waiting++;
     try {
       return await withAbort(check.result, signal);
@@ -132,6 +168,11 @@ export class UsageChecker {
         this.#cancel(alias, check);
       }
     }
+  }
+
+  /** Asks an account that may be asked, without anybody waiting for it. */
+  checkInBackground({ alias, record }: PooledAccount): void {
+    if (this.mayAsk(alias, record)) this.check(alias).catch(() => {});
   }
 
   /** Cancels what is under way, and waits until nothing more can be learned from it. */
@@ -155,7 +196,7 @@ export class UsageChecker {
       .finally(() => {
         if (this.#checks.get(alias) === check) this.#checks.delete(alias);
       });
-    const check: Check = { result, cancel, waiting: 0 };
+    const check: Check = { result, cancel, waiting: 0, isExplicit: false };
     if (this.#isClosed) cancel.abort(new Error(CANCELLED));
     this.#checks.set(alias, check);
     return check;
@@ -193,7 +234,8 @@ export class UsageChecker {
         rejected = access.access;
         continue;
       }
-      await learnUsage(this.#context, alias, asked);
+      const isExplicit = this.#checks.get(alias)?.isExplicit === true;
+      await this.#learn(asked, isExplicit);
       const ok = "answer" in asked;
       return { ...result, ok, error: ok ? null : asked.error };
     }
@@ -206,12 +248,13 @@ export class UsageChecker {
   ): Promise<AskedUsage> {
     const { backend, version, accounts, now } = this.#context;
     const account = accounts.get(alias);
+    if (!account) throw new Error("No account bears this name");
     const headers = backendHeaders(
       undefined,
-      identityOf(account?.record ?? {}, access),
+      identityOf(account.record, access),
       { version, accept: "application/json", keepTurnState: false },
     );
-    const question = { askedAt: now(), limits: account?.limits ?? 0 };
+    const question = { askedAt: now(), account, limits: account.limits };
     this.#askedAt.set(alias, question.askedAt);
     let first: AskedUsage | undefined;
     for (const url of usageUrls(backend)) {
@@ -225,6 +268,77 @@ export class UsageChecker {
     }
     return first!;
   }
+
+  /** Learns what a usage request brought: its answer, or the cooldown that follows. */
+  async #learn(asked: AskedUsage, isExplicit: boolean): Promise<void> {
+    const { cache, now, emit, accounts } = this.#context;
+    const { askedAt, account } = asked;
+    const { alias, record } = account;
+    if (accounts.get(alias) !== account) return;
+    const at = now();
+    if ("answer" in asked) {
+      // a limit that came in while this was under way is newer than the answer
+      const isOvertaken = account.limits !== asked.limits;
+      await cache.write((state) => {
+        const stored = recordOfLogin(state, alias, record);
+        if (!stored) return;
+        applyUsageAnswer(stored, asked.answer, at);
+        clearCooldowns(stored, asked.answer.usage, {
+          askedAt: isOvertaken ? askedAt - 1 : askedAt,
+          now: at,
+          isExplicit,
+        });
+        noteCheck(stored, { askedAt }, at);
+      });
+      const reason = "The usage was asked for";
+      return emit({ type: "usage-refreshed", alias, reason });
+    }
+    const { error, tokenRejected, workspace } = asked;
+    const cause = tokenRejected ? "token" : "workspace";
+    const entry = tokenRejected ? { until: at + TOKEN_REFUSED_MS } : workspace;
+    const check = tokenRejected
+      ? { askedAt }
+      : { askedAt, failedAt: at, error };
+    await cache.write((state) => {
+      const stored = recordOfLogin(state, alias, record);
+      if (!stored) return;
+      noteCheck(stored, check, at);
+      if (!entry) return;
+      setCooldown(stored, cause, { ...entry, setAt: at, detail: error });
+    });
+    if (!entry) return;
+    const { until } = entry;
+    emit({ type: "cooldown", alias, cause, until, reason: error });
+  }
+}
+
+/** A usage answer replaces what was known of an account, unless that is newer. */
+function applyUsageAnswer(
+  record: NormalRecord,
+  { plan, usage, credits: told, creditLimits }: UsageAnswer,
+  now: number,
+): void {
+  const { observedAt } = usage;
+  // one that was asked for later has told the plan already
+  if (plan !== null && !isOlderThanAnswer(record, observedAt)) {
+    record.plan = plan;
+  }
+  // credits that the answer does not mention keep their amounts, but not their bounds
+  const credits = told ?? (record.credits && {
+    ...record.credits,
+    ...creditLimits,
+    limitsObservedAt: observedAt,
+  });
+  if (credits) record.credits = mergeCredits(record.credits, credits, now);
+  learnUsage(record, usage, now);
+}
+
+/** Notes that an account was asked, unless it was asked again since. */
+function noteCheck(record: NormalRecord, check: UsageCheck, now: number): void {
+  const last = record.usageCheck?.askedAt ?? -Infinity;
+  // a time that another clock wrote into the future is replaced
+  if (last > check.askedAt && last <= now + CHECK_INTERVAL_MS) return;
+  record.usageCheck = check;
 }
 
 function readUsageAnswer(
@@ -234,19 +348,21 @@ function readUsageAnswer(
 ): AskedUsage {
   const { status, headers } = response;
   if (status === 200) {
-    const answer = readUsage(parseJson(text), question.askedAt);
+    const { askedAt: observedAt } = question;
+    const answer = readUsage(parseJson(text), { observedAt, seenAt: now });
     return answer
       ? { ...question, answer }
       : { ...question, error: "the usage answer holds no usage" };
   }
   const error = `the usage endpoint answered ${status}`;
   if (status === 401) return { ...question, error, tokenRejected: true };
-  const about = { status, headers, bodyText: text, now, model: "" };
-  const outcome = readAnswer(about);
+  const about = { model: "", observedAt: question.askedAt, seenAt: now };
+  const report = readReport(status, text);
+  const outcome = readAnswer({ status, headers, report, now, about });
   // a 403 teaches nothing here: it is as likely to be about the endpoint
   if (outcome.kind !== "workspace" || status === 403) {
     return { ...question, error };
   }
-  const { until, detail } = outcome;
-  return { ...question, error: detail, workspaceUntil: until };
+  const { until, code, detail } = outcome;
+  return { ...question, error: detail, workspace: { code, until } };
 }

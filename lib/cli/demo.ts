@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { createRotator, type Rotator } from "../rotator.ts";
 import { jsonStore } from "../store/json_store.ts";
 import { type FakeCodex, startFakeCodex } from "../testing/fake_codex.ts";
-import type { RotatorEvent } from "../types.ts";
+import type { RotatorEvent } from "../report_types.ts";
 import type { Command, Context, Grants } from "./options.ts";
 import { ALLOWED, cast, KNOWN, seed } from "./demo_cast.ts";
 import { eventWords } from "./demo_words.ts";

@@ -1,4 +1,4 @@
-import type { RotatorEvent } from "../types.ts";
+import type { RotatorEvent } from "../report_types.ts";
 
 /** What an event tells besides who serves; nothing for what the line says already. */
 export function eventWords(event: RotatorEvent): string[] {

@@ -1,11 +1,10 @@
 import { LinkedFile } from "../account/linked_file.ts";
+import type { AccountRecord, PoolState } from "../types.ts";
 import type {
-  AccountRecord,
   AccountStatus,
-  PoolState,
   RefreshReport,
   StatusReport,
-} from "../types.ts";
+} from "../report_types.ts";
 import type { Context } from "./options.ts";
 import type { Finding } from "./findings.ts";
 import { openOnlineRotator, refreshAccounts } from "./open.ts";

@@ -1,5 +1,6 @@
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
-import type { PoolState, StatusReport } from "../types.ts";
+import type { PoolState } from "../types.ts";
+import type { StatusReport } from "../report_types.ts";
 import type { Context } from "./options.ts";
 import type { Finding } from "./findings.ts";
 import { statusReader } from "./stored_status.ts";

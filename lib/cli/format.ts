@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AccountStatus, StatusReport } from "../types.ts";
+import type { AccountStatus, StatusReport } from "../report_types.ts";
 
 /** What all suggested commands have in common. */
 export interface Invocation {

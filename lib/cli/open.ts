@@ -6,7 +6,8 @@
 import { createRotator, type Rotator } from "../rotator.ts";
 import { type JsonStore, jsonStore } from "../store/json_store.ts";
 import { editState, normalState } from "../store/state.ts";
-import type { NormalState, RefreshReport } from "../types.ts";
+import type { NormalState } from "../types.ts";
+import type { RefreshReport } from "../report_types.ts";
 import { sanitize } from "./format.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
 

@@ -1,4 +1,4 @@
-import type { RefreshReport, StatusReport } from "../types.ts";
+import type { RefreshReport, StatusReport } from "../report_types.ts";
 import { type Command, type Context, requireAccounts } from "./options.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { openOnlineRotator, openStore, refreshAccounts } from "./open.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AccountStatus, StatusReport } from "../types.ts";
+import type { AccountStatus, StatusReport } from "../report_types.ts";
 import { footer } from "./status_footer.ts";
 import {
   type Cell,

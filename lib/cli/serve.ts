@@ -14,7 +14,7 @@ import {
   readOrMakeKey,
   usableKey,
 } from "../serve/key.ts";
-import type { RotatorEvent } from "../types.ts";
+import type { RotatorEvent } from "../report_types.ts";
 import {
   backendOf,
   type Command,

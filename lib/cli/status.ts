@@ -1,4 +1,4 @@
-import type { RefreshReport, StatusReport } from "../types.ts";
+import type { RefreshReport, StatusReport } from "../report_types.ts";
 import type { Command, Context } from "./options.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { renderStatus } from "./render_status.ts";

@@ -1,4 +1,4 @@
-import type { AccountStatus, StatusReport } from "../types.ts";
+import type { AccountStatus, StatusReport } from "../report_types.ts";
 import { fit } from "./table.ts";
 import {
   clockTime,

@@ -1,13 +1,56 @@
-import { statusReport } from "../reports.ts";
-import { openStored } from "../stored.ts";
-import type { StatusReport } from "../types.ts";
+import { AccountPool } from "../pool/account_pool.ts";
+import { statusReport } from "../report.ts";
+import type { StatusReport } from "../report_types.ts";
+import {
+  policyOf,
+  policySources,
+  PREFERRED_PLANS,
+  strategyOf,
+} from "../settings.ts";
+import { normalState, parseState } from "../store/state.ts";
+import type { PoolState } from "../types.ts";
 import { type Context, storeOf } from "./options.ts";
 
-/** Reads what `status` says, asking no one; each call reads the store anew. */
+/**
+ * Reads what a rotator without options would report, asking no one and writing
+ * nothing; each call reads the store anew. Loads sooner than a rotator.
+ */
 export function statusReader(
   context: Context,
 ): (model?: string) => Promise<StatusReport> {
-  const { now, env: environment, quickRead } = context.io;
-  const stored = openStored(storeOf(context), { now, environment, quickRead });
-  return (model) => statusReport(stored, model);
+  const { now, env: environment } = context.io;
+  const storeName = storeOf(context);
+  const sources = policySources(environment);
+  const accounts = new AccountPool();
+  return async (model) => {
+    const stored = quickState(context, storeName) ??
+      await slowState(storeName);
+    const state = normalState(stored);
+    const policy = policyOf(sources, state);
+    accounts.load(state, policy, now());
+    return statusReport(state, {
+      accounts,
+      storeName,
+      policy: () => policy,
+      strategy: () => strategyOf(state),
+      preferPlans: new Set(PREFERRED_PLANS),
+      random: Math.random,
+    }, { model, now: now() });
+  };
+}
+
+/** A store that is there and whole; undefined for any other, of which more has to be found out. */
+function quickState({ io }: Context, path: string): PoolState | undefined {
+  const text = io.quickRead?.(path);
+  if (text === undefined) return undefined;
+  try {
+    return parseState(text, path);
+  } catch {
+    return undefined;
+  }
+}
+
+async function slowState(path: string): Promise<PoolState> {
+  const { jsonStore } = await import("../store/json_store.ts");
+  return await jsonStore(path).read();
 }

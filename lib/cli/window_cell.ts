@@ -1,4 +1,4 @@
-import type { AccountStatus } from "../types.ts";
+import type { AccountStatus } from "../report_types.ts";
 import type { Cell } from "./table.ts";
 import { clockTime, inTime, shortDuration, windowLabel } from "./format.ts";
 

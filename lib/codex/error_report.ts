@@ -3,13 +3,14 @@
  *
  * @module
  */
-
 import { isRecord, parseJson } from "./json.ts";
 
 /** What an error body says. */
 export interface ErrorReport {
-  /** Whether the body was a JSON object or list. */
-  json: boolean;
+  /** The body is a JSON object or list. */
+  isJson: boolean;
+  /** The body is a page of HTML, as something between us and the backend answers. */
+  isHtml: boolean;
   /** All that may be a code, innermost first. */
   codes: readonly string[];
   /** All texts for people, joined. */
@@ -20,8 +21,8 @@ export interface ErrorReport {
   objects: readonly Record<string, unknown>[];
 }
 
-const DEEPEST = 4;
-const LONGEST_LIST = 10;
+const MAX_DEPTH = 4;
+const MAX_ITEMS = 10;
 
 /** Reads an error body; plain text is its own message, a page of HTML says nothing. */
 export function readErrorBody(body: string | undefined): ErrorReport {
@@ -29,7 +30,8 @@ export function readErrorBody(body: string | undefined): ErrorReport {
   const json = parseJson(text);
   if (typeof json === "object" && json !== null) return readErrorJson(json);
   const plain = typeof json === "string" ? json : text;
-  return readErrorJson(plain.trimStart().startsWith("<") ? "" : plain);
+  const isHtml = plain.trimStart().startsWith("<");
+  return { ...readErrorJson(isHtml ? "" : plain), isHtml };
 }
 
 /** The same for JSON that was parsed already. */
@@ -37,7 +39,8 @@ export function readErrorJson(json: unknown): ErrorReport {
   const found: Found = { codes: [], messages: [], strings: [], objects: [] };
   visit(json, found, 0);
   return {
-    json: typeof json === "object" && json !== null,
+    isJson: typeof json === "object" && json !== null,
+    isHtml: false,
     codes: found.codes,
     text: [...found.messages, ...found.strings].join("\n"),
     detail: shortText(found.messages[0] ?? found.strings[0] ?? ""),
@@ -73,12 +76,12 @@ interface Found {
 }
 
 function visit(value: unknown, found: Found, depth: number): void {
-  if (depth > DEEPEST) return;
+  if (depth > MAX_DEPTH) return;
   if (typeof value === "string") {
     found.codes.push(value);
     found.strings.push(value);
   } else if (Array.isArray(value)) {
-    for (const item of value.slice(0, LONGEST_LIST)) {
+    for (const item of value.slice(0, MAX_ITEMS)) {
       visit(item, found, depth + 1);
     }
   } else if (isRecord(value)) {

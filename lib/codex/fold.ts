@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { isRecord } from "./json.ts";
+import { isRecord, parseJson } from "./json.ts";
 
 /** Collects what a stream says, until it says that it is complete. */
 export class Folder {
@@ -20,7 +20,7 @@ export class Folder {
     this.#hasContent = true;
     // deltas are most of a stream and are repeated in the items
     if (!data.includes("response.output_item.done")) return;
-    const json: unknown = parse(data);
+    const json = parseJson(data);
     if (!isRecord(json) || json.type !== "response.output_item.done") return;
     const index = typeof json.output_index === "number"
       ? json.output_index
@@ -34,42 +34,5 @@ export class Folder {
     if (Array.isArray(output) && output.length > 0) return response;
     const items = [...this.#items].sort(([a], [b]) => a - b);
     return { ...response, output: items.map(([, item]) => item) };
-  }
-}
-
-function parse(data: string): unknown {
-  try {
-    return JSON.parse(data);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The status that a failure in a stream would have had. */
-export function statusOfFailure(error: Record<string, unknown>): number {
-  const { status, code, type } = error;
-  if (typeof status === "number" && status >= 400 && status <= 599) {
-    return status;
-  }
-  switch (code ?? type) {
-    case "invalid_request_error":
-    case "invalid_prompt":
-    case "invalid_encrypted_content":
-    case "context_length_exceeded":
-      return 400;
-    case "usage_limit_reached":
-    case "usage_not_included":
-    case "rate_limit_exceeded":
-    case "insufficient_quota":
-    case "credit_balance_exhausted":
-    case "organization_spend_limit_exceeded":
-    case "project_spend_limit_exceeded":
-    case "organization_usage_limit_exceeded":
-      return 429;
-    case "server_is_overloaded":
-    case "slow_down":
-      return 503;
-    default:
-      return 502;
   }
 }

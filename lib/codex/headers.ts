@@ -3,154 +3,191 @@
  *
  * @module
  */
-
-import type {
-  HeaderCredits,
-  MeterFacts,
-  UsageFacts,
-  UsageWindow,
-} from "../types.ts";
+import {
+  MAIN_METER,
+  type MeterNames,
+  meterOfModel,
+  SPARK_METER,
+} from "../meters.ts";
+import type { HeaderCredits, NormalMeter, NormalUsage } from "../types.ts";
 import { readFlag, readNumber, readPositive, readText } from "./json.ts";
-import { MAIN_METER, meterOfModel, SPARK_METER } from "../meters.ts";
-import { makeWindow, mergeWindows, meterName } from "./meters.ts";
+import {
+  displayName,
+  distinctWindows,
+  makeWindow,
+  meterName,
+  meterOf,
+  type Observed,
+  partialUsage,
+} from "./windows.ts";
 
 /** What the headers of one response say. */
 export interface HeaderFacts {
-  /** What the body is; null when not said. */
-  contentType: string | null;
   plan: string | null;
-  usage: UsageFacts | null;
+  usage: NormalUsage | null;
   credits: HeaderCredits | null;
   /** The meter that was active for the request; null when not said. */
   activeMeter: string | null;
 }
 
-/** The headers of one window, by their last part, for example `used-percent`. */
-type WindowHeaders = Record<string, string>;
-/** The windows of one meter, by their slot. */
-type Family = Map<string, WindowHeaders>;
+/** What is known of a request whose answer is read. */
+export interface AboutRequest extends Observed {
+  /** The model that was asked for, when known. */
+  model: string | undefined;
+  /** The meters that accounts were seen with. */
+  names?: MeterNames;
+}
+
+/** The headers of one meter: its windows by slot, each by the last part of the header's name. */
+interface Family {
+  name: string | null;
+  slots: Map<string, Record<string, string>>;
+}
 
 const WINDOW_HEADER =
   /^x-(.+)-(primary|secondary|tertiary)-(used-percent|window-minutes|reset-at|reset-after-seconds)$/;
+const NAME_HEADER = /^x-(.+)-limit-name$/;
+/** More meters are not read. */
+const MAX_FAMILIES = 32;
 
 /**
- * Reads the headers of a response.
+ * Reads the headers of a response; those of others than the backend say nothing.
  *
- * @param headers Of any response; those of others than the backend say nothing.
- * @param observedAt When the request began, epoch ms.
- * @param model The model that was asked for, when known.
+ * @param headers The headers.
+ * @param about The request that was answered.
  */
 export function readHeaders(
   headers: Headers,
-  observedAt: number,
-  model: string | undefined,
+  about: AboutRequest,
 ): HeaderFacts {
-  const said: Record<string, string> = Object.create(null);
+  const codex: Record<string, string> = Object.create(null);
   const families = new Map<string, Family>();
   // for…of over Headers is quadratic on some runtimes, forEach() is not
   headers.forEach((value, name) => {
-    if (value === "") return;
-    if (name.startsWith("x-codex-") || name === "content-type") {
-      said[name] = value;
-    }
-    // most names need no closer look
-    const [, id, slot, field] = name.includes("ary-")
-      ? WINDOW_HEADER.exec(name) ?? []
-      : [];
-    if (id === undefined) return;
-    const meter = meterName(id);
-    const family = families.get(meter) ?? new Map();
-    const window = family.get(slot!) ?? {};
-    window[field!] = value;
-    families.set(meter, family.set(slot!, window));
+    if (value === "" || !name.startsWith("x-")) return;
+    if (name.startsWith("x-codex-")) codex[name] = value;
+    const [, id, slot, field] = WINDOW_HEADER.exec(name) ??
+      NAME_HEADER.exec(name) ?? [];
+    const family = id === undefined ? undefined : familyOf(families, id);
+    if (!family) return;
+    if (slot === undefined) family.name = readText(value);
+    else windowOf(family, slot)[field!] = value;
   });
-  const active = readText(said["x-codex-active-limit"]);
+  const active = readText(codex["x-codex-active-limit"]);
   const named = active === null ? null : meterName(active);
   return {
-    contentType: said["content-type"] ?? null,
-    plan: readText(said["x-codex-plan-type"]),
-    usage: readUsage(families, named, observedAt, model),
-    credits: headerCredits(
-      said["x-codex-credits-has-credits"],
-      said["x-codex-credits-unlimited"],
-      said["x-codex-credits-balance"],
-      observedAt,
-    ),
-    activeMeter:
-      named === null || named === SPARK_METER || isPresent(families, named)
-        ? named
-        : MAIN_METER,
+    plan: readText(codex["x-codex-plan-type"]),
+    usage: readUsage(families, named, about),
+    credits: headerCredits({
+      hasFlag: codex["x-codex-credits-has-credits"],
+      unlimitedFlag: codex["x-codex-credits-unlimited"],
+      balance: codex["x-codex-credits-balance"],
+    }, about.observedAt),
+    activeMeter: named === null || isMeter(families, named)
+      ? named
+      : MAIN_METER,
   };
 }
 
+function familyOf(
+  families: Map<string, Family>,
+  id: string,
+): Family | undefined {
+  const meter = meterName(id);
+  if (meter === "__proto__") return undefined;
+  let family = families.get(meter);
+  if (!family && families.size < MAX_FAMILIES) {
+    families.set(meter, family = { name: null, slots: new Map() });
+  }
+  return family;
+}
+
+function windowOf({ slots }: Family, slot: string): Record<string, string> {
+  let window = slots.get(slot);
+  if (!window) slots.set(slot, window = Object.create(null));
+  return window!;
+}
+
+/** Whether a name is that of a meter; the backend also names limits that have none. */
+function isMeter(families: Map<string, Family>, name: string): boolean {
+  return name === MAIN_METER || name === SPARK_METER ||
+    isPresent(families, name);
+}
+
 function isPresent(families: Map<string, Family>, meter: string): boolean {
-  return [...families.get(meter)?.values() ?? []]
+  return [...families.get(meter)?.slots.values() ?? []]
     .some((window) => readNumber(window["used-percent"]) !== undefined);
 }
 
 function readUsage(
   families: Map<string, Family>,
   named: string | null,
-  observedAt: number,
-  model: string | undefined,
-): UsageFacts | null {
-  const meters: Record<string, MeterFacts> = {};
+  about: AboutRequest,
+): NormalUsage | null {
+  const { observedAt } = about;
+  const meters: Record<string, NormalMeter> = {};
   for (const [id, family] of families) {
-    const meter = id === MAIN_METER ? unprefixed(families, named, model) : id;
-    if (meter === undefined || meter === "__proto__") continue;
-    const windows = readWindows(family, observedAt);
+    const meter = id === MAIN_METER ? unprefixed(families, named, about) : id;
+    if (meter === undefined) continue;
+    const told = Object.hasOwn(meters, meter) ? meters[meter]!.windows : [];
+    const windows = distinctWindows([...told, ...readWindows(family, about)]);
     if (windows.length === 0) continue;
-    const known = Object.hasOwn(meters, meter) ? meters[meter]!.windows : [];
-    meters[meter] = { windows: mergeWindows(known, windows), observedAt };
+    const name = id === MAIN_METER ? undefined : displayName(family.name);
+    meters[meter] = meterOf(windows, observedAt);
+    if (name !== undefined) meters[meter].name = name;
   }
-  if (Object.keys(meters).length === 0) return null;
-  return { observedAt, answeredAt: null, meters };
+  return partialUsage(meters, observedAt);
 }
 
 /** Whose the unprefixed family is; undefined when it copies another one. */
 function unprefixed(
   families: Map<string, Family>,
   named: string | null,
-  model: string | undefined,
+  { model, names }: AboutRequest,
 ): string | undefined {
-  if (named === null) return meterOfModel(model);
+  const meter = meterOfModel(model, names);
+  if (named === null) return meter === SPARK_METER ? meter : MAIN_METER;
   if (named === MAIN_METER) return named;
   if (isPresent(families, named)) return undefined;
   // the limit of a Spark request, said to be Spark's, is not the main meter's
-  return named === meterOfModel(model) ? named : MAIN_METER;
+  return named === meter ? named : MAIN_METER;
 }
 
-function readWindows(family: Family, observedAt: number): UsageWindow[] {
-  const windows: UsageWindow[] = [];
-  for (const headers of family.values()) {
+function readWindows({ slots }: Family, observed: Observed) {
+  return [...slots.values()].map((headers) => {
     const resetAt = headers["reset-at"];
     const resetAfter = headers["reset-after-seconds"];
-    const window = makeWindow(
-      headers["used-percent"],
-      (readPositive(headers["window-minutes"]) ?? 0) * 60,
+    const window = makeWindow({
+      used: headers["used-percent"],
+      seconds: (readPositive(headers["window-minutes"]) ?? 0) * 60,
       resetAt,
       resetAfter,
-      observedAt,
-    );
-    if (window === undefined) continue;
+    }, observed);
     // nothing used of nothing, for no time: how an absent window is written
-    const said = window.usedPercent > 0 || window.windowSeconds !== null ||
-      readPositive(resetAt) !== null || readPositive(resetAfter) !== null;
-    if (said) windows.push(window);
-  }
-  return windows;
+    const isTold = window && (window.usedPercent > 0 ||
+      window.windowSeconds !== null || readPositive(resetAt) !== null ||
+      readPositive(resetAfter) !== null);
+    return isTold ? window : undefined;
+  });
 }
 
-/** Credits count only when both flags can be read. */
+/** Credits as headers and events write them. */
+export interface CreditFields {
+  hasFlag: unknown;
+  unlimitedFlag: unknown;
+  balance: string | undefined;
+}
+
+/** Reads credits; they count only when both flags can be read. */
 export function headerCredits(
-  hasFlag: unknown,
-  unlimitedFlag: unknown,
-  balance: string | undefined,
+  { hasFlag, unlimitedFlag, balance }: CreditFields,
   observedAt: number,
 ): HeaderCredits | null {
   const hasCredits = readFlag(hasFlag);
   const unlimited = readFlag(unlimitedFlag);
   if (hasCredits === null || unlimited === null) return null;
   const facts = { observedAt, hasCredits, unlimited };
-  return balance === undefined ? facts : { ...facts, balance };
+  return balance === undefined
+    ? facts
+    : { ...facts, balance: balance.slice(0, 64) };
 }

@@ -3,24 +3,20 @@
  *
  * @module
  */
+import { readDecimal } from "../values.ts";
 
 /** An object as JSON knows it: no list, not null. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A finite number, also from a numeric string; undefined otherwise. */
-export function readNumber(value: unknown): number | undefined {
-  let number = value;
-  if (typeof value === "string") {
-    number = Number(value);
-    // a blank text would be 0
-    if (number === 0 && value.trim() === "") return undefined;
-  }
-  return typeof number === "number" && Number.isFinite(number)
-    ? number
-    : undefined;
+/** The value as an object; an empty one when it is none. */
+export function recordOf(value: unknown): Record<string, unknown> {
+  return isRecord(value) ? value : {};
 }
+
+/** A finite number, also from a decimal text; undefined otherwise. */
+export const readNumber: (value: unknown) => number | undefined = readDecimal;
 
 /** A finite number above 0, else null. */
 export function readPositive(value: unknown): number | null {
@@ -36,9 +32,6 @@ export function readText(value: unknown): string | null {
 /** A boolean, also written as `True`, `false`, `1` or `0`; null otherwise. */
 export function readFlag(value: unknown): boolean | null {
   if (typeof value === "boolean") return value;
-  // as the backend writes them
-  if (value === "False") return false;
-  if (value === "True") return true;
   if (typeof value !== "string" && typeof value !== "number") return null;
   const text = String(value).trim().toLowerCase();
   if (text === "true" || text === "1") return true;
@@ -52,4 +45,18 @@ export function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * A map that takes any key the backend may name, except the one that would
+ * change the prototype of whatever object it is copied into later.
+ */
+export function safeRecord<T>(
+  entries: Iterable<[string, T]>,
+): Record<string, T> {
+  const record: Record<string, T> = Object.create(null);
+  for (const [key, value] of entries) {
+    if (key !== "__proto__") record[key] = value;
+  }
+  return record;
 }

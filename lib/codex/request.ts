@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isHeaderText } from "../header_text.ts";
+import { isHeaderText } from "../values.ts";
 import { isRecord, parseJson, readText } from "./json.ts";
 
 const OPENAI_API = "https://api.openai.com";

@@ -3,43 +3,37 @@
  *
  * @module
  */
-
-import { MAIN_METER, meterOfModel } from "../meters.ts";
+import { flagged, MAIN_METER, meterOfModel } from "../meters.ts";
 import type {
   HeaderCredits,
-  MeterFacts,
-  UsageFacts,
-  UsageWindow,
+  NormalMeter,
+  NormalUsage,
+  NormalWindow,
 } from "../types.ts";
-import {
-  isEncryptedContent,
-  limitOutcome,
-  type Outcome,
-  throttleOutcome,
-} from "./answer.ts";
-import { readErrorJson } from "./error_report.ts";
-import { headerCredits } from "./headers.ts";
+import { type AboutRequest, headerCredits } from "./headers.ts";
 import {
   isRecord,
   parseJson,
   readFlag,
   readPositive,
   readText,
+  recordOf,
 } from "./json.ts";
 import {
-  limitMark,
+  displayName,
+  distinctWindows,
   makeWindow,
-  mergeWindows,
   meterName,
-  safeRecord,
-} from "./meters.ts";
+  partialUsage,
+} from "./windows.ts";
 
 /** A stream that says that it failed. */
 export interface StreamFailure {
   kind: "failed";
-  code: string | null;
-  message: string;
   error: Record<string, unknown>;
+  /** The HTTP status and headers that an error event may carry. */
+  status?: unknown;
+  headers?: unknown;
 }
 
 /** What one event means. */
@@ -55,11 +49,18 @@ export type EventMeaning =
 /** What a `codex.rate_limits` event says. */
 export interface RateLimitsFacts {
   plan: string | null;
-  usage: UsageFacts | null;
+  usage: NormalUsage | null;
   credits: HeaderCredits | null;
 }
 
 const LEADING_TYPE = /^\s*\{\s*"type"\s*:\s*"([^"\\]*)"/;
+/** Fields of which every event that carries output has one. */
+const OUTPUT_FIELDS = ["item", "delta", "part", "output_index"];
+/** Events that carry output are told by their type, without parsing them. */
+const OUTPUT_TYPE = /\.(?:delta|done|added)$/;
+/** Events before any output, whatever they carry. */
+const PREAMBLE_TYPE =
+  /^(?:response\.(?:created|in_progress|queued|metadata)|codex\..*|keepalive|ping)$/;
 
 /**
  * Tells what an event means; parses its JSON only where that is needed.
@@ -69,176 +70,170 @@ const LEADING_TYPE = /^\s*\{\s*"type"\s*:\s*"([^"\\]*)"/;
  */
 export function readEvent(data: string, event: string | null): EventMeaning {
   if (data.trim() === "[DONE]") return { kind: "done" };
-  return meaningOf(eventType(data, event), () => data);
+  const type = eventType(data, event);
+  switch (type) {
+    case "codex.rate_limits":
+      return { kind: "rate-limits", json: parseJson(data) };
+    case "response.failed":
+      return readFailedResponse(recordOf(parseJson(data)));
+    case "error":
+      return readErrorEvent(parseJson(data));
+    case "response.completed":
+      return { kind: "completed", response: responseOf(data) };
+    case "response.incomplete":
+      return { kind: "incomplete", response: responseOf(data) };
+    default:
+      return { kind: isOutput(type, data) ? "content" : "preamble" };
+  }
 }
 
-function meaningOf(type: string | null, data: () => string): EventMeaning {
-  switch (type) {
-    case "response.created":
-    case "response.in_progress":
-    case "response.queued":
-    case "keepalive":
-    case "ping":
-      return { kind: "preamble" };
-    case "codex.rate_limits":
-      return { kind: "rate-limits", json: parseJson(data()) };
-    case "response.failed":
-      return readFailure(parseResponse(data()).error ?? errorOf(data()));
-    case "error":
-      return readErrorEvent(parseJson(data()));
-    case "response.completed":
-      return { kind: "completed", response: parseResponse(data()) };
-    case "response.incomplete":
-      return { kind: "incomplete", response: parseResponse(data()) };
-    default:
-      return { kind: "content" };
-  }
+/** Whether an event carries output; of an unknown type its fields tell. */
+function isOutput(type: string | null, data: string): boolean {
+  if (type !== null && PREAMBLE_TYPE.test(type)) return false;
+  if (type?.startsWith("response.") && OUTPUT_TYPE.test(type)) return true;
+  const fields = parseJson(data);
+  return isRecord(fields) &&
+    OUTPUT_FIELDS.some((name) => Object.hasOwn(fields, name));
 }
 
 function eventType(data: string, event: string | null): string | null {
   const leading = LEADING_TYPE.exec(data)?.[1];
   if (leading !== undefined) return leading;
   if (event !== null && event !== "message") return event;
-  const json = parseJson(data);
-  return isRecord(json) ? readText(json.type) : null;
+  return readText(recordOf(parseJson(data)).type);
 }
 
-function parseResponse(data: string): Record<string, unknown> {
-  const json = parseJson(data);
-  return isRecord(json) && isRecord(json.response) ? json.response : {};
+function responseOf(data: string): Record<string, unknown> {
+  return recordOf(recordOf(parseJson(data)).response);
 }
 
-function errorOf(data: string): unknown {
-  const json = parseJson(data);
-  return isRecord(json) ? json.error : undefined;
+function readFailedResponse(json: Record<string, unknown>): StreamFailure {
+  const error = recordOf(json.response).error ?? json.error;
+  return failure(error, json);
 }
 
 function readErrorEvent(json: unknown): StreamFailure {
-  if (!isRecord(json)) return readFailure(json);
+  if (!isRecord(json)) return failure(json, {});
   if (json.error !== undefined && json.error !== null) {
-    return readFailure(json.error);
+    return failure(json.error, json);
   }
-  // The flat form: here `type` only says that this is an error.
+  // the flat form: here `type` only says that this is an error
   const { type: _, ...error } = json;
-  return readFailure(error);
+  return failure(error, json);
 }
 
-function readFailure(raw: unknown): StreamFailure {
+function failure(
+  raw: unknown,
+  { status_code: status, headers }: Record<string, unknown>,
+): StreamFailure {
   const error = typeof raw === "string"
     ? { message: raw, code: raw }
-    : isRecord(raw)
-    ? raw
-    : {};
-  return {
-    kind: "failed",
-    code: readText(error.code) ?? readText(error.type),
-    message: readText(error.message) ?? "",
-    error,
-  };
-}
-
-/** Maps a failure in a stream to what the matching status would have meant. */
-export function readStreamFailure(
-  failure: { error: Record<string, unknown> },
-  now: number,
-  model: string | undefined,
-): Outcome {
-  const report = readErrorJson(failure.error);
-  const limit = limitOutcome(report, { now, meter: meterOfModel(model) });
-  if (limit !== undefined) return limit;
-  if (report.codes.includes("rate_limit_exceeded")) {
-    return throttleOutcome(report, now);
-  }
-  const overloaded = report.codes.includes("server_is_overloaded") ||
-    report.codes.includes("slow_down");
-  if (overloaded) return { kind: "hiccup", status: 503 };
-  return { kind: isEncryptedContent(report) ? "encrypted-content" : "other" };
+    : recordOf(raw);
+  return { kind: "failed", error, status, headers };
 }
 
 /**
- * Reads a `codex.rate_limits` event. It can say that a limit was reached, but
- * not that one was not.
- *
- * @param observedAt When the event arrived, epoch ms.
- * @param model The model that was asked for, when known: an event that names no meter is about its.
+ * Reads a `codex.rate_limits` event. It can say that a limit was reached; one
+ * without a name is about the main meter, whatever the model.
  */
 export function readRateLimitsEvent(
   json: unknown,
-  observedAt: number,
-  model?: string,
+  about: AboutRequest,
 ): RateLimitsFacts {
-  const fields = isRecord(json) ? json : {};
+  const fields = recordOf(json);
+  const { balance, has_credits: hasFlag, unlimited: unlimitedFlag } = recordOf(
+    fields.credits,
+  );
   return {
     plan: readText(fields.plan_type),
-    usage: readEventUsage(fields, observedAt, model),
-    credits: readEventCredits(fields.credits, observedAt),
+    usage: readEventUsage(fields, about),
+    credits: headerCredits({
+      hasFlag,
+      unlimitedFlag,
+      balance: readEventBalance(balance),
+    }, about.observedAt),
   };
+}
+
+/** A balance as text; one that is no number stays unreadable. */
+function readEventBalance(balance: unknown): string | undefined {
+  if (balance === undefined || balance === null || balance === "") {
+    return undefined;
+  }
+  return typeof balance === "string" || typeof balance === "number"
+    ? String(balance)
+    : "NaN";
 }
 
 function readEventUsage(
   fields: Record<string, unknown>,
-  observedAt: number,
-  model: string | undefined,
-): UsageFacts | null {
-  if (!isRecord(fields.rate_limits)) return null;
-  const limits = fields.rate_limits;
-  const windows = readEventWindows(limits, observedAt);
-  const reached = readFlag(limits.limit_reached) === true ||
-    readFlag(limits.allowed) === false;
-  if (windows.length === 0 && !reached) return null;
-  const meter: MeterFacts = { windows, observedAt };
-  if (reached) meter.limit = limitMark(windows, observedAt);
-  const meters = safeRecord([[eventMeter(fields, model), meter]]);
-  return { observedAt, answeredAt: null, meters };
+  about: AboutRequest,
+): NormalUsage | null {
+  const { observedAt } = about;
+  const meters: Record<string, NormalMeter> = Object.create(null);
+  const add = (meter: string, raw: unknown, name?: string) => {
+    const facts = readEventMeter(raw, about);
+    if (!facts || meter === "__proto__") return;
+    meters[meter] = name === undefined ? facts : { ...facts, name };
+  };
+  for (
+    const [name, raw] of Object.entries(recordOf(fields.additional_rate_limits))
+  ) {
+    const meter = meterOfName(name, about);
+    if (meter !== undefined) add(meter, raw, displayName(name));
+  }
+  const name = readText(fields.metered_limit_name) ??
+    readText(fields.limit_name);
+  add(
+    name === null ? MAIN_METER : meterOfName(name, about) ?? meterName(name),
+    fields.rate_limits,
+  );
+  return partialUsage(meters, observedAt);
+}
+
+/** The meter that goes by this `limit_name`; undefined for one that no usage answer ever named. */
+function meterOfName(
+  name: string,
+  { names }: AboutRequest,
+): string | undefined {
+  const meter = meterOfModel(name, names);
+  return meter === MAIN_METER ? undefined : meter;
+}
+
+function readEventMeter(
+  raw: unknown,
+  about: AboutRequest,
+): NormalMeter | undefined {
+  if (!isRecord(raw)) return undefined;
+  const windows = readEventWindows(raw, about);
+  const allowed = readFlag(raw.allowed);
+  const limitReached = readFlag(raw.limit_reached);
+  const isRefused = limitReached === true || allowed === false;
+  if (windows.length === 0 && !isRefused) return undefined;
+  const { observedAt } = about;
+  const meter = flagged({ windows, observedAt, allowed, limitReached });
+  for (const window of windows) {
+    // only a usage answer can call a full window open
+    if (window.usedPercent >= 100 && window.flags === "allowed") {
+      delete window.flags;
+    }
+  }
+  // what a usage answer said of the flags stays its word
+  return { ...meter, allowed: null, limitReached: null };
 }
 
 function readEventWindows(
   limits: Record<string, unknown>,
-  observedAt: number,
-): UsageWindow[] {
-  const windows: UsageWindow[] = [];
-  for (const value of Object.values(limits)) {
-    if (!isRecord(value)) continue;
-    const window = makeWindow(
-      value.used_percent,
-      (readPositive(value.window_minutes) ?? 0) * 60,
-      value.reset_at,
-      value.reset_after_seconds,
-      observedAt,
-    );
-    if (window !== undefined) windows.push(window);
-  }
-  return mergeWindows([], windows);
-}
-
-/** Limits go by their meter's name, the main one also as `premium`, or by a model's. */
-function eventMeter(
-  fields: Record<string, unknown>,
-  model: string | undefined,
-): string {
-  const name = readText(fields.metered_limit_name) ??
-    readText(fields.limit_name);
-  if (name === null) return meterOfModel(model);
-  const byModel = meterOfModel(name.toLowerCase());
-  if (byModel !== MAIN_METER) return byModel;
-  const meter = meterName(name);
-  return meter === "premium" ? MAIN_METER : meter;
-}
-
-function readEventCredits(
-  raw: unknown,
-  observedAt: number,
-): HeaderCredits | null {
-  if (!isRecord(raw)) return null;
-  const { has_credits, unlimited, balance } = raw;
-  return headerCredits(
-    has_credits,
-    unlimited,
-    balance === undefined || balance === null || balance === ""
-      ? undefined
-      : typeof balance === "string" || typeof balance === "number"
-      ? String(balance)
-      : "NaN",
-    observedAt,
+  about: AboutRequest,
+): NormalWindow[] {
+  return distinctWindows(
+    Object.values(limits).filter(isRecord).map((value) =>
+      makeWindow({
+        used: value.used_percent,
+        seconds: (readPositive(value.window_minutes) ?? 0) * 60,
+        resetAt: value.reset_at,
+        resetAfter: value.reset_after_seconds,
+      }, about)
+    ),
   );
 }

@@ -1,6 +1,6 @@
 /**
- * When something ends, from what the backend says about it. All results are
- * epoch ms and lie between one second and 35 days ahead.
+ * When something ends, from what the backend says about it, as epoch ms: ends
+ * of limits lie between one second and 35 days ahead.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { readNumber } from "./json.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
-const LONGEST = 35 * 24 * 60 * MINUTE;
+const MAX_AHEAD = 35 * 24 * 60 * MINUTE;
 
 /**
  * A reset that can be believed: one in the past means a minute from now, one
@@ -19,11 +19,12 @@ const LONGEST = 35 * 24 * 60 * MINUTE;
  * @param now Epoch ms.
  */
 export function clampReset(at: number, now: number): number {
-  return at > now ? Math.min(at, now + LONGEST) : now + MINUTE;
+  return at > now ? Math.min(at, now + MAX_AHEAD) : now + MINUTE;
 }
 
 /**
- * A reset from a point in time or else from a delay; null when neither is said.
+ * The end of a limit from a point in time or else from a delay; null when
+ * neither is said.
  *
  * @param at Unix seconds.
  * @param after Seconds from now.
@@ -34,10 +35,37 @@ export function resetTime(
   after: unknown,
   now: number,
 ): number | null {
+  const reset = windowReset(at, after, now);
+  return reset === null ? null : clampReset(reset, now);
+}
+
+/**
+ * The reset of a window, which may lie in the past: such a window tells that
+ * the backend goes on counting it.
+ *
+ * @param at Unix seconds.
+ * @param after Seconds from now.
+ * @param now Epoch ms.
+ */
+export function windowReset(
+  at: unknown,
+  after: unknown,
+  now: number,
+): number | null {
   const point = readNumber(at);
-  if (point !== undefined) return clampReset(point * SECOND, now);
   const delay = readNumber(after);
-  return delay === undefined ? null : clampReset(now + delay * SECOND, now);
+  if (point === undefined && delay === undefined) return null;
+  const reset = point === undefined ? now + delay! * SECOND : point * SECOND;
+  return Math.min(reset, now + MAX_AHEAD);
+}
+
+/** A time as ISO 8601 text or unix seconds, as epoch ms; null when it cannot be read. */
+export function pointInTime(value: unknown): number | null {
+  const seconds = unixTime(value);
+  if (seconds !== null || typeof value !== "string") return seconds;
+  const isIso = /^\d{4}-\d\d-\d\dT/.test(value);
+  const time = isIso ? Date.parse(value) : NaN;
+  return Number.isNaN(time) ? null : time;
 }
 
 /** Unix seconds as epoch ms; null when they cannot be read. */

@@ -4,21 +4,38 @@
  * @module
  */
 
-import { MAIN_METER } from "../meters.ts";
+import { flagged, MAIN_METER } from "../meters.ts";
 import type {
-  CreditFacts,
-  MeterFacts,
   ModelUsage,
-  UsageFacts,
-  UsageWindow,
+  NormalCredits,
+  NormalMeter,
+  NormalUsage,
+  NormalWindow,
 } from "../types.ts";
-import { isRecord, readFlag, readNumber, readText } from "./json.ts";
-import { limitMark, makeWindow, mergeWindows, safeRecord } from "./meters.ts";
-import { unixTime } from "./times.ts";
+import { readDecimal } from "../values.ts";
+import {
+  isRecord,
+  readFlag,
+  readNumber,
+  readText,
+  recordOf,
+  safeRecord,
+} from "./json.ts";
+import { pointInTime } from "./times.ts";
+import {
+  displayName,
+  distinctWindows,
+  makeWindow,
+  meterName,
+  type Observed,
+} from "./windows.ts";
+
+/** More meters are not kept. */
+const MAX_METERS = 32;
 
 /** What bounds the credits, whatever their balance. */
 export type CreditLimits = Pick<
-  CreditFacts,
+  NormalCredits,
   | "overageLimitReached"
   | "spendControlReached"
   | "individualLimit"
@@ -28,9 +45,9 @@ export type CreditLimits = Pick<
 /** What a usage answer says. */
 export interface UsageAnswer {
   plan: string | null;
-  usage: UsageFacts;
+  usage: NormalUsage;
   /** null: the answer does not mention credits. */
-  credits: CreditFacts | null;
+  credits: NormalCredits | null;
   /** What bounds the credits, also when `credits` is null. */
   creditLimits: CreditLimits;
 }
@@ -39,18 +56,19 @@ export interface UsageAnswer {
  * Reads a usage answer; undefined when the JSON is not one.
  *
  * @param json The parsed body.
- * @param observedAt When the request began, epoch ms.
+ * @param observed When the request began, and when the answer came.
  */
 export function readUsage(
   json: unknown,
-  observedAt: number,
+  observed: Observed,
 ): UsageAnswer | undefined {
+  const { observedAt } = observed;
   if (!isRecord(json)) return undefined;
   const known = typeof json.plan_type === "string" ||
     Object.hasOwn(json, "rate_limit");
   if (!known) return undefined;
-  const main = readMeter(json.rate_limit, observedAt);
-  const meters = readMeters(json.additional_rate_limits, observedAt);
+  const main = readMeter(json.rate_limit, null, observed);
+  const meters = readMeters(json.additional_rate_limits, observed);
   if (main !== undefined) meters.set(MAIN_METER, main);
   const creditLimits = readCreditLimits(json);
   return {
@@ -59,7 +77,7 @@ export function readUsage(
       observedAt,
       answeredAt: observedAt,
       meters: safeRecord(meters),
-      creditOnly: main === undefined && mentionsCredits(json.credits),
+      creditOnly: main === undefined && isChargedAlways(json),
       modelUsage: readModelUsage(json.model_usage),
       bankedResets: readBankedResets(json.rate_limit_reset_credits),
     },
@@ -68,80 +86,90 @@ export function readUsage(
   };
 }
 
-function readMeter(raw: unknown, observedAt: number): MeterFacts | undefined {
+function readMeter(
+  raw: unknown,
+  name: string | null,
+  observed: Observed,
+): NormalMeter | undefined {
   if (!isRecord(raw)) return undefined;
-  const windows = readWindows(raw, observedAt);
+  const windows = readWindows(raw, observed);
   const allowed = readFlag(raw.allowed);
   const limitReached = readFlag(raw.limit_reached);
-  const silent = allowed === null && limitReached === null;
-  if (silent && windows.length === 0) return undefined;
-  const meter: MeterFacts = { allowed, limitReached, windows, observedAt };
-  if (limitReached === true || allowed === false) {
-    meter.limit = limitMark(windows, observedAt);
-  }
-  return meter;
+  const saysNothing = allowed === null && limitReached === null;
+  if (saysNothing && windows.length === 0) return undefined;
+  const { observedAt } = observed;
+  const meter = { allowed, limitReached, windows, observedAt };
+  const label = displayName(name);
+  return flagged(label === undefined ? meter : { ...meter, name: label });
 }
 
 /** The slots' names say nothing about the windows in them, so any will do. */
 function readWindows(
   raw: Record<string, unknown>,
-  observedAt: number,
-): UsageWindow[] {
-  const windows: UsageWindow[] = [];
-  for (const [slot, value] of Object.entries(raw)) {
-    if (!slot.endsWith("_window") || !isRecord(value)) continue;
-    const window = makeWindow(
-      value.used_percent,
-      value.limit_window_seconds,
-      value.reset_at,
-      value.reset_after_seconds,
-      observedAt,
-    );
-    if (window !== undefined) windows.push(window);
-  }
-  return mergeWindows([], windows);
+  observed: Observed,
+): NormalWindow[] {
+  const slots = Object.keys(raw).filter((slot) => slot.endsWith("_window"));
+  return distinctWindows(slots.map((slot) => {
+    const value = recordOf(raw[slot]);
+    return makeWindow({
+      used: value.used_percent,
+      seconds: value.limit_window_seconds,
+      resetAt: value.reset_at,
+      resetAfter: value.reset_after_seconds,
+    }, observed);
+  }));
 }
 
-function readMeters(raw: unknown, observedAt: number): Map<string, MeterFacts> {
-  const meters = new Map<string, MeterFacts>();
+function readMeters(
+  raw: unknown,
+  observed: Observed,
+): Map<string, NormalMeter> {
+  const meters = new Map<string, NormalMeter>();
   if (!Array.isArray(raw)) return meters;
   for (const entry of raw) {
     if (!isRecord(entry)) continue;
-    const name = readText(entry.metered_feature);
-    const meter = readMeter(entry.rate_limit, observedAt);
-    if (name === null || name === MAIN_METER || meter === undefined) continue;
+    const feature = readText(entry.metered_feature);
+    const name = feature === null ? null : meterName(feature);
+    const meter = readMeter(
+      entry.rate_limit,
+      readText(entry.limit_name),
+      observed,
+    );
+    if (name === null || name === MAIN_METER || !meter) continue;
     const known = meters.get(name);
-    meters.set(name, known === undefined ? meter : stricter(known, meter));
+    if (known) meters.set(name, stricter(known, meter));
+    else if (meters.size < MAX_METERS) meters.set(name, meter);
   }
   return meters;
 }
 
 /** A meter that is listed twice is as full as its fuller entry. */
-function stricter(first: MeterFacts, second: MeterFacts): MeterFacts {
-  const windows = mergeWindows(first.windows, second.windows);
-  const worse = second.limit ? second : first;
-  return {
-    ...worse,
-    windows,
-    ...(worse.limit && {
-      limit: limitMark(windows, worse.limit.observedAt),
-    }),
-  };
+function stricter(first: NormalMeter, second: NormalMeter): NormalMeter {
+  const isRefused = ({ allowed, limitReached }: NormalMeter) =>
+    limitReached === true || allowed === false;
+  const worse = isRefused(second) ? second : first;
+  const windows = distinctWindows([...first.windows, ...second.windows]);
+  return { ...worse, windows };
 }
 
-function mentionsCredits(raw: unknown): boolean {
-  if (!isRecord(raw)) return false;
-  return readFlag(raw.has_credits) === true || readFlag(raw.unlimited) === true;
+/** Whether every request is charged where no rate limit was told; null when the answer does not say whether there are credits. */
+function isChargedAlways(json: Record<string, unknown>): boolean | null {
+  const credits = recordOf(json.credits);
+  if (readFlag(credits.has_credits) || readFlag(credits.unlimited)) return true;
+  const hasNone = credits.has_credits === false &&
+    credits.unlimited === false &&
+    readBalance(credits.balance).readable;
+  return hasNone || !Object.hasOwn(json, "rate_limit") ? false : null;
 }
 
 function readModelUsage(raw: unknown): Record<string, ModelUsage> {
   const entries: [string, ModelUsage][] = [];
-  for (const [model, value] of Object.entries(isRecord(raw) ? raw : {})) {
+  for (const [model, value] of Object.entries(recordOf(raw))) {
     if (!isRecord(value) || typeof value.available !== "boolean") continue;
     const enable = value.credits_would_enable;
     entries.push([model, {
       available: value.available,
-      availableAt: unixTime(value.available_at),
+      availableAt: pointInTime(value.available_at),
       creditsWouldEnable: typeof enable === "boolean" ? enable : null,
     }]);
   }
@@ -157,7 +185,7 @@ function readCredits(
   raw: unknown,
   limits: CreditLimits,
   observedAt: number,
-): CreditFacts | null {
+): NormalCredits | null {
   if (raw === undefined || raw === null) return null;
   const fields = isRecord(raw) ? raw : {};
   const hasCredits = readBoolean(fields.has_credits);
@@ -171,7 +199,8 @@ function readCredits(
     unlimited,
     balance: balance.text,
     ...limits,
-    ...(readable ? {} : { malformed: true }),
+    malformed: !readable,
+    limitsObservedAt: observedAt,
   };
 }
 
@@ -180,19 +209,19 @@ function readBoolean(value: unknown): boolean | null {
   return typeof value === "boolean" ? value : null;
 }
 
-const DECIMAL = /^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?\s*$/i;
-
 function readBalance(raw: unknown): { text: string | null; readable: boolean } {
   if (raw === undefined || raw === null) return { text: null, readable: true };
   const text = typeof raw === "number" ? String(raw) : raw;
   if (typeof text !== "string") return { text: null, readable: false };
-  const readable = DECIMAL.test(text) && Number.isFinite(Number(text));
-  return { text, readable };
+  return {
+    text: text.slice(0, 64),
+    readable: text.length <= 64 && readDecimal(text) !== undefined,
+  };
 }
 
 /** Whatever cannot be read counts as a limit that was reached. */
 function readCreditLimits(json: Record<string, unknown>): CreditLimits {
-  const credits = isRecord(json.credits) ? json.credits : {};
+  const credits = recordOf(json.credits);
   const control = readSpendControl(json.spend_control);
   const reached = readReachedType(json.rate_limit_reached_type);
   return {
@@ -218,13 +247,21 @@ function readSpendControl(
     const odd = limit !== undefined && limit !== null;
     return { reached: odd || isReached(raw.reached), individualLimit: false };
   }
-  const left = limit.remaining ?? undefined;
-  const remaining = readNumber(left);
-  const unreadable = left !== undefined && remaining === undefined;
+  const remaining = readLeft(limit.remaining);
+  const used = readLeft(limit.used_percent);
+  const isOver = remaining === null || used === null ||
+    (remaining !== undefined && remaining <= 0) ||
+    (used !== undefined && used >= 100);
   return {
-    reached: unreadable || isReached(raw.reached),
-    individualLimit: !unreadable && (remaining === undefined || remaining > 0),
+    reached: isOver || isReached(raw.reached),
+    individualLimit: !isOver,
   };
+}
+
+/** A number of a limit; undefined where it is not told, null where it cannot be read. */
+function readLeft(value: unknown): number | null | undefined {
+  if (value === undefined || value === null) return undefined;
+  return readNumber(value) ?? null;
 }
 
 /** null: nothing was reached; undefined: it cannot be read. */

@@ -1,8 +1,21 @@
-import type { AccountRecord, CreditPolicy, PoolState } from "../types.ts";
-import { maySpend } from "./credits.ts";
+import {
+  meterFacts,
+  type MeterNames,
+  meterNames,
+  meterOfModel,
+} from "../meters.ts";
+import type { CreditPolicy } from "../report_types.ts";
+import type { NormalRecord, NormalState } from "../types.ts";
 import { FUTURE_TOLERANCE_MS } from "./clock.ts";
-import { type PoolIndex, poolIndexOf } from "./pools.ts";
+import { currentCooldowns } from "./cooldowns.ts";
+import { maySpend } from "./credits.ts";
+import { believableUsage, isSameLogin } from "./facts.ts";
 import { assess, type Assessment } from "./standing.ts";
+
+/** An account that failed goes behind the others for this long, ms; doubled each time until it serves. */
+const FAILING_MS = 60_000;
+/** No longer than this, ms. */
+const MAX_FAILING_MS = 15 * 60_000;
 
 /**
  * One account as a candidate: its record, and what choosing remembers of it in
@@ -10,83 +23,91 @@ import { assess, type Assessment } from "./standing.ts";
  */
 export class PooledAccount {
   readonly alias: string;
-  record: AccountRecord;
+  record: NormalRecord;
   /** Whether the policy lets it spend credits. */
   creditsAllowed = false;
+  /** Meters of all accounts of the pool. */
+  names: MeterNames = new Map();
   /** Position of its last use among all uses in this process; orders uses of one millisecond. */
   sequence = 0;
   /** How often the backend limited it in this process; tells answers asked for before from those after. */
   limits = 0;
   /** How much of the next pick is its own by smooth weighted round robin; undefined before its first. */
   owed: number | undefined;
-  /** What its last answer said; for whoever learns from answers. */
-  said: unknown;
+  #failures = 0;
+  #failingUntil = -Infinity;
   #verdict: Assessment | undefined;
   #model: string | undefined;
   #madeAt = 0;
-  #changesAt = -Infinity;
-  #place: PoolIndex = 3;
-  #preferPlans: ReadonlySet<string> | undefined;
-  #isPreferred = false;
 
-  constructor(alias: string, account: AccountRecord) {
+  constructor(alias: string, record: NormalRecord) {
     this.alias = alias;
-    this.record = account;
-  }
-
-  /** Whether its plan is one of these; found out once, as every choice asks all. */
-  isPreferred(preferPlans: ReadonlySet<string>): boolean {
-    if (preferPlans !== this.#preferPlans) {
-      const { plan } = this.record;
-      this.#preferPlans = preferPlans;
-      this.#isPreferred = plan !== undefined && preferPlans.has(plan);
-    }
-    return this.#isPreferred;
+    this.record = record;
   }
 
   /** Forgets what was derived: to be called when the facts changed. */
   invalidate(): void {
-    this.#changesAt = -Infinity;
-    this.#preferPlans = undefined;
+    this.#verdict = undefined;
   }
 
   /** The verdict for `model` at `now` (epoch ms). */
   assess(model: string | undefined, now: number): Assessment {
-    this.#update(model, now);
-    return this.#verdict!;
-  }
-
-  /** The place of the verdict's pool, without a look at the verdict itself: choosing asks all for it. */
-  placeOf(model: string | undefined, now: number): PoolIndex {
-    this.#update(model, now);
-    return this.#place;
-  }
-
-  #update(model: string | undefined, now: number): void {
-    const holds = now < this.#changesAt && now >= this.#madeAt &&
-      this.#model === model;
-    if (holds) return;
-    const creditsAllowed = this.creditsAllowed;
-    const verdict = assess(this.record, { model, creditsAllowed, now });
-    this.#verdict = verdict;
-    this.#place = poolIndexOf(verdict.standing);
+    const known = this.#verdict;
+    if (
+      known && now < known.validUntil && now >= this.#madeAt &&
+      this.#model === model
+    ) return known;
+    const { creditsAllowed, names } = this;
     this.#model = model;
     this.#madeAt = now;
-    this.#changesAt = verdict.validUntil;
+    return this.#verdict = assess(this.record, {
+      model,
+      creditsAllowed,
+      names,
+      now,
+    });
+  }
+
+  /** Whether its last answer (epoch ms) was an overload, a gateway's error or a broken connection. */
+  isFailing(now: number): boolean {
+    return now < this.#failingUntil;
+  }
+
+  /** Puts it behind the others for a while, from `now` (epoch ms) on. */
+  fail(now: number): void {
+    // parallel requests that fail together are one failure
+    if (this.isFailing(now) && this.#failures > 0) return;
+    const pause = Math.min(FAILING_MS * 2 ** this.#failures, MAX_FAILING_MS);
+    this.#failures++;
+    this.#failingUntil = now + pause;
+  }
+
+  /** It serves: whatever failed before is over. */
+  serve(): void {
+    this.#failures = 0;
+    this.#failingUntil = -Infinity;
+  }
+
+  /** How much of its fullest window is used, percent. */
+  fullestPercent(model: string | undefined): number {
+    const meter = meterFacts(this.record, meterOfModel(model, this.names));
+    const used = meter?.windows.map(({ usedPercent }) => usedPercent) ?? [];
+    return Math.max(0, ...used);
   }
 }
 
 /** All accounts as candidates, in step with the state. */
 export class AccountPool {
   #byAlias = new Map<string, PooledAccount>();
-  #runners: readonly PooledAccount[] = [];
+  #all: readonly PooledAccount[] = [];
+  #names: MeterNames = new Map();
   #uses = 0;
   /** The latest use that is known, epoch ms. */
   #latest = 0;
 
   /** Every account, sorted by alias. */
   get all(): readonly PooledAccount[] {
-    return this.#runners;
+    return this.#all;
   }
 
   /** The account of that name, if there is one. */
@@ -94,39 +115,64 @@ export class AccountPool {
     return this.#byAlias.get(alias);
   }
 
-  /** Takes over a state; what this process remembers of an alias stays. */
-  load(state: PoolState, policy: CreditPolicy): void {
+  /**
+   * Takes over a state; what this process remembers belongs to a login, not to
+   * its name.
+   *
+   * @param state Changed in place where another clock wrote it.
+   * @param policy Who may spend credits.
+   * @param now Epoch ms.
+   */
+  load(state: NormalState, policy: CreditPolicy, now: number): void {
     const byAlias = new Map<string, PooledAccount>();
     this.#latest = 0;
     for (const alias of Object.keys(state.accounts).sort()) {
-      const account = state.accounts[alias]!;
-      const runner = this.#byAlias.get(alias) ??
-        new PooledAccount(alias, account);
-      runner.record = account;
-      runner.creditsAllowed = maySpend(policy, alias);
-      runner.invalidate();
-      byAlias.set(alias, runner);
-      this.#latest = Math.max(this.#latest, account.lastUsedAt ?? 0);
+      const record = state.accounts[alias]!;
+      if (record.usage) record.usage = believableUsage(record.usage, now);
+      record.cooldowns = currentCooldowns(record.cooldowns, now);
+      const known = this.#byAlias.get(alias);
+      const account = known && isSameLogin(known.record, record)
+        ? known
+        : new PooledAccount(alias, record);
+      account.record = record;
+      account.creditsAllowed = maySpend(policy, alias);
+      byAlias.set(alias, account);
+      this.#latest = Math.max(this.#latest, record.lastUsedAt ?? 0);
     }
     this.#byAlias = byAlias;
-    this.#runners = [...byAlias.values()];
+    this.#all = [...byAlias.values()];
+    this.invalidate();
   }
 
   /** Forgets all verdicts: to be called when facts changed. */
   invalidate(): void {
-    for (const runner of this.#runners) runner.invalidate();
+    this.#names = meterNames(this.#all.map(({ record }) => record));
+    for (const account of this.#all) {
+      account.names = this.#names;
+      account.invalidate();
+    }
   }
 
-  /** Notes that a request is being sent on an account at `now` (epoch ms). */
-  use(runner: PooledAccount, now: number): void {
-    runner.sequence = ++this.#uses;
-    runner.record.requests = (runner.record.requests ?? 0) + 1;
-    runner.record.lastUsedAt = this.#latestUse(now);
-  }
-
-  /** Takes back the last use of an account: nothing was sent. */
-  release(runner: PooledAccount): void {
-    runner.record.requests = Math.max(0, (runner.record.requests ?? 0) - 1);
+  /**
+   * Counts a use of an account at `now` (epoch ms) at once, so that concurrent
+   * requests spread.
+   *
+   * @returns Takes the use back: nothing was sent.
+   */
+  use(account: PooledAccount, now: number): () => void {
+    const { sequence: before, record: { lastUsedAt } } = account;
+    const usedAt = this.#latestUse(now);
+    const sequence = ++this.#uses;
+    account.sequence = sequence;
+    account.record.requests++;
+    account.record.lastUsedAt = usedAt;
+    return () => {
+      const { record } = account;
+      record.requests = Math.max(0, record.requests - 1);
+      if (account.sequence !== sequence) return;
+      record.lastUsedAt = lastUsedAt;
+      account.sequence = before;
+    };
   }
 
   /** `now`, unless the clock was set back: then the account just used must not look the longest unused. */

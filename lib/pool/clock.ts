@@ -1,11 +1,9 @@
-import type { UsageFacts } from "../types.ts";
-
 /** Facts count as fresh for this long, ms. */
 export const FRESH_MS = 15 * 60_000;
 /** A fact from further in the future than this is not believed, ms. */
 export const FUTURE_TOLERANCE_MS = 60_000;
 /** No limit of the backend lasts longer than this, ms. */
-export const LONGEST_LIMIT_MS = 35 * 24 * 3_600_000;
+export const MAX_LIMIT_MS = 35 * 24 * 3_600_000;
 
 /**
  * A point in time that remembers when the verdict made at it may change, so
@@ -46,7 +44,7 @@ export class ClockReading {
    * longer than any limit can was written under another clock and is over.
    */
   isRunning(until: number): boolean {
-    if (this.isBefore(until - LONGEST_LIMIT_MS - FUTURE_TOLERANCE_MS)) {
+    if (this.isBefore(until - MAX_LIMIT_MS - FUTURE_TOLERANCE_MS)) {
       return false;
     }
     return this.isBefore(until);
@@ -56,23 +54,4 @@ export class ClockReading {
 /** A time that another clock wrote into the future counts as long ago. */
 export function believable(time: number, now: number): number {
   return time > now + FUTURE_TOLERANCE_MS ? -Infinity : time;
-}
-
-/** When the last whole usage answer was observed, epoch ms; null when never. */
-export function answeredAt(usage: UsageFacts): number | null {
-  return usage.answeredAt === undefined ? usage.observedAt : usage.answeredAt;
-}
-
-/** When a meter was observed last, epoch ms; null when neither an answer nor headers ever spoke of it. */
-export function meterObservedAt(
-  usage: UsageFacts,
-  meter: string,
-): number | null {
-  const answered = answeredAt(usage);
-  const facts = Object.hasOwn(usage.meters, meter)
-    ? usage.meters[meter]
-    : undefined;
-  if (facts === undefined) return answered;
-  const observed = facts.observedAt ?? usage.observedAt;
-  return answered === null ? observed : Math.max(observed, answered);
 }

@@ -4,16 +4,38 @@
  *
  * @module
  */
-import type { AccountRecord, Cooldown, UsageFacts } from "../types.ts";
-import { believable, FUTURE_TOLERANCE_MS, LONGEST_LIMIT_MS } from "./clock.ts";
+import type {
+  AccountRecord,
+  Cooldown,
+  NormalRecord,
+  NormalUsage,
+} from "../types.ts";
+import { FRESH_MS, FUTURE_TOLERANCE_MS, MAX_LIMIT_MS } from "./clock.ts";
+import { isClosed } from "./windows.ts";
 
-/** A usage limit that comes back this soon after usage cleared it is believed, ms. */
-const FIRM_AFTER_CLEAR_MS = 5 * 60_000;
+const MINUTE = 60_000;
+/** A limit that comes back this soon after usage cleared it is believed for longer, ms. */
+const RETURN_MS = 5 * MINUTE;
+/** For how long usage does not clear a limit, by how often it came back, ms. */
+const BELIEVED_MS = [0, 15 * MINUTE, 60 * MINUTE, 6 * 60 * MINUTE];
+/** An ended limit is remembered until no fresh fact can be older, ms. */
+const REMEMBERED_MS = FRESH_MS + FUTURE_TOLERANCE_MS;
+/** The code of a workspace cooldown that a usage answer lifts. */
+export const DEACTIVATED_WORKSPACE = "deactivated_workspace";
 
-/** The cooldowns of an account, made where there are none yet. */
-function cooldownsOf(account: AccountRecord): Record<string, Cooldown> {
-  account.cooldowns ??= {};
-  return account.cooldowns;
+/** The key of the usage limit of a meter. */
+export function usageLimitKey(meter: string): string {
+  return `usage-limit:${meter}`;
+}
+
+/** The cooldown of that key, running or not. */
+export function cooldownOf(
+  { cooldowns }: Pick<AccountRecord, "cooldowns">,
+  key: string,
+): Cooldown | undefined {
+  return cooldowns && Object.hasOwn(cooldowns, key)
+    ? cooldowns[key]
+    : undefined;
 }
 
 /**
@@ -22,77 +44,107 @@ function cooldownsOf(account: AccountRecord): Record<string, Cooldown> {
  * @param account Changed in place.
  * @param key The cause, for example `usage-limit:codex`.
  * @param entry Until when, and when it was set.
- * @returns The cooldown as it now stands.
  */
 export function setCooldown(
-  account: AccountRecord,
+  account: Pick<AccountRecord, "cooldowns">,
   key: string,
   entry: Cooldown,
-): Cooldown {
-  const all = cooldownsOf(account);
-  const previous = Object.hasOwn(all, key) ? all[key] : undefined;
-  if (!previous) return all[key] = entry;
+): void {
+  const previous = cooldownOf(account, key);
+  account.cooldowns ??= {};
+  account.cooldowns[key] = previous ? following(previous, entry) : entry;
+}
+
+function following(previous: Cooldown, entry: Cooldown): Cooldown {
   if (previous.clearedAt !== undefined) {
     const since = entry.setAt - previous.clearedAt;
-    const firm = since >= 0 && since <= FIRM_AFTER_CLEAR_MS;
-    return all[key] = firm ? { ...entry, firm } : entry;
+    const isReturn = since >= 0 && since <= RETURN_MS;
+    return isReturn
+      ? { ...entry, returns: (previous.returns ?? 0) + 1 }
+      : entry;
   }
   const isOver = previous.until <= entry.setAt;
   const isUnbelievable = previous.until >
-    entry.setAt + LONGEST_LIMIT_MS + FUTURE_TOLERANCE_MS;
-  if (isOver || isUnbelievable) return all[key] = entry;
-  return all[key] = {
+    entry.setAt + MAX_LIMIT_MS + FUTURE_TOLERANCE_MS;
+  if (isOver || isUnbelievable) return entry;
+  const merged = {
     ...previous,
     ...entry,
     until: Math.max(previous.until, entry.until),
   };
+  // what usage may not lift stays so
+  const isFirm = previous.code !== undefined &&
+    previous.code !== DEACTIVATED_WORKSPACE;
+  return isFirm ? { ...merged, code: previous.code! } : merged;
+}
+
+/** How an answer of the usage endpoint may end limits. */
+export interface ClearOptions {
+  /** When it was asked for, epoch ms. */
+  askedAt: number;
+  /** Epoch ms. */
+  now: number;
+  /** The owner asked for it: then it is believed whatever came back before. */
+  isExplicit: boolean;
 }
 
 /**
- * Clears the usage limits of those meters that a usage answer calls open, if
- * it was asked for after the limit was set.
+ * Ends what a usage answer contradicts that was asked for later: usage limits
+ * of the meters that it calls open, and a workspace that was deactivated.
  *
  * @param account Changed in place.
  * @param answer The usage answer.
- * @param askedAt When it was asked for, epoch ms.
- * @param now Epoch ms.
- * @returns The meters that were cleared.
+ * @param options When and how it was asked for.
  */
-export function clearUsageLimits(
-  account: AccountRecord,
-  answer: UsageFacts,
-  askedAt: number,
-  now: number,
-): string[] {
-  const cleared: string[] = [];
+export function clearCooldowns(
+  account: NormalRecord,
+  answer: NormalUsage,
+  { askedAt, now, isExplicit }: ClearOptions,
+): void {
   for (const [key, entry] of Object.entries(account.cooldowns ?? {})) {
+    if (entry.clearedAt !== undefined) continue;
+    if (entry.setAt > askedAt && entry.setAt <= now + FUTURE_TOLERANCE_MS) {
+      continue;
+    }
+    if (key === "workspace" && entry.code === DEACTIVATED_WORKSPACE) {
+      delete account.cooldowns![key];
+    }
     if (!key.startsWith("usage-limit:")) continue;
-    const meter = key.slice("usage-limit:".length);
-    if (entry.clearedAt !== undefined || entry.firm) continue;
-    if (believable(entry.setAt, now) > askedAt) continue;
-    if (!saysOpen(answer, meter)) continue;
+    const believed = BELIEVED_MS[Math.min(entry.returns ?? 0, 3)]!;
+    const isBelieved = !isExplicit && askedAt < entry.setAt + believed;
+    if (isBelieved || !saysOpen(answer, key.slice("usage-limit:".length))) {
+      continue;
+    }
     account.cooldowns![key] = { ...entry, clearedAt: now };
-    cleared.push(meter);
   }
-  return cleared;
 }
 
 /** Whether a usage answer describes a meter and calls it open. */
-function saysOpen(answer: UsageFacts, meter: string): boolean {
+function saysOpen(answer: NormalUsage, meter: string): boolean {
   if (answer.creditOnly || !Object.hasOwn(answer.meters, meter)) return false;
   const facts = answer.meters[meter]!;
   if (facts.limitReached === true || facts.allowed === false) return false;
-  return facts.windows.every((window) => window.usedPercent < 100);
+  return !facts.windows.some(isClosed);
 }
 
-/** Cooldowns that ended longer ago than anything still asks about are dropped. */
-export function prunedCooldowns(
+/**
+ * Cooldowns without those that nothing asks about any more. One that a clock
+ * wrote which was ahead lasts at most its own length.
+ */
+export function currentCooldowns(
   cooldowns: Record<string, Cooldown>,
   now: number,
 ): Record<string, Cooldown> {
-  return Object.fromEntries(
-    Object.entries(cooldowns).filter(([, entry]) =>
-      Math.max(entry.until, entry.clearedAt ?? 0) + FIRM_AFTER_CLEAR_MS > now
-    ),
-  );
+  const kept: Record<string, Cooldown> = Object.create(null);
+  for (const [key, entry] of Object.entries(cooldowns)) {
+    if (Math.max(entry.until, entry.clearedAt ?? 0) + REMEMBERED_MS <= now) {
+      continue;
+    }
+    // no limit lasts that long
+    if (entry.until > now + MAX_LIMIT_MS + FUTURE_TOLERANCE_MS) continue;
+    kept[key] = entry.setAt > now + FUTURE_TOLERANCE_MS
+      ? { ...entry, setAt: now, until: now + entry.until - entry.setAt }
+      : entry;
+  }
+  return kept;
 }

@@ -1,4 +1,6 @@
-import type { CreditFacts, CreditPolicy } from "../types.ts";
+import { readDecimal } from "../values.ts";
+import type { CreditFacts } from "../types.ts";
+import type { CreditPolicy } from "../report_types.ts";
 import type { ClockReading } from "./clock.ts";
 
 const ALIAS = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -90,20 +92,6 @@ export function maySpend(policy: CreditPolicy, alias: string): boolean {
   return policy.allow.includes(alias);
 }
 
-const DECIMAL = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i;
-
-/** A balance as a number; undefined when it cannot be read as a finite one. */
-function readBalance(balance: unknown): number | undefined {
-  if (typeof balance === "number") {
-    return Number.isFinite(balance) ? balance : undefined;
-  }
-  if (typeof balance !== "string" || !DECIMAL.test(balance.trim())) {
-    return undefined;
-  }
-  const value = Number(balance);
-  return Number.isFinite(value) ? value : undefined;
-}
-
 /**
  * Whether freshly observed credits could pay for a request now. That an owner
  * allows it is the policy's question, not this one.
@@ -113,7 +101,7 @@ export function areUsable(credits: CreditFacts, clock: ClockReading): boolean {
   if (credits.unlimited !== true && credits.hasCredits !== true) return false;
   if (isBounded(credits)) return false;
   if (credits.balance === null || credits.balance === undefined) return true;
-  const balance = readBalance(credits.balance);
+  const balance = readDecimal(credits.balance);
   if (balance === undefined || balance < 0) return false;
   return balance > 0 || credits.individualLimit === true;
 }
@@ -128,7 +116,7 @@ function isBounded(credits: CreditFacts): boolean {
 export function saidNone(credits: CreditFacts): boolean {
   const { hasCredits, unlimited, balance, malformed } = credits;
   const isReadable = balance === null || balance === undefined ||
-    readBalance(balance) !== undefined;
+    readDecimal(balance) !== undefined;
   return hasCredits === false && unlimited === false && isReadable &&
     !malformed;
 }

@@ -1,169 +1,194 @@
-import type { Standing, StrategyName } from "../types.ts";
-import { type Pool, type PoolIndex, poolOf, POOLS } from "./pools.ts";
+import type { Standing } from "../report_types.ts";
+import type { StrategyName } from "../types.ts";
 import type { PooledAccount } from "./account_pool.ts";
+import { type Pool, type PoolIndex, POOLS } from "./standing.ts";
 import { byLastUse, rank, type RankContext } from "./strategy.ts";
 
 /** What choosing asks for. */
 export interface SelectQuery extends RankContext {
   strategy: StrategyName;
-  /** Plans that go first inside a pool. */
+  /** Plans that go first inside a pool, all alike. */
   preferPlans: ReadonlySet<string>;
   /** Accounts already tried for this request. */
   tried: ReadonlySet<string>;
-  /** Tried ones that failed by a hiccup and may be tried again. */
+  /** Tried ones that failed transiently and may be tried again. */
   retriable: ReadonlySet<string>;
-  /** A hiccup in this pool keeps the request from any later one. */
-  lastPool: Pool;
-  /** Only accounts whose facts are known: the unknown ones were asked and have not answered. */
-  knownOnly: boolean;
   /** The account that served this session last. */
   sticky: string | undefined;
+  /** The request costs nothing, so quota does not matter. */
+  isFree?: boolean;
+  /** It must not be paid for. */
+  includedOnly?: boolean;
 }
 
 /** Whom to send to, or that nobody can. */
 export interface Selection {
-  choice: { pool: Pool; runner: PooledAccount; standing: Standing } | undefined;
-  /** A hiccup alone keeps an account of the first pool from serving. */
-  held: boolean;
+  choice:
+    | { pool: Pool; account: PooledAccount; standing: Standing }
+    | undefined;
+  /** A throttle or token trouble alone keeps an account of the first pool from serving. */
+  isHeld: boolean;
 }
 
-/** One that may be chosen. */
+/** One that may be chosen, with what orders a pool. */
 interface Candidate {
-  runner: PooledAccount;
-  /** Of its pool. */
-  place: PoolIndex;
-  preferred: boolean;
+  account: PooledAccount;
+  index: PoolIndex;
+  isFailing: boolean;
+  priority: number;
+  isBelowReserve: boolean;
+  isPreferred: boolean;
   rank: number;
 }
 
 /**
  * Chooses among all accounts: the best pool that has anyone, and in it the
- * session's own account, else preferred plans, else the strategy.
+ * session's own account, else the first in the pool's order.
  *
- * @param runners All accounts that may be considered; of equals the first one goes first.
+ * @param accounts All accounts that may be considered; of equals the first one goes first.
  * @param query Model, time, strategy and what was tried.
  */
 export function select(
-  runners: readonly PooledAccount[],
+  accounts: readonly PooledAccount[],
   query: SelectQuery,
 ): Selection {
-  const { model, now, tried, knownOnly } = query;
-  const isFirstTry = tried.size === 0 && !knownOnly;
-  const best = isFirstTry ? bestOf(runners, query) : bestLeft(runners, query);
-  // it keeps a request from costing more, and that one of the first pool does not
-  const held = best?.place !== 0 &&
-    runners.some((runner) =>
-      runner.assess(model, now).blockedTransiently !== null
-    );
-  if (!best) return { choice: undefined, held };
-  const { runner } = best;
-  const { standing } = runner.assess(model, now);
-  return { choice: { pool: poolOf(standing)!, runner, standing }, held };
+  const { model, now, tried, retriable } = query;
+  const last = lastIndex(accounts, query);
+  const isTried = ({ alias }: PooledAccount) => tried.has(alias);
+  let best = bestOf(
+    tried.size === 0 ? accounts : accounts.filter((it) => !isTried(it)),
+    query,
+    last,
+  );
+  if (retriable.size > 0) {
+    // a tried one is better than any of a later pool
+    const again = accounts.filter(({ alias }) => retriable.has(alias));
+    const other = bestOf(again, query, last);
+    if (other && (!best || other.index < best.index)) best = other;
+  }
+  const isHeld = best?.index !== 0 && !query.isFree &&
+    accounts.some((it) => it.assess(model, now).isBlockedTransiently);
+  if (!best) return { choice: undefined, isHeld };
+  const { account, index } = best;
+  const { standing } = account.assess(model, now);
+  return { choice: { pool: POOLS[index]!, account, standing }, isHeld };
 }
 
-/** The best of those that are left; a tried one is better than any of a later pool. */
-function bestLeft(
-  runners: readonly PooledAccount[],
-  query: SelectQuery,
-): Candidate | undefined {
-  const { tried, retriable, knownOnly } = query;
-  const left = knownOnly
-    ? runners.filter((runner) => !isUnknown(runner, query))
-    : runners;
-  const isTried = ({ alias }: PooledAccount) => tried.has(alias);
-  const best = bestOf(left.filter((runner) => !isTried(runner)), query);
-  const again = bestOf(
-    left.filter((runner) => isTried(runner) && retriable.has(runner.alias)),
-    query,
-  );
-  return again && (!best || again.place < best.place) ? again : best;
+/** The last pool that may serve: an account that failed transiently keeps the request in its own. */
+function lastIndex(
+  accounts: readonly PooledAccount[],
+  { model, now, retriable, includedOnly }: SelectQuery,
+): number {
+  if (includedOnly) return 0;
+  if (retriable.size === 0) return POOLS.length - 1;
+  const held = accounts.filter(({ alias }) => retriable.has(alias))
+    .map((account) => account.assess(model, now).quotaIndex);
+  return Math.min(...held, POOLS.length - 1);
 }
 
 /** In one pass, and with little to do for each account: there may be a thousand. */
 function bestOf(
-  runners: readonly PooledAccount[],
+  accounts: readonly PooledAccount[],
   query: SelectQuery,
+  last: number,
 ): Candidate | undefined {
-  const { model, now } = query;
   let best: Candidate | undefined;
-  // pools after the best one found so far need not be looked at
-  let last = POOLS.indexOf(query.lastPool);
-  for (const runner of runners) {
-    const place = runner.placeOf(model, now);
-    if (place > last) continue;
-    best = better(place < last ? undefined : best, runner, place, query);
-    last = place;
+  for (const account of accounts) {
+    const index = indexOf(account, query);
+    // pools after the best one found so far need not be looked at
+    if (index > (best?.index ?? last)) continue;
+    const candidate = candidateOf(account, index, query);
+    if (best?.index === index && !goesBefore(candidate, best, query)) continue;
+    best = candidate;
   }
   return best;
 }
 
-function isUnknown(
-  runner: PooledAccount,
-  { model, now }: SelectQuery,
-): boolean {
-  return runner.assess(model, now).standing.kind === "unknown";
+function indexOf(
+  account: PooledAccount,
+  { model, now, isFree }: SelectQuery,
+): PoolIndex {
+  const { poolIndex, servesFree } = account.assess(model, now);
+  if (!isFree) return poolIndex;
+  return servesFree ? 0 : 4;
 }
 
-/** The one of both that goes first. Makes an object only for a winner: this runs for every account. */
-function better(
-  other: Candidate | undefined,
-  runner: PooledAccount,
-  place: PoolIndex,
+function candidateOf(
+  account: PooledAccount,
+  index: PoolIndex,
   query: SelectQuery,
 ): Candidate {
-  const preferred = runner.isPreferred(query.preferPlans);
-  const own = rank(query.strategy, runner, query);
-  if (other && !goesBefore(runner, preferred, own, other, query)) {
-    return other;
-  }
-  return { runner, place, preferred, rank: own };
+  const { record } = account;
+  return {
+    account,
+    index,
+    isFailing: account.isFailing(query.now),
+    priority: record.priority ?? 0,
+    isBelowReserve: isBelowReserve(account, query),
+    isPreferred: record.plan !== undefined &&
+      query.preferPlans.has(record.plan),
+    rank: rank(query.strategy, account, query),
+  };
 }
 
-function goesBefore(
-  runner: PooledAccount,
-  preferred: boolean,
-  own: number,
-  other: Candidate,
-  query: SelectQuery,
+/** Whether less of its fullest window is left than its owner wants to keep, percent. */
+function isBelowReserve(
+  account: PooledAccount,
+  { model }: SelectQuery,
 ): boolean {
-  if (query.sticky !== undefined) {
-    if (runner.alias === query.sticky) return true;
-    if (other.runner.alias === query.sticky) return false;
+  const { reserve = 0 } = account.record;
+  return reserve > 0 && 100 - account.fullestPercent(model) < reserve;
+}
+
+function goesBefore(a: Candidate, b: Candidate, query: SelectQuery): boolean {
+  const { sticky, now } = query;
+  if (sticky !== undefined) {
+    const isStuck = ({ account, isFailing }: Candidate) =>
+      account.alias === sticky && !isFailing;
+    if (isStuck(a) || isStuck(b)) return isStuck(a);
   }
-  if (preferred !== other.preferred) return preferred;
-  if (own !== other.rank) return own < other.rank;
-  return byLastUse(runner, other.runner, query.now) < 0;
+  return goesBeforeByRule(a, b) ??
+    (a.rank !== b.rank
+      ? a.rank < b.rank
+      : byLastUse(a.account, b.account, now) < 0);
+}
+
+/** What orders a pool before the strategy does; undefined when both are alike. */
+function goesBeforeByRule(a: Candidate, b: Candidate): boolean | undefined {
+  if (a.isFailing !== b.isFailing) return b.isFailing;
+  if (a.priority !== b.priority) return a.priority > b.priority;
+  if (a.isBelowReserve !== b.isBelowReserve) return b.isBelowReserve;
+  if (a.isPreferred !== b.isPreferred) return a.isPreferred;
+  return undefined;
 }
 
 /** The accounts that a chosen one was chosen from by strategy alone, itself included. */
 export function rivalsOf(
-  runners: readonly PooledAccount[],
+  accounts: readonly PooledAccount[],
   chosen: PooledAccount,
-  query: Pick<SelectQuery, "model" | "now" | "preferPlans" | "tried">,
+  query: SelectQuery,
 ): PooledAccount[] {
-  const { model, now, preferPlans, tried } = query;
-  const place = chosen.placeOf(model, now);
-  const isPreferred = chosen.isPreferred(preferPlans);
-  return runners.filter((runner) =>
-    runner === chosen ||
-    runner.placeOf(model, now) === place &&
-      runner.isPreferred(preferPlans) === isPreferred &&
-      !tried.has(runner.alias)
-  );
+  const own = candidateOf(chosen, indexOf(chosen, query), query);
+  return accounts.filter((account) => {
+    if (account === chosen) return true;
+    if (query.tried.has(account.alias)) return false;
+    const index = indexOf(account, query);
+    return index === own.index &&
+      goesBeforeByRule(candidateOf(account, index, query), own) === undefined;
+  });
 }
 
 /** All accounts of a pool in the order in which they would be tried. */
 export function order(
-  runners: readonly PooledAccount[],
+  accounts: readonly PooledAccount[],
   pool: Pool,
   query: SelectQuery,
 ): PooledAccount[] {
-  const place = POOLS.indexOf(pool) as PoolIndex;
-  const candidates = runners
-    .filter((runner) => runner.placeOf(query.model, query.now) === place)
-    .map((runner) => better(undefined, runner, place, query));
-  const isFirst = (a: Candidate, b: Candidate) =>
-    goesBefore(a.runner, a.preferred, a.rank, b, query);
-  return candidates.sort((a, b) => isFirst(a, b) ? -1 : isFirst(b, a) ? 1 : 0)
-    .map((candidate) => candidate.runner);
+  return accounts
+    .map((account) => candidateOf(account, indexOf(account, query), query))
+    .filter(({ index }) => POOLS[index] === pool)
+    .sort((a, b) =>
+      goesBefore(a, b, query) ? -1 : goesBefore(b, a, query) ? 1 : 0
+    )
+    .map(({ account }) => account);
 }

@@ -1,28 +1,45 @@
-import type {
-  AccountRecord,
-  Cooldown,
-  MeterFacts,
-  Standing,
-  UsageFacts,
-  UsageWindow,
-} from "../types.ts";
-import { isHeaderText } from "../header_text.ts";
-import { MAIN_METER, meterOfModel, SPARK_METER } from "../meters.ts";
+/**
+ * The verdict on one account for one model at one moment, from facts alone.
+ *
+ * @module
+ */
+import {
+  isSparkModel,
+  MAIN_METER,
+  meterFacts,
+  type MeterNames,
+  meterOfModel,
+} from "../meters.ts";
+import type { Standing } from "../report_types.ts";
+import type { AccountRecord, NormalRecord, NormalUsage } from "../types.ts";
+import { isHeaderText } from "../values.ts";
+import { ClockReading } from "./clock.ts";
 import { areUsable, saidNone } from "./credits.ts";
 import {
-  answeredAt,
-  ClockReading,
-  FRESH_MS,
-  LONGEST_LIMIT_MS,
+  isWithoutCredits,
+  later,
+  limitsOf,
   meterObservedAt,
-} from "./clock.ts";
+  modelUsage,
+  runningUntil,
+} from "./limits.ts";
 
-/** "It has no credits" is believed for this long, ms. */
-const NO_CREDITS_MS = 24 * 3_600_000;
-/** A failed usage check counts for this long, ms. */
+/** An account is asked for its usage at most this often, ms. */
 export const CHECK_INTERVAL_MS = 60_000;
-/** A throttle that ends within this is a hiccup, ms. */
-const SHORT_THROTTLE_MS = 10_000;
+/** A throttle that ends within this, or token trouble that lasts no longer, says nothing about quota, ms. */
+const TRANSIENT_MS = 15 * 60_000;
+
+/** Accounts that are as good for a request: the first pool costs nothing, the others may. */
+export type Pool = "first" | "likely" | "credits" | "unconfirmed";
+/** The pools in the order in which they are used, cheapest first. */
+export const POOLS: readonly Pool[] = [
+  "first",
+  "likely",
+  "credits",
+  "unconfirmed",
+];
+/** The position of a pool in that order; 4 is behind all of them. */
+export type PoolIndex = 0 | 1 | 2 | 3 | 4;
 
 /** What a standing is asked for. */
 export interface StandingQuery {
@@ -32,45 +49,59 @@ export interface StandingQuery {
   creditsAllowed: boolean;
   /** Epoch ms. */
   now: number;
+  /** The meters that accounts of the pool were seen with. */
+  names?: MeterNames;
 }
 
 /** A standing with what choosing needs besides. */
 export interface Assessment {
   standing: Standing;
-  /**
-   * Set when a hiccup (short throttle, token trouble) alone keeps the account
-   * from serving: its quota says included or unknown, and money must not be
-   * spent elsewhere because of a hiccup.
-   */
-  blockedTransiently: "included" | "unknown" | null;
+  poolIndex: PoolIndex;
+  /** The verdict on its quota alone. */
+  quota: Standing;
+  /** The pool that its quota alone puts it in: a failure that says nothing about quota never opens a later one. */
+  quotaIndex: PoolIndex;
+  /** A throttle or token trouble that will be over soon alone keeps it from the first pool. */
+  isBlockedTransiently: boolean;
+  /** Whether what costs nothing may be sent on it, whatever its quota. */
+  servesFree: boolean;
   /** When it can serve again as far as is known, epoch ms; null when unknown: a cooldown may end before the quota is back. */
   availableAt: number | null;
   /** The verdict holds until then unless facts change, epoch ms. */
   validUntil: number;
 }
 
-/**
- * The verdict on one account for one model at one moment, from facts alone.
- *
- * @param account What is known of the account.
- * @param query Model, policy and time.
- * @returns The standing, and until when it holds.
- */
+/** What quota and credits say, cooldowns of the account apart. */
+interface QuotaVerdict {
+  standing: Standing;
+  poolIndex: PoolIndex;
+  /** Epoch ms; null when unknown. */
+  availableAt: number | null;
+}
+
+/** Assesses an account; the result holds until `validUntil` unless facts change. */
 export function assess(
-  account: AccountRecord,
+  account: NormalRecord,
   query: StandingQuery,
 ): Assessment {
   const clock = new ClockReading(query.now);
-  const quota = quotaStanding(account, query, clock);
-  const hard = blockedFor(account, query.model, clock);
+  const quota = assessQuota(account, query, clock);
+  const gone = blockedForAll(account, clock);
+  const hard = gone ?? blockedForModel(account, query, clock);
   const pause = hard ? undefined : coolingDown(account, clock);
-  const standing = hard ?? pause?.standing ?? quota;
-  const inFirstPool = quota.kind === "included" || quota.kind === "unknown";
+  const standing = hard ?? pause?.standing ?? quota.standing;
+  const isBlocked = hard !== undefined || pause !== undefined;
   return {
     standing,
-    blockedTransiently: pause?.hiccup && inFirstPool ? quota.kind : null,
-    availableAt: quota.kind === "blocked"
-      ? later(untilOf(standing), quota.until)
+    poolIndex: isBlocked ? 4 : quota.poolIndex,
+    quota: quota.standing,
+    quotaIndex: hard ? 4 : quota.poolIndex,
+    isBlockedTransiently: pause?.isTransient === true && quota.poolIndex === 0,
+    servesFree: gone === undefined && pause === undefined,
+    availableAt: !isBlocked
+      ? quota.availableAt
+      : quota.poolIndex === 4
+      ? later(untilOf(standing), quota.availableAt)
       : untilOf(standing),
     validUntil: clock.validUntil,
   };
@@ -81,37 +112,9 @@ export function untilOf(standing: Standing): number | null {
   return "until" in standing ? standing.until : null;
 }
 
-/** Whether the access token or the account's id cannot stand in a header, so that nothing can be sent. */
-export function isDamaged({ tokens, accountId }: AccountRecord): boolean {
-  // with a refresh token alone, one that can be sent is still to come
-  const access = tokens?.access || undefined;
-  return (access !== undefined && !isHeaderText(access)) ||
-    (!!accountId && !isHeaderText(accountId));
-}
-
-function cooldown(account: AccountRecord, key: string): Cooldown | undefined {
-  const all = account.cooldowns;
-  return all !== undefined && Object.hasOwn(all, key) ? all[key] : undefined;
-}
-
-/** When the cooldown of `key` ends, epoch ms; undefined when it does not run. */
-function runningUntil(
-  account: AccountRecord,
-  key: string,
-  clock: ClockReading,
-): number | undefined {
-  const entry = cooldown(account, key);
-  if (!entry || entry.clearedAt !== undefined) return undefined;
-  // 0: when it was set is not known, so it is believed as far as any can be
-  const setAt = entry.setAt === 0 ? clock.now : entry.setAt;
-  const until = Math.min(entry.until, setAt + LONGEST_LIMIT_MS);
-  return clock.isRunning(until) ? until : undefined;
-}
-
-/** What credits never lift, hiccups aside. */
-function blockedFor(
-  account: AccountRecord,
-  model: string | undefined,
+/** What keeps an account from serving anything, cooldowns apart. */
+function blockedForAll(
+  account: NormalRecord,
   clock: ClockReading,
 ): Standing | undefined {
   if (account.enabled === false) return block("disabled", null);
@@ -119,13 +122,21 @@ function blockedFor(
     return block("login", null);
   }
   const workspace = runningUntil(account, "workspace", clock);
-  if (workspace !== undefined) return block("workspace", workspace);
+  return workspace === undefined ? undefined : block("workspace", workspace);
+}
+
+/** What keeps it from serving this model, whatever may be spent. */
+function blockedForModel(
+  account: NormalRecord,
+  { model, names }: StandingQuery,
+  clock: ClockReading,
+): Standing | undefined {
   const plan = runningUntil(account, "plan", clock);
   if (plan !== undefined) return block("plan", plan);
-  if (meterOfModel(model) === SPARK_METER && lacksSpark(account)) {
+  if (model === undefined) return undefined;
+  if (lacksMeter(account, model, meterOfModel(model, names))) {
     return block("plan", null);
   }
-  if (model === undefined) return undefined;
   const refused = runningUntil(account, `model:${model}`, clock);
   return refused === undefined ? undefined : block("model", refused);
 }
@@ -137,28 +148,44 @@ function block(
   return { kind: "blocked", reason, until };
 }
 
-/** An account of which nothing is known yet may still turn out to have the meter. */
-function lacksSpark(account: AccountRecord): boolean {
+/** Whether the access token or the account's id cannot be written in a header, so that nothing can be sent. */
+export function isDamaged(
+  { tokens, accountId }: Pick<AccountRecord, "tokens" | "accountId">,
+): boolean {
+  // with a refresh token alone, one that can be sent is still to come
+  const access = tokens?.access || undefined;
+  return (access !== undefined && !isHeaderText(access)) ||
+    (!!accountId && !isHeaderText(accountId));
+}
+
+/** Whether an account was asked and has no such meter; one that nothing is known of may still have it. */
+function lacksMeter(
+  account: NormalRecord,
+  model: string,
+  meter: string,
+): boolean {
+  if (meter === MAIN_METER || meterFacts(account, meter)) return false;
+  const isAnswered = typeof account.usage?.answeredAt === "number";
+  if (!isSparkModel(model)) return isAnswered;
   if (account.plan === "pro") return false;
-  const { usage, usageCheck } = account;
-  if (usage && Object.hasOwn(usage.meters, SPARK_METER)) return false;
-  if (usage && answeredAt(usage) !== null) return true;
-  return usageCheck !== undefined;
+  return isAnswered || account.usageCheck !== undefined;
 }
 
 function coolingDown(
-  account: AccountRecord,
+  account: NormalRecord,
   clock: ClockReading,
-): { standing: Standing; hiccup: boolean } | undefined {
+): { standing: Standing; isTransient: boolean } | undefined {
   const throttle = runningUntil(account, "throttle", clock);
   const token = runningUntil(account, "token", clock);
   if (throttle === undefined && token === undefined) return undefined;
-  // a long throttle becomes a hiccup only in its last seconds
-  const short = throttle === undefined ||
-    !clock.isBefore(throttle - SHORT_THROTTLE_MS);
+  const isSoonOver = throttle === undefined ||
+    !clock.isBefore(throttle - TRANSIENT_MS);
+  // a token worked when usage was last observed
+  const workedAt = account.usage?.observedAt ?? 0;
+  const isNew = token === undefined || clock.isBefore(workedAt + TRANSIENT_MS);
   const until = Math.max(throttle ?? 0, token ?? 0);
   return {
-    hiccup: short,
+    isTransient: isSoonOver && isNew,
     standing: {
       kind: "blocked",
       reason: "cooldown",
@@ -168,179 +195,126 @@ function coolingDown(
   };
 }
 
-function quotaStanding(
-  account: AccountRecord,
+function assessQuota(
+  account: NormalRecord,
   query: StandingQuery,
   clock: ClockReading,
-): Standing {
-  const meter = meterOfModel(query.model);
-  const limits = exhaustion(account, meter, query.model, clock);
-  if (limits !== undefined) {
-    return onExhausted(account, query, meter, limits, clock);
+): QuotaVerdict {
+  const meter = meterOfModel(query.model, query.names);
+  const limits = limitsOf(account, meter, query.model, clock);
+  if (limits.until !== undefined) {
+    return onExhausted(account, query, meter, limits.until, clock);
   }
-  if (isKnown(account, meter, clock)) return { kind: "included" };
-  return onUnknown(account, query, clock);
-}
-
-/** `until` of a limit: undefined when there is none, null when its end is unknown. */
-type Limit = number | null | undefined;
-
-function later(a: number | null, b: number | null): number | null;
-function later(a: Limit, b: Limit): Limit;
-function later(a: Limit, b: Limit): Limit {
-  if (a === undefined) return b;
-  if (b === undefined) return a;
-  return a === null || b === null ? null : Math.max(a, b);
-}
-
-function exhaustion(
-  account: AccountRecord,
-  meter: string,
-  model: string | undefined,
-  clock: ClockReading,
-): Limit {
-  let limit: Limit = runningUntil(account, `usage-limit:${meter}`, clock);
-  const { usage } = account;
-  if (!usage) return limit;
-  if (usage.creditOnly) limit = later(limit, null);
-  if (Object.hasOwn(usage.meters, meter)) {
-    const facts = usage.meters[meter]!;
-    limit = later(limit, meterLimit(facts, usage, clock));
+  // without credits a wrong guess costs a refusal, not money
+  const isOpen = isWithoutCredits(account, clock)
+    ? account.usage !== undefined
+    : !limits.hasLapsed && isKnown(account, meter, clock);
+  if (isOpen && !isDoubted(account.usage)) {
+    const standing = { kind: "included" } as const;
+    return { standing, poolIndex: 0, availableAt: null };
   }
-  return later(limit, modelLimit(usage, model, clock));
-}
-
-function modelLimit(
-  usage: UsageFacts,
-  model: string | undefined,
-  clock: ClockReading,
-): Limit {
-  const entry = modelUsage(usage, model);
-  if (!entry || entry.available) return undefined;
-  if (entry.availableAt === null) return null;
-  return clock.isBefore(entry.availableAt) ? entry.availableAt : undefined;
-}
-
-function modelUsage(usage: UsageFacts | undefined, model: string | undefined) {
-  const all = usage?.modelUsage;
-  if (!all || model === undefined || !Object.hasOwn(all, model)) {
-    return undefined;
-  }
-  return all[model];
-}
-
-function meterLimit(
-  meter: MeterFacts,
-  usage: UsageFacts,
-  clock: ClockReading,
-): Limit {
-  const observedAt = meter.observedAt ?? usage.observedAt;
-  let limit: Limit = undefined;
-  for (const window of meter.windows) {
-    if (window.usedPercent >= 100) {
-      limit = later(limit, unreset(window, observedAt, clock));
-    }
-  }
-  const said = saidLimited(meter, observedAt);
-  if (!said) return limit;
-  if (said.windows.length === 0) {
-    return clock.isBefore(said.observedAt + FRESH_MS + 1) ? null : limit;
-  }
-  for (const window of blamed(said.windows)) {
-    limit = later(limit, unreset(window, said.observedAt, clock));
-  }
-  return limit;
-}
-
-/** The observation that said the meter is used up, with the windows as they stood then. */
-export function saidLimited(
-  meter: MeterFacts,
-  observedAt: number,
-): { observedAt: number; windows: UsageWindow[] } | undefined {
-  if (meter.limit) return meter.limit;
-  if (meter.limit === null) return undefined;
-  if (meter.limitReached !== true && meter.allowed !== false) return undefined;
-  return { observedAt, windows: meter.windows };
-}
-
-/** The windows that were at 100 %, else the fullest; of equally full ones any may be meant. */
-function blamed(windows: readonly UsageWindow[]): readonly UsageWindow[] {
-  const most = Math.max(...windows.map((window) => window.usedPercent));
-  return windows.filter((window) => window.usedPercent >= Math.min(most, 100));
-}
-
-/** Until when a full window stays full. */
-function unreset(
-  window: UsageWindow,
-  observedAt: number,
-  clock: ClockReading,
-): Limit {
-  if (window.resetsAt !== null && window.resetsAt !== undefined) {
-    return clock.isBefore(window.resetsAt) ? window.resetsAt : undefined;
-  }
-  const seenAt = window.observedAt ?? observedAt;
-  // as long as the fact is fresh, its last millisecond included
-  return clock.isBefore(seenAt + FRESH_MS + 1) ? null : undefined;
+  return onUnknown(account, query, !limits.hasLapsed, clock);
 }
 
 function isKnown(
-  account: AccountRecord,
+  { usage }: NormalRecord,
   meter: string,
   clock: ClockReading,
 ): boolean {
-  const { usage, credits } = account;
-  if (!usage) return false;
   const observedAt = meterObservedAt(usage, meter);
-  if (observedAt !== null && clock.isFresh(observedAt)) return true;
-  // then a wrong guess costs a 429, not money
-  return credits !== undefined && saidNone(credits) &&
-    clock.isWithin(credits.observedAt, NO_CREDITS_MS);
+  return observedAt !== null && clock.isFresh(observedAt);
+}
+
+/** Whether a charge was seen where none was expected, and usage was not asked for since. */
+function isDoubted(usage: NormalUsage | undefined): boolean {
+  return usage?.doubtedAt !== undefined &&
+    (usage.answeredAt ?? 0) < usage.doubtedAt;
+}
+
+/** When an account may be asked for its usage again, epoch ms. */
+function askableAt(
+  { usageCheck }: NormalRecord,
+  { now }: ClockReading,
+): number {
+  const again = (usageCheck?.askedAt ?? -Infinity) + CHECK_INTERVAL_MS;
+  // a time that another clock wrote into the future holds nobody up
+  return again > now + 2 * CHECK_INTERVAL_MS ? -Infinity : again;
 }
 
 function onUnknown(
-  account: AccountRecord,
+  account: NormalRecord,
   query: StandingQuery,
+  wasOpen: boolean,
   clock: ClockReading,
-): Standing {
-  const failedAt = account.usageCheck?.failedAt;
-  if (
-    failedAt === undefined || !clock.isWithin(failedAt, CHECK_INTERVAL_MS)
-  ) {
-    return { kind: "unknown" };
+): QuotaVerdict {
+  const again = askableAt(account, clock);
+  if (!clock.isBefore(again)) {
+    const standing = { kind: "unknown" } as const;
+    return { standing, poolIndex: 0, availableAt: null };
   }
-  const again = failedAt + CHECK_INTERVAL_MS;
-  const { credits } = account;
+  const { credits, usage } = account;
   const mayTry = query.creditsAllowed || credits === undefined ||
     saidNone(credits);
   if (mayTry && runningUntil(account, "credits", clock) === undefined) {
-    return { kind: "unconfirmed", reason: "unknown", until: again };
+    const isLikely = wasOpen && usage !== undefined && !isDoubted(usage);
+    return {
+      standing: { kind: "unconfirmed", reason: "unknown", until: again },
+      poolIndex: isLikely ? 1 : 3,
+      availableAt: again,
+    };
   }
-  return { kind: "blocked", reason: "unknown", until: again };
+  return {
+    standing: { kind: "blocked", reason: "unknown", until: again },
+    poolIndex: 4,
+    availableAt: again,
+  };
 }
 
 function onExhausted(
-  account: AccountRecord,
+  account: NormalRecord,
   query: StandingQuery,
   meter: string,
   until: number | null,
   clock: ClockReading,
-): Standing {
-  const blocked: Standing = { kind: "blocked", reason: "exhausted", until };
+): QuotaVerdict {
+  const blocked: QuotaVerdict = {
+    standing: { kind: "blocked", reason: "exhausted", until },
+    poolIndex: 4,
+    // after its reset it is asked first
+    availableAt: until === null || isWithoutCredits(account, clock)
+      ? until
+      : Math.max(until, askableAt(account, clock)),
+  };
   if (meter !== MAIN_METER || !query.creditsAllowed) return blocked;
-  if (modelUsage(account.usage, query.model)?.creditsWouldEnable === false) {
+  const entry = modelUsage(account.usage, query.model);
+  if (entry && !entry.available && entry.creditsWouldEnable === false) {
     return blocked;
   }
-  if (runningUntil(account, "credits", clock) !== undefined) return blocked;
+  const refusedUntil = runningUntil(account, "credits", clock);
+  if (refusedUntil !== undefined) {
+    const end = Math.min(refusedUntil, until ?? Infinity);
+    return { ...blocked, availableAt: end };
+  }
   const { credits } = account;
   if (!credits || !clock.isFresh(credits.observedAt)) {
-    return { kind: "unconfirmed", reason: "exhausted", until };
+    const standing = {
+      kind: "unconfirmed",
+      reason: "exhausted",
+      until,
+    } as const;
+    return { standing, poolIndex: 3, availableAt: until };
   }
-  return areUsable(credits, clock) ? { kind: "credits", until } : blocked;
+  if (!areUsable(credits, clock)) return blocked;
+  return {
+    standing: { kind: "credits", until },
+    poolIndex: 2,
+    availableAt: until,
+  };
 }
 
 /** Whether an account's credits could pay now; who allows it is another question. */
 export function hasUsableCredits(
-  account: AccountRecord,
+  account: NormalRecord,
   clock: ClockReading,
 ): boolean {
   const { credits } = account;

@@ -1,7 +1,7 @@
-import type { StrategyName } from "../types.ts";
-import { FUTURE_TOLERANCE_MS } from "./clock.ts";
-import { meterOfModel } from "../meters.ts";
+import { meterFacts, meterOfModel } from "../meters.ts";
+import type { NormalRecord, NormalWindow, StrategyName } from "../types.ts";
 import type { PooledAccount } from "./account_pool.ts";
+import { FUTURE_TOLERANCE_MS } from "./clock.ts";
 
 /** All strategies, the default first. */
 export const STRATEGIES: readonly StrategyName[] = [
@@ -27,29 +27,31 @@ export interface RankContext {
 }
 
 /**
- * An account's place by a strategy: lower goes first; equal places are ordered
- * by {@linkcode byLastUse}.
+ * An account's position by a strategy: lower goes first; of equal ones the
+ * longest unused.
  */
 export function rank(
   strategy: StrategyName,
-  runner: PooledAccount,
+  account: PooledAccount,
   context: RankContext,
 ): number {
   switch (strategy) {
     case "round-robin":
-      return lastUse(runner, context.now);
+      return lastUse(account.record, context.now);
     case "least-used":
-      return runner.record.requests ?? 0;
+      return account.record.requests ?? 0;
     case "random":
       return context.random();
     case "weighted": {
-      const weight = weightOf(runner);
+      const weight = weightOf(account.record);
       if (weight === 0) return Infinity;
-      // of newcomers the heaviest goes first; no float noise decides between equals
-      return -Math.round((runner.owed ?? weight / (1 + weight)) * 1e9);
+      // begun at random, by weight: a process of one request follows them, too
+      account.owed ??= context.random() ** (1 / weight);
+      // no float noise decides between equals
+      return -Math.round(account.owed * 1e9);
     }
     case "drain":
-      return longestReset(runner, context) ?? Infinity;
+      return -urgency(account.record, context);
   }
 }
 
@@ -59,18 +61,18 @@ export function byLastUse(
   b: PooledAccount,
   now: number,
 ): number {
-  return lastUse(a, now) - lastUse(b, now) || a.sequence - b.sequence;
+  return lastUse(a.record, now) - lastUse(b.record, now) ||
+    a.sequence - b.sequence;
 }
 
 /** A use that another clock wrote into the future would starve the account. */
-function lastUse(runner: PooledAccount, now: number): number {
-  const usedAt = runner.record.lastUsedAt ?? 0;
+function lastUse({ lastUsedAt }: NormalRecord, now: number): number {
+  const usedAt = lastUsedAt ?? 0;
   return usedAt > now + FUTURE_TOLERANCE_MS ? 0 : usedAt;
 }
 
 /** The weight of an account; one that is no weight counts as the default 1. */
-export function weightOf(runner: PooledAccount): number {
-  const weight = runner.record.weight ?? 1;
+export function weightOf({ weight = 1 }: NormalRecord): number {
   return Number.isFinite(weight) && weight >= 0 ? weight : 1;
 }
 
@@ -84,31 +86,44 @@ export function settleWeights(
   picked: PooledAccount,
 ): void {
   let total = 0;
-  for (const runner of group) total += weightOf(runner);
+  for (const { record } of group) total += weightOf(record);
   if (total === 0) return;
-  for (const runner of group) {
-    const share = weightOf(runner) / total;
-    runner.owed = (runner.owed ?? share) + share;
-    if (runner === picked) runner.owed--;
+  for (const account of group) {
+    const share = weightOf(account.record) / total;
+    account.owed = (account.owed ?? share) + share;
+    if (account === picked) account.owed--;
   }
 }
 
-/** When the longest window that still runs resets, epoch ms. */
-function longestReset(
-  runner: PooledAccount,
-  context: RankContext,
-): number | undefined {
-  const usage = runner.record.usage;
-  const meter = meterOfModel(context.model);
-  if (!usage || !Object.hasOwn(usage.meters, meter)) return undefined;
-  let longest = -1;
-  let resetsAt: number | undefined;
-  for (const window of usage.meters[meter]!.windows) {
-    const seconds = window.windowSeconds ?? 0;
-    if (seconds <= longest) continue;
-    longest = seconds;
-    const running = window.resetsAt !== null && window.resetsAt > context.now;
-    resetsAt = running ? window.resetsAt! : undefined;
+/** A window that began this short a time ago may as well not have begun, ms: the backend tells whole seconds. */
+const BEGIN_TOLERANCE_MS = 60_000;
+
+/** How soon unused quota is lost: a window that has not begun first, as the sooner it begins the sooner it is new again. */
+function urgency(
+  record: NormalRecord,
+  { model, now }: RankContext,
+): number {
+  const windows = meterFacts(record, meterOfModel(model))?.windows ?? [];
+  let longest: NormalWindow | undefined;
+  for (const window of windows) {
+    if (isIdle(window, now)) return Infinity;
+    const isLonger = (window.windowSeconds ?? 0) >=
+      (longest?.windowSeconds ?? -1);
+    if (isLonger) longest = window;
   }
-  return resetsAt;
+  if (!longest || longest.resetsAt === null) return -Infinity;
+  return (100 - longest.usedPercent) / (longest.resetsAt - now);
+}
+
+/** Whether a window has not begun: nothing is used, and its reset slides with the time; or it has reset. */
+function isIdle(
+  { usedPercent, windowSeconds, resetsAt, observedAt }: NormalWindow,
+  now: number,
+): boolean {
+  if (resetsAt !== null && resetsAt <= now) return true;
+  if (usedPercent > 0 || windowSeconds === null || resetsAt === null) {
+    return false;
+  }
+  const beginsAt = resetsAt - windowSeconds * 1000;
+  return beginsAt >= (observedAt ?? now) - BEGIN_TOLERANCE_MS;
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AccountStatus, StatusReport } from "../types.ts";
+import type { AccountStatus, StatusReport } from "../report_types.ts";
 import type { Counts, Observer } from "./observer.ts";
 
 /** The content type of the text format. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { RotatorEvent } from "../types.ts";
+import type { RotatorEvent } from "../report_types.ts";
 
 /** How a request ended. */
 export type Result =

@@ -2,12 +2,11 @@
  * How each stored value is read into its normal form, which `state.ts`
  * describes.
  */
-import { isHeaderText } from "../header_text.ts";
-import { MAIN_METER } from "../meters.ts";
+import { isHeaderText } from "../values.ts";
+import { flagged, MAIN_METER } from "../meters.ts";
 import type {
   AccountSource,
   Cooldown,
-  LimitMark,
   ModelUsage,
   NormalCredits,
   NormalMeter,
@@ -142,11 +141,18 @@ function recordOf<T>(read: Read<T>): Read<Record<string, T>> {
   };
 }
 
+const flags: Read<"allowed" | "refused"> = (value) => {
+  if (value !== "allowed" && value !== "refused") throw UNREADABLE;
+  return value;
+};
+
 const readWindow = shape<NormalWindow>({
   usedPercent: number,
   windowSeconds: nullable(number),
   resetsAt: nullable(number),
   observedAt: dated,
+  seenAt: dated,
+  flags: lenient(flags),
 });
 
 /** Of too many windows the fullest ones count. */
@@ -159,24 +165,28 @@ const readWindows: Read<NormalWindow[]> = (value, at) => {
 };
 
 const readMeterFields = shape<NormalMeter>({
+  name: lenient(name),
   allowed: nullable(flag),
   limitReached: nullable(flag),
   windows: readWindows,
   observedAt: dated,
-  limit: nullable(shape<LimitMark>({
-    observedAt: number,
-    windows: readWindows,
-  })),
+  refusedAt: lenient(number),
 });
+
+/** Whether a window was written by hand or by a version that kept its flags apart. */
+function isUnflagged(stored: unknown): boolean {
+  return isObject(stored) && stored["seenAt"] === undefined;
+}
 
 const readMeter: Read<NormalMeter> = (value, at) => {
   const meter = readMeterFields(value, at);
-  const { allowed, limitReached, observedAt, windows } = meter;
-  const isMarked = (value as JsonObject)["limit"] !== undefined;
-  if (!isMarked && (limitReached === true || allowed === false)) {
-    meter.limit = { observedAt, windows };
-  }
-  return meter;
+  const stored = (value as JsonObject)["windows"] as unknown[];
+  if (meter.refusedAt !== undefined || !stored.every(isUnflagged)) return meter;
+  // flags are about the windows that were told with them
+  const told = meter.windows.filter(({ observedAt }) =>
+    observedAt === meter.observedAt
+  );
+  return flagged(meter, told);
 };
 
 const readModels = recordOf(shape<ModelUsage>({
@@ -189,7 +199,8 @@ const readUsage = shape<NormalUsage>({
   observedAt: number,
   answeredAt: (value, at) => value === null ? null : dated(value, at),
   meters: recordOf(readMeter),
-  creditOnly: optional(flag, false),
+  creditOnly: optional(nullable(flag), false),
+  doubtedAt: lenient(number),
   modelUsage: (value = {}, at) => readModels(value, at),
   bankedResets: nullable(number),
 });
@@ -236,7 +247,8 @@ const readCooldown = shape<Cooldown>({
   until: number,
   setAt: lenient(number, 0),
   clearedAt: lenient(number),
-  firm: lenient(flag),
+  returns: lenient(number),
+  code: lenient(name),
   detail: lenient(text),
 });
 

@@ -5,11 +5,11 @@
  * it, so it may lack fields, have more of them, or have some in another form.
  * All work is done on its normal form, {@linkcode NormalState}:
  *
- * - Every fact is dated: `usage`, each meter, window and limit have an
- *   `observedAt`; `usage.answeredAt` is a number or null (never answered);
- *   `credits.limitsObservedAt` is set.
- * - `meter.limit` is a mark or null, `allowed` and `limitReached` are a boolean
- *   or null, windows have a length and a reset or null.
+ * - Every fact is dated: `usage`, each meter and window have an `observedAt`,
+ *   windows a `seenAt` as well; `usage.answeredAt` is a number or null (never
+ *   answered); `credits.limitsObservedAt` is set.
+ * - `allowed` and `limitReached` of a meter are a boolean or null, and what they
+ *   mean for a window are its `flags`; windows have a length and a reset or null.
  * - Flags of usage and credits are booleans; `modelUsage`, `meters` and
  *   `cooldowns` are there and find nothing inherited.
  * - `enabled`, `weight`, `priority`, `reserve` and `requests` are filled, `lastUsedAt` is a number or

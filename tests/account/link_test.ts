@@ -7,7 +7,7 @@ import {
 } from "@std/assert";
 import { noteSeen } from "../../lib/account/link.ts";
 import { fromFileUrl, join } from "@std/path";
-import type { RefreshReport } from "../../lib/types.ts";
+import type { RefreshReport } from "../../lib/report_types.ts";
 import {
   codexFile,
   type LinkedSetUp,

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { renderStatus } from "../../lib/cli/render_status.ts";
 import { textWidth } from "../../lib/cli/table.ts";
-import type { StatusReport } from "../../lib/types.ts";
+import type { StatusReport } from "../../lib/report_types.ts";
 import { everyStanding, later, NOW, report, row, windows } from "./reports.ts";
 
 // resets are shown on this machine's clock
@@ -161,6 +161,7 @@ Deno.test("renderStatus() lets no control character through", () => {
         reason: evil,
         windows: [{
           meter: evil,
+          name: null,
           windowSeconds: 60,
           usedPercent: 1,
           resetsAt: null,
@@ -227,12 +228,14 @@ Deno.test("renderStatus() shows a window that has reset, and odd percentages", (
         windows: [
           {
             meter: "codex",
+            name: null,
             windowSeconds: 900,
             usedPercent: 250,
             resetsAt: later(-1),
           },
           {
             meter: "codex",
+            name: null,
             windowSeconds: null,
             usedPercent: 0.2,
             resetsAt: null,

@@ -1,5 +1,5 @@
 /** Reports to be rendered. */
-import type { AccountStatus, StatusReport } from "../../lib/types.ts";
+import type { AccountStatus, StatusReport } from "../../lib/report_types.ts";
 
 /** The time of {@linkcode report}. */
 export const NOW = Date.parse("2026-03-01T12:00:00Z");
@@ -37,6 +37,8 @@ export function row(
     tokenExpiresAt: later(HOUR),
     requests: 3,
     lastUsedAt: null,
+    priority: 0,
+    reserve: 0,
     weight: 1,
     source: null,
     detail: null,
@@ -51,11 +53,13 @@ export function windows(
 ): AccountStatus["windows"] {
   return [{
     meter: "codex",
+    name: null,
     windowSeconds: 18_000,
     usedPercent: fiveHours,
     resetsAt: later(2 * HOUR + 14 * 60_000),
   }, {
     meter: "codex",
+    name: null,
     windowSeconds: 604_800,
     usedPercent: week,
     resetsAt: later(76 * HOUR),

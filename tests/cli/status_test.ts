@@ -9,7 +9,8 @@ import {
   type FakeCodex,
   startFakeCodex,
 } from "../../lib/testing/fake_codex.ts";
-import type { AccountRecord, Settings, StatusReport } from "../../lib/types.ts";
+import type { AccountRecord, Settings } from "../../lib/types.ts";
+import type { StatusReport } from "../../lib/report_types.ts";
 import { account, bench, run } from "./run.ts";
 
 /** A window of five hours, observed just now. */

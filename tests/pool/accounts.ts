@@ -2,12 +2,11 @@
 import type {
   AccountRecord,
   CreditFacts,
-  CreditPolicy,
   MeterFacts,
-  Standing,
   UsageFacts,
   UsageWindow,
 } from "../../lib/types.ts";
+import type { CreditPolicy, Standing } from "../../lib/report_types.ts";
 import { AccountPool } from "../../lib/pool/account_pool.ts";
 import type { SelectQuery } from "../../lib/pool/select.ts";
 import { assess, type StandingQuery } from "../../lib/pool/standing.ts";

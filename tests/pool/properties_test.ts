@@ -7,12 +7,8 @@ import { type Pool, poolOf } from "../../lib/pool/pools.ts";
 import { order, select } from "../../lib/pool/select.ts";
 import { assess } from "../../lib/pool/standing.ts";
 import { STRATEGIES } from "../../lib/pool/strategy.ts";
-import type {
-  CreditFacts,
-  Standing,
-  UsageFacts,
-  UsageWindow,
-} from "../../lib/types.ts";
+import type { CreditFacts, UsageFacts, UsageWindow } from "../../lib/types.ts";
+import type { Standing } from "../../lib/report_types.ts";
 import {
   account,
   credits,

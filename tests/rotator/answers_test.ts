@@ -393,7 +393,6 @@ Deno.test("rotator.fetch() pauses a throttled account for as long as it is told"
       },
     }, 250],
     ["nothing", { status: 429, body: "" }, MINUTE],
-    ["HTML", { status: 429, body: "<p>Slow down</p>" }, MINUTE],
   ];
   for (const [why, answer, ms] of rows) {
     await using fleet = await pair(answer);
@@ -589,7 +588,14 @@ Deno.test("rotator.fetch() writes at once what a response says of the other mete
   }
 });
 
-Deno.test("rotator.fetch() takes a limit that a stream names no meter for as one of its model's", async () => {
+Deno.test("rotator.fetch() returns a 429 that is a page of HTML as it came, and holds it against no account", async () => {
+  await using fleet = await pair({ status: 429, body: "<p>Slow down</p>" });
+  const { status, alias, text } = await fleet.ask();
+  assertEquals([status, alias, text], [429, "alice", "<p>Slow down</p>"]);
+  assertEquals((await rowOf(fleet, "alice"))[0], "included");
+});
+
+Deno.test("rotator.fetch() takes a limit that a stream names no meter for as the main meter's, whatever the model", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: { plan: "pro" } },
@@ -609,6 +615,7 @@ Deno.test("rotator.fetch() takes a limit that a stream names no meter for as one
   const added = { type: "response.output_item.added", item: {} };
   fleet.fake.account("alice").queue.push({ events: [limits, added] });
   assertEquals((await fleet.ask({ model })).status, 200);
-  assertEquals((await rowOf(fleet, "alice", model))[0], "exhausted");
-  assertEquals((await fleet.ask()).status, 200);
+  assertEquals((await rowOf(fleet, "alice"))[0], "exhausted");
+  assertEquals((await fleet.ask()).status, 429);
+  assertEquals((await fleet.ask({ model })).status, 200);
 });

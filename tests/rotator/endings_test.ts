@@ -14,6 +14,7 @@ import {
   fullWindows,
   HOUR,
   MINUTE,
+  rowOf,
   START,
   startFleet,
   startKnown,
@@ -139,12 +140,11 @@ Deno.test("rotator.fetch() ends with the last real answer where nothing but plan
   const first = await fleet.ask();
   assertEquals([first.status, first.alias], [400, "bob"]);
   assertMatch(first.text, /not supported when using Codex/);
-  const { status, error } = await refused(fleet);
-  assertEquals([status, error.type], [403, "no_eligible_account"]);
-  assertEquals(error.accounts.map((row: { reason: string }) => row.reason), [
-    "model",
-    "model",
-  ]);
+  assertEquals((await rowOf(fleet, "alice"))[0], "included");
+  fleet.fake.account("alice").supportedModels = ["gpt-5.5"];
+  assertEquals((await fleet.ask()).alias, "alice");
+  assertEquals((await fleet.ask()).alias, "alice");
+  assertEquals((await rowOf(fleet, "bob", "gpt-5.5"))[0], "model");
 });
 
 Deno.test("rotator.fetch() ends with 403 when all accounts are disabled or lack the plan", async () => {

@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { statusOfFailure } from "../../lib/codex/fold.ts";
+import { statusOfFailure } from "../../lib/codex/error_table.ts";
 import {
   CREDITED,
   type Fleet,

@@ -163,6 +163,7 @@ Deno.test("a session outlives a hiccup of its account by moving once", async () 
 Deno.test("a session takes nobody's turn by weight", async () => {
   await using fleet = await startFleet({
     strategy: "weighted",
+    random: () => 0.5,
     accounts: { alice: {}, bob: {} },
     records: { alice: { weight: 3 }, bob: { weight: 1 } },
   });
@@ -183,6 +184,7 @@ Deno.test("a session keeps its account when a preferred plan joins, and leaves o
   const ask = async () => (await fleet.ask({ prompt_cache_key: "k" })).alias;
   assertEquals(await ask(), "alice");
   fleet.fake.account("bob").windows = [{ seconds: 18_000, usedPercent: 0 }];
+  fleet.clock.now += 2 * MINUTE;
   await fleet.rotator.refresh();
   assertEquals(await ask(), "alice");
   assertEquals((await fleet.ask()).alias, "bob");

@@ -32,7 +32,10 @@ function counted(fleet: Fleet): Record<string, number> {
 
 Deno.test("every strategy tries all of its pool for one request, preferred plans first", async () => {
   for (const strategy of STRATEGIES) {
-    const refusal = { status: 429, body: {} };
+    const refusal = {
+      status: 429,
+      body: { error: { type: "usage_limit_reached" } },
+    };
     await using fleet = await startFleet({
       strategy,
       accounts: {

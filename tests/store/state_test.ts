@@ -179,7 +179,7 @@ function usageWith(window: Record<string, unknown>) {
 }
 
 Deno.test("normalState() keeps complete facts as they are", () => {
-  const windows = [{ ...WINDOW, observedAt: 8 }];
+  const windows = [{ ...WINDOW, observedAt: 8, seenAt: 9 }];
   const fields = {
     accountId: "1",
     enabled: true,
@@ -197,7 +197,6 @@ Deno.test("normalState() keeps complete facts as they are", () => {
           limitReached: false,
           windows,
           observedAt: 8,
-          limit: { observedAt: 3, windows },
         },
       },
       creditOnly: true,
@@ -246,10 +245,10 @@ Deno.test("normalState() fills what is absent, and dates every fact", () => {
             windowSeconds: null,
             resetsAt: null,
             observedAt: 1,
+            seenAt: 1,
           },
         ],
         observedAt: 1,
-        limit: null,
       },
     },
     creditOnly: false,
@@ -271,20 +270,20 @@ Deno.test("normalState() fills what is absent, and dates every fact", () => {
   });
 });
 
-Deno.test("normalState() marks a limit that only the flags tell", () => {
-  const limitOf = (flags: Record<string, unknown>) => {
-    const codex = { windows: [WINDOW], observedAt: 5, ...flags };
+Deno.test("normalState() puts a meter's flags on the windows that they are about", () => {
+  const flagsOf = (flags: Record<string, unknown>, usedPercent: number) => {
+    const windows = [{ ...WINDOW, usedPercent }, { ...WINDOW, usedPercent: 1 }];
+    const codex = { windows, observedAt: 5, ...flags };
     const usage = { observedAt: 9, meters: { codex } };
-    return account({ usage }).usage!.meters["codex"]!.limit;
+    return account({ usage }).usage!.meters["codex"]!.windows
+      .map((window) => window.flags ?? null);
   };
-  const windows = [{ ...WINDOW, observedAt: 5 }];
-  const mark = { observedAt: 5, windows };
-  assertEquals(limitOf({ limitReached: true }), mark);
-  assertEquals(limitOf({ allowed: false }), mark);
-  assertEquals(limitOf({ allowed: true, limitReached: false }), null);
-  assertEquals(limitOf({ limitReached: true, limit: null }), null);
-  const earlier = { observedAt: 2, windows: [] };
-  assertEquals(limitOf({ limitReached: true, limit: earlier }), earlier);
+  assertEquals(flagsOf({ limitReached: true }, 99), ["refused", null]);
+  assertEquals(flagsOf({ allowed: false }, 100), ["refused", null]);
+  const open = { allowed: true, limitReached: false };
+  assertEquals(flagsOf(open, 100), ["allowed", "allowed"]);
+  assertEquals(flagsOf({ allowed: true }, 100), [null, "allowed"]);
+  assertEquals(flagsOf({}, 100), [null, null]);
 });
 
 Deno.test("normalState() bounds what it takes, and keeps the main meter and the fullest windows", () => {
@@ -322,7 +321,6 @@ Deno.test("normalState() makes usage of a wrong form unknown", () => {
     { observedAt: 1, meters: { codex: { windows: {} } } },
     { observedAt: 1, meters: { codex: { windows: [null] } } },
     { observedAt: 1, meters: { codex: { windows: [], limitReached: "no" } } },
-    { observedAt: 1, meters: { codex: { windows: [], limit: {} } } },
     { observedAt: 1, meters: {}, modelUsage: { m: true } },
     { observedAt: 1, meters: {}, creditOnly: "no" },
     usageWith({ ...WINDOW, usedPercent: "42" }),

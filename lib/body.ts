@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { withAbort } from "./abort.ts";
+import { clearTimeout, setTimeout } from "node:timers";
+import { withAbort } from "./account/abort.ts";
 
 /** A body that can be sent, and how often. */
 export interface ReplayBody {
@@ -174,4 +175,57 @@ function continued(
       return reader.cancel(reason);
     },
   }, { highWaterMark: 0 });
+}
+
+/** A response like another one, with another body. */
+export function withBody(
+  response: Response,
+  body: BodyInit,
+  { status, statusText, headers }: ResponseInit = response,
+): Response {
+  const init: ResponseInit = {
+    status: status ?? response.status,
+    statusText: statusText ?? "",
+    headers: headers ?? response.headers,
+  };
+  return describedBy(response, new Response(body, init));
+}
+
+/** Says of a response where its original came from, and of its clones. */
+function describedBy(original: Response, response: Response): Response {
+  return Object.defineProperties(response, {
+    url: { get: () => original.url },
+    redirected: { get: () => original.redirected },
+    clone: {
+      value: () =>
+        describedBy(original, Response.prototype.clone.call(response)),
+    },
+  });
+}
+
+/** More of an error's body is not looked at, bytes. */
+const MAX_ERROR_BYTES = 64 * 1024;
+/** An error's body that takes longer is not waited for, ms. */
+const ERROR_BODY_MS = 5_000;
+/** The beginning of a body as text, leaving it unread for the caller. */
+export async function peek(response: Response): Promise<string> {
+  const reader = response.clone().body?.getReader();
+  if (!reader) return "";
+  const timer = setTimeout(() => void reader.cancel(), ERROR_BODY_MS);
+  const decoder = new TextDecoder();
+  let text = "";
+  try {
+    for (let size = 0; size < MAX_ERROR_BYTES;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      size += value.length;
+      text += decoder.decode(value, { stream: true });
+    }
+  } catch {
+    // what came until then is what there is
+  } finally {
+    clearTimeout(timer);
+    reader.cancel().catch(() => {});
+  }
+  return text;
 }

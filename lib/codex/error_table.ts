@@ -1,0 +1,216 @@
+/**
+ * What the backend's errors mean. A new one is a row here and a test.
+ *
+ * @module
+ */
+
+/** What an error means, whatever the account. */
+export type ErrorKind =
+  /** The included usage of a meter is used up. */
+  | "usage-limit"
+  /** The plan does not include Codex. */
+  | "plan"
+  /** Credits are refused. */
+  | "credits-refused"
+  /** Too many requests. */
+  | "throttle"
+  /** The backend has too much to do. */
+  | "overload"
+  /** The workspace does not let this account in. */
+  | "workspace"
+  /** The access token is not accepted any more. */
+  | "token-rejected"
+  /** The model is not for this account, or not known. */
+  | "model"
+  /** The conversation holds what only another account can read. */
+  | "encrypted-content"
+  /** Something in the body is not accepted, and can be mended. */
+  | "refused-body"
+  /** It says nothing about the account. */
+  | "other";
+
+/** One row: what a code or a text means under these statuses. */
+interface Row {
+  kind: ErrorKind;
+  /** HTTP statuses it counts under; in a stream without a status all rows count but those of `notInStreams`. */
+  statuses: readonly number[];
+  /** Codes, exactly; one of them is enough. */
+  codes?: readonly string[];
+  /** Or a pattern of the text for people. */
+  text?: RegExp;
+  notInStreams?: boolean;
+}
+
+/** In order: the first row that fits counts. */
+const ROWS: readonly Row[] = [
+  {
+    kind: "encrypted-content",
+    statuses: [400],
+    codes: ["invalid_encrypted_content"],
+  },
+  {
+    kind: "encrypted-content",
+    statuses: [400],
+    text:
+      /encrypted\b.*\bcontent\b.*\bcould not be (?:verified|decrypted|decoded)/i,
+  },
+  {
+    kind: "model",
+    statuses: [400],
+    text: /not supported when using codex with a chatgpt account/i,
+    notInStreams: true,
+  },
+  {
+    kind: "model",
+    statuses: [404],
+    text: /^model not found\b/im,
+    notInStreams: true,
+  },
+  {
+    kind: "other",
+    statuses: [400],
+    text: /requires a newer version of codex/i,
+  },
+  {
+    kind: "refused-body",
+    statuses: [400],
+    text:
+      /unsupported (?:parameter|service_tier)\b|system messages are not allowed|instructions are required/i,
+    notInStreams: true,
+  },
+  {
+    kind: "workspace",
+    statuses: [402],
+    codes: ["deactivated_workspace"],
+    notInStreams: true,
+  },
+  {
+    kind: "workspace",
+    statuses: [403],
+    codes: [
+      "codex_workspace_access_denied",
+      "workspace_access_denied",
+      "invalid_workspace_selected",
+      "codex_entitlement_missing",
+      "entitlement_missing",
+    ],
+    notInStreams: true,
+  },
+  {
+    kind: "usage-limit",
+    statuses: [429, 404],
+    codes: ["usage_limit_reached", "usage_limit_exceeded"],
+  },
+  { kind: "plan", statuses: [429], codes: ["usage_not_included"] },
+  {
+    kind: "credits-refused",
+    statuses: [429],
+    codes: [
+      "insufficient_quota",
+      "credit_balance_exhausted",
+      "organization_spend_limit_exceeded",
+      "project_spend_limit_exceeded",
+      "organization_usage_limit_exceeded",
+    ],
+  },
+  { kind: "other", statuses: [429], codes: ["flex_unavailable"] },
+  {
+    kind: "overload",
+    statuses: [],
+    codes: ["server_is_overloaded", "slow_down"],
+  },
+  {
+    kind: "overload",
+    statuses: [],
+    text: /selected model is at capacity/i,
+  },
+  { kind: "throttle", statuses: [], codes: ["rate_limit_exceeded"] },
+];
+
+/** What a status means by itself, where no row fits. */
+const STATUSES: ReadonlyMap<number, ErrorKind> = new Map([
+  [401, "token-rejected"],
+  [429, "throttle"],
+  [502, "overload"],
+  [503, "overload"],
+  [504, "overload"],
+]);
+
+/** Whether a response of this status cannot be judged without its body. */
+export function needsBody(status: number): boolean {
+  return status >= 400 &&
+      ROWS.some(({ statuses }) => statuses.includes(status)) || status === 403;
+}
+
+/** What an error says, as the table looks at it. */
+export interface ErrorText {
+  readonly codes: readonly string[];
+  /** For people. */
+  readonly text: string;
+}
+
+/** What an error means, and the code that says so. */
+export interface ErrorMeaning {
+  kind: ErrorKind;
+  code?: string;
+}
+
+/**
+ * What an error means.
+ *
+ * @param status The HTTP status; undefined in a stream that names none.
+ */
+export function errorMeaning(
+  status: number | undefined,
+  { codes, text }: ErrorText,
+): ErrorMeaning {
+  for (const row of ROWS) {
+    const isMeant = status === undefined
+      ? !row.notInStreams
+      : row.statuses.includes(status);
+    if (!isMeant) continue;
+    const code = row.codes?.find((it) => codes.includes(it));
+    if (code !== undefined) return { kind: row.kind, code };
+    if (row.text?.test(text)) return { kind: row.kind };
+  }
+  if (status === 403 && saysTokenIsDead(codes, text)) {
+    return { kind: "token-rejected" };
+  }
+  return { kind: (status !== undefined && STATUSES.get(status)) || "other" };
+}
+
+function saysTokenIsDead(codes: readonly string[], text: string): boolean {
+  if (codes.includes("invalid_token")) return true;
+  return [...codes, ...text.split("\n")].some((line) =>
+    /token/i.test(line) && /invalidated|revoked|expired/i.test(line)
+  );
+}
+
+/** The status that a failure in a stream would have had. */
+export function statusOfFailure(error: Record<string, unknown>): number {
+  const { status, status_code: statusCode, code, type } = error;
+  const told = status ?? statusCode;
+  if (typeof told === "number" && told >= 400 && told <= 599) return told;
+  const codes = [code, type].filter((it) => typeof it === "string");
+  const text = String(error.message ?? "");
+  switch (errorMeaning(undefined, { codes, text }).kind) {
+    case "usage-limit":
+    case "plan":
+    case "credits-refused":
+    case "throttle":
+      return 429;
+    case "overload":
+      return 503;
+    case "encrypted-content":
+      return 400;
+    default:
+      return codes.some((it) => CALLERS_FAULT.has(it)) ? 400 : 502;
+  }
+}
+
+/** Codes that say that the request itself is wrong. */
+const CALLERS_FAULT: ReadonlySet<string> = new Set([
+  "invalid_request_error",
+  "invalid_prompt",
+  "context_length_exceeded",
+]);
