@@ -6,7 +6,8 @@
 import type { AddedLogin } from "../account/import.ts";
 import type { ImportedLogin } from "../account/login_files.ts";
 import { creditPolicy, maySpend } from "../pool/credits.ts";
-import type { PoolState, StatusReport } from "../types.ts";
+import type { PoolState } from "../types.ts";
+import type { StatusReport } from "../report_types.ts";
 import { creditAmount, sanitize, suggestCommand } from "./format.ts";
 import { openStore, refreshQuietly } from "./open.ts";
 import type { Context } from "./options.ts";
