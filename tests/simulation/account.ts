@@ -64,6 +64,8 @@ export interface AccountOptions {
   meters: TrueMeter[];
   credits: TrueCredits | null;
   individual: { limit: number; used: number } | null;
+  /** What an ordinary request takes of each window, by its length, percent. */
+  costs: Record<number, number>;
   /** Requests of this account count when they begin or when they end. */
   settles: "start" | "end";
   /** How old an answer of its usage endpoint can be, ms. */
@@ -258,27 +260,13 @@ export function meterIdOf(model: string): string {
   return model === "gpt-reserve" ? RESERVE : MAIN;
 }
 
-/** How much larger than a Plus plan these are. */
-const SIZES: Record<string, number> = {
-  free: 0.4,
-  plus: 1,
-  team: 1.2,
-  business: 1.5,
-  prolite: 1.5,
-  pro: 2,
-};
+/** How much more than an ordinary one a request to these models takes. */
 const MODEL_COSTS: Record<string, number> = { "gpt-6-astra": 2 };
-/** What an ordinary request takes of a Plus plan's window, percent. */
-const COSTS: Record<number, number> = {
-  [FIVE_HOURS]: 10,
-  [WEEK]: 2,
-  [MONTH]: 1.5,
-};
 
-/** What one request takes of a window, percent, by plan and model. */
-export function costOf(plan: string, model: string, size: number) {
-  const factor = size * (MODEL_COSTS[model] ?? 1) / (SIZES[plan] ?? 1);
-  return (seconds: number): number => factor * (COSTS[seconds] ?? 1);
+/** What one request takes of a window, percent; `size` is 1 for an ordinary one. */
+export function costOf({ options }: Account, model: string, size: number) {
+  const factor = size * (MODEL_COSTS[model] ?? 1);
+  return (seconds: number): number => factor * (options.costs[seconds] ?? 1);
 }
 
 /** How long the troubles last, ms: from, to. */

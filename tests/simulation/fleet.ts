@@ -36,6 +36,14 @@ const STRATEGIES: readonly StrategyName[] = [
   "weighted",
   "drain",
 ];
+/** How much larger than a Plus plan these are. */
+const SIZES: Record<string, number> = {
+  plus: 1,
+  team: 1.2,
+  business: 1.5,
+  prolite: 1.5,
+  pro: 2,
+};
 const PLANS = ["plus", "plus", "plus", "pro", "prolite", "team", "business"];
 
 /** A fleet by chance. */
@@ -90,6 +98,7 @@ function makeAccount(alias: string, random: Random, roughness: number) {
     individual: credits?.balance === null
       ? { limit: random.pick([10, 50, 5000]), used: random.between(0, 20) }
       : null,
+    costs: costsOf(SIZES[plan] ?? 1),
     settles: random.pick(["start", "end"]),
     cacheMs: isOdd ? random.pick([0, 0, 20, 40, 60]) * SECOND : 0,
     tellsCredits: random.chance(0.7),
@@ -143,6 +152,11 @@ function makeMeters(
     meter(RESERVE, "gpt-reserve", [WEEK]);
   }
   return meters;
+}
+
+/** What an ordinary request takes of the windows of a plan of this size, percent. */
+function costsOf(size: number): Record<number, number> {
+  return { [FIVE_HOURS]: 10 / size, [WEEK]: 2 / size, [MONTH]: 1.5 / size };
 }
 
 function makeWindow(seconds: number, random: Random): TrueWindow {

@@ -66,13 +66,12 @@ const TROUBLES: readonly [keyof Trouble, number][] = [
 
 /** Another program uses the account for a while, as it would by itself. */
 async function useElsewhere(account: Account, random: Random): Promise<void> {
-  const { plan } = account.options;
   for (let left = random.whole(1, 15); left > 0; left--) {
     const verdict = account.judge("gpt-5.5", now());
     const size = random.between(0.5, 1.5);
     if (verdict.kind === "charged") account.charge(size);
     if (verdict.kind === "included" && verdict.meter) {
-      account.use(verdict.meter, costOf(plan, "gpt-5.5", size), now());
+      account.use(verdict.meter, costOf(account, "gpt-5.5", size), now());
     }
     await sleep(random.between(SECOND, 3 * MINUTE));
   }

@@ -109,13 +109,16 @@ export class Reference {
     if (included()) return included();
     if (fault !== "never asks") await this.#ask(inState("unknown"));
     if (included()) return included();
-    const isThrottled = accounts.some((it) =>
-      standing(it).state === "included" && standing(it).throttledUntil > 0
-    );
-    const isHiccup = isHeld || isThrottled;
-    if (isHiccup && fault !== "spends after a hiccup") return undefined;
+    // an account that fails or is throttled keeps its pool, also one that was asked just now
+    const isHiccup = () =>
+      fault !== "spends after a hiccup" &&
+      (isHeld || accounts.some((it) =>
+        standing(it).state === "included" && standing(it).throttledUntil > 0
+      ));
+    if (isHiccup()) return undefined;
     if (fault !== "never asks") await this.#ask(inState("exhausted"));
     if (included()) return included();
+    if (isHiccup()) return undefined;
     if (fault === "never spends") return undefined;
     const unsure = inState("unknown").find((it) => policy.maySpend(it.alias));
     return unsure ?? paid();

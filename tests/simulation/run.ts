@@ -60,7 +60,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
   oracle.listener = options.log;
   const witnesses: Witness[] = [oracle];
   const world = new World(
-    { accounts, random: random.fork(), breaks },
+    { accounts, random: random.fork(), breaks, sizeOf: sizesOf(seed) },
     broadcast(witnesses),
   );
   const parts = { world, random: random.fork(), witnesses };
@@ -78,6 +78,11 @@ export async function run(options: RunOptions): Promise<RunResult> {
   await runUntil(Promise.all(jobs));
   for (const rotator of rotators.values()) await runUntil(rotator.close());
   return { fleet, oracle, statuses };
+}
+
+/** Sizes by the request's number, so that they do not depend on what happened before. */
+export function sizesOf(seed: number): (request: number) => number {
+  return (request) => new Random(seed * 100_003 + request).between(0.5, 1.5);
 }
 
 /** An explicit refresh once a day or so. */

@@ -41,7 +41,7 @@ Deno.test({
 });
 
 Deno.test("the oracle finds nothing wrong with a rotator that follows the rules, which is charged for all reasons that are none of its faults", async () => {
-  const { violations, exceptions } = await findings(40);
+  const { violations, exceptions } = await findings(20);
   assertEquals([...violations], []);
   assertEquals([...exceptions].sort(), [
     "filled-by-a-burst",

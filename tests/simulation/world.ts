@@ -25,6 +25,8 @@ export interface WorldOptions {
   random: Random;
   /** How often a connection breaks. */
   breaks: number;
+  /** How large a request is; 1 is an ordinary one. */
+  sizeOf: (request: number) => number;
 }
 
 export class World {
@@ -146,7 +148,7 @@ export class World {
       return await limit(attempt, verdict, answering);
     }
     const breaks = random.chance(this.#options.breaks);
-    const size = random.between(0.5, 1.5);
+    const size = this.#options.sizeOf(attempt.request);
     const settlesNow = account.options.settles === "start";
     if (settlesNow) this.#settle(attempt, size, verdict);
     await sleep(random.between(300, 3000), signal);
@@ -164,11 +166,10 @@ export class World {
   /** Books a request: on the plan as long as it has room, else as a charge. */
   #settle(attempt: Attempt, size: number, begun: Verdict): void {
     const { account, model } = attempt;
-    const { plan } = account.options;
     const end = account.judge(model, now());
     const isFull = begun.kind === "included" && end.kind === "charged";
     if (begun.kind === "included" && begun.meter) {
-      account.use(begun.meter, costOf(plan, model, size), now());
+      account.use(begun.meter, costOf(account, model, size), now());
     }
     if (begun.kind !== "charged" && !isFull) return;
     attempt.charged = size;
