@@ -14,7 +14,7 @@ import {
   DEFAULT_ISSUER,
 } from "./codex/endpoints.ts";
 import { creditPolicy } from "./pool/credits.ts";
-import { mergeRecord } from "./pool/facts.ts";
+import { mergeRecord, recordOfLogin } from "./pool/facts.ts";
 import { AccountPool, type PooledAccount } from "./pool/account_pool.ts";
 import { pinnedIn, unpinned } from "./report.ts";
 import { Sessions } from "./pool/sessions.ts";
@@ -131,6 +131,7 @@ export function createContext(options: RotatorOptions): RotatorContext {
   let policy: CreditPolicy = creditPolicy(sources);
   const live = new StateCache(store, {
     now,
+    find: recordOfLogin,
     merge: mergeRecord,
     onChange: () => roster.invalidate(),
     onLoad: (state) => {

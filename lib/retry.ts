@@ -11,7 +11,7 @@ import {
   learnOutcome,
   setCooldowns,
 } from "./account/learn.ts";
-import { TOKEN_REFUSED_MS } from "./account/usage_check.ts";
+import { TOKEN_REFUSED_MS } from "./account/learn_usage.ts";
 import type { RotatorContext } from "./context.ts";
 import type { Answer, NetworkError } from "./send.ts";
 

@@ -13,12 +13,12 @@ import {
   closedMeters,
   creditsFromHeaders,
   isOlderThanAnswer,
-  isSameLogin,
   learnUsage,
+  recordOfLogin,
 } from "../pool/facts.ts";
 import type { Pool } from "../pool/standing.ts";
 import type { EventContext } from "../report_types.ts";
-import type { Cooldown, NormalRecord, NormalState } from "../types.ts";
+import type { Cooldown, NormalRecord } from "../types.ts";
 import { readDecimal } from "../values.ts";
 import type { AccountContext } from "./context.ts";
 
@@ -61,22 +61,6 @@ interface CooldownUpdate {
 /** Whether an attempt's account is still the login that it was sent with. */
 function isCurrent(context: AccountContext, { account }: Attempt): boolean {
   return context.accounts.get(account.alias) === account;
-}
-
-/**
- * The record of a login in a state that another process may have changed: a
- * name may belong to another login there.
- */
-export function recordOfLogin(
-  { accounts }: NormalState,
-  alias: string,
-  login: NormalRecord,
-): NormalRecord | undefined {
-  const named = Object.hasOwn(accounts, alias) ? accounts[alias] : undefined;
-  if (named && isSameLogin(named, login)) return named;
-  return login.accountId || login.userId
-    ? Object.values(accounts).find((record) => isSameLogin(record, login))
-    : undefined;
 }
 
 /**

@@ -2,16 +2,18 @@ import { readAnswer, readReport } from "../codex/answer.ts";
 import { usageUrls } from "../codex/endpoints.ts";
 import { parseJson } from "../codex/json.ts";
 import { backendHeaders } from "../codex/request.ts";
-import { readUsage, type UsageAnswer } from "../codex/usage.ts";
+import { readUsage } from "../codex/usage.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
-import { clearCooldowns, setCooldown } from "../pool/cooldowns.ts";
-import { isOlderThanAnswer, learnUsage, mergeCredits } from "../pool/facts.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
-import type { NormalRecord, UsageCheck } from "../types.ts";
+import type { NormalRecord } from "../types.ts";
 import { withAbort, withTimeLimit } from "./abort.ts";
 import { type AccountContext, fetchText } from "./context.ts";
 import { identityOf } from "./identity.ts";
-import { recordOfLogin } from "./learn.ts";
+import {
+  type AskedUsage,
+  learnAsked,
+  type UsageQuestion,
+} from "./learn_usage.ts";
 
 import type { TokenManager } from "./token.ts";
 
@@ -20,8 +22,6 @@ const PASS_LIMIT_MS = 5_000;
 /** Accounts asked at the same time. */
 const AT_ONCE = 8;
 const CANCELLED = "it was cancelled";
-/** The pause after a token was refused although it was renewed (ms). */
-export const TOKEN_REFUSED_MS = 5 * 60_000;
 
 /** How a check ended. */
 export interface CheckResult {
@@ -47,25 +47,6 @@ export interface CheckOptions {
   /** The owner asked for it: then what it says of limits counts at once. */
   isExplicit?: boolean;
 }
-
-/** A usage request as it was made. */
-interface UsageQuestion {
-  /** Epoch ms. */
-  askedAt: number;
-  /** The account when it was asked, and its limits. */
-  account: PooledAccount;
-  limits: number;
-}
-
-/** A usage request and its answer, or why it failed. */
-type AskedUsage =
-  & UsageQuestion
-  & ({ answer: UsageAnswer } | {
-    error: string;
-    tokenRejected?: boolean;
-    /** Why the workspace is closed, and until when (epoch ms). */
-    workspace?: { code: string; until: number };
-  });
 
 /** A check under way. */
 interface Check {
@@ -135,7 +116,11 @@ export class UsageChecker {
         const account = this.#context.accounts.get(alias);
         if (!account) return;
         const question = { askedAt, account, limits: 0 };
-        await this.#learn({ ...question, error: error.message }, false);
+        await learnAsked(
+          this.#context,
+          { ...question, error: error.message },
+          false,
+        );
       }));
     }
   }
@@ -235,7 +220,7 @@ export class UsageChecker {
         continue;
       }
       const isExplicit = this.#checks.get(alias)?.isExplicit === true;
-      await this.#learn(asked, isExplicit);
+      await learnAsked(this.#context, asked, isExplicit);
       const ok = "answer" in asked;
       return { ...result, ok, error: ok ? null : asked.error };
     }
@@ -268,77 +253,6 @@ export class UsageChecker {
     }
     return first!;
   }
-
-  /** Learns what a usage request brought: its answer, or the cooldown that follows. */
-  async #learn(asked: AskedUsage, isExplicit: boolean): Promise<void> {
-    const { cache, now, emit, accounts } = this.#context;
-    const { askedAt, account } = asked;
-    const { alias, record } = account;
-    if (accounts.get(alias) !== account) return;
-    const at = now();
-    if ("answer" in asked) {
-      // a limit that came in while this was under way is newer than the answer
-      const isOvertaken = account.limits !== asked.limits;
-      await cache.write((state) => {
-        const stored = recordOfLogin(state, alias, record);
-        if (!stored) return;
-        applyUsageAnswer(stored, asked.answer, at);
-        clearCooldowns(stored, asked.answer.usage, {
-          askedAt: isOvertaken ? askedAt - 1 : askedAt,
-          now: at,
-          isExplicit,
-        });
-        noteCheck(stored, { askedAt }, at);
-      });
-      const reason = "The usage was asked for";
-      return emit({ type: "usage-refreshed", alias, reason });
-    }
-    const { error, tokenRejected, workspace } = asked;
-    const cause = tokenRejected ? "token" : "workspace";
-    const entry = tokenRejected ? { until: at + TOKEN_REFUSED_MS } : workspace;
-    const check = tokenRejected
-      ? { askedAt }
-      : { askedAt, failedAt: at, error };
-    await cache.write((state) => {
-      const stored = recordOfLogin(state, alias, record);
-      if (!stored) return;
-      noteCheck(stored, check, at);
-      if (!entry) return;
-      setCooldown(stored, cause, { ...entry, setAt: at, detail: error });
-    });
-    if (!entry) return;
-    const { until } = entry;
-    emit({ type: "cooldown", alias, cause, until, reason: error });
-  }
-}
-
-/** A usage answer replaces what was known of an account, unless that is newer. */
-function applyUsageAnswer(
-  record: NormalRecord,
-  { plan, usage, credits: told, creditLimits }: UsageAnswer,
-  now: number,
-): void {
-  const { observedAt } = usage;
-  // one that was asked for later has told the plan already
-  if (plan !== null && !isOlderThanAnswer(record, observedAt)) {
-    record.plan = plan;
-  }
-  // credits that the answer does not mention keep their amounts, but not their bounds
-  const credits = told ?? (record.credits && {
-    ...record.credits,
-    ...creditLimits,
-    limitsObservedAt: observedAt,
-  });
-  if (credits) record.credits = mergeCredits(record.credits, credits, now);
-  learnUsage(record, usage, now);
-}
-
-/** Notes that an account was asked, unless it was asked again since. */
-function noteCheck(record: NormalRecord, check: UsageCheck, now: number): void {
-  const last = record.usageCheck?.askedAt ?? -Infinity;
-  // a time that another clock wrote into the future is replaced
-  if (last > check.askedAt && last <= now + CHECK_INTERVAL_MS) return;
-  record.usageCheck = check;
 }
 
 function readUsageAnswer(

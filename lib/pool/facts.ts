@@ -11,6 +11,7 @@ import type {
   NormalCredits,
   NormalMeter,
   NormalRecord,
+  NormalState,
   NormalUsage,
   NormalWindow,
 } from "../types.ts";
@@ -233,6 +234,22 @@ export function isSameLogin(a: AccountRecord, b: AccountRecord): boolean {
   if (!a.tokens || !b.tokens) return true;
   return a.tokens.access === b.tokens.access ||
     (a.tokens.refresh !== undefined && a.tokens.refresh === b.tokens.refresh);
+}
+
+/**
+ * The record of a login in a state that another process may have changed: a
+ * name may belong to another login there.
+ */
+export function recordOfLogin(
+  { accounts }: NormalState,
+  alias: string,
+  login: NormalRecord,
+): NormalRecord | undefined {
+  const named = Object.hasOwn(accounts, alias) ? accounts[alias] : undefined;
+  if (named && isSameLogin(named, login)) return named;
+  return login.accountId || login.userId
+    ? Object.values(accounts).find((record) => isSameLogin(record, login))
+    : undefined;
 }
 
 /**

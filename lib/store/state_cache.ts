@@ -21,6 +21,12 @@ interface Pending {
 
 /** Options of {@linkcode StateCache}. */
 export interface StateCacheOptions {
+  /** Finds the stored record of a login: its name may have passed to another one. */
+  find: (
+    state: NormalState,
+    alias: string,
+    login: NormalRecord,
+  ) => NormalRecord | undefined;
   /** Merges this process's facts of an account into the stored record. */
   merge: (stored: NormalRecord, mine: NormalRecord, now: number) => void;
   /** Epoch ms. */
@@ -161,10 +167,10 @@ export class StateCache {
     for (const change of pending.changes) change(target);
     const now = this.#options.now();
     for (const [alias, uses] of pending.dirty) {
-      const stored = target.accounts[alias];
       const own = mine.accounts[alias];
+      const stored = own && this.#options.find(target, alias, own);
       // an account that another process removed stays removed
-      if (!stored || !own) continue;
+      if (!stored) continue;
       // a copy: what is known here goes on changing
       this.#options.merge(stored, structuredClone(own), now);
       if (uses === 0) continue;

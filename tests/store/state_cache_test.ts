@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { setCooldown } from "../../lib/pool/cooldowns.ts";
-import { mergeRecord } from "../../lib/pool/facts.ts";
+import { mergeRecord, recordOfLogin } from "../../lib/pool/facts.ts";
 import { normalRecord } from "../../lib/store/normal_form.ts";
 import { StateCache } from "../../lib/store/state_cache.ts";
 import { memoryStore } from "../../lib/store/memory_store.ts";
@@ -56,6 +56,7 @@ function gated(inner: Store): Gate {
 function open(store: Store, errors: unknown[] = []): StateCache {
   return new StateCache(store, {
     now: () => NOW,
+    find: recordOfLogin,
     merge: mergeRecord,
     onChange() {},
     onLoad() {},

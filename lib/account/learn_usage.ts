@@ -1,0 +1,112 @@
+/**
+ * What a usage request teaches: its answer, or the cooldown that follows.
+ *
+ * @module
+ */
+import type { UsageAnswer } from "../codex/usage.ts";
+import type { PooledAccount } from "../pool/account_pool.ts";
+import { clearCooldowns, setCooldown } from "../pool/cooldowns.ts";
+import {
+  isOlderThanAnswer,
+  learnUsage,
+  mergeCredits,
+  recordOfLogin,
+} from "../pool/facts.ts";
+import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
+import type { NormalRecord, UsageCheck } from "../types.ts";
+import type { AccountContext } from "./context.ts";
+
+/** The pause after a token was refused although it was renewed (ms). */
+export const TOKEN_REFUSED_MS = 5 * 60_000;
+
+/** A usage request as it was made. */
+export interface UsageQuestion {
+  /** Epoch ms. */
+  askedAt: number;
+  /** The account when it was asked, and its limits. */
+  account: PooledAccount;
+  limits: number;
+}
+
+/** A usage request and its answer, or why it failed. */
+export type AskedUsage =
+  & UsageQuestion
+  & ({ answer: UsageAnswer } | {
+    error: string;
+    tokenRejected?: boolean;
+    /** Why the workspace is closed, and until when (epoch ms). */
+    workspace?: { code: string; until: number };
+  });
+
+/** Learns what a usage request brought: its answer, or the cooldown that follows. */
+export async function learnAsked(
+  context: AccountContext,
+  asked: AskedUsage,
+  isExplicit: boolean,
+): Promise<void> {
+  const { cache, now, emit, accounts } = context;
+  const { askedAt, account } = asked;
+  const { alias, record } = account;
+  if (accounts.get(alias) !== account) return;
+  const at = now();
+  if ("answer" in asked) {
+    // a limit that came in while this was under way is newer than the answer
+    const isOvertaken = account.limits !== asked.limits;
+    await cache.write((state) => {
+      const stored = recordOfLogin(state, alias, record);
+      if (!stored) return;
+      applyUsageAnswer(stored, asked.answer, at);
+      clearCooldowns(stored, asked.answer.usage, {
+        askedAt: isOvertaken ? askedAt - 1 : askedAt,
+        now: at,
+        isExplicit,
+      });
+      noteCheck(stored, { askedAt }, at);
+    });
+    const reason = "The usage was asked for";
+    return emit({ type: "usage-refreshed", alias, reason });
+  }
+  const { error, tokenRejected, workspace } = asked;
+  const cause = tokenRejected ? "token" : "workspace";
+  const entry = tokenRejected ? { until: at + TOKEN_REFUSED_MS } : workspace;
+  const check = tokenRejected ? { askedAt } : { askedAt, failedAt: at, error };
+  await cache.write((state) => {
+    const stored = recordOfLogin(state, alias, record);
+    if (!stored) return;
+    noteCheck(stored, check, at);
+    if (!entry) return;
+    setCooldown(stored, cause, { ...entry, setAt: at, detail: error });
+  });
+  if (!entry) return;
+  const { until } = entry;
+  emit({ type: "cooldown", alias, cause, until, reason: error });
+}
+
+/** A usage answer replaces what was known of an account, unless that is newer. */
+function applyUsageAnswer(
+  record: NormalRecord,
+  { plan, usage, credits: told, creditLimits }: UsageAnswer,
+  now: number,
+): void {
+  const { observedAt } = usage;
+  // one that was asked for later has told the plan already
+  if (plan !== null && !isOlderThanAnswer(record, observedAt)) {
+    record.plan = plan;
+  }
+  // credits that the answer does not mention keep their amounts, but not their bounds
+  const credits = told ?? (record.credits && {
+    ...record.credits,
+    ...creditLimits,
+    limitsObservedAt: observedAt,
+  });
+  if (credits) record.credits = mergeCredits(record.credits, credits, now);
+  learnUsage(record, usage, now);
+}
+
+/** Notes that an account was asked, unless it was asked again since. */
+function noteCheck(record: NormalRecord, check: UsageCheck, now: number): void {
+  const last = record.usageCheck?.askedAt ?? -Infinity;
+  // a time that another clock wrote into the future is replaced
+  if (last > check.askedAt && last <= now + CHECK_INTERVAL_MS) return;
+  record.usageCheck = check;
+}
