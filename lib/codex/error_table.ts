@@ -149,10 +149,12 @@ export interface ErrorText {
   readonly text: string;
 }
 
-/** What an error means, and the code that says so. */
+/** What an error means, and what says so. */
 export interface ErrorMeaning {
   kind: ErrorKind;
   code?: string;
+  /** The HTTP status that it usually comes with, where the table has one. */
+  status?: number | undefined;
 }
 
 /**
@@ -169,9 +171,10 @@ export function errorMeaning(
       ? !row.notInStreams
       : row.statuses.includes(status);
     if (!isMeant) continue;
+    const { kind, statuses: [usual] } = row;
     const code = row.codes?.find((it) => codes.includes(it));
-    if (code !== undefined) return { kind: row.kind, code };
-    if (row.text?.test(text)) return { kind: row.kind };
+    if (code !== undefined) return { kind, code, status: usual };
+    if (row.text?.test(text)) return { kind, status: usual };
   }
   if (status === 403 && saysTokenIsDead(codes, text)) {
     return { kind: "token-rejected" };
@@ -193,19 +196,11 @@ export function statusOfFailure(error: Record<string, unknown>): number {
   if (typeof told === "number" && told >= 400 && told <= 599) return told;
   const codes = [code, type].filter((it) => typeof it === "string");
   const text = String(error.message ?? "");
-  switch (errorMeaning(undefined, { codes, text }).kind) {
-    case "usage-limit":
-    case "plan":
-    case "credits-refused":
-    case "throttle":
-      return 429;
-    case "overload":
-      return 503;
-    case "encrypted-content":
-      return 400;
-    default:
-      return codes.some((it) => CALLERS_FAULT.has(it)) ? 400 : 502;
-  }
+  const meaning = errorMeaning(undefined, { codes, text });
+  if (meaning.status !== undefined) return meaning.status;
+  if (meaning.kind === "throttle") return 429;
+  if (meaning.kind === "overload") return 503;
+  return codes.some((it) => CALLERS_FAULT.has(it)) ? 400 : 502;
 }
 
 /** Codes that say that the request itself is wrong. */

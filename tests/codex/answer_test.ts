@@ -1,286 +1,226 @@
-import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import {
-  type AnswerInput,
-  needsBody,
+  eventHeaders,
   type Outcome,
   readAnswer,
+  readReport,
+  readStreamFailure,
 } from "../../lib/codex/answer.ts";
-import { readHeaders } from "../../lib/codex/headers.ts";
+import { type AboutRequest, readHeaders } from "../../lib/codex/headers.ts";
+import { readEvent } from "../../lib/codex/stream.ts";
+import { fixture } from "../fixtures.ts";
 import { errorJson, headerPairs } from "./arbitrary.ts";
-
-const NOW = 1_790_000_000_000;
-const MINUTE = 60_000;
-const DAY = 86_400_000;
+import {
+  about,
+  DAY,
+  MINUTE,
+  NOW,
+  percents,
+  RESERVE_METER,
+  SECOND,
+  SPARK,
+  SPARK_METER,
+} from "./facts.ts";
 
 interface Given {
   headers?: Record<string, string>;
-  model?: string;
+  about?: AboutRequest;
 }
 
 function read(status: number, body?: unknown, given: Given = {}): Outcome {
-  const input: AnswerInput = {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  return readAnswer({
     status,
     headers: new Headers(given.headers),
-    bodyText: body === undefined || typeof body === "string"
-      ? body
-      : JSON.stringify(body),
+    report: readReport(status, text),
     now: NOW,
-    model: given.model,
-  };
-  return readAnswer(input);
+    about: given.about ?? about("gpt-5.5"),
+  });
 }
 
-/** Until when, in ms from now. */
-function delayOf(outcome: Outcome): number | undefined {
-  return "until" in outcome ? outcome.until - NOW : undefined;
+/** Until when, in ms from now; null where nothing says. */
+function delayOf(outcome: Outcome): number | null | undefined {
+  if (!("until" in outcome)) return undefined;
+  return outcome.until === null ? null : outcome.until - NOW;
+}
+
+/** The headers of the main meter with this much used of its two windows, percent. */
+function mainHeaders(primary: number, secondary: number) {
+  return {
+    "x-codex-primary-used-percent": String(primary),
+    "x-codex-primary-window-minutes": "300",
+    "x-codex-primary-reset-at": String(NOW / 1000 + 100),
+    "x-codex-secondary-used-percent": String(secondary),
+    "x-codex-secondary-window-minutes": "10080",
+    "x-codex-secondary-reset-at": String(NOW / 1000 + 900),
+  };
 }
 
 const LIMIT = { error: { type: "usage_limit_reached" } };
 
-Deno.test("needsBody() asks for the bodies that matter", () => {
-  const statuses = [200, 302, 400, 401, 402, 403, 404, 409, 429, 500, 503];
-  assertEquals(statuses.filter(needsBody), [400, 402, 403, 404, 429]);
-});
-
-Deno.test("readAnswer() tells most answers by their status", () => {
-  const table: [number, Outcome][] = [
-    [200, { kind: "ok" }],
-    [204, { kind: "ok" }],
-    [302, { kind: "other" }],
-    [400, { kind: "other" }],
-    [401, { kind: "token-rejected" }],
-    [402, { kind: "other" }],
-    [403, { kind: "other" }],
-    [404, { kind: "other" }],
-    [422, { kind: "other" }],
-    [500, { kind: "other" }],
-    [501, { kind: "other" }],
-    [502, { kind: "hiccup", status: 502 }],
-    [503, { kind: "hiccup", status: 503 }],
-    [504, { kind: "hiccup", status: 504 }],
-  ];
-  for (const [status, wanted] of table) {
-    for (const body of [undefined, "", "null", "<html></html>", "{}"]) {
-      assertEquals(read(status, body), wanted);
-    }
+Deno.test("readAnswer() calls every 2xx fine and no other status below 400", () => {
+  for (const status of [200, 201, 204]) {
+    assertEquals(read(status), { kind: "ok" });
+  }
+  for (const status of [101, 302, 304]) {
+    assertEquals(read(status), { kind: "other" });
   }
 });
 
-Deno.test("readAnswer() takes a 403 for a dead token only when it says so", () => {
-  const dead = [
-    { error: { code: "token_invalidated", message: "Sign in again" } },
-    { error: { message: "Your authentication token has been invalidated." } },
-    { detail: "The access token was revoked" },
-    { detail: { code: "token_expired" } },
-    { error: "invalid_token" },
+Deno.test("readAnswer() says for how long a refusal counts", () => {
+  const rows: [status: number, body: unknown, delay: number | undefined][] = [
+    [402, { detail: { code: "deactivated_workspace" } }, 30 * MINUTE],
+    [403, { detail: { code: "workspace_access_denied" } }, 30 * MINUTE],
+    [404, { error: { message: "Model not found x" } }, 30 * MINUTE],
+    [429, { error: { code: "usage_not_included" } }, 30 * MINUTE],
+    [429, { error: { code: "insufficient_quota" } }, 5 * MINUTE],
+    [429, { detail: "Too fast" }, MINUTE],
+    [429, { detail: "Please try again in 1.3s" }, 1300],
+    [400, { detail: "Unsupported parameter: user" }, undefined],
+    [503, undefined, undefined],
   ];
-  for (const body of dead) {
-    assertEquals(read(403, body), { kind: "token-rejected" });
-  }
-  const other = [
-    "<html>Your token has expired</html>",
-    "Your token has expired",
-    { error: { message: "Forbidden" } },
-    { error: { message: "Your trial has expired", code: "no_token" } },
-  ];
-  for (const body of other) assertEquals(read(403, body), { kind: "other" });
-});
-
-Deno.test("readAnswer() knows a deactivated workspace", () => {
-  const bodies = [
-    { detail: { code: "deactivated_workspace" } },
-    { error: { code: "deactivated_workspace" } },
-    { code: "deactivated_workspace" },
-  ];
-  for (const body of bodies) {
-    const outcome = read(402, body);
-    assertEquals(outcome.kind, "workspace");
-    assertEquals(delayOf(outcome), 30 * MINUTE);
-  }
-  assertEquals(read(402, { detail: "Pay first" }), { kind: "other" });
-});
-
-Deno.test("readAnswer() knows a model that the account cannot use", () => {
-  const detail =
-    "The 'gpt-9' model is not supported when using Codex with a ChatGPT account.";
-  for (const body of [{ detail }, { error: { message: detail } }, detail]) {
-    assertEquals(read(400, body), {
-      kind: "model",
-      until: NOW + 30 * MINUTE,
-      detail,
-    });
+  for (const [status, body, delay] of rows) {
+    const row = JSON.stringify(body);
+    assertEquals([row, delayOf(read(status, body))], [row, delay]);
   }
 });
 
-Deno.test("readAnswer() knows ciphertext of another account", () => {
-  const text =
-    "The encrypted content gAAAAABabc could not be verified. Reason: none.";
-  const bodies = [
-    { error: { code: "invalid_encrypted_content", message: "x" } },
-    { error: { type: "invalid_encrypted_content" } },
-    { error: { message: text, code: null } },
-    { detail: text },
-  ];
-  for (const body of bodies) {
-    assertEquals(read(400, body), { kind: "encrypted-content" });
-  }
-  assertEquals(read(400, { detail: "Store must be set to false" }), {
-    kind: "other",
-  });
-});
-
-Deno.test("readAnswer() reads a usage limit in all its shapes", () => {
-  const type = "usage_limit_reached";
-  const bodies: unknown[] = [
-    { error: { type } },
-    { error: { code: type, type: "invalid_request_error" } },
-    { error: type, message: "Enough" },
-    { type },
-    { code: type },
-    { detail: { code: type } },
-    { detail: { error: { type } } },
-    [{ error: { type } }],
-    { error: [{ type }] },
-  ];
-  for (const body of bodies) {
-    for (const status of [429, 404]) {
-      const outcome = read(status, body);
-      assertEquals(outcome.kind, "usage-limit");
-      assertEquals(delayOf(outcome), 15 * MINUTE);
-    }
+Deno.test("readAnswer() names the code by which a workspace is closed", () => {
+  for (
+    const [status, code] of [
+      [402, "deactivated_workspace"],
+      [403, "codex_workspace_access_denied"],
+    ] as const
+  ) {
+    const outcome = read(status, { detail: { code } });
+    assertEquals(outcome.kind === "workspace" && outcome.code, code);
   }
 });
 
-Deno.test("readAnswer() tells all about a usage limit", () => {
-  const error = {
-    type: "usage_limit_reached",
-    message: "The usage limit\u001b[31m has\nbeen reached",
-    plan_type: "team",
-    resets_at: NOW / 1000 + 3032,
-    resets_in_seconds: 5,
-  };
-  assertEquals(read(429, { error }), {
-    kind: "usage-limit",
-    meter: "codex",
-    until: NOW + 3_032_000,
-    plan: "team",
-    detail: "The usage limit [31m has been reached",
-  });
+Deno.test("readAnswer() passes on what the body is refused for", () => {
+  const text = "Unsupported parameter: temperature";
+  assertEquals(read(400, { detail: text }), { kind: "refused-body", text });
 });
 
-Deno.test("readAnswer() finds when a usage limit ends", () => {
-  const header = (name: string, value: unknown) => ({
-    [`x-codex-${name}`]: String(value),
-  });
+Deno.test("readAnswer() finds when a usage limit ends: in the body, in the headers, in Retry-After", () => {
   const seconds = NOW / 1000;
-  const full = {
-    ...header("primary-used-percent", 100),
-    ...header("primary-window-minutes", 300),
-    ...header("primary-reset-at", seconds + 100),
-    ...header("secondary-used-percent", 100),
-    ...header("secondary-window-minutes", 10080),
-    ...header("secondary-reset-at", seconds + 900),
-  };
-  const half = { ...full, ...header("secondary-used-percent", 99.9) };
   const retry = { "retry-after": "77" };
-  const table: [
-    Record<string, unknown>,
-    Record<string, string>,
-    number,
+  const full = mainHeaders(100, 100);
+  const rows: [
+    fields: Record<string, unknown>,
+    headers: Record<string, string>,
+    delay: number | null,
   ][] = [
-    [{ resets_at: seconds + 10, resets_in_seconds: 99 }, full, 10_000],
-    [{ resets_at: null, resets_in_seconds: 99 }, full, 99_000],
-    [{ resets_in_seconds: "99" }, full, 99_000],
+    [{ resets_at: seconds + 10, resets_in_seconds: 99 }, full, 10 * SECOND],
+    [{ resets_at: null, resets_in_seconds: 99 }, full, 99 * SECOND],
+    [{ resets_in_seconds: "99" }, full, 99 * SECOND],
     [{ resets_at: seconds - 10 }, full, MINUTE],
     [{ resets_at: seconds * 1000 }, full, 35 * DAY],
-    [{}, { ...full, ...retry }, 900_000],
-    [{}, half, 100_000],
-    [{}, { ...half, ...header("primary-used-percent", 99), ...retry }, 77_000],
-    [{}, {}, 15 * MINUTE],
-    [{ resets_at: "soon" }, {}, 15 * MINUTE],
+    [{}, { ...full, ...retry }, 900 * SECOND],
+    [{}, mainHeaders(100, 99.9), 100 * SECOND],
+    [{}, { ...mainHeaders(99, 99.9), ...retry }, 77 * SECOND],
+    [{ resets_at: "soon" }, {}, null],
   ];
-  for (const [fields, headers, wanted] of table) {
+  for (const [fields, headers, wanted] of rows) {
     const body = { error: { ...LIMIT.error, ...fields } };
-    assertEquals(delayOf(read(429, body, { headers })), wanted);
+    const row = JSON.stringify([fields, headers]);
+    assertEquals([row, delayOf(read(429, body, { headers }))], [row, wanted]);
   }
 });
 
 Deno.test("readAnswer() finds the meter of a usage limit", () => {
-  const spark = "gpt-5.3-codex-spark";
   const active = (name: string) => ({ "x-codex-active-limit": name });
-  const table: [Given, string][] = [
+  const reserve = { "x-base-model-inference-primary-used-percent": "100" };
+  const later = new Map([["gpt-7-next", "next_meter"]]);
+  const rows: [Given, meter: string][] = [
     [{}, "codex"],
-    [{ model: "gpt-5" }, "codex"],
-    [{ model: spark }, "codex_bengalfox"],
-    [{ model: spark, headers: active("premium") }, "codex"],
-    [{ model: "gpt-5", headers: active("codex-bengalfox") }, "codex_bengalfox"],
+    [{ about: about() }, "codex"],
+    [{ about: about(SPARK) }, SPARK_METER],
+    [{ about: about("GPT-Reserve") }, RESERVE_METER],
+    [{ about: about("gpt-7-next", later) }, "next_meter"],
+    [{ about: about("gpt-7-next") }, "codex"],
+    [{ about: about(SPARK), headers: active("premium") }, "codex"],
+    [{ headers: active("codex-bengalfox") }, SPARK_METER],
+    [
+      { headers: { ...active("base-model-inference"), ...reserve } },
+      RESERVE_METER,
+    ],
+    [{ headers: active("never-heard-of") }, "codex"],
   ];
-  for (const [given, meter] of table) {
+  for (const [given, meter] of rows) {
     const outcome = read(429, LIMIT, given);
-    assertEquals(outcome.kind === "usage-limit" && outcome.meter, meter);
+    const row = JSON.stringify(given);
+    assertEquals([row, outcome.kind === "usage-limit" && outcome.meter], [
+      row,
+      meter,
+    ]);
+  }
+});
+
+Deno.test("readAnswer() takes a usage limit for one of the model when its own headers show room on the main meter", () => {
+  const active = (name: string) => ({ "x-codex-active-limit": name });
+  const room = mainHeaders(40, 99.9);
+  const rows: [why: string, isAboutModel: boolean, Given][] = [
+    ["room in every window", true, { headers: room }],
+    ["the main meter is named", true, {
+      headers: { ...room, ...active("premium") },
+    }],
+    ["a full window", false, { headers: mainHeaders(40, 100) }],
+    ["no windows", false, {}],
+    ["another meter is named", false, {
+      headers: { ...room, ...active("codex_bengalfox") },
+    }],
+    ["model unknown", false, { headers: room, about: about() }],
+    ["a model with a meter of its own", false, {
+      headers: { ...room, ...active("codex") },
+      about: about(SPARK),
+    }],
+  ];
+  for (const [why, isAboutModel, given] of rows) {
+    const outcome = read(429, LIMIT, given);
+    assertEquals(
+      [why, outcome.kind === "usage-limit" && outcome.isAboutModel],
+      [
+        why,
+        isAboutModel,
+      ],
+    );
   }
 });
 
 Deno.test("readAnswer() uses headers that were read already", () => {
-  const headers = new Headers({ "x-codex-plan-type": "plus" });
-  const outcome = readAnswer({
+  const headers = new Headers();
+  const input = {
     status: 429,
     headers,
-    bodyText: JSON.stringify(LIMIT),
+    report: readReport(429, JSON.stringify(LIMIT)),
     now: NOW,
-    model: undefined,
-    headerFacts: {
-      ...readHeaders(headers, NOW, undefined),
-      activeMeter: "gpt_reserve",
-    },
+    about: about("gpt-5.5"),
+  };
+  const facts = readHeaders(headers, input.about);
+  const outcome = readAnswer({
+    ...input,
+    headerFacts: { ...facts, activeMeter: "other" },
   });
-  assertEquals(outcome.kind === "usage-limit" && outcome.meter, "gpt_reserve");
-  assertEquals(outcome.kind === "usage-limit" && outcome.plan, "plus");
+  assertEquals(outcome.kind === "usage-limit" && outcome.meter, "other");
 });
 
-Deno.test("readAnswer() knows a plan without Codex", () => {
-  for (const field of ["type", "code"]) {
-    const outcome = read(429, { error: { [field]: "usage_not_included" } });
-    assertEquals(outcome.kind, "plan");
-    assertEquals(delayOf(outcome), 30 * MINUTE);
-  }
-});
-
-Deno.test("readAnswer() knows refused credits", () => {
-  const codes = [
-    "insufficient_quota",
-    "credit_balance_exhausted",
-    "organization_spend_limit_exceeded",
-    "project_spend_limit_exceeded",
-    "organization_usage_limit_exceeded",
-  ];
-  for (const code of codes) {
-    const kind = "credits-refused" as const;
-    const wanted = { kind, code, until: NOW + 5 * MINUTE };
-    assertEquals(read(429, { error: { code } }), wanted);
-    assertEquals(read(429, { error: { type: code } }), wanted);
-  }
-});
-
-Deno.test("readAnswer() takes any other 429 for a throttle", () => {
+Deno.test("readAnswer() takes the end of a throttle from the headers first", () => {
   const text = (message: string) => ({
     error: { code: "rate_limit_exceeded", message },
   });
-  const table: [unknown, Record<string, string>, number][] = [
+  const rows: [unknown, Record<string, string>, number][] = [
     [undefined, {}, MINUTE],
-    ["<html>Too many</html>", {}, MINUTE],
-    ["Please try again in 3s", {}, 3000],
-    [text("Please try again in 1.3s"), {}, 1300],
-    [text("try again in 1.3s"), { "retry-after": "9" }, 9000],
-    [text("busy"), { "retry-after": "0" }, 1000],
+    ["Please try again in 3s", {}, 3 * SECOND],
+    [text("try again in 1.3s"), { "retry-after": "9" }, 9 * SECOND],
+    [text("busy"), { "retry-after": "0" }, SECOND],
     [text("busy"), { "retry-after": "soon" }, MINUTE],
     [{ detail: "Too fast" }, { "retry-after-ms": "400" }, 400],
   ];
-  for (const [body, headers, delay] of table) {
+  for (const [body, headers, delay] of rows) {
     const outcome = read(429, body, { headers });
-    assertEquals(outcome.kind, "throttle");
-    assertEquals(delayOf(outcome), delay);
+    assertEquals([outcome.kind, delayOf(outcome)], ["throttle", delay]);
   }
 });
 
@@ -289,34 +229,85 @@ Deno.test("readAnswer() shows short details without secrets or control character
   const message = `Bad\u0007 \u202etoken ${jwt}, key sk-abcdefghijkl ` +
     `${"Ab3-".repeat(20)} ` + "and so on ".repeat(50);
   const outcome = read(429, { error: { message } });
-  assert(outcome.kind === "throttle");
   const detail = outcome.kind === "throttle" ? outcome.detail : "";
   assert(detail.startsWith("Bad token …, key … … and so on and"), detail);
   assertEquals(detail.length, 200);
 });
 
+Deno.test("readStreamFailure() reads the status and the headers of an error event: four hours, not 15 minutes", () => {
+  const event = fixture("events/error-with-headers");
+  const now = 1_795_014_400_000 - 4 * 60 * MINUTE;
+  const request = { ...about("gpt-5.5"), observedAt: now, seenAt: now };
+  const outcome = (json: unknown) => {
+    const meaning = readEvent(JSON.stringify(json), null);
+    return meaning.kind === "failed"
+      ? readStreamFailure(meaning, request)
+      : { kind: "other" } as const;
+  };
+  const until = (outcome: Outcome) =>
+    outcome.kind === "usage-limit" ? outcome.until : outcome.kind;
+  assertEquals(until(outcome(event)), now + 4 * 60 * MINUTE);
+  const { headers: _, ...bare } = event;
+  assertEquals(until(outcome(bare)), null);
+});
+
+Deno.test("eventHeaders() gives what an error event carries the form of headers", () => {
+  const { headers } = fixture("events/error-with-headers");
+  const facts = readHeaders(eventHeaders(headers), about("gpt-5.5"));
+  assertEquals(percents(facts.usage), { codex: [100, 80] });
+  assertEquals(facts.credits, {
+    observedAt: NOW,
+    hasCredits: false,
+    unlimited: false,
+  });
+  const odd = {
+    "x a": "1",
+    "x-é": "1",
+    "x-line": "a\nb",
+    "x-list": [1],
+    "X-Number": 5,
+    "x-empty": "",
+  };
+  assertEquals([...eventHeaders(odd)], [["x-empty", ""], ["x-number", "5"]]);
+  for (const none of [undefined, null, "x", 5, []]) {
+    assertEquals([...eventHeaders(none)], []);
+  }
+});
+
+Deno.test("readStreamFailure() falls back to the code where the status says nothing", () => {
+  const failure = (status: unknown) =>
+    readStreamFailure(
+      { error: { code: "usage_limit_reached" }, status },
+      about("gpt-5.5"),
+    ).kind;
+  assertEquals(
+    [429, 404, 500, 200, "429", undefined].map(failure),
+    Array(6).fill("usage-limit"),
+  );
+  const transient = readStreamFailure(
+    { error: { message: "?" }, status: 502 },
+    about("gpt-5.5"),
+  );
+  assertEquals(transient, { kind: "transient", status: 502 });
+});
+
 Deno.test("readAnswer() survives any body and stays within 35 days", () => {
+  const endless = '{"error":'.repeat(5000) + "1" + "}".repeat(5000);
+  assertEquals(read(429, endless).kind, "throttle");
   const status = fc.constantFrom(200, 400, 401, 402, 403, 404, 429, 500, 503);
-  const text = fc.oneof(
+  const body = fc.oneof(
     errorJson.map((json) => JSON.stringify(json) ?? ""),
     fc.string(),
   );
   fc.assert(
-    fc.property(status, text, headerPairs, (status, bodyText, pairs) => {
-      const headers = new Headers(pairs);
-      const input = { status, headers, bodyText, now: NOW, model: undefined };
-      const outcome = readAnswer(input);
-      if (status === 429) assert("until" in outcome);
+    fc.property(status, body, headerPairs, (status, body, pairs) => {
+      const outcome = read(status, body, {
+        headers: Object.fromEntries(pairs),
+      });
       if (status !== 200) assert(outcome.kind !== "ok");
-      const delay = delayOf(outcome);
+      const delay = delayOf(outcome) ?? undefined;
       if (delay !== undefined) assert(delay > 0 && delay <= 35 * DAY);
     }),
     { numRuns: 500 },
   );
-});
-
-Deno.test("readAnswer() survives a body of endless depth", () => {
-  const depth = 5000;
-  const body = '{"error":'.repeat(depth) + "1" + "}".repeat(depth);
-  assertStrictEquals(read(429, body).kind, "throttle");
 });

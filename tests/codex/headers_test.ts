@@ -1,22 +1,16 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
 import { readHeaders } from "../../lib/codex/headers.ts";
-import { meterOfModel } from "../../lib/meters.ts";
 import { headerPairs } from "./arbitrary.ts";
-
-const NOW = 1_790_000_000_000;
-const SPARK = "gpt-5.3-codex-spark";
+import { about, NOW, percents, RESERVE_METER, SPARK } from "./facts.ts";
 
 function read(pairs: Record<string, string>, model?: string) {
-  return readHeaders(new Headers(pairs), NOW, model);
+  return readHeaders(new Headers(pairs), about(model));
 }
 
-/** Meter → percents, to compare at a glance. */
-function percents(pairs: Record<string, string>, model?: string) {
-  const meters = Object.entries(read(pairs, model).usage?.meters ?? {});
-  return Object.fromEntries(
-    meters.map(([id, meter]) => [id, meter.windows.map((w) => w.usedPercent)]),
-  );
+/** The percentages of each meter that these headers tell. */
+function told(pairs: Record<string, string>, model?: string) {
+  return percents(read(pairs, model).usage);
 }
 
 const MAIN = {
@@ -33,13 +27,6 @@ const BENGALFOX = {
   "x-codex-bengalfox-limit-name": "GPT-5.3-Codex-Spark",
 };
 
-Deno.test("meterOfModel() gives the Spark models their own meter", () => {
-  assertEquals(meterOfModel("gpt-5.3-codex-spark"), "codex_bengalfox");
-  assertEquals(meterOfModel("gpt-5.3-codex-spark-x"), "codex_bengalfox");
-  assertEquals(meterOfModel("gpt-5.3-codex"), "codex");
-  assertEquals(meterOfModel(undefined), "codex");
-});
-
 Deno.test("readHeaders() reads the main meter", () => {
   const facts = read({ ...MAIN, "x-codex-plan-type": " plus " });
   assertEquals(facts.plan, "plus");
@@ -48,17 +35,21 @@ Deno.test("readHeaders() reads the main meter", () => {
   assertEquals(facts.usage?.observedAt, NOW);
   assertStrictEquals(facts.usage?.answeredAt, null);
   assertEquals(facts.usage?.meters.codex, {
+    allowed: null,
+    limitReached: null,
     observedAt: NOW,
     windows: [{
       usedPercent: 42.5,
       windowSeconds: 18000,
       resetsAt: 1_790_001_000_000,
       observedAt: NOW,
+      seenAt: NOW,
     }, {
       usedPercent: 7,
       windowSeconds: 604800,
       resetsAt: NOW + 5_000_000,
       observedAt: NOW,
+      seenAt: NOW,
     }],
   });
 });
@@ -72,7 +63,6 @@ Deno.test("readHeaders() finds nothing in the headers of others", () => {
     "x-codex-primary-over-secondary-limit-percent": "3",
   });
   assertEquals(facts, {
-    contentType: "text/html",
     plan: null,
     usage: null,
     credits: null,
@@ -92,18 +82,27 @@ Deno.test("readHeaders() takes the fuller of two windows of one length", () => {
           }).map(([field, value]) => [`x-codex-${slot}-${field}`, value]),
       ),
     );
-    assertEquals(percents(pairs), { codex: [100] });
+    assertEquals(told(pairs), { codex: [100] });
   }
 });
 
 Deno.test("readHeaders() tells families apart whose prefixes overlap", () => {
-  assertEquals(percents({ ...MAIN, ...BENGALFOX }), {
+  assertEquals(told({ ...MAIN, ...BENGALFOX }), {
     codex: [42.5, 7],
     codex_bengalfox: [88],
   });
-  assertEquals(percents({ "x-gpt-reserve-tertiary-used-percent": "3" }), {
-    gpt_reserve: [3],
-  });
+});
+
+Deno.test("readHeaders() knows families that do not begin with x-codex-, as the reserve's", () => {
+  const reserve = {
+    "x-base-model-inference-primary-used-percent": "24",
+    "x-base-model-inference-primary-window-minutes": "10080",
+    "x-base-model-inference-limit-name": "gpt-reserve",
+  };
+  const { usage } = read({ ...MAIN, ...reserve }, "gpt-reserve");
+  assertEquals(percents(usage), { codex: [42.5, 7], [RESERVE_METER]: [24] });
+  assertEquals(usage?.meters[RESERVE_METER]?.name, "gpt-reserve");
+  assertEquals(told({ "x-next-tertiary-used-percent": "3" }), { next: [3] });
 });
 
 Deno.test("readHeaders() finds the owner of the unprefixed family", () => {
@@ -126,7 +125,7 @@ Deno.test("readHeaders() finds the owner of the unprefixed family", () => {
     [both, "gpt-5", ["codex", "codex_bengalfox"]],
   ];
   for (const [pairs, model, meters] of table) {
-    assertEquals(Object.keys(percents(pairs, model)).sort(), meters);
+    assertEquals(Object.keys(told(pairs, model)).sort(), meters);
   }
 });
 
@@ -136,7 +135,7 @@ Deno.test("readHeaders() keeps the fuller window where two families are one mete
     "x-codex-primary-used-percent": "100",
     "x-codex-primary-window-minutes": "300",
   };
-  assertEquals(percents(pairs, SPARK), { codex_bengalfox: [100] });
+  assertEquals(told(pairs, SPARK), { codex_bengalfox: [100] });
 });
 
 Deno.test("readHeaders() names the active meter", () => {
@@ -182,25 +181,24 @@ Deno.test("readHeaders() drops windows that are absent or unreadable", () => {
         value,
       ]),
     );
-    assertEquals(percents(pairs).codex, wanted);
+    assertEquals(told(pairs).codex, wanted);
   }
 });
 
-Deno.test("readHeaders() prefers reset-at and clamps it", () => {
+Deno.test("readHeaders() prefers reset-at, and keeps one that has passed", () => {
   const table: [Record<string, string>, number | null][] = [
     [{ "reset-at": "1790000100", "reset-after-seconds": "5" }, NOW + 100_000],
     [{ "reset-at": "", "reset-after-seconds": "5" }, NOW + 5000],
-    [{ "reset-at": "1000" }, NOW + 60_000],
+    [{ "reset-at": "1789999000" }, NOW - 1_000_000],
     [{ "reset-after-seconds": "1e12" }, NOW + 35 * 86_400_000],
     [{}, null],
   ];
   for (const [fields, wanted] of table) {
-    const headers = new Headers({ "x-codex-primary-used-percent": "5" });
-    for (const [key, value] of Object.entries(fields)) {
-      headers.set(`x-codex-primary-${key}`, value);
-    }
-    const window = readHeaders(headers, NOW, undefined).usage?.meters.codex
-      ?.windows[0];
+    const pairs = Object.fromEntries(
+      Object.entries({ "used-percent": "5", ...fields })
+        .map(([key, value]) => [`x-codex-primary-${key}`, value]),
+    );
+    const window = read(pairs).usage?.meters.codex?.windows[0];
     assertStrictEquals(window?.resetsAt, wanted);
   }
 });
@@ -234,7 +232,7 @@ Deno.test("readHeaders() counts credits only when both flags can be read", () =>
     if (balance !== undefined) {
       headers.set("x-codex-credits-balance", balance);
     }
-    const { credits } = readHeaders(headers, NOW, undefined);
+    const { credits } = readHeaders(headers, about());
     const facts: unknown = wanted ? { observedAt: NOW, ...wanted } : null;
     assertEquals(credits as unknown, facts);
   }
@@ -251,7 +249,7 @@ Deno.test("readHeaders() survives anything and loses no full window", () => {
   fc.assert(
     fc.property(headerPairs, models, (pairs, model) => {
       const said = new Map(pairs);
-      const facts = readHeaders(new Headers(pairs), NOW, model);
+      const facts = readHeaders(new Headers(pairs), about(model));
       if (facts.credits?.hasCredits) {
         assert(
           /^(true|1)$/i.test(said.get("x-codex-credits-has-credits") ?? ""),
