@@ -119,16 +119,12 @@ async function readPreamble(
       .catch((error: unknown) => ({ error }));
     if (read === "due") break;
     if ("error" in read) return { kind: "broken", error: read.error };
-    if (!read.done) {
-      held.reading = undefined;
-      held.chunks.push(compact(read.value));
-      bytes += read.value.length;
-    }
-    const { parser } = held;
-    const events = read.done ? parser.end() : parser.push(read.value);
-    const beginning = judge(events, options);
-    if (beginning) return beginning;
     if (read.done) return { kind: "broken", error: undefined };
+    held.reading = undefined;
+    held.chunks.push(compact(read.value));
+    bytes += read.value.length;
+    const beginning = judge(held.parser.push(read.value), options);
+    if (beginning) return beginning;
   }
   return { kind: "open" };
 }
@@ -177,17 +173,14 @@ function passOn(held: Held, options: GuardOptions): Response {
       if (chunk) return controller.enqueue(chunk);
       const { done, value } = await (held.reading ?? reader.read());
       held.reading = undefined;
+      if (done) return controller.close();
       try {
-        listen(
-          done ? parser.end() : parser.push(value, ABOUT_ACCOUNT),
-          options,
-        );
+        listen(parser.push(value, ABOUT_ACCOUNT), options);
       } catch (error) {
         reader.cancel(error).catch(() => {});
         throw error;
       }
-      if (done) controller.close();
-      else controller.enqueue(compact(value));
+      controller.enqueue(compact(value));
     },
     cancel(reason) {
       // held as long as its body: Deno forgets the caller's signal with it
@@ -209,18 +202,19 @@ export async function foldStream(
   options: GuardOptions,
 ): Promise<Guarded> {
   const reader = response.body!.getReader();
-  const parser = new ServerSentEventParser();
+  // an image may be larger than anything that is only listened to
+  const parser = new ServerSentEventParser(Infinity);
   const folder = new Folder();
   try {
     for (;;) {
       const { done, value } = await withAbort(reader.read(), options.signal);
-      for (const event of done ? parser.end() : parser.push(value)) {
+      if (done) throw new TypeError("The stream ended before its response");
+      for (const event of parser.push(value)) {
         const end = foldEvent(event, folder, { response, options });
         if (!end) continue;
         reader.cancel().catch(() => {});
         return end;
       }
-      if (done) throw new TypeError("The stream ended before its response");
     }
   } catch (error) {
     if (options.signal?.aborted) {

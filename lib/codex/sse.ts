@@ -8,73 +8,106 @@ export interface ServerSentEvent {
 
 const LF = 10;
 const CR = 13;
+const BYTE_ORDER_MARK = "\uFEFF";
 /** An empty line, in each of the three ways in which a line may end. */
 const EMPTY_LINE = /(?:\r\n|\n|\r(?!\n)){2}/g;
-/** A longer event is dropped, characters. */
+/** Unless told otherwise, longer events are dropped, characters. */
 const MAX_EVENT_LENGTH = 1024 * 1024;
-const decoder = new TextDecoder();
+// the mark is no content at the beginning of a stream, and content elsewhere
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Splits a stream of bytes, cut anywhere, into server-sent events. */
 export class ServerSentEventParser {
+  readonly #maxLength: number;
   /** The line that has no end yet: a character may be cut, but no line end is part of one. */
-  #line: Uint8Array = new Uint8Array();
+  #line: Uint8Array[] = [];
+  #lineLength = 0;
   /** The whole lines of the event that has no end yet. */
   #open = "";
+  /** The event that has no end yet is dropped. */
+  #isTooLong = false;
+  #hasBegun = false;
+
+  /** @param maxLength Longer events are dropped, characters. */
+  constructor(maxLength: number = MAX_EVENT_LENGTH) {
+    this.#maxLength = maxLength;
+  }
 
   /**
-   * Returns the events that this chunk completes.
+   * Returns the events that this chunk completes. The end of the stream
+   * completes none.
    *
    * @param wanted Only events that hold one of these texts need to be returned.
    */
   push(chunk: Uint8Array, wanted?: readonly string[]): ServerSentEvent[] {
-    const end = chunk.lastIndexOf(LF) + 1 || chunk.lastIndexOf(CR) + 1;
-    if (end === 0) {
-      this.#line = join(this.#line, chunk.slice());
-      return [];
-    }
-    const lines = decoder.decode(join(this.#line, chunk.subarray(0, end)));
-    this.#line = chunk.slice(end);
-    const known = this.#open.length;
-    const text = this.#open + lines;
-    if (wanted && !wanted.some((it) => text.includes(it))) {
-      const end = Math.max(
-        text.lastIndexOf("\n\n"),
-        text.lastIndexOf("\r\n\r\n"),
-      );
-      this.#keep(end < 0 ? text : text.slice(end + 2));
-      return [];
-    }
+    const end = endOfLines(chunk);
+    const texts = end === 0 ? [] : this.#complete(chunk.subarray(0, end));
+    if (end < chunk.length) this.#hold(chunk.slice(end));
+    this.#limit();
     const events: ServerSentEvent[] = [];
-    let start = 0;
-    // an empty line may have been cut in two
-    EMPTY_LINE.lastIndex = Math.max(0, known - 3);
-    for (let match: RegExpExecArray | null; (match = EMPTY_LINE.exec(text));) {
-      const event = parseEvent(text.slice(start, match.index));
+    for (const text of texts) {
+      if (wanted && !wanted.some((it) => text.includes(it))) continue;
+      const event = parseEvent(text);
       if (event) events.push(event);
-      start = EMPTY_LINE.lastIndex;
     }
-    this.#keep(text.slice(start));
     return events;
   }
 
-  /** Returns the event that the end of the stream completes, if any. */
-  end(): ServerSentEvent[] {
-    const event = parseEvent(this.#open + decoder.decode(this.#line));
-    this.#open = "";
-    this.#line = new Uint8Array();
-    return event ? [event] : [];
+  /** The texts of the events that these whole lines complete. */
+  #complete(lines: Uint8Array): string[] {
+    this.#hold(lines);
+    let added = decoder.decode(join(this.#line, this.#lineLength));
+    this.#line = [];
+    this.#lineLength = 0;
+    if (!this.#hasBegun && added[0] === BYTE_ORDER_MARK) added = added.slice(1);
+    this.#hasBegun = true;
+    const text = this.#open + added;
+    const texts: string[] = [];
+    let start = 0;
+    // the end of the last line known may be the first half of an empty line
+    EMPTY_LINE.lastIndex = Math.max(0, this.#open.length - 2);
+    for (let match: RegExpExecArray | null; (match = EMPTY_LINE.exec(text));) {
+      const isKept = !this.#isTooLong && match.index - start <= this.#maxLength;
+      if (isKept) texts.push(text.slice(start, match.index));
+      this.#isTooLong = false;
+      start = EMPTY_LINE.lastIndex;
+    }
+    this.#open = text.slice(start);
+    return texts;
   }
 
-  #keep(text: string): void {
-    this.#open = text.length > MAX_EVENT_LENGTH ? "" : text;
+  #hold(part: Uint8Array): void {
+    this.#line.push(part);
+    this.#lineLength += part.length;
+  }
+
+  /** Drops an event that has become too long, except for the end of its last line. */
+  #limit(): void {
+    if (this.#open.length + this.#lineLength <= this.#maxLength) return;
+    this.#isTooLong = true;
+    this.#open = this.#lineLength === 0 ? this.#open.slice(-2) : "";
+    this.#line = [];
+    this.#lineLength = 0;
   }
 }
 
-function join(a: Uint8Array, b: Uint8Array): Uint8Array {
-  if (a.length === 0) return b;
-  const joined = new Uint8Array(a.length + b.length);
-  joined.set(a);
-  joined.set(b, a.length);
+/** Where the last line of a chunk that has an end ends; 0 where none has. */
+function endOfLines(chunk: Uint8Array): number {
+  for (let index = chunk.length; index > 0; index--) {
+    const byte = chunk[index - 1];
+    if (byte === LF || byte === CR) return index;
+  }
+  return 0;
+}
+
+function join(parts: readonly Uint8Array[], length: number): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  const joined = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
   return joined;
 }
 
@@ -90,5 +123,5 @@ function parseEvent(text: string): ServerSentEvent | undefined {
     if (field === "event") event = value || null;
     else data = data === undefined ? value : `${data}\n${value}`;
   }
-  return data ? { event, data } : undefined;
+  return data === undefined ? undefined : { event, data };
 }
