@@ -21,7 +21,7 @@ import {
 
 /** No more of a stream is held back, bytes. */
 const MAX_HELD_BYTES = 1024 * 1024;
-/** Nothing is held back for longer, ms. */
+/** Unless told otherwise, nothing is held back for longer, ms. */
 const MAX_HELD_MS = 60_000;
 
 /** What is in every event that says something about the account. */
@@ -48,6 +48,8 @@ export interface GuardOptions {
   /** Called with the events that say something about the account, whenever they come. */
   onEvent: (meaning: EventMeaning) => void;
   signal?: AbortSignal | null | undefined;
+  /** Nothing is held back for longer, ms. */
+  maxHeldMs?: number;
 }
 
 type Read = ReadableStreamReadResult<Uint8Array>;
@@ -87,7 +89,8 @@ export async function guardStream(
     reading: undefined,
   };
   const deadline = Promise.withResolvers<"due">();
-  const timer = setTimeout(() => deadline.resolve("due"), MAX_HELD_MS);
+  const { maxHeldMs = MAX_HELD_MS } = options;
+  const timer = setTimeout(() => deadline.resolve("due"), maxHeldMs);
   try {
     const end = await withAbort(
       readPreamble(held, deadline.promise, options),

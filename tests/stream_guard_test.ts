@@ -1,11 +1,11 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
-import { Deadlines } from "../lib/deadlines.ts";
 import {
+  foldStream,
   type Guarded,
+  type GuardOptions,
   guardStream,
   isEventStream,
-  LONGEST_HELD_MS,
 } from "../lib/stream_guard.ts";
 import type { EventMeaning } from "../lib/codex/stream.ts";
 
@@ -92,23 +92,20 @@ interface Watched {
   events: EventMeaning["kind"][];
 }
 
+const NOW = 1_800_000_000_000;
+const about = () => ({ model: "gpt-5.5", observedAt: NOW, seenAt: NOW });
+
 async function guard(
-  { response }: Source,
-  longestMs = LONGEST_HELD_MS,
+  { response }: Pick<Source, "response">,
+  options: Partial<GuardOptions> = {},
 ): Promise<Watched> {
   const events: EventMeaning["kind"][] = [];
-  const deadlines = new Deadlines(longestMs);
-  try {
-    const guarded = await guardStream(response, {
-      model: "gpt-5.5",
-      now: () => 1_800_000_000_000,
-      onEvent: ({ kind }) => events.push(kind),
-      deadlines,
-    });
-    return { guarded, events };
-  } finally {
-    deadlines.close();
-  }
+  const guarded = await guardStream(response, {
+    about,
+    onEvent: ({ kind }) => events.push(kind),
+    ...options,
+  });
+  return { guarded, events };
 }
 
 function cutAt(bytes: Uint8Array, cuts: number[]): Uint8Array<ArrayBuffer>[] {
@@ -118,48 +115,6 @@ function cutAt(bytes: Uint8Array, cuts: number[]): Uint8Array<ArrayBuffer>[] {
 
 async function bytesOf(response: Response): Promise<Uint8Array> {
   return new Uint8Array(await response.arrayBuffer());
-}
-
-/** The beginnings of streams; each is followed by content, or by a failure. */
-const BEGINNINGS: Record<string, string> = {
-  "LF": `event: response.created\ndata: ${CREATED}\n\ndata: ${LIMITS}\n\n`,
-  "CRLF":
-    `event: response.created\r\ndata: ${CREATED}\r\n\r\ndata: ${LIMITS}\r\n\r\n`,
-  "CR": `event: response.created\rdata: ${CREATED}\r\rdata: ${LIMITS}\r\r`,
-  "comments": `: hello\n\n:\ndata: ${CREATED}\n\n: 🦕\n\ndata:${LIMITS}\n\n`,
-  "a BOM": `\uFEFFdata: ${CREATED}\n\ndata: ${LIMITS}\n\n`,
-  "several data lines": `data: {"type":\ndata: "response.created"}\n\n` +
-    `id: 1\nretry: 5\ndata: {\ndata: ${LIMITS.slice(1)}\n\n`,
-};
-
-for (const [name, beginning] of Object.entries(BEGINNINGS)) {
-  const ends = name === "CRLF" ? "\r\n" : name === "CR" ? "\r" : "\n";
-  const content = [ADDED, LIMITS, COMPLETED]
-    .map((data) => `data: ${data}${ends}${ends}`).join("");
-  const opened = encoder.encode(beginning + content);
-  const failed = encoder.encode(
-    `${beginning}data: ${FAILED}${ends}${ends}`,
-  );
-
-  Deno.test(`guardStream() opens with the same bytes, cut anywhere: ${name}`, async () => {
-    for (let cut = 1; cut < opened.length; cut++) {
-      const { guarded, events } = await guard(source(cutAt(opened, [cut])));
-      assertEquals([cut, guarded.kind], [cut, "open"]);
-      assertEquals(await bytesOf(guarded.response), opened);
-      // the second one lies behind the guard, where lines end in line feeds
-      const count = ends === "\r" ? 1 : 2;
-      const heard = Array(count).fill("rate-limits");
-      assertEquals([cut, ...events.slice(0, count)], [cut, ...heard]);
-    }
-  });
-
-  Deno.test(`guardStream() catches a failure, cut anywhere: ${name}`, async () => {
-    for (let cut = 1; cut < failed.length; cut++) {
-      const { guarded } = await guard(source(cutAt(failed, [cut])));
-      const outcome = guarded.kind === "failed" ? guarded.outcome.kind : null;
-      assertEquals([cut, outcome], [cut, "usage-limit"]);
-    }
-  });
 }
 
 Deno.test("guardStream() decides the same, and changes no byte, however a stream is cut", async () => {
@@ -209,9 +164,41 @@ Deno.test("guardStream() does not hold the first content back", async () => {
   await reader.cancel();
 });
 
-Deno.test("guardStream() holds at most 64 KiB back, and one part more", async () => {
-  const part = encoder.encode(`: ${"x".repeat(1020)}\n\n`);
-  assertEquals(part.length, 1024);
+Deno.test("guardStream() takes all that is no output for preamble, and fails over behind it", async () => {
+  const preamble = [
+    CREATED,
+    '{"type":"response.queued"}',
+    '{"type":"response.in_progress"}',
+    '{"type":"response.metadata","item":{}}',
+    '{"type":"codex.response.metadata"}',
+    '{"type":"never.heard.of","x":1}',
+    LIMITS,
+  ].map((data) => `data: ${data}\n\n`).join(": comment\n\n");
+  for (const [last, kind] of [[FAILED, "failed"], [ADDED, "open"]] as const) {
+    const bytes = encoder.encode(`${preamble}data: ${last}\n\n`);
+    const { guarded, events } = await guard(source([bytes]));
+    assertEquals([guarded.kind, ...events], [kind, "rate-limits"]);
+    assertEquals(await bytesOf(guarded.response), bytes);
+  }
+});
+
+Deno.test("guardStream() says what a failure means, and leaves one that concerns only the caller to it", async () => {
+  const kindOf = async (error: unknown) => {
+    const data = JSON.stringify({ type: "error", error });
+    const bytes = encoder.encode(`data: ${CREATED}\n\ndata: ${data}\n\n`);
+    const { guarded } = await guard(source([bytes]));
+    assertEquals(await bytesOf(guarded.response), bytes);
+    return guarded.kind === "failed" ? guarded.outcome.kind : guarded.kind;
+  };
+  assertEquals(await kindOf({ code: "usage_limit_reached" }), "usage-limit");
+  assertEquals(await kindOf({ code: "server_is_overloaded" }), "transient");
+  assertEquals(await kindOf({ code: "context_length_exceeded" }), "open");
+  assertEquals(await kindOf({ code: "flex_unavailable" }), "open");
+});
+
+Deno.test("guardStream() holds at most 1 MiB back, and one part more", async () => {
+  const part = encoder.encode(`: ${"x".repeat(16 * 1024 - 4)}\n\n`);
+  assertEquals(part.length, 16 * 1024);
   function* endless() {
     for (;;) yield part.slice();
   }
@@ -232,6 +219,25 @@ Deno.test("guardStream() passes events of 1 MB and learns what comes after them"
   assertEquals(events, ["rate-limits"]);
 });
 
+Deno.test("guardStream() opens a stream whose preamble is larger than it may hold, and learns from it late", async () => {
+  const huge = CREATED.replace('"r"', JSON.stringify("x".repeat(2_000_000)));
+  const bytes = encoder.encode(`data: ${huge}\n\ndata: ${FAILED}\n\n`);
+  const cuts = Array.from({ length: 120 }, (_, n) => (n + 1) * 16_000);
+  const made = source(cutAt(bytes, cuts));
+  const { guarded, events } = await guard(made);
+  assertEquals([guarded.kind, made.pulls], ["open", 66]);
+  assertEquals(await bytesOf(guarded.response), bytes);
+  assertEquals(events, ["failed"], "learned, if too late to be made good");
+});
+
+Deno.test("guardStream() fails over behind a preamble that echoes a large request", async () => {
+  const huge = CREATED.replace('"r"', JSON.stringify("x".repeat(900_000)));
+  const bytes = encoder.encode(`data: ${huge}\n\ndata: ${FAILED}\n\n`);
+  const { guarded } = await guard(source(cutAt(bytes, [5, 16_000, 500_000])));
+  assertEquals(guarded.kind, "failed");
+  assertEquals(await bytesOf(guarded.response), bytes);
+});
+
 Deno.test("guardStream() holds no more memory than bytes", async () => {
   const parts = Array.from(
     encoder.encode(`data: ${CREATED}\n\n`),
@@ -246,17 +252,6 @@ Deno.test("guardStream() holds no more memory than bytes", async () => {
     assertEquals([value, value?.buffer.byteLength], [part, 1]);
   }
   await reader.cancel();
-});
-
-Deno.test("guardStream() opens a stream whose preamble is larger than it may hold", async () => {
-  const huge = CREATED.replace('"r"', JSON.stringify("x".repeat(1_000_000)));
-  const bytes = encoder.encode(`data: ${huge}\n\ndata: ${FAILED}\n\n`);
-  const cuts = Array.from({ length: 60 }, (_, n) => (n + 1) * 16_000);
-  const made = source(cutAt(bytes, cuts));
-  const { guarded, events } = await guard(made);
-  assertEquals([guarded.kind, made.pulls], ["open", 5]);
-  assertEquals(await bytesOf(guarded.response), bytes);
-  assertEquals(events, ["failed"], "learned, if too late to be made good");
 });
 
 Deno.test("guardStream() reads nothing that its reader does not ask for", async () => {
@@ -336,7 +331,7 @@ Deno.test("guardStream() serves several reads at once, and ends, breaks and is c
   }
 });
 
-Deno.test("guardStream() lets a stream go that says nothing for too long, and loses no byte of it", async () => {
+Deno.test("guardStream() stops holding a stream that says nothing for too long, and loses no byte of it", async () => {
   const preamble = encoder.encode(`data: ${CREATED}\n\n`);
   const rest = encoder.encode(`data: ${LIMITS}\n\ndata: ${ADDED}\n\n`);
   let send = (_part: Uint8Array) => {};
@@ -351,10 +346,7 @@ Deno.test("guardStream() lets a stream go that says nothing for too long, and lo
       },
     }),
   );
-  const { guarded, events } = await guard(
-    { response, pulls: 0, cancelled: undefined },
-    20,
-  );
+  const { guarded, events } = await guard({ response }, { maxHeldMs: 20 });
   assertEquals([guarded.kind, ...events], ["open"]);
   send(rest);
   const bytes = await bytesOf(guarded.response);
@@ -378,21 +370,16 @@ Deno.test("guardStream() breaks a stream off, at both ends, when listening to it
   );
   const made = source(parts, "stall");
   const failed = new Error("cannot learn");
-  const deadlines = new Deadlines(LONGEST_HELD_MS);
-  const { response } = await guardStream(made.response, {
-    model: undefined,
-    now: Date.now,
+  const { guarded: { response } } = await guard(made, {
     onEvent: () => {
       throw failed;
     },
-    deadlines,
   });
-  deadlines.close();
   assertEquals(await assertRejects(() => response.text()), failed);
   assertEquals(made.cancelled, failed);
 });
 
-Deno.test("guardStream() rejects a stream that is not made of bytes, at once or when it is let go", async () => {
+Deno.test("guardStream() rejects a stream that is not made of bytes, at once or when it is passed on", async () => {
   const texts = () =>
     new Response(
       new ReadableStream<unknown>({
@@ -401,12 +388,14 @@ Deno.test("guardStream() rejects a stream that is not made of bytes, at once or 
         },
       }) as BodyInit,
     );
-  const made = { pulls: 0, cancelled: undefined };
-  await assertRejects(() => guard({ response: texts(), ...made }), TypeError);
+  await assertRejects(() => guard({ response: texts() }), TypeError);
   // a status text that no response can be made with is found out at the end
   const odd = new Response(new ReadableStream());
   Object.defineProperty(odd, "statusText", { value: "\n" });
-  await assertRejects(() => guard({ response: odd, ...made }, 10), TypeError);
+  await assertRejects(
+    () => guard({ response: odd }, { maxHeldMs: 10 }),
+    TypeError,
+  );
 });
 
 Deno.test("guardStream() calls a stream broken that ends or breaks before any content", async () => {
@@ -428,7 +417,7 @@ Deno.test("guardStream() keeps status, headers, url and whether it was redirecte
   const { response } = source([encoder.encode(`data: ${ADDED}\n\n`)]);
   Object.defineProperty(response, "url", { value: "https://example.com/a" });
   Object.defineProperty(response, "redirected", { value: true });
-  const { guarded } = await guard({ response, pulls: 0, cancelled: 0 });
+  const { guarded } = await guard({ response });
   const clones = [guarded.response.clone(), guarded.response.clone().clone()];
   for (const answer of [guarded.response, ...clones]) {
     const { status, headers, url, redirected } = answer;
@@ -440,12 +429,57 @@ Deno.test("guardStream() keeps status, headers, url and whether it was redirecte
   }
 });
 
+Deno.test("guardStream() ends with the reason of an aborted signal, and cancels the stream", async () => {
+  const made = source([encoder.encode(`data: ${CREATED}\n\n`)], "stall");
+  const controller = new AbortController();
+  const guarded = guard(made, { signal: controller.signal });
+  const reason = new Error("enough");
+  controller.abort(reason);
+  assertEquals(await assertRejects(() => guarded), reason);
+  assertEquals(made.cancelled, reason);
+});
+
 Deno.test("isEventStream() takes a stream without a content type, but no JSON", () => {
-  const stream = new Response(new ReadableStream());
-  assertEquals(isEventStream(stream, null), true);
-  assertEquals(isEventStream(stream, "text/event-stream; charset=utf-8"), true);
-  assertEquals(isEventStream(stream, "application/json"), false);
-  assertEquals(isEventStream(new Response(null), null), false);
-  const failed = new Response(new ReadableStream(), { status: 201 });
-  assertEquals(isEventStream(failed, null), false);
+  const stream = (type?: string, status = 200) => {
+    const init = type === undefined
+      ? {}
+      : { headers: { "content-type": type } };
+    return isEventStream(
+      new Response(new ReadableStream(), { status, ...init }),
+    );
+  };
+  assertEquals(stream(), true);
+  assertEquals(stream("text/event-stream; charset=utf-8"), true);
+  assertEquals(stream("application/json"), false);
+  assertEquals(stream(undefined, 201), false);
+  assertEquals(isEventStream(new Response(null)), false);
+});
+
+Deno.test("foldStream() takes output of any size", async () => {
+  const item = { type: "image", result: "x".repeat(3_000_000) };
+  const done = { type: "response.output_item.done", output_index: 0, item };
+  const bytes = encoder.encode(
+    [CREATED, JSON.stringify(done), COMPLETED].map((data) =>
+      `data: ${data}\n\n`
+    ).join(""),
+  );
+  const cuts = Array.from({ length: 45 }, (_, n) => (n + 1) * 65_536);
+  const { response } = source(cutAt(bytes, cuts));
+  const folded = await foldStream(response, { about, onEvent: () => {} });
+  assertEquals(folded.kind, "open");
+  const { output } = await folded.response.json();
+  assertEquals(output[0].result.length, 3_000_000);
+});
+
+Deno.test("foldStream() calls a stream broken that ends inside its last event, and none that ends behind it", async () => {
+  const stream = `data: ${ADDED}\n\ndata: ${COMPLETED}\n\n`;
+  const fold = async (text: string) => {
+    const { response } = source([encoder.encode(text)]);
+    const folded = await foldStream(response, { about, onEvent: () => {} });
+    return [folded.kind, folded.response.status];
+  };
+  assertEquals(await fold(stream), ["open", 200]);
+  for (const cut of [2, 3, 10, 20]) {
+    assertEquals(await fold(stream.slice(0, -cut)), ["broken", 502]);
+  }
 });
