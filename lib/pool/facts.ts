@@ -98,7 +98,9 @@ export function mergeUsage(
   };
   const doubtedAt = Math.max(current.doubtedAt ?? 0, incoming.doubtedAt ?? 0);
   delete merged.doubtedAt;
-  return doubtedAt > (base.answeredAt ?? 0) ? { ...merged, doubtedAt } : merged;
+  return doubtedAt > 0 && doubtedAt >= (base.answeredAt ?? 0)
+    ? { ...merged, doubtedAt }
+    : merged;
 }
 
 /** Puts what was observed of an account's usage into its record. */

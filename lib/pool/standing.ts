@@ -228,7 +228,7 @@ function isKnown(
 /** Whether a charge was seen where none was expected, and usage was not asked for since. */
 function isDoubted(usage: NormalUsage | undefined): boolean {
   return usage?.doubtedAt !== undefined &&
-    (usage.answeredAt ?? 0) < usage.doubtedAt;
+    (usage.answeredAt ?? 0) <= usage.doubtedAt;
 }
 
 /** When an account may be asked for its usage again, epoch ms. */

@@ -173,7 +173,9 @@ export function admit(
     return { kind: "limited", code: "usage_limit_reached" };
   }
   if (open && !unavailable) return { kind: "included" };
-  const creditable = meter === "codex" && usage?.creditsWouldEnable !== false;
+  // beside an available model the flag means nothing
+  const creditable = meter === "codex" &&
+    !(unavailable && usage?.creditsWouldEnable === false);
   if (!creditable || !creditsUsable(account)) {
     return { kind: "limited", code: "usage_limit_reached" };
   }
