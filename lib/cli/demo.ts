@@ -1,5 +1,5 @@
 /**
- * The whole rotation against a stand-in for the backend: real store, real
+ * The rotation at work against a stand-in for the backend: real store, real
  * rotator, real HTTP on the loopback, nothing that costs anything.
  *
  * @module
@@ -7,52 +7,90 @@
 import { rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import process from "node:process";
 import { join } from "node:path";
+import process from "node:process";
 import { createRotator, type Rotator } from "../rotator.ts";
 import { jsonStore } from "../store/json_store.ts";
-import { type FakeCodex, startFakeCodex } from "../testing/fake_codex.ts";
+import {
+  type FakeAccountOptions,
+  type FakeCodex,
+  startFakeCodex,
+} from "../testing/fake_codex.ts";
 import type { RotatorEvent } from "../report_types.ts";
-import type { Command, Context, Grants } from "./options.ts";
-import { ALLOWED, cast, KNOWN, seed } from "./demo_cast.ts";
-import { eventWords } from "./demo_words.ts";
+import type { PoolState } from "../types.ts";
 import { EXIT } from "./exit.ts";
+import { duration, sanitize, suggestCommand } from "./format.ts";
 import { demandListening } from "./granted.ts";
 import type { Io } from "./io.ts";
+import type { Command, Context } from "./options.ts";
 import { allowed } from "./permissions.ts";
-import { renderStatus } from "./render_status.ts";
-import { wrap } from "./table.ts";
-import { sanitize, windowLabel } from "./format.ts";
-
-const REQUESTS = 30;
+import { cell, type Color, columnWidths, line, wrap } from "./table.ts";
 
 /** `demo`: shows the rotation at work. */
 export const command: Command = {
   help: `
-Starts a stand-in for the backend on this machine, fills a store in a temporary
-folder with accounts in every standing, and sends ${REQUESTS} requests while their usage
-windows fill up. It prints who served each request, on what and why, then the
-status, then what was charged to whom. Your own accounts and store are not
-touched. The exit code is 1 if an account was charged that may not be.
+Starts a stand-in for the backend on this machine, with accounts that have and
+lack included usage and purchased credits, and sends requests until nothing is
+left: who serves each and why, what happens when a window fills up in the middle
+of a stream, an account is overloaded or its sign-in is revoked, and what a
+rotation that is blind to credits would have charged. Your own accounts and
+store are not touched. The exit code is 1 if an account was charged that may
+not be.
 
 Examples:
-  cli.ts demo
+  codex-rotator demo
 `,
   operands: [0, 0],
   needs: { store: false },
-  grants,
+  grants() {
+    const folder = [allowed(tmpdir) ?? "/tmp"];
+    const env = ["TMPDIR", "TMP", "TEMP"];
+    return { env, read: folder, write: folder, net: ["127.0.0.1"] };
+  },
   run,
 };
 
-function grants(): Grants {
-  const folder = allowed(tmpdir) ?? "/tmp";
+/** The only account that may spend its credits. */
+const SPENDER = "cleo";
+const REQUESTS = 15;
+
+/** Returns the accounts as the stand-in knows them. */
+function cast(now: number): Record<string, FakeAccountOptions> {
+  const used = (usedPercent: number) => ({
+    windows: [{ seconds: 18_000, usedPercent, resetAt: now + 8_040_000 }],
+    costPercent: 20,
+  });
+  const credits = (balance: string) => ({
+    credits: { hasCredits: true, unlimited: false, balance, costPerRequest: 3 },
+  });
   return {
-    env: ["TMPDIR", "TMP", "TEMP"],
-    read: [folder],
-    write: [folder],
-    net: ["127.0.0.1"],
+    // tells in its stream that a window is full
+    ada: { ...used(40), refusals: { as: "failed" } },
+    ben: used(20),
+    cleo: { ...used(100), ...credits("9") },
+    dan: { plan: "team", ...used(100), ...credits("120") },
+    eva: used(60),
+    finn: { plan: "team", ...used(0) },
   };
 }
+
+/** What happens before a request, and how the account is told of that serves instead. */
+const INCIDENTS: Readonly<
+  Record<number, { words: string; happen(fake: FakeCodex): void }>
+> = {
+  5: {
+    words: "ada's stream broke off, its window is full",
+    happen: (fake) => void (fake.account("ada").windows![0]!.usedPercent = 100),
+  },
+  6: {
+    words: "eva's sign-in was revoked",
+    happen: (fake) => fake.revoke("eva", "all"),
+  },
+  7: {
+    words: "ben is overloaded",
+    happen: (fake) => void fake.account("ben").queue.push({ status: 503 }),
+  },
+};
 
 async function run({ io }: Context): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "codex-rotator-demo-"));
@@ -61,125 +99,199 @@ async function run({ io }: Context): Promise<number> {
   process.once("exit", clear);
   try {
     demandListening("127.0.0.1");
-    await using fake = await startFakeCodex({
-      accounts: cast(io.now()),
-      now: io.now,
-    });
-    return await play(io, fake, join(folder, "accounts.json"));
+    const options = { accounts: cast(io.now()), now: io.now };
+    await using fake = await startFakeCodex(options);
+    showCast(io, fake);
+    await play(io, fake, join(folder, "accounts.json"));
+    await using second = await startFakeCodex(options);
+    await playBlindly(second);
+    return conclude(io, fake, second);
   } finally {
     process.off("exit", clear);
     clear();
   }
 }
 
-async function play(io: Io, fake: FakeCodex, path: string): Promise<number> {
+function showCast(io: Io, fake: FakeCodex): void {
+  say(io, "Six accounts of a stand-in for the backend, on this machine alone:");
+  const rows = Object.keys(cast(0)).map((alias) => {
+    const { plan, windows, credits } = fake.account(alias);
+    const may = alias === SPENDER ? "may be spent" : "must not be spent";
+    const balance = Number(credits?.balance);
+    const purchased = balance === 0 ? "none" : `${balance}, ${may}`;
+    return [alias, plan, percent(windows![0]!.usedPercent), purchased];
+  });
+  show(io, [["account", "plan", "5h used", "purchased credits"], ...rows]);
+}
+
+function percent(used: number | undefined): string {
+  return `${used ?? "?"}%`.padStart("5h used".length);
+}
+
+async function play(io: Io, fake: FakeCodex, path: string): Promise<void> {
   const events: RotatorEvent[] = [];
   const store = jsonStore(path);
   await store.update((state) => seed(state, fake, io.now()));
-  const rotator = createRotator({
+  await using rotator = createRotator({
     store,
-    credits: ALLOWED,
+    credits: [SPENDER],
+    strategy: "round-robin",
     backend: fake.backend,
     issuer: fake.issuer,
     now: io.now,
     onEvent: (event) => void events.push(event),
   });
-  try {
-    await rotator.refresh({ aliases: KNOWN, signal: io.signal });
-    io.out(
-      `${REQUESTS} requests; only ${ALLOWED.join(", ")} may spend credits\n\n`,
-    );
-    for (let n = 1; n <= REQUESTS && !io.signal.aborted; n++) {
-      events.length = 0;
-      const outcome = await request(rotator, n, events, io.signal);
-      const told = events.flatMap(eventWords);
-      io.out(hanging(`${String(n).padStart(3)}  `, outcome, io));
-      for (const text of told) {
-        io.out(hanging(" ".repeat(7), sanitize(text), io));
-      }
-    }
-    const { columns, color } = io;
-    const report = await rotator.status();
-    io.out(`\n${renderStatus(report, { columns, color, now: io.now() })}\n`);
-  } finally {
-    await rotator.close();
+  await rotator.refresh({ signal: io.signal });
+  const rows = [[" #", "account", "pays", "5h used", "why"]];
+  for (let n = 1; n <= REQUESTS && !io.signal.aborted; n++) {
+    events.length = 0;
+    INCIDENTS[n]?.happen(fake);
+    const { standing, why, alias, used } = await request(rotator, n, events);
+    rows.push([`${n}`.padStart(2), alias, standing, used, why]);
   }
-  return verdict(io, fake);
+  io.out("\n");
+  show(io, rows);
 }
 
-/** A text behind `head`, and below itself where a terminal is too narrow. */
-function hanging(head: string, text: string, io: Io): string {
-  const width = io.outIsTerminal ? io.columns : Infinity;
-  return wrap(text, Math.max(20, width - head.length), "keep")
-    .map((it, i) => `${i === 0 ? head : " ".repeat(head.length)}${it}\n`)
-    .join("");
+/** Fills a store with the logins of the cast. */
+function seed(state: PoolState, fake: FakeCodex, now: number): void {
+  for (const alias of Object.keys(cast(now))) {
+    const { email, plan, userId, accountId } = fake.account(alias);
+    const { accountId: _, ...tokens } = fake.tokens(alias);
+    state.accounts[alias] = { accountId, userId, email, plan, tokens };
+  }
 }
 
-/** Sends one request and says who served it, on what and why. */
+function bodyOf(n: number): string {
+  return JSON.stringify({
+    model: "gpt-5.4",
+    instructions: "Answer briefly.",
+    input: [{ role: "user", content: `Question ${n}` }],
+    store: false,
+    stream: true,
+  });
+}
+
+/** Who served a request, on what and why. */
+interface Served {
+  readonly alias: string;
+  readonly standing: "included" | "credits" | "refused";
+  readonly used: string;
+  readonly why: string;
+}
+
 async function request(
   rotator: Rotator,
   n: number,
   events: readonly RotatorEvent[],
-  signal: AbortSignal,
-): Promise<string> {
+): Promise<Served> {
+  const before = await rotator.status();
   const response = await rotator.fetch("/responses", {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({
-      model: "gpt-5.4",
-      instructions: "Answer briefly.",
-      input: [{ role: "user", content: `Question ${n}` }],
-      store: false,
-      stream: true,
-    }),
-    signal,
+    body: bodyOf(n),
   });
   const text = await response.text();
   const alias = rotator.accountOf(response);
-  const selected = events.findLast((it) => it.type === "selected");
-  if (!response.ok || alias === undefined || selected === undefined) {
-    return `${"-".padEnd(6)} refused   ${response.status}: ${refusal(text)}`;
+  if (!response.ok || alias === undefined) {
+    const ms = JSON.parse(text).error.resets_in_seconds * 1000;
+    const why = `back in ${duration(ms)}`;
+    return { alias: "-", standing: "refused", used: "", why };
   }
-  return `${alias.padEnd(6)} ${
-    selected.standing.padEnd(9)
-  } ${await shortestWindow(
-    rotator,
-    alias,
-  )}  ${sanitize(selected.reason)}`;
-}
-
-/** How far the account's shortest window is used now. */
-async function shortestWindow(
-  rotator: Rotator,
-  alias: string,
-): Promise<string> {
   const { accounts } = await rotator.status();
-  const [window] = accounts.find((it) => it.alias === alias)?.windows ?? [];
-  if (window === undefined) return "";
-  const percent = `${window.usedPercent}%`.padStart(4);
-  return `${windowLabel(window.windowSeconds)} ${percent}`;
+  const served = accounts.find((it) => it.alias === alias);
+  const used = percent(served?.windows[0]?.usedPercent);
+  const spent = events.find((it) => it.type === "credits-spent");
+  if (spent !== undefined) {
+    const why = `${spent.balanceAfter} credits are left`;
+    return { alias, standing: "credits", used, why };
+  }
+  const peers = before.accounts.filter((it) => it.standing === "included");
+  const switched = events.findLast((it) => it.type === "switched");
+  const words = INCIDENTS[n]?.words;
+  const why = switched === undefined
+    ? peers.length > 1
+      ? `longest unused of ${peers.length}`
+      : "the only one left"
+    : words?.startsWith(switched.from)
+    ? words
+    : sanitize(`instead of ${switched.from}: ${switched.reason}`);
+  return { alias, standing: "included", used, why };
 }
 
-function refusal(text: string): string {
-  try {
-    return sanitize(String(JSON.parse(text).error.message));
-  } catch {
-    return "no reason given";
+/** Sends the same requests in turn to whoever answers, as a rotation without a view of credits does. */
+async function playBlindly(fake: FakeCodex): Promise<void> {
+  const logins = Object.keys(cast(0)).map((alias) => fake.tokens(alias));
+  let turn = 0;
+  for (let n = 1; n <= REQUESTS; n++) {
+    INCIDENTS[n]?.happen(fake);
+    for (let tries = 0; tries < logins.length; tries++) {
+      const { access, accountId } = logins[turn++ % logins.length]!;
+      const headers = {
+        "content-type": "application/json",
+        "authorization": `Bearer ${access}`,
+        "chatgpt-account-id": accountId,
+        "user-agent": "blind-rotation/1.0",
+      };
+      const request = { method: "POST", headers, body: bodyOf(n) };
+      const response = await fetch(`${fake.backend}/codex/responses`, request);
+      const text = await response.text();
+      if (response.ok && !text.includes("response.failed")) break;
+    }
   }
 }
 
-/** What the stand-in, which knows best, says was charged. */
-function verdict(io: Io, fake: FakeCodex): number {
-  const allowed = new Set<string | null>(ALLOWED);
-  const wrong = fake.charged.filter((it) => !allowed.has(it.account));
-  const served = fake.log.filter((it) =>
-    it.kind === "responses" && it.status === 200
+/** Says what was charged, as the stand-ins know it, and what to do next. */
+function conclude(io: Io, fake: FakeCodex, second: FakeCodex): number {
+  const [ours, blind] = [charges(fake), charges(second)];
+  const whose = ours.foreign === 0
+    ? `all of them ${SPENDER}'s, and only once no included usage was left`
+    : `${ours.foreign} of them of accounts that must not spend`;
+  say(io, `Charged: ${ours.total} credits, ${whose}.`);
+  say(
+    io,
+    `A rotation blind to credits would have charged ${blind.total} for the same ${REQUESTS} requests, ${blind.foreign} of them dan's, which must not be spent (measured just now).`,
   );
-  const charged = fake.charged.length;
-  const text =
-    `The stand-in served ${served.length} requests and charged ${charged} of them; ${
-      wrong.length === 0 ? "none" : wrong.length
-    } of those for an account that may not spend credits`;
-  io.out(hanging("", text, io));
-  return wrong.length === 0 ? EXIT.ok : EXIT.failed;
+  say(io, "Next, with your own accounts:");
+  show(io, [
+    [suggestCommand("login"), "sign in, once for each"],
+    [suggestCommand("import"), "or take those of Codex CLI and OpenCode"],
+    [suggestCommand("status"), "who can serve, on what, until when"],
+  ]);
+  return ours.foreign === 0 ? EXIT.ok : EXIT.failed;
+}
+
+function charges({ book }: FakeCodex): { total: number; foreign: number } {
+  const sum = (alias?: string) =>
+    book.filter((it) => it.kind === "charge" && it.account !== alias)
+      .reduce((sum, it) => sum + it.amount, 0);
+  return { total: sum(), foreign: sum(SPENDER) };
+}
+
+/** A paragraph, broken where a terminal is too narrow. */
+function say(io: Io, text: string): void {
+  const width = io.outIsTerminal ? io.columns : Infinity;
+  io.out(`\n${wrap(text, width, "keep").join("\n")}\n`);
+}
+
+const COLORS: Readonly<Record<string, Color>> = {
+  included: "green",
+  credits: "magenta",
+  refused: "red",
+};
+
+/** A table whose last column goes on below itself where a terminal is too narrow. */
+function show(io: Io, rows: readonly string[][]): void {
+  const width = io.outIsTerminal ? io.columns : Infinity;
+  const firsts = rows.map((row) =>
+    row.slice(0, -1).map((it) => cell(it, COLORS[it]))
+  );
+  const widths = columnWidths(firsts);
+  const indent = widths.reduce((sum, it) => sum + it + 2, 2);
+  rows.forEach((row, i) => {
+    const room = Math.max(20, width - indent);
+    const [text = "", ...more] = wrap(row.at(-1)!, room, "keep");
+    io.out(`  ${line([...firsts[i]!, cell(text)], widths, io.color)}\n`);
+    for (const it of more) io.out(`${" ".repeat(indent)}${it}\n`);
+  });
 }

@@ -216,7 +216,7 @@ Deno.test("cli.ts demo needs a temporary folder and the loopback, and leaves not
     { TMPDIR: folder },
   );
   assertEquals([code, err], [0, ""]);
-  assertStringIncludes(out, "none of those for an account that may not");
+  assertStringIncludes(out, "all of them cleo's");
   assertEquals([...Deno.readDirSync(folder)], []);
   await Deno.remove(folder);
 });
