@@ -3,7 +3,7 @@ import type { CommandTable } from "./options.ts";
 /** All commands, in the order in which the help shows them. */
 export const commands: CommandTable = new Map([
   ["status", {
-    usage: "status [--json] [--refresh] [--watch[=S]] [--check] [--model M]",
+    usage: "status [ALIAS…] [OPTIONS]",
     summary: "shows who can serve, on what, and until when",
     load: () => import("./status.ts"),
   }],

@@ -135,7 +135,7 @@ async function show(context: Context): Promise<void> {
     io.out(`  ${sanitize(account.alias)}: ${creditWords(account)}\n`);
   }
   for (const text of capWords(settings)) io.out(`${text}\n`);
-  for (const text of policyProblems(report.credits)) io.err(`${text}\n`);
+  for (const it of policyProblems(report.credits)) io.err(`Warning: ${it}\n`);
   if (operands.length > 0 && report.credits.source === "environment") {
     io.err(`Warning: ${overridden(context)}\n`);
   }

@@ -24,7 +24,7 @@ import { demandListening } from "./granted.ts";
 import type { Io } from "./io.ts";
 import type { Command, Context } from "./options.ts";
 import { allowed } from "./permissions.ts";
-import { cell, type Color, columnWidths, line, wrap } from "./table.ts";
+import { cell, type Color, columnWidths, line, pad, wrap } from "./table.ts";
 
 /** `demo`: shows the rotation at work. */
 export const command: Command = {
@@ -271,7 +271,7 @@ function charges({ book }: FakeCodex): { total: number; foreign: number } {
 /** A paragraph, broken where a terminal is too narrow. */
 function say(io: Io, text: string): void {
   const width = io.outIsTerminal ? io.columns : Infinity;
-  io.out(`\n${wrap(text, width, "keep").join("\n")}\n`);
+  io.out(`\n${wrap(text, width).join("\n")}\n`);
 }
 
 const COLORS: Readonly<Record<string, Color>> = {
@@ -290,8 +290,8 @@ function show(io: Io, rows: readonly string[][]): void {
   const indent = widths.reduce((sum, it) => sum + it + 2, 2);
   rows.forEach((row, i) => {
     const room = Math.max(20, width - indent);
-    const [text = "", ...more] = wrap(row.at(-1)!, room, "keep");
-    io.out(`  ${line([...firsts[i]!, cell(text)], widths, io.color)}\n`);
+    const [text = "", ...more] = wrap(row.at(-1)!, room);
+    io.out(`  ${line([...pad(firsts[i]!, widths), cell(text)], io.color)}\n`);
     for (const it of more) io.out(`${" ".repeat(indent)}${it}\n`);
   });
 }

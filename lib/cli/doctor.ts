@@ -1,19 +1,25 @@
-import type { Command, Context, Grants } from "./options.ts";
-import { accountFindings } from "./doctor_accounts.ts";
-import { environmentFindings, VARIABLES } from "./doctor_environment.ts";
-import { networkFindings } from "./doctor_network.ts";
-import { settingFindings } from "./doctor_settings.ts";
-import { examineStore, type StoreFound } from "./doctor_store.ts";
+import type { PoolState } from "../types.ts";
+import { checkAccounts, checkSettings } from "./doctor_accounts.ts";
+import { checkNetwork, checkStore } from "./doctor_checks.ts";
 import { EXIT } from "./exit.ts";
 import {
-  count,
   type Finding,
-  maskEmails,
-  renderFindings,
-  type Section,
+  finding,
+  type Level,
+  readMessage,
+  sectionText,
 } from "./findings.ts";
-import { isPermissionError, permissionAdvice } from "./permissions.ts";
 import { jsonText } from "./format.ts";
+import {
+  BACKEND_VARIABLE,
+  type Command,
+  type Context,
+  CREDIT_VARIABLES,
+  type Grants,
+  ISSUER_VARIABLE,
+  STORE_VARIABLE,
+} from "./options.ts";
+import { allowed, isPermissionError, permissionAdvice } from "./permissions.ts";
 
 /** `doctor`: what is wrong, and what to do about it. */
 export const command: Command = {
@@ -42,6 +48,12 @@ Examples:
   run,
 };
 
+/** Findings on one matter. */
+interface Section {
+  readonly title: string;
+  readonly findings: readonly Finding[];
+}
+
 async function run(context: Context): Promise<number> {
   const { io, flags } = context;
   const { sections, accounts } = await examine(context);
@@ -49,76 +61,62 @@ async function run(context: Context): Promise<number> {
   io.out(
     flags.on("json")
       ? `${jsonText({ version: 1, sections: shown })}\n`
-      : renderFindings(shown, io),
+      : shown.filter((it) => it.findings.length > 0)
+        .map((it) => sectionText(it.title, it.findings, io)).join("") +
+        `\n${summary(sections)}\n`,
   );
   if (count(sections, "problem") > 0) return EXIT.failed;
   return accounts === 0 ? EXIT.noAccount : EXIT.ok;
 }
 
+/** Makes one check after another, whatever Deno refuses. */
 async function examine(
   context: Context,
 ): Promise<{ sections: Section[]; accounts: number }> {
-  const exam = new Examination(context);
+  const sections: Section[] = [];
+  let refusal: Error | undefined;
   const online = !context.flags.on("offline");
-  await exam.look("Environment", () => environmentFindings(context));
-  let store: StoreFound = { findings: [] };
-  await exam.look("Store", async () => {
-    store = await examineStore(context);
+  await look("Environment", () => checkEnvironment(context));
+  let state: PoolState | undefined;
+  let isWritable = false;
+  await look("Store", async () => {
+    const store = await checkStore(context);
+    ({ state, isWritable = false } = store);
     return store.findings;
   });
-  if (online) await exam.look("Network", () => networkFindings(context));
-  const { state, isWritable = false } = store;
+  if (online) await look("Network", () => checkNetwork(context));
   const accounts = Object.keys(state?.accounts ?? {}).length;
-  if (state !== undefined && accounts > 0) {
-    await exam.look("Settings", () => settingFindings(context, state));
+  if (accounts > 0) {
+    await look("Settings", () => checkSettings(context, state!));
     // a token that is renewed and cannot be kept would be lost
     const ask = online && isWritable;
-    await exam.look("Accounts", () => accountFindings(context, state, ask));
+    await look("Accounts", () => checkAccounts(context, state!, ask));
   }
-  return { sections: exam.finish(), accounts };
-}
-
-/** Looks at one thing after another, whatever Deno refuses. */
-class Examination {
-  readonly #context: Context;
-  readonly #sections: Section[] = [];
-  #refusal: Error | undefined;
-
-  constructor(context: Context) {
-    this.#context = context;
+  if (refusal !== undefined) {
+    const args = callOf(context);
+    const advice = permissionAdvice(refusal, command, context, args);
+    const findings = [readMessage("problem", advice)];
+    sections.push({ title: "Permissions", findings });
   }
+  return { sections, accounts };
 
-  async look(
+  async function look(
     title: string,
-    find: () => readonly Finding[] | Promise<readonly Finding[]>,
+    check: () => readonly Finding[] | Promise<readonly Finding[]>,
   ): Promise<void> {
     try {
-      this.#sections.push({ title, findings: await find() });
+      sections.push({ title, findings: await check() });
     } catch (error) {
-      if (this.#context.io.signal.aborted) throw error;
-      if (isPermissionError(error)) this.#refusal ??= error;
+      if (context.io.signal.aborted) throw error;
+      if (isPermissionError(error)) refusal ??= error;
       const text = isPermissionError(error)
         ? "Not examined, as Deno refused a permission for it"
-        : problemText(error);
-      this.#sections.push({ title, findings: [{ level: "problem", text }] });
+        : error instanceof Error
+        ? error.message
+        : String(error);
+      sections.push({ title, findings: [finding("problem", text)] });
     }
   }
-
-  finish(): Section[] {
-    if (this.#refusal === undefined) return this.#sections;
-    const [text = "", run = ""] = permissionAdvice(
-      this.#refusal,
-      command,
-      this.#context,
-      callOf(this.#context),
-    ).split("; run: ");
-    const findings: Finding[] = [{ level: "problem", text, run }];
-    return [...this.#sections, { title: "Permissions", findings }];
-  }
-}
-
-function problemText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** The arguments of this call, to be repeated. */
@@ -131,13 +129,79 @@ function callOf({ flags }: Context): string[] {
   return ["doctor", ...switches.map((name) => `--${name}`), ...values];
 }
 
+function count(sections: readonly Section[], level: Level): number {
+  return sections.flatMap((it) => it.findings)
+    .filter((it) => it.level === level).length;
+}
+
+function summary(sections: readonly Section[]): string {
+  const parts = (["problem", "warning"] as const).flatMap((level) => {
+    const found = count(sections, level);
+    return found === 0 ? [] : [`${found} ${level}${found === 1 ? "" : "s"}`];
+  });
+  return parts.length === 0 ? "Nothing is wrong." : `${parts.join(", ")}.`;
+}
+
 function masked(sections: readonly Section[]): Section[] {
   return sections.map(({ title, findings }) => ({
     title,
-    findings: findings.map((it) => ({
-      ...it,
-      text: maskEmails(it.text),
-      ...(it.advice === undefined ? {} : { advice: maskEmails(it.advice) }),
-    })),
+    findings: findings.map(({ level, text, advice }) =>
+      finding(level, maskEmails(text), maskEmails(advice ?? ""))
+    ),
   }));
+}
+
+/** Makes e-mail addresses in a text hard to recognise: "m…@e….com". */
+function maskEmails(text: string): string {
+  return text.replace(
+    /([^\s@,;:()<>"'])[^\s@,;:()<>"']*@([^\s@.])[^\s@]*?(\.[\p{L}\d-]+)(?![\p{L}\d.-])/gu,
+    "$1…@$2…$3",
+  );
+}
+
+const [CREDITS, OLD_CREDITS] = CREDIT_VARIABLES;
+
+/** What each variable does when it is set. */
+const EFFECTS: Readonly<Record<string, (value: string) => string>> = {
+  [STORE_VARIABLE]: (value) => `names the store: ${value}`,
+  [CREDITS]: (value) =>
+    `says who may spend credits, whatever the store says: ${value}`,
+  [OLD_CREDITS]: (value) =>
+    `says who may spend credits, unless ${CREDITS} is set: ${value}`,
+  [BACKEND_VARIABLE]: (value) => `names the backend: ${value}`,
+  [ISSUER_VARIABLE]: (value) => `names the token issuer: ${value}`,
+  CODEX_ROTATOR_DEBUG: () => "explains every selection on stderr",
+  OPENCODE_MULTI_AUTH_DEBUG: () =>
+    "explains every selection, unless CODEX_ROTATOR_DEBUG is set",
+  CODEX_ROTATOR_SERVE_KEY: () => "holds the key of serve",
+};
+
+/** All variables that are looked at. */
+const VARIABLES: readonly string[] = Object.keys(EFFECTS);
+
+/** Checks which environment variables override what is set elsewhere. */
+function checkEnvironment({ io }: Context): Finding[] {
+  const refused: string[] = [];
+  const findings = VARIABLES.flatMap((name) => {
+    const read = allowed(() => ({ value: io.env(name) }));
+    if (read === undefined) refused.push(name);
+    return read?.value === undefined ? [] : [finding(
+      "note",
+      `${name} ${EFFECTS[name]!(read.value)}`.trimEnd(),
+      `if that is not meant: unset ${name}`,
+    )];
+  });
+  if (refused.length > 0) {
+    const grant = `give --allow-env=${refused.join(",")}`;
+    findings.push(finding(
+      "warning",
+      `Deno refused to let these be read: ${refused.join(", ")}`,
+      refused.includes(CREDITS)
+        ? `nobody may spend credits while that is so; ${grant}`
+        : grant,
+    ));
+  }
+  return findings.length > 0
+    ? findings
+    : [finding("ok", "No variable overrides a setting")];
 }

@@ -1,52 +1,97 @@
+/**
+ * What `doctor` checks of the settings and of each account.
+ *
+ * @module
+ */
 import { LinkedFile } from "../account/linked_file.ts";
+import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
+import type { AccountStatus } from "../report_types.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
-import type {
-  AccountStatus,
-  RefreshReport,
-  StatusReport,
-} from "../report_types.ts";
-import type { Context } from "./options.ts";
-import type { Finding } from "./findings.ts";
+import { type Finding, finding, readMessage } from "./findings.ts";
+import {
+  ageWords,
+  policyProblems,
+  policyWords,
+  standingWords,
+  suggestCommand,
+} from "./format.ts";
 import { openOnlineRotator, refreshAccounts } from "./open.ts";
+import type { Context } from "./options.ts";
 import { statusReader } from "./stored_status.ts";
-import { sanitize, standingWords, suggestCommand } from "./format.ts";
+
+/** Checks whether what the owner set makes sense. */
+export async function checkSettings(
+  context: Context,
+  { settings: { strategy } }: PoolState,
+): Promise<Finding[]> {
+  const report = await statusReader(context)();
+  const { credits, pinned } = report;
+  const change = `${
+    suggestCommand("credits NAMES")
+  }, with all, none, or the aliases that may`;
+  const policy = policyWords(credits);
+  return [
+    strategy === undefined || isStrategy(strategy)
+      ? finding("ok", `The strategy is ${report.strategy}`)
+      : finding(
+        "warning",
+        `The store names the strategy ${strategy}, which is not known; ${report.strategy} is used`,
+        `${suggestCommand("strategy NAME")}, one of ${STRATEGIES.join(", ")}`,
+      ),
+    readMessage(policy.includes("; ") ? "note" : "ok", policy),
+    ...policyProblems(credits).map((it) => finding("warning", it, change)),
+    ...(pinned === null ? [] : [
+      report.accounts.some((it) => it.alias === pinned)
+        ? finding(
+          "note",
+          `Only ${pinned} serves, as it is pinned`,
+          suggestCommand("use --auto"),
+        )
+        : finding(
+          "problem",
+          `Nobody serves, as ${pinned} is pinned and does not exist`,
+          suggestCommand("use --auto"),
+        ),
+    ]),
+  ];
+}
 
 /**
- * How each account stands, and what keeps it from serving.
+ * Checks each account, and what keeps it from serving.
  *
- * @param state What the store holds.
- * @param ask Ask the backend, and renew tokens that need it.
+ * @param ask Whether to ask the backend, and to renew tokens that need it.
  */
-export async function accountFindings(
+export async function checkAccounts(
   context: Context,
   state: PoolState,
   ask: boolean,
 ): Promise<Finding[]> {
-  const { report, refreshed } = await read(context, ask);
-  const errors = new Map(refreshed.map(({ alias, error }) => [alias, error]));
-  const now = context.io.now();
+  const errors = new Map<string, string | null>();
   const findings: Finding[] = [];
-  for (const account of report.accounts) {
-    const record = state.accounts[account.alias];
-    const error = errors.get(account.alias) ?? null;
-    findings.push(standingFinding(account, error, now));
-    if (record !== undefined) {
-      findings.push(...tokenFindings(account.alias, record));
-      findings.push(...await linkFindings(account.alias, record));
-    }
+  for (const account of await readAccounts(context, ask, errors)) {
+    const { alias } = account;
+    const error = errors.get(alias) ?? null;
+    const record = state.accounts[alias] ?? {};
+    findings.push(
+      standingFinding(account, error, context.io.now()),
+      ...tokenFindings(alias, record),
+      ...await linkFindings(alias, record),
+    );
   }
-  return [...findings, ...doubles(state)];
+  return [...findings, ...twins(state)];
 }
 
-async function read(
+async function readAccounts(
   context: Context,
   ask: boolean,
-): Promise<{ report: StatusReport; refreshed: RefreshReport["accounts"] }> {
-  if (!ask) return { report: await statusReader(context)(), refreshed: [] };
+  errors: Map<string, string | null>,
+): Promise<AccountStatus[]> {
+  if (!ask) return (await statusReader(context)()).accounts;
   const rotator = openOnlineRotator(context);
   try {
     const { accounts } = await refreshAccounts(rotator, context, []);
-    return { report: await rotator.status(), refreshed: accounts };
+    for (const { alias, error } of accounts) errors.set(alias, error);
+    return (await rotator.status()).accounts;
   } finally {
     await rotator.close();
   }
@@ -57,48 +102,41 @@ function standingFinding(
   error: string | null,
   now: number,
 ): Finding {
-  const alias = sanitize(account.alias);
-  const who = [account.email, account.plan].filter((it) => it !== null)
-    .map(sanitize).join(", ");
-  const text = `${alias}${who === "" ? "" : ` (${who})`}: ${
-    standingWords(account, now)
-  }`;
-  const detail = account.detail === null ? "" : `, ${sanitize(account.detail)}`;
-  if (account.reason === "login") {
-    const advice = signIn(alias);
-    return { level: "problem", text: text + detail, advice };
-  }
+  const { alias, email, plan, detail, standing, reason } = account;
+  const who = [email, plan].filter((it) => it !== null).join(", ");
+  const age = ageWords(account, now);
+  const text = [
+    `${alias}${who === "" ? "" : ` (${who})`}: ${standingWords(account, now)}`,
+    ...(age === "" ? [] : [age === "never" ? "never seen" : `seen ${age}`]),
+  ].join(", ");
+  const more = detail === null ? text : `${text}, ${detail}`;
+  if (reason === "login") return finding("problem", more, signIn(alias));
   if (!account.enabled) {
-    const advice = `to let it serve again: ${
-      suggestCommand(`enable ${alias}`)
-    }`;
-    return { level: "note", text, advice };
+    const enable = suggestCommand("enable", alias);
+    return finding("note", text, `to let it serve again: ${enable}`);
   }
   if (error !== null) {
-    return {
-      level: "problem",
-      text: `${text}, and asking for its usage failed: ${sanitize(error)}`,
-      advice: `try again with: ${suggestCommand(`refresh ${alias}`)}`,
-    };
+    return finding(
+      "problem",
+      `${text}, and asking for its usage failed: ${error}`,
+      `try again with: ${suggestCommand("refresh", alias)}`,
+    );
   }
-  const fine = account.standing !== "blocked";
-  return { level: fine ? "ok" : "note", text: text + detail };
+  return finding(standing === "blocked" ? "note" : "ok", more);
 }
 
 function signIn(alias: string): string {
-  return `sign in again: ${suggestCommand(`login ${alias}`)}`;
+  return `sign in again: ${suggestCommand("login", alias)}`;
 }
 
-function tokenFindings(alias: string, record: AccountRecord): Finding[] {
-  const { tokens, source, auth } = record;
+function tokenFindings(
+  alias: string,
+  { tokens, source, auth }: AccountRecord,
+): Finding[] {
   if (tokens === undefined || tokens.refresh || source || auth) return [];
-  return [{
-    level: "warning",
-    text: `${
-      sanitize(alias)
-    } has no refresh token, so its sign-in ends with its access token`,
-    advice: signIn(sanitize(alias)),
-  }];
+  const text =
+    `${alias} has no refresh token, so its sign-in ends with its access token`;
+  return [finding("warning", text, signIn(alias))];
 }
 
 /** Whether the file that an account is linked to still holds this account. */
@@ -108,47 +146,46 @@ async function linkFindings(
 ): Promise<Finding[]> {
   if (source === undefined) return [];
   const { kind, path } = source;
-  const name = `${sanitize(alias)}'s linked file ${sanitize(path)}`;
-  const advice = signIn(sanitize(alias));
+  const found = (level: Finding["level"], what: string) => [
+    finding(
+      level,
+      `${alias}'s linked file ${path} ${what}`,
+      level === "ok" ? "" : signIn(alias),
+    ),
+  ];
   if (kind !== "codex" && kind !== "opencode") {
-    const text = `${name} is of an unknown kind, ${sanitize(kind)}`;
-    return [{ level: "warning", text, advice }];
+    return found("warning", `is of an unknown kind, ${kind}`);
   }
-  const found = await new LinkedFile({ kind, path }).read();
-  if (!found?.login) {
-    const text = found === undefined
-      ? `${name} is gone; its last access token goes on being used until it ends`
-      : `${name} holds no login that can be read; its last tokens go on being used`;
-    return [{ level: "warning", text, advice }];
+  const file = await new LinkedFile({ kind, path }).read();
+  if (!file?.login) {
+    return found(
+      "warning",
+      file === undefined
+        ? "is gone: its last access token goes on being used until it ends"
+        : "holds no login that can be read: its last tokens go on being used",
+    );
   }
-  const { login } = found;
+  const { login } = file;
   const isOther = (mine: string | undefined, theirs: string | null) =>
     mine !== undefined && theirs !== null && mine !== theirs;
-  if (isOther(userId, login.userId) || isOther(accountId, login.accountId)) {
-    const text = `${name} holds another person or workspace now`;
-    return [{ level: "problem", text, advice }];
-  }
-  return [{ level: "ok", text: `${name} holds the same sign-in` }];
+  return isOther(userId, login.userId) || isOther(accountId, login.accountId)
+    ? found("problem", "holds another person or workspace now")
+    : found("ok", "holds the same sign-in");
 }
 
 /** Accounts that are the same person and workspace: one renews the token of the other away. */
-function doubles({ accounts }: PoolState): Finding[] {
+function twins({ accounts }: PoolState): Finding[] {
   const seen = new Map<string, string>();
-  return Object.keys(accounts).sort().flatMap((alias): Finding[] => {
+  return Object.keys(accounts).sort().flatMap((alias) => {
     const { userId, accountId } = accounts[alias]!;
     if (userId === undefined || accountId === undefined) return [];
     const identity = JSON.stringify([userId, accountId]);
     const first = seen.get(identity);
-    if (first === undefined) {
-      seen.set(identity, alias);
-      return [];
-    }
-    return [{
-      level: "problem",
-      text: `${sanitize(first)} and ${
-        sanitize(alias)
-      } are the same person and workspace, so they end each other's sign-in`,
-      advice: suggestCommand(`remove ${sanitize(alias)}`),
-    }];
+    if (first === undefined) seen.set(identity, alias);
+    return first === undefined ? [] : [finding(
+      "problem",
+      `${first} and ${alias} are the same person and workspace, so they end each other's sign-in`,
+      suggestCommand("remove", alias),
+    )];
   });
 }

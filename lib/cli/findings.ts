@@ -1,11 +1,12 @@
 /**
- * What an examination finds, and how it is shown.
+ * What was found and what to do about it: how `doctor` and every error are
+ * laid out.
  *
  * @module
  */
-import type { Io } from "./io.ts";
-import { type Cell, type Color, line, wrap } from "./table.ts";
 import { sanitize } from "./format.ts";
+import type { Io } from "./io.ts";
+import { cell, line, type Piece, wrap } from "./table.ts";
 
 /** How much a finding matters. */
 export type Level = "ok" | "note" | "warning" | "problem";
@@ -15,82 +16,71 @@ export interface Finding {
   readonly level: Level;
   /** What was found, without a full stop. */
   readonly text: string;
-  /** What to do about it. */
+  /** What to do about it; several ways are parted by "; ". */
   readonly advice?: string;
-  /** The command that does it, to be copied. */
-  readonly run?: string;
 }
 
-/** Findings on one matter. */
-export interface Section {
-  readonly title: string;
-  readonly findings: readonly Finding[];
-}
+/** Where findings are shown. */
+type Screen = Pick<Io, "columns" | "color">;
 
-const MARKS: Readonly<Record<Level, { text: string; color: Color }>> = {
+const MARKS: Readonly<Record<Level, Piece>> = {
   ok: { text: "✓", color: "green" },
   note: { text: "·", color: "dim" },
   warning: { text: "!", color: "magenta" },
   problem: { text: "✗", color: "red" },
 };
 
-/** How many findings of a level there are. */
-export function count(sections: readonly Section[], level: Level): number {
-  return sections.flatMap((it) => it.findings)
-    .filter((it) => it.level === level).length;
+/** Returns a finding. */
+export function finding(level: Level, text: string, advice = ""): Finding {
+  return { level, text, ...(advice === "" ? {} : { advice }) };
 }
 
-/** The findings as text; an advice stands below what it is for. */
-export function renderFindings(
-  sections: readonly Section[],
-  { columns, color }: Pick<Io, "columns" | "color">,
+/** Reads a message: what was found, then behind "; " what to do. */
+export function readMessage(level: Level, message: string): Finding {
+  const [text = "", ...advice] = message.split("; ");
+  return finding(level, text, advice.join("; "));
+}
+
+/** Returns the findings on one matter, in lines that each end with a line feed. */
+export function sectionText(
+  title: string,
+  findings: readonly Finding[],
+  screen: Screen,
 ): string {
-  const lines = sections.filter((it) => it.findings.length > 0)
-    .flatMap(({ title, findings }) => [
-      line([[{ text: title, color: "bold" }]], [], color),
-      ...findings.flatMap((it) => findingLines(it, columns, color)),
-    ]);
-  return [...lines, "", summary(sections), ""].join("\n");
-}
-
-function findingLines(
-  { level, text, advice, run }: Finding,
-  columns: number,
-  color: boolean,
-): string[] {
-  const hang = (mark: Cell, words: string, indent: number) =>
-    wrap(sanitize(words), Math.max(20, columns - indent - 2), "keep")
-      .map((it, i) =>
-        " ".repeat(indent) +
-        line(
-          [[...(i === 0 ? mark : [{ text: " " }]), { text: ` ${it}` }]],
-          [],
-          color,
-        )
-      );
   return [
-    ...hang([MARKS[level]], text, 2),
-    ...(advice === undefined ? [] : hang([{ text: "→" }], advice, 4)),
-    // in one piece, whatever its length
-    ...(run === undefined ? [] : [`    → ${sanitize(run)}`]),
+    line([cell(title, "bold")], screen.color),
+    ...findings.flatMap((it) => lines(it, MARKS[it.level], screen))
+      .map((it) => `  ${it}`),
+  ].map((it) => `${it}\n`).join("");
+}
+
+/** Returns an error message, in lines that each end with a line feed. */
+export function errorText(message: string, screen: Screen): string {
+  const mark: Piece = { text: "Error:", color: "red" };
+  return lines(readMessage("problem", message), mark, screen)
+    .map((it) => `${it}\n`).join("");
+}
+
+/** What was found, and below it what to do. */
+function lines(
+  { text, advice }: Finding,
+  mark: Piece,
+  { columns, color }: Screen,
+): string[] {
+  const hang = (mark: Piece, text: string, indent: string) => {
+    const width = Math.max(20, columns - 4 - indent.length);
+    const [first = "", ...rest] = wrap(
+      `${mark.text} ${sanitize(text)}`,
+      width,
+    );
+    return [
+      indent + line([[mark]], color) + first.slice(mark.text.length),
+      ...rest.map((it) => `${indent}  ${it}`),
+    ];
+  };
+  return [
+    ...hang(mark, text, ""),
+    ...(advice?.split("; ") ?? [])
+      .flatMap((it) => hang({ text: "→" }, it, "  ")),
   ];
-}
-
-function summary(sections: readonly Section[]): string {
-  const problems = count(sections, "problem");
-  const warnings = count(sections, "warning");
-  if (problems + warnings === 0) return "Nothing is wrong.";
-  const said = (n: number, word: string) =>
-    n === 0 ? [] : [`${n} ${word}${n === 1 ? "" : "s"}`];
-  return `${
-    [...said(problems, "problem"), ...said(warnings, "warning")].join(", ")
-  }.`;
-}
-
-/** E-mail addresses in a text made hard to recognise: "m…@e….com". */
-export function maskEmails(text: string): string {
-  return text.replace(
-    /([^\s@,;:()<>"'])[^\s@,;:()<>"']*@([^\s@.])[^\s@]*?(\.[\p{L}\d-]+)(?![\p{L}\d.-])/gu,
-    "$1…@$2…$3",
-  );
 }

@@ -113,68 +113,96 @@ function units(ms: number): { n: number; long: string; short: string }[] {
   return said.length > 0 ? said : parts.slice(0, 1);
 }
 
-/** "in 2 h 14 min", or "now" when the time has come. */
-export function inTime(at: string, now: number): string {
-  const ms = Date.parse(at) - now;
-  return ms > 0 ? `in ${duration(ms)}` : "now";
-}
-
 const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
 /**
- * A time on the clock of this machine: "14:05" today, "Wed 14:05" within a
- * week, else "29 Mar".
+ * Returns a time on the clock of this machine: "14:05" today, "Wed 14:05"
+ * within a week, else "29 Mar".
  */
 export function clockTime(at: string, now: number): string {
   const date = new Date(at);
-  const time = [date.getHours(), date.getMinutes()]
-    .map((it) => String(it).padStart(2, "0")).join(":");
+  const time = localTime(date.getTime()).slice(-8, -3);
   if (date.toDateString() === new Date(now).toDateString()) return time;
   return Math.abs(date.getTime() - now) < 6 * DAY
     ? `${WEEKDAYS[date.getDay()]} ${time}`
     : `${date.getDate()} ${MONTHS[date.getMonth()]}`;
 }
 
-/** "3 min ago". */
-export function timeAgo(at: string | number, now: number): string {
-  const ms = now - (typeof at === "number" ? at : Date.parse(at));
-  if (ms < 1000) return "just now";
-  const whole = ms < MINUTE ? ms : Math.floor(ms / MINUTE) * MINUTE;
-  return `${duration(whole)} ago`;
+/** Returns a time (epoch ms) on the clock of this machine: "2026-03-29 14:05:09". */
+export function localTime(at: number): string {
+  const ahead = new Date(at).getTimezoneOffset() * MINUTE;
+  return new Date(at - ahead).toISOString().slice(0, 19).replace("T", " ");
 }
 
-/** A window named by its length: 5h, 7d, 30d. */
+/** Returns how long ago a time was, in its largest unit: "3 min ago". */
+export function timeAgo(at: string | number, now: number): string {
+  return ago(now - (typeof at === "number" ? at : Date.parse(at)), duration);
+}
+
+/** The same, short: "3m ago". */
+function shortAgo(at: string, now: number): string {
+  return ago(now - Date.parse(at), shortDuration);
+}
+
+function ago(ms: number, words: (ms: number) => string): string {
+  const unit = [DAY, HOUR, MINUTE, 1000].find((it) => ms >= it);
+  return unit === undefined
+    ? "just now"
+    : `${words(Math.floor(ms / unit) * unit)} ago`;
+}
+
+const LENGTHS: readonly (readonly [days: number, name: string])[] = [
+  [1, "daily"],
+  [7, "weekly"],
+  [30, "monthly"],
+];
+
+/** Returns the name of a window of this length: 5h, weekly, monthly. */
 export function windowLabel(seconds: number | null): string {
-  if (seconds === null) return "?";
+  if (seconds === null) return "usage";
   const ms = seconds * 1000;
+  // months have different lengths
+  const named = LENGTHS.find(([days]) =>
+    Math.round(ms / DAY / days * 10) === 10
+  );
+  if (named !== undefined) return named[1];
   if (ms >= DAY) return `${Math.round(ms / DAY)}d`;
   if (ms >= HOUR) return `${Math.round(ms / HOUR)}h`;
   return `${Math.max(1, Math.round(ms / MINUTE))}m`;
 }
 
-/** One account's standing: why, and until when. */
+const METERS: Readonly<Record<string, string>> = {
+  codex: "",
+  codex_bengalfox: "GPT-5.3-Codex-Spark",
+};
+
+/** Returns the name of a meter as its owner knows it; the main one has none. */
+export function meterWords(
+  { meter, name }: AccountStatus["windows"][number],
+): string {
+  if (name) return sanitize(name);
+  return Object.hasOwn(METERS, meter) ? METERS[meter]! : sanitize(meter);
+}
+
+/** Returns why one account stands as it does, and until when. */
 export function standingWords(account: AccountStatus, now: number): string {
-  const until = account.until === null
+  const { standing, reason, until } = account;
+  const end = until === null || Date.parse(until) <= now
     ? ""
-    : `, back ${inTime(account.until, now)}`;
-  switch (account.standing) {
+    : ` until ${clockTime(until, now)}`;
+  switch (standing) {
     case "included":
-      return "included";
     case "unknown":
-      return account.usageObservedAt === null
-        ? "unknown, never seen"
-        : `unknown, seen ${timeAgo(account.usageObservedAt, now)}`;
+      return standing;
     case "credits":
-      return account.until === null
-        ? "on credits"
-        : `on credits for ${inTime(account.until, now).replace(/^in /, "")}`;
+      return `on credits${end}`;
     case "unconfirmed":
-      return account.reason === "unknown"
+      return reason === "unknown"
         ? "unconfirmed, usage unknown"
-        : `unconfirmed${until}`;
+        : `unconfirmed${end}`;
     case "blocked":
-      return `${reasonWords(account.reason)}${until}`;
+      return `${reasonWords(reason)}${end}`;
   }
 }
 
@@ -186,6 +214,7 @@ const REASONS: Readonly<Record<string, string>> = {
   model: "model not available",
   cooldown: "cooling down",
   exhausted: "exhausted",
+  capped: "at its credit cap",
   unknown: "usage unknown",
 };
 
@@ -194,27 +223,51 @@ function reasonWords(reason: string | null): string {
   return Object.hasOwn(REASONS, reason) ? REASONS[reason]! : sanitize(reason);
 }
 
-/** One account's credits, and whether it may spend them. */
-export function creditWords(account: AccountStatus): string {
-  const credits = account.credits;
-  if (credits === null) return "credits unknown";
-  const amount = creditAmount(credits);
-  if (amount === undefined) return "no credits";
-  if (!account.creditsAllowed) return `${amount}, forbidden`;
-  return `${amount}, ${credits.usable ? "may spend" : "not usable now"}`;
+/** Facts that are older say their age (ms). */
+const FRESH = 15 * MINUTE;
+
+/** Returns how old the usage facts of an account are; "" while they are fresh. */
+export function ageWords(
+  { usageObservedAt }: AccountStatus,
+  now: number,
+): string {
+  if (usageObservedAt === null) return "never";
+  return now - Date.parse(usageObservedAt) <= FRESH
+    ? ""
+    : shortAgo(usageObservedAt, now);
 }
 
-/** Returns how many credits there are; undefined when there are none. */
+/** Returns how often an account was used, and when last. */
+export function requestWords(
+  { requests, lastUsedAt }: AccountStatus,
+  now: number,
+): string {
+  return lastUsedAt === null
+    ? `${requests}`
+    : `${requests}, ${shortAgo(lastUsedAt, now)}`;
+}
+
+/** Returns one account's credits, and what keeps it from spending them. */
+export function creditWords(
+  { credits, creditsAllowed }: AccountStatus,
+): string {
+  if (credits === null) return "unknown";
+  const amount = creditAmount(credits);
+  if (amount === "none" || creditsAllowed && credits.usable) return amount;
+  return `${amount}, ${creditsAllowed ? "not usable now" : "forbidden"}`;
+}
+
+/** Returns how many credits there are. */
 export function creditAmount(
-  credits: NonNullable<AccountStatus["credits"]>,
-): string | undefined {
-  if (credits.unlimited === true) return "unlimited";
-  if (credits.hasCredits === false) return undefined;
-  if (credits.balance === null) return "credits";
-  const balance = Number(credits.balance);
-  return Number.isFinite(balance)
-    ? `${Math.round(balance * 100) / 100} credits`
-    : `${sanitize(credits.balance).slice(0, 12)} credits`;
+  { unlimited, hasCredits, balance }: NonNullable<AccountStatus["credits"]>,
+): string {
+  if (unlimited === true) return "unlimited";
+  if (hasCredits !== true) return hasCredits === null ? "unreadable" : "none";
+  if (balance === null) return "some";
+  const amount = Number(balance);
+  return Number.isFinite(amount)
+    ? `${Math.round(amount * 100) / 100}`
+    : sanitize(balance).slice(0, 12);
 }
 
 const SOURCES: Readonly<Record<StatusReport["credits"]["source"], string>> = {
@@ -242,9 +295,7 @@ export function policyWords(credits: StatusReport["credits"]): string {
 export function policyProblems(credits: StatusReport["credits"]): string[] {
   const unknown = credits.unknownAliases.map(sanitize).join(", ");
   return [
-    ...(credits.warning === null
-      ? []
-      : [`Warning: ${sanitize(credits.warning)}`]),
+    ...(credits.warning === null ? [] : [sanitize(credits.warning)]),
     ...(unknown === ""
       ? []
       : [`The credit list names accounts that do not exist: ${unknown}`]),

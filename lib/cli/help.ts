@@ -88,7 +88,7 @@ export function reflow(help: string, columns: number): string {
     // what is there to be pasted stays whole
     if (text.trimStart().startsWith(`${programName()} `)) return [text];
     const [head, rest] = [text.slice(0, indent), text.slice(indent)];
-    const lines = wrap(rest, Math.max(20, columns - indent), "keep");
+    const lines = wrap(rest, Math.max(20, columns - indent));
     return lines.map((it, i) => (i === 0 ? head : " ".repeat(indent)) + it);
   }).join("\n");
 }

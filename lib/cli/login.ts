@@ -16,7 +16,7 @@ import { duration, sanitize, suggestCommand } from "./format.ts";
 import { demandListening, isGranted } from "./granted.ts";
 import { openStore, refreshQuietly } from "./open.ts";
 import { type Command, type Context, issuerOf } from "./options.ts";
-import { renderStatus } from "./render_status.ts";
+import { renderStatus } from "./status_table.ts";
 import { statusReader } from "./stored_status.ts";
 
 /** `login`: signs in, in the browser or by device code. */

@@ -7,7 +7,7 @@ import { VERSION } from "../version.ts";
 import { RotatorError } from "../errors.ts";
 import { commands, SYNONYMS } from "./commands.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
-import { programName, sanitize, suggestAs, suggestCommand } from "./format.ts";
+import { sanitize, suggestAs, suggestCommand } from "./format.ts";
 import { isAllGranted } from "./granted.ts";
 import { commandHelp, generalHelp, reflow } from "./help.ts";
 import type { Io } from "./io.ts";
@@ -19,7 +19,6 @@ import {
   mergeFlags,
   readArguments,
 } from "./options.ts";
-import { wrap } from "./table.ts";
 
 /**
  * Runs one command line.
@@ -34,7 +33,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
     return await dispatch(args, io);
   } catch (error) {
     if (io.isInterrupted) return EXIT.interrupted;
-    io.err(renderError(error, io));
+    io.err(await renderError(error, io));
     return exitCode(error);
   }
 }
@@ -143,37 +142,20 @@ function checkOperands(
   throw usageError(`${found} arguments: ${length}; usage: ${usage}`);
 }
 
-/** Lays an error out: what was found, and below it what to do. */
-function renderError(error: unknown, io: Io): string {
+/** Returns an error as a person sees it. */
+async function renderError(error: unknown, io: Io): Promise<string> {
   const message = error instanceof Error ? error.message : String(error);
   // what comes from below the command line knows of no store in it
-  const text = sanitize(message).replaceAll(
+  const text = message.replaceAll(
     /"(?:codex-rotator|cli\.ts) ([^"]+)"/g,
     (_, it) => suggestCommand(it),
   );
-  const width = io.errIsTerminal ? io.columns : Infinity;
-  const [what = "", ...advice] = text.split("; ");
-  return [
-    ...wrap(`Error: ${what}`, width, "keep"),
-    ...advice.flatMap((it) => adviceLines(it, width)),
-  ].map((line) => `${line}\n`).join("");
-}
-
-/** A command stays in one piece, so that it can be copied. */
-function adviceLines(advice: string, width: number): string[] {
-  const at = advice.indexOf(`${programName()} `);
-  if (at < 0 || advice.length + 4 <= width) {
-    return hanging("  → ", advice, width);
-  }
-  return [
-    ...hanging("  → ", advice.slice(0, at).trimEnd(), width),
-    `    ${advice.slice(at)}`,
-  ];
-}
-
-function hanging(head: string, text: string, width: number): string[] {
-  return wrap(text, Math.max(20, width - head.length), "keep")
-    .map((line, i) => (i === 0 ? head : " ".repeat(head.length)) + line);
+  // rarely needed
+  const { errorText } = await import("./findings.ts");
+  return errorText(text, {
+    columns: io.errIsTerminal ? io.columns : Infinity,
+    color: io.color && io.errIsTerminal,
+  });
 }
 
 function exitCode(error: unknown): number {

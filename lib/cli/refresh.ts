@@ -1,16 +1,19 @@
-import type { RefreshReport, StatusReport } from "../report_types.ts";
+import type { Rotator } from "../rotator.ts";
+import type { RefreshReport } from "../report_types.ts";
 import { type Command, type Context, requireAccounts } from "./options.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { openOnlineRotator, openStore, refreshAccounts } from "./open.ts";
-import { noAccount } from "./format.ts";
-import { jsonText, quote, sanitize, suggestCommand } from "./format.ts";
+import { jsonText, noAccount } from "./format.ts";
+import { refreshRemarks } from "./status_row.ts";
+import { renderStatus } from "./status_table.ts";
 
 /** `refresh`: tokens that need it, then usage. */
 export const command: Command = {
   help: `
 Renews the tokens that are about to expire, then asks the backend for the usage
 of all accounts, or of those named. One account's failure does not keep the
-others from being refreshed; the exit code is 1 then.
+others from being refreshed; the exit code is 1 then. What follows is the table
+of status, with the reason under each account that failed.
 
 Options:
   --json           the outcome as JSON
@@ -38,9 +41,10 @@ async function run(context: Context): Promise<number> {
   let report: RefreshReport;
   try {
     report = await refreshAccounts(rotator, context, operands);
-    const status = await rotator.status();
     io.out(
-      flags.on("json") ? `${jsonText(report)}\n` : lines(report, status),
+      flags.on("json")
+        ? `${jsonText(report)}\n`
+        : await table(rotator, report, context),
     );
   } finally {
     await rotator.close();
@@ -49,21 +53,17 @@ async function run(context: Context): Promise<number> {
   return isDone ? EXIT.ok : EXIT.failed;
 }
 
-function lines({ accounts }: RefreshReport, status: StatusReport): string {
-  const signedOut = new Set(
-    status.accounts.filter(({ reason }) => reason === "login")
-      .map(({ alias }) => alias),
-  );
-  return accounts.map(({ alias, ok, standing, tokenRefreshed, error }) => {
-    const token = tokenRefreshed ? ", token renewed" : "";
-    const outcome = ok
-      ? `${standing}${token}`
-      : `failed${token}: ${sanitize(error ?? "no reason given")}`;
-    const advice = signedOut.has(alias)
-      ? `; sign in again with: ${
-        suggestCommand(`login ${quote(sanitize(alias))}`)
-      }`
-      : "";
-    return `${sanitize(alias)}: ${outcome}${advice}\n`;
-  }).join("");
+/** Returns the status of the accounts that were asked for. */
+async function table(
+  rotator: Rotator,
+  report: RefreshReport,
+  { io }: Context,
+): Promise<string> {
+  const status = await rotator.status();
+  const aliases = report.accounts.map((it) => it.alias);
+  const accounts = status.accounts.filter((it) => aliases.includes(it.alias));
+  const { columns, color } = io;
+  const refreshed = refreshRemarks(report);
+  const options = { columns, color, now: io.now(), refreshed };
+  return renderStatus({ ...status, accounts }, options);
 }

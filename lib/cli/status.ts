@@ -1,26 +1,32 @@
 import type { RefreshReport, StatusReport } from "../report_types.ts";
-import type { Command, Context } from "./options.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
-import { renderStatus } from "./render_status.ts";
-import { noAccount } from "./format.ts";
+import { jsonText, localTime, noAccount, sanitize } from "./format.ts";
+import { type Command, type Context, requireAccounts } from "./options.ts";
+import { candidates, statusLine } from "./status_summary.ts";
+import { refreshRemarks } from "./status_row.ts";
+import { renderStatus } from "./status_table.ts";
 import { statusReader } from "./stored_status.ts";
-import { jsonText, sanitize } from "./format.ts";
 
 /** `status`: who can serve, on what, and until when. */
 export const command: Command = {
   help: `
-A row per account: alias, plan, standing, purchased credits, and a bar per usage
-window with the time of its reset. An arrow marks who would serve next. Nothing
-is sent anywhere unless --refresh is given.
+A row per account, or per account named: plan, standing, a bar per usage window
+with how much of it is used and the time to its reset, purchased credits, how
+often it was used and when last. An arrow marks who serves next. Nothing is sent
+anywhere unless --refresh is given.
 
-  included      the plan pays
-  unknown       not observed lately; asked before it serves
-  credits       the plan is used up, purchased credits pay
-  unconfirmed   used up, and whether credits would pay is not known
-  all else      cannot serve now
+  included      the plan pays                                   (green)
+  unknown       not observed lately; asked before it serves     (dim)
+  credits       the plan is used up, purchased credits pay      (magenta)
+  unconfirmed   used up, and whether credits pay is not known   (magenta)
+  all else      cannot serve now                                (red)
+
+A bar is green, yellow from 80 % and red when the window is used up. Facts that
+are older than 15 minutes say when they were seen; "–" is not known.
 
 Options:
   --json       the report as JSON; see lib/cli/status.schema.json
+  --line       one line of at most 60 characters, for a prompt or tmux
   --refresh    ask the backend first
   --watch[=S]  show it again every 2 (or S) seconds, until Ctrl-C; with
                --refresh the backend is asked once a minute, with --json
@@ -38,125 +44,167 @@ Examples:
   cli.ts status --json | jq -r .next
   cli.ts status --check || echo "no included usage left"
 `,
-  booleans: ["json", "refresh", "check"],
+  booleans: ["json", "line", "refresh", "check"],
   strings: ["model"],
   optional: ["watch"],
-  operands: [0, 0],
+  operands: [0, Infinity],
   needs: { policy: true },
   onlineSwitch: "refresh",
   run,
 };
 
-/** With `--watch` the backend is asked so often, ms. */
+/** With `--watch` the backend is asked so often (ms). */
 const REFRESH_INTERVAL = 60_000;
 
 async function run(context: Context): Promise<number> {
   const { flags } = context;
+  if (flags.on("json") && flags.on("line")) {
+    throw usageError("--json and --line are two forms; give one of them");
+  }
   const interval = flags.value("watch");
-  if (interval !== undefined && flags.on("check")) {
+  if (interval === undefined) {
+    await using source = await open(context);
+    return await once(source, context);
+  }
+  if (flags.on("check")) {
     throw usageError(
       "--check ends with an exit code, which --watch never comes to; give one of them",
     );
   }
-  if (interval !== undefined) return await again(context, interval);
-  await using source = await open(context);
-  return await once(source, context);
+  return await again(context, interval);
 }
 
 /** Where the reports come from. */
 interface Source extends AsyncDisposable {
+  /** Reads a report of the accounts that were named. */
   read(): Promise<StatusReport>;
-  /** Absent: the backend is not to be asked. */
+  /** Asks the backend; absent: it is not to be asked. */
   refresh?(): Promise<RefreshReport>;
-  /** Absent: nothing is learned. */
+  /** Whether what was learned last could be kept; absent: nothing is learned. */
   isKept?(): boolean;
 }
 
 async function open(context: Context): Promise<Source> {
-  const model = context.flags.value("model");
-  if (!context.flags.on("refresh")) {
+  const { operands, flags } = context;
+  const model = flags.value("model");
+  if (!flags.on("refresh")) {
     const read = statusReader(context);
-    return { read: () => read(model), [Symbol.asyncDispose]: async () => {} };
+    return {
+      read: async () => named(await read(model), operands),
+      [Symbol.asyncDispose]: async () => {},
+    };
   }
   // what speaks to the backend is the most of it, and takes its time to load
-  const { openOnlineRotator, refreshAccounts } = await import(
-    "./open.ts"
-  );
+  const { openOnlineRotator, refreshAccounts } = await import("./open.ts");
   const rotator = openOnlineRotator(context);
+  const options = model === undefined ? {} : { model };
   return {
-    read: () => rotator.status(model === undefined ? {} : { model }),
-    refresh: () => refreshAccounts(rotator, context, []),
+    read: async () => named(await rotator.status(options), operands),
+    refresh: () => refreshAccounts(rotator, context, operands),
     isKept: () => rotator.isKept(),
     [Symbol.asyncDispose]: () => rotator.close(),
   };
 }
 
+/** Returns the report of the accounts named; of all when none is. */
+function named(
+  report: StatusReport,
+  aliases: readonly string[],
+): StatusReport {
+  if (aliases.length === 0) return report;
+  const accounts = Object.fromEntries(
+    report.accounts.map((it) => [it.alias, {}]),
+  );
+  requireAccounts({ version: 1, settings: {}, accounts }, aliases);
+  return {
+    ...report,
+    accounts: report.accounts.filter((it) => aliases.includes(it.alias)),
+  };
+}
+
 async function once(source: Source, context: Context): Promise<number> {
-  const { flags, io } = context;
-  const failed = await refresh(source, context);
+  const { flags, io, operands } = context;
+  // a wrong name is told before anyone is asked
+  if (operands.length > 0) await source.read();
+  const refreshed = await refresh(source, context);
   const report = await source.read();
-  if (flags.on("json")) io.out(`${jsonText(report)}\n`);
-  if (report.accounts.length === 0) {
-    throw new CliError(noAccount(), EXIT.noAccount);
-  }
-  if (!flags.on("json")) io.out(render(report, context));
+  const isEmpty = report.accounts.length === 0;
+  if (!isEmpty || !isTable(context)) io.out(text(report, context, refreshed));
+  if (isEmpty) throw new CliError(noAccount(), EXIT.noAccount);
   if (flags.on("check")) return checkCode(report);
-  return failed || source.isKept?.() === false ? EXIT.failed : EXIT.ok;
+  const isOk = refreshed?.accounts.every((it) => it.ok) ?? true;
+  return isOk && (source.isKept?.() ?? true) ? EXIT.ok : EXIT.failed;
 }
 
 async function again(outer: Context, seconds: string): Promise<number> {
-  const { aside, watch, watchInterval } = await import("./watch.ts");
+  const { screen, sequence, watch, watchInterval } = await import("./watch.ts");
   const interval = watchInterval(seconds);
-  const inPlace = outer.io.outIsTerminal && !outer.flags.on("json");
-  const beside = aside(outer.io);
-  const context = { ...outer, io: beside.io };
+  const inPlace = outer.io.outIsTerminal && isTable(outer);
+  const display = (inPlace ? screen : sequence)(outer.io);
+  const context = { ...outer, io: display.io };
   await using source = await open(context);
   let askedAt = -Infinity;
-  await watch(outer.io, interval, inPlace, async () => {
-    const now = outer.io.now();
+  let refreshed: RefreshReport | undefined;
+  await watch(display, interval, async () => {
+    const now = context.io.now();
     if (now - askedAt >= REFRESH_INTERVAL) {
       askedAt = now;
-      await refresh(source, context);
+      refreshed = await refresh(source, context);
     }
-    const text = snapshot(await source.read(), context);
-    if (inPlace) beside.keep();
-    return text + beside.kept();
+    const shown = text(await source.read(), context, refreshed);
+    return inPlace || !isTable(context)
+      ? shown
+      : `${localTime(now)}\n${shown}\n`;
   });
   return EXIT.interrupted;
 }
 
-/** One of many, to be told from the one before. */
-function snapshot(report: StatusReport, context: Context): string {
-  if (context.flags.on("json")) return `${jsonText(report, 0)}\n`;
-  const text = render(report, context);
-  return context.io.outIsTerminal ? text : `${report.now}\n${text}\n`;
-}
-
-function render(report: StatusReport, { io }: Context): string {
-  const { columns, color } = io;
-  return renderStatus(report, { columns, color, now: io.now() });
-}
-
-/** Asks the backend where that is wanted. @returns Whether it failed for someone. */
-async function refresh(source: Source, context: Context): Promise<boolean> {
+/** Asks the backend where that is wanted. */
+async function refresh(
+  source: Source,
+  context: Context,
+): Promise<RefreshReport | undefined> {
   const report = await source.refresh?.();
-  const failures = report?.accounts.filter((it) => !it.ok) ?? [];
-  for (const { alias, error } of failures) {
-    context.io.err(
-      `${sanitize(alias)}: ${sanitize(error ?? "not refreshed")}\n`,
-    );
+  // a table has room for failures
+  if (report === undefined || isTable(context)) return report;
+  for (const { alias, ok, error } of report.accounts) {
+    if (ok) continue;
+    context.io.err(`${sanitize(`${alias}: ${error ?? "not refreshed"}`)}\n`);
   }
-  return failures.length > 0;
+  return report;
 }
 
-/** What `--check` says by its exit code, of those who are candidates at all. */
-function checkCode({ accounts, pinned }: StatusReport): number {
-  const candidates = accounts.filter((it) =>
-    it.enabled && (pinned === null || it.alias === pinned)
+function isTable({ flags }: Context): boolean {
+  return !flags.on("json") && !flags.on("line");
+}
+
+/** Returns a report in the form that is asked for. */
+function text(
+  report: StatusReport,
+  { flags, io }: Context,
+  refreshed: RefreshReport | undefined,
+): string {
+  const now = io.now();
+  if (flags.on("json")) {
+    return `${jsonText(report, flags.on("watch") ? 0 : 2)}\n`;
+  }
+  if (flags.on("line")) return `${statusLine(report, now)}\n`;
+  const { columns, color } = io;
+  const options = { columns, color, now };
+  return renderStatus(
+    report,
+    refreshed === undefined
+      ? options
+      : { ...options, refreshed: refreshRemarks(refreshed) },
   );
-  if (candidates.some((it) => it.standing === "included")) return EXIT.ok;
-  if (candidates.some((it) => it.standing !== "blocked")) return EXIT.uncertain;
-  const signIn = candidates.length > 0 &&
-    candidates.every((it) => it.reason === "login");
-  return signIn ? EXIT.noAccount : EXIT.unavailable;
+}
+
+/** Returns the exit code of `--check`, by those who may serve at all. */
+function checkCode(report: StatusReport): number {
+  const found = candidates(report);
+  if (found.some((it) => it.standing === "included")) return EXIT.ok;
+  if (found.some((it) => it.standing !== "blocked")) return EXIT.uncertain;
+  return found.length > 0 && found.every((it) => it.reason === "login")
+    ? EXIT.noAccount
+    : EXIT.unavailable;
 }

@@ -3,30 +3,26 @@
  *
  * @module
  */
+import { programName } from "./format.ts";
 
-/** The colours in use. */
+/** The colours in use, from the terminal's own palette. */
 export type Color = "green" | "yellow" | "magenta" | "red" | "dim" | "bold";
 
-/** A piece of a cell; its text holds no escape sequence. */
+/** A part of a cell; its text holds no escape sequence. */
 export interface Piece {
   readonly text: string;
   readonly color?: Color;
 }
 
-/** What stands in one column of one row. */
+/** One column of one row. */
 export type Cell = readonly Piece[];
 
-/** A cell of one piece. */
+/** Returns a cell of one piece. */
 export function cell(text: string, color?: Color): Cell {
   return [color === undefined ? { text } : { text, color }];
 }
 
-/** Columns that a cell takes. */
-export function cellWidth(it: Cell): number {
-  return it.reduce((sum, { text }) => sum + textWidth(text), 0);
-}
-
-/** The width of each column of `rows`. */
+/** Returns the width of each column of `rows`. */
 export function columnWidths(rows: readonly (readonly Cell[])[]): number[] {
   const widths: number[] = [];
   for (const row of rows) {
@@ -37,17 +33,37 @@ export function columnWidths(rows: readonly (readonly Cell[])[]): number[] {
   return widths;
 }
 
-/** One line of cells, two spaces apart, padded to `widths`. */
-export function line(
-  row: readonly Cell[],
-  widths: readonly number[],
-  color: boolean,
-): string {
-  const cells = row.map((it, i) =>
-    it.map((piece) => paint(piece, color)).join("") +
-    " ".repeat(Math.max(0, (widths[i] ?? 0) - cellWidth(it)))
-  );
-  return cells.join("  ").trimEnd();
+/** Returns the width of columns of these widths, two spaces apart. */
+export function lineWidth(widths: readonly number[]): number {
+  return widths.reduce((sum, it) => sum + it + 2, -2);
+}
+
+/** Returns cells padded to `widths`. */
+export function pad(row: readonly Cell[], widths: readonly number[]): Cell[] {
+  return row.map((it, i) => {
+    const missing = (widths[i] ?? 0) - cellWidth(it);
+    return missing > 0 ? [...it, { text: " ".repeat(missing) }] : it;
+  });
+}
+
+/** Returns cells as one line, two spaces apart. */
+export function line(row: readonly Cell[], color: boolean): string {
+  return row.map((it) => it.map((piece) => paint(piece, color)).join(""))
+    .join("  ").trimEnd();
+}
+
+/** An empty cell: what is behind it is indented. */
+export const INDENT: Cell = [{ text: "  " }];
+
+/** Parts a row into lines of at most `width` columns; the further ones are indented. */
+export function flow(row: readonly Cell[], width: number): Cell[][] {
+  const lines: Cell[][] = [];
+  for (const it of row) {
+    const last = lines.at(-1);
+    if (last && lineWidth([...last, it].map(cellWidth)) <= width) last.push(it);
+    else lines.push(last ? [INDENT, it] : [it]);
+  }
+  return lines;
 }
 
 /** Cuts a text to a width, marking the cut. */
@@ -62,45 +78,56 @@ export function fit(text: string, width: number): string {
 }
 
 /**
- * Breaks a text at spaces into lines of at most `width` columns.
- *
- * @param long What to do with a word that is longer: commands and paths are
- *   of no use when they are cut.
+ * Breaks a text at spaces into lines of at most `width` columns. A longer word
+ * stays whole, and so does a suggested command: parts of them are of no use.
  */
-export function wrap(
-  text: string,
-  width: number,
-  long: "cut" | "keep" = "cut",
-): string[] {
+export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
-  for (const word of text.split(" ")) {
+  for (const word of words(text)) {
     const longer = lines.length === 0 ? word : `${lines.at(-1)} ${word}`;
-    if (lines.length > 0 && textWidth(longer) <= width) {
-      lines[lines.length - 1] = longer;
-    } else {
-      lines.push(long === "cut" ? fit(word, width) : word);
-    }
+    if (lines.length > 0 && textWidth(longer) > width) lines.push(word);
+    else lines[Math.max(0, lines.length - 1)] = longer;
   }
   return lines;
 }
 
-/** Cells one after another, two spaces apart, on as few lines as they fit on. */
-export function flow(
-  row: readonly Cell[],
-  width: number,
-  color: boolean,
-): string[] {
-  const lines: Cell[][] = [];
-  for (const it of row) {
-    const last = lines.at(-1);
-    const taken = (last ?? []).reduce((sum, it) => sum + cellWidth(it) + 2, 0);
-    if (last !== undefined && taken + cellWidth(it) <= width) last.push(it);
-    else lines.push(lines.length === 0 ? [it] : [cell("  "), it]);
-  }
-  return lines.map((cells) => line(cells, [], color));
+/** Returns the words of a text; a command in quotes, or behind a colon at the end, is one. */
+function words(text: string): string[] {
+  const command = `${programName()} `;
+  const join = (it: string) => it.replaceAll(" ", "\u00a0");
+  return text
+    .replace(/"[^"]*"/g, (it) => it.startsWith(`"${command}`) ? join(it) : it)
+    .replace(
+      /(?<=(?<!Usage): )(?!.*: ).+/,
+      (it) => it.startsWith(command) ? join(it) : it,
+    )
+    .replace(/(?<=run: ).+/, join)
+    .split(" ").map((it) => it.replaceAll("\u00a0", " "));
 }
 
-// The terminal's own palette, so that its owner's choice of light or dark holds.
+// Written here and not taken from @std/cli/unicode-width, because the copy of
+// the standard library on npm lacks the data file which that module reads.
+const ZERO = /^[\p{Mn}\p{Me}\p{Cf}\p{Cc}\u1160-\u11ff\ud7b0-\ud7ff]$/u;
+const HALF = /^[\uff61-\uffdc]$/;
+const WIDE =
+  /^[\p{Emoji_Presentation}\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Hangul}\p{sc=Bopomofo}\p{sc=Yi}\p{sc=Tangut}\u3000-\u303e\u309b-\u33ff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6]$/u;
+
+/** Returns how many columns a text without escape sequences takes. */
+export function textWidth(text: string): number {
+  // the usual case: plain text, and bars
+  if (/^[ -~█░→…]*$/.test(text)) return text.length;
+  let width = 0;
+  for (const character of text) {
+    if (ZERO.test(character)) continue;
+    width += WIDE.test(character) && !HALF.test(character) ? 2 : 1;
+  }
+  return width;
+}
+
+export function cellWidth(it: Cell): number {
+  return it.reduce((sum, { text }) => sum + textWidth(text), 0);
+}
+
 const CODES: Readonly<Record<Color, readonly [on: number, off: number]>> = {
   bold: [1, 22],
   dim: [2, 22],
@@ -111,29 +138,7 @@ const CODES: Readonly<Record<Color, readonly [on: number, off: number]>> = {
 };
 
 function paint({ text, color }: Piece, wanted: boolean): string {
-  if (!wanted || color === undefined) return text;
+  if (!wanted || color === undefined || text === "") return text;
   const [on, off] = CODES[color];
   return `\u001b[${on}m${text}\u001b[${off}m`;
-}
-
-// Written here and not taken from @std/cli/unicode-width, because the copy of
-// the standard library on npm lacks the data file which that module reads.
-
-const ZERO = /^[\p{Mn}\p{Me}\p{Cf}\p{Cc}\u1160-\u11ff\ud7b0-\ud7ff]$/u;
-const HALF = /^[\uff61-\uffdc]$/;
-const WIDE =
-  /^[\p{Emoji_Presentation}\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Hangul}\p{sc=Bopomofo}\p{sc=Yi}\p{sc=Tangut}\u3000-\u303e\u309b-\u33ff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6]$/u;
-
-/** Columns that a text without escape sequences takes in a terminal. */
-export function textWidth(text: string): number {
-  // most there is: plain text, and bars
-  if (/^[ -~█░→…]*$/.test(text)) return text.length;
-  let width = 0;
-  for (const character of text) width += characterWidth(character);
-  return width;
-}
-
-function characterWidth(character: string): 0 | 1 | 2 {
-  if (ZERO.test(character)) return 0;
-  return WIDE.test(character) && !HALF.test(character) ? 2 : 1;
 }

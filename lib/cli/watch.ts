@@ -7,13 +7,15 @@
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { usageError } from "./exit.ts";
+import { sanitize } from "./format.ts";
 import type { Io } from "./io.ts";
 import { fit } from "./table.ts";
-import { sanitize } from "./format.ts";
 
 const DEFAULT_SECONDS = 2;
-const SHORTEST_SECONDS = 0.1;
-const LONGEST_SECONDS = 86_400;
+const MIN_SECONDS = 0.1;
+const MAX_SECONDS = 86_400;
+/** Messages that are kept below what is shown. */
+const MAX_MESSAGES = 3;
 
 // The other screen, so that what was there before comes back; no cursor.
 const ENTER = "\u001b[?1049h\u001b[?25l";
@@ -23,108 +25,76 @@ const BEGIN = "\u001b[?2026h\u001b[H";
 const END = "\u001b[J\u001b[?2026l";
 
 /**
- * The interval that `--watch[=SECONDS]` asks for, ms.
+ * Reads the interval of `--watch[=SECONDS]` (ms).
  *
  * @throws {CliError} Exit code 2, when it is no sensible number.
  */
 export function watchInterval(value: string): number {
   const seconds = value === "" ? DEFAULT_SECONDS : Number(value);
-  if (seconds >= SHORTEST_SECONDS && seconds <= LONGEST_SECONDS) {
-    return seconds * 1000;
-  }
+  if (seconds >= MIN_SECONDS && seconds <= MAX_SECONDS) return seconds * 1000;
   throw usageError(
     `--watch=${
       sanitize(value)
-    } is no interval; give seconds from ${SHORTEST_SECONDS} to ${LONGEST_SECONDS}, for example: --watch=5`,
+    } is no interval; give seconds from ${MIN_SECONDS} to ${MAX_SECONDS}, for example: --watch=5`,
   );
 }
 
-/** What is said aside while something else is on the screen. */
-export interface Aside {
-  /** As the one it was made of, but stderr is kept once `keep` was called. */
+/** Where something is shown again and again. */
+export interface Display {
+  /** Keeps messages below what is shown, where they would be written across it. */
   readonly io: Io;
-  keep(): void;
-  /** The last of what was kept, each ended by a line feed. */
-  kept(): string;
-}
-
-const MOST_KEPT = 3;
-
-/** Keeps what would be written across the screen, to be shown below. */
-export function aside(io: Io): Aside {
-  let keeping = false;
-  let lines: string[] = [];
-  const err = (text: string) => {
-    if (!keeping) io.err(text);
-    else lines = [...lines.filter((it) => it !== text), text].slice(-MOST_KEPT);
-  };
-  return {
-    io: Object.create(io, {
-      err: { value: err },
-      errIsTerminal: { get: () => io.errIsTerminal && !keeping },
-    }),
-    keep: () => void (keeping = true),
-    kept: () => lines.join(""),
-  };
-}
-
-/**
- * Shows what `read` returns until the person interrupts.
- *
- * @param interval ms
- * @param inPlace On a terminal, and not one after the other.
- * @param read What to show, read anew each time. What it throws the first time
- *   is thrown; later it is said, as it may pass.
- */
-export async function watch(
-  io: Io,
-  interval: number,
-  inPlace: boolean,
-  read: () => Promise<string>,
-): Promise<void> {
-  let text = await read();
-  const screen = inPlace ? openScreen(io) : undefined;
-  const draw = screen ? screen.draw : (it: string) => io.out(it);
-  const fail = screen ? screen.draw : (it: string) => io.err(it);
-  draw(text);
-  try {
-    for (;;) {
-      await pause(interval, io.signal);
-      if (io.signal.aborted) break;
-      try {
-        text = await read();
-      } catch (error) {
-        fail(errorText(error));
-        continue;
-      }
-      draw(text);
-    }
-  } finally {
-    screen?.close();
-  }
-}
-
-function errorText(error: unknown): string {
-  return `Error: ${error instanceof Error ? sanitize(error.message) : error}\n`;
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  // interrupted: whoever waits looks at the signal
-  await setTimeout(ms, undefined, { signal }).catch(() => {});
-}
-
-/** What is shown in place. */
-interface Screen {
-  draw(text: string): void;
-  /** Leaves the terminal as it was found. */
+  show(text: string): void;
+  fail(error: unknown): void;
+  /** Leaves a terminal as it was found. */
   close(): void;
 }
 
-function openScreen(io: Io): Screen {
+/**
+ * Shows what `read` returns until the person interrupts. What it throws the
+ * first time is thrown; later it is shown, as it may pass.
+ *
+ * @param interval From one reading to the next (ms).
+ */
+export async function watch(
+  display: Display,
+  interval: number,
+  read: () => Promise<string>,
+): Promise<void> {
+  const { signal } = display.io;
+  display.show(await read());
+  try {
+    for (;;) {
+      await setTimeout(interval, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      await read().then(display.show, display.fail);
+    }
+  } finally {
+    display.close();
+  }
+}
+
+/** Returns a display that writes one text after the other. */
+export function sequence(io: Io): Display {
+  return {
+    io,
+    show: io.out,
+    fail: (error) => io.err(messageOf(error)),
+    close: () => {},
+  };
+}
+
+/** Returns a display that draws over what it showed before. */
+export function screen(io: Io): Display {
+  let isOpen = false;
   let text = "";
   let shown = "";
+  let messages: string[] = [];
+  const draw = (next: string) => {
+    text = next;
+    redraw();
+  };
   const redraw = () => {
-    const frame = frameOf(text, io);
+    const frame = frameOf(text + messages.join(""), io);
     // what has not changed need not be drawn
     if (frame !== shown) io.out(frame);
     shown = frame;
@@ -133,14 +103,26 @@ function openScreen(io: Io): Screen {
     io.out(LEAVE);
     process.exit(143);
   };
-  process.once("SIGTERM", terminate);
-  process.stdout.on("resize", redraw);
-  io.out(ENTER);
+  const err = (message: string) => {
+    if (!isOpen) return io.err(message);
+    messages = [...messages.filter((it) => it !== message), message]
+      .slice(-MAX_MESSAGES);
+  };
   return {
-    draw(next) {
-      text = next;
-      redraw();
+    io: Object.create(io, {
+      err: { value: err },
+      errIsTerminal: { get: () => io.errIsTerminal && !isOpen },
+    }),
+    show(next) {
+      if (!isOpen) {
+        isOpen = true;
+        process.once("SIGTERM", terminate);
+        process.stdout.on("resize", redraw);
+        io.out(ENTER);
+      }
+      draw(next);
     },
+    fail: (error) => draw(messageOf(error)),
     close() {
       process.off("SIGTERM", terminate);
       process.stdout.off("resize", redraw);
@@ -149,13 +131,19 @@ function openScreen(io: Io): Screen {
   };
 }
 
+function messageOf(error: unknown): string {
+  return `Error: ${
+    sanitize(error instanceof Error ? error.message : String(error))
+  }\n`;
+}
+
 /** Draws over what is there line by line, as far as the terminal reaches. */
 function frameOf(text: string, { columns, rows }: Io): string {
   const lines = clip(text.trimEnd().split("\n"), columns, rows);
   return BEGIN + lines.map((it) => `${it}\u001b[K`).join("\n") + END;
 }
 
-/** What is too much is left out before the last paragraph, which sums up. */
+/** Leaves out what is too much before the last paragraph, which sums up. */
 function clip(
   lines: readonly string[],
   columns: number,

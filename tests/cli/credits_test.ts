@@ -129,7 +129,7 @@ Deno.test("the first account with credits may spend them when a person says yes,
   assertEquals(questions.length, 1);
   assertStringIncludes(
     questions[0]!,
-    "me has purchased credits (12.5 credits)",
+    "me has purchased credits (12.5)",
   );
 });
 

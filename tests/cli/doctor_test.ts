@@ -4,7 +4,7 @@ import {
   type FakeCodex,
   startFakeCodex,
 } from "../../lib/testing/fake_codex.ts";
-import type { Finding, Section } from "../../lib/cli/findings.ts";
+import type { Finding } from "../../lib/cli/findings.ts";
 import type { AccountRecord, Settings } from "../../lib/types.ts";
 import { account, bench, run } from "./run.ts";
 
@@ -28,9 +28,14 @@ async function online(
   };
 }
 
+interface Section {
+  title: string;
+  findings: Finding[];
+}
+
 function findings(json: string, title: string): Finding[] {
   const sections: Section[] = JSON.parse(json).sections;
-  return sections.find((it) => it.title === title)?.findings.slice() ?? [];
+  return sections.find((it) => it.title === title)?.findings ?? [];
 }
 
 function problems(json: string): string[] {

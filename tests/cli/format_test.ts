@@ -1,8 +1,10 @@
 import { assertEquals } from "@std/assert";
 import {
+  ageWords,
+  clockTime,
   creditWords,
   duration,
-  inTime,
+  meterWords,
   policyProblems,
   policyWords,
   sanitize,
@@ -13,7 +15,7 @@ import {
 } from "../../lib/cli/format.ts";
 import { textWidth } from "../../lib/cli/table.ts";
 import { nearest } from "../../lib/cli/nearest.ts";
-import { credits, later, NOW, report, row } from "./reports.ts";
+import { credits, later, NOW, report, row, windows } from "./reports.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -37,21 +39,22 @@ Deno.test("duration() names the two largest units", () => {
   }
 });
 
-Deno.test("inTime() and timeAgo() count from now", () => {
-  assertEquals(inTime(later(90_000), NOW), "in 2 min");
-  assertEquals(inTime(later(-1), NOW), "now");
+Deno.test("timeAgo() names the largest unit", () => {
   assertEquals(timeAgo(later(-90_000), NOW), "1 min ago");
+  assertEquals(timeAgo(later(-DAY - 5 * HOUR), NOW), "1 d ago");
   assertEquals(timeAgo(NOW, NOW), "just now");
 });
 
 Deno.test("windowLabel() names a window by its length", () => {
   const cases: [number | null, string][] = [
     [18_000, "5h"],
-    [604_800, "7d"],
-    [2_592_000, "30d"],
-    [2_628_000, "30d"],
+    [86_400, "daily"],
+    [604_800, "weekly"],
+    [2_592_000, "monthly"],
+    [2_628_000, "monthly"],
+    [3 * 86_400, "3d"],
     [900, "15m"],
-    [null, "?"],
+    [null, "usage"],
   ];
   for (const [seconds, label] of cases) {
     assertEquals(windowLabel(seconds), label);
@@ -99,48 +102,61 @@ Deno.test("standingWords() says why and until when", () => {
   const until = later(2 * HOUR + 14 * MINUTE);
   const say = (changes: Parameters<typeof row>[1]) =>
     standingWords(row("a", changes), NOW);
+  const blocked = (reason: string, until: string | null = null) =>
+    say({ standing: "blocked", reason, until });
+  const clock = clockTime(until, NOW);
   assertEquals(say({}), "included");
-  assertEquals(
-    say({ standing: "blocked", reason: "exhausted", until }),
-    "exhausted, back in 2 h 14 min",
-  );
-  assertEquals(
-    say({ standing: "blocked", reason: "cooldown", until: later(45_000) }),
-    "cooling down, back in 45 s",
-  );
-  assertEquals(
-    say({ standing: "blocked", reason: "login" }),
-    "needs a sign-in",
-  );
-  assertEquals(
-    say({ standing: "blocked", reason: "constructor" }),
-    "constructor",
-  );
-  assertEquals(
-    say({ standing: "unknown", usageObservedAt: later(-3 * HOUR) }),
-    "unknown, seen 3 h ago",
-  );
+  assertEquals(blocked("exhausted", until), `exhausted until ${clock}`);
+  assertEquals(blocked("cooldown", until), `cooling down until ${clock}`);
+  assertEquals(blocked("capped", until), `at its credit cap until ${clock}`);
+  assertEquals(blocked("login"), "needs a sign-in");
+  assertEquals(blocked("constructor"), "constructor");
+  assertEquals(say({ standing: "unknown" }), "unknown");
   assertEquals(say({ standing: "credits", until: null }), "on credits");
+  assertEquals(
+    say({ standing: "credits", until }),
+    `on credits until ${clock}`,
+  );
 });
 
-Deno.test("creditWords() says how much there is and whether it may be spent", () => {
+Deno.test("ageWords() is silent for 15 minutes", () => {
+  const say = (usageObservedAt: string | null) =>
+    ageWords(row("a", { usageObservedAt }), NOW);
+  assertEquals(say(later(-15 * MINUTE)), "");
+  assertEquals(say(later(-16 * MINUTE)), "16m ago");
+  assertEquals(say(later(-3 * HOUR)), "3h ago");
+  assertEquals(say(null), "never");
+});
+
+Deno.test("meterWords() names a meter as its owner knows it", () => {
+  const say = (meter: string, name: string | null = null) =>
+    meterWords({ ...windows(1, 2)[0]!, meter, name });
+  assertEquals(say("codex"), "");
+  assertEquals(say("codex_bengalfox"), "GPT-5.3-Codex-Spark");
+  assertEquals(say("codex_bengalfox", "Spark"), "Spark");
+  assertEquals(say("constructor"), "constructor");
+});
+
+Deno.test("creditWords() says how much there is and what forbids it", () => {
   const say = (changes: Parameters<typeof row>[1]) =>
     creditWords(row("a", changes));
-  assertEquals(say({ credits: null }), "credits unknown");
-  assertEquals(say({}), "no credits");
-  assertEquals(say({ credits: credits("12.505") }), "12.51 credits, may spend");
+  assertEquals(say({ credits: null }), "unknown");
+  assertEquals(say({}), "none");
+  assertEquals(say({ credits: credits("12.505") }), "12.51");
   assertEquals(
     say({ credits: credits("3"), creditsAllowed: false }),
-    "3 credits, forbidden",
+    "3, forbidden",
   );
+  assertEquals(say({ credits: credits("0", false) }), "0, not usable now");
+  // a balance that nobody told is not 0
+  assertEquals(say({ credits: credits(null) }), "some");
   assertEquals(
-    say({ credits: credits("0", false) }),
-    "0 credits, not usable now",
+    say({ credits: { ...credits(null), hasCredits: null } }),
+    "unreadable",
   );
-  assertEquals(say({ credits: credits(null) }), "credits, may spend");
   assertEquals(
     say({ credits: { ...credits("1"), unlimited: true } }),
-    "unlimited, may spend",
+    "unlimited",
   );
 });
 
@@ -148,7 +164,7 @@ Deno.test("policyWords() names the source, and how to forbid when nothing is set
   const { credits } = report([]);
   assertEquals(
     policyWords(credits),
-    "Everyone may spend purchased credits (nothing set); forbid with: cli.ts credits none",
+    "Everyone may spend purchased credits (nothing set); forbid with: codex-rotator credits none",
   );
   assertEquals(
     policyWords({ ...credits, allow: ["a", "b"], source: "store" }),
@@ -162,7 +178,7 @@ Deno.test("policyWords() names the source, and how to forbid when nothing is set
   assertEquals(
     policyProblems({ ...credits, unknownAliases: ["x"], warning: "It is odd" }),
     [
-      "Warning: It is odd",
+      "It is odd",
       "The credit list names accounts that do not exist: x",
     ],
   );

@@ -92,7 +92,7 @@ Deno.test("main() refuses unknown names and suggests the nearest", async () => {
     [["status", "--constructor"], "Unknown option --constructor"],
     [["status", "--__proto__=1"], "Unknown option --__proto__"],
     [["--json", "status"], "Unknown option --json"],
-    [["status", "extra"], "Too many arguments: 1\n  → usage: status"],
+    [["doctor", "extra"], "Too many arguments: 1\n  → usage: doctor"],
     [["rename", "only"], "Too few arguments: 1\n  → usage: rename OLD NEW"],
     [["status", "--model"], "--model was given without a value"],
     [["status", "--model", "--json"], "--model was given without a value"],

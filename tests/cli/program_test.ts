@@ -145,7 +145,7 @@ Deno.test("main() keeps a suggested command in one piece where the terminal is n
   assertEquals(
     err,
     `Error: There is no
-${store}
+  ${store}
   → sign in with:
     cli.ts login --store ${store}
 `,

@@ -107,6 +107,8 @@ export function everyStanding(): StatusReport {
       until,
       windows: windows(100, 40),
       credits: credits("12.50"),
+      requests: 1234,
+      lastUsedAt: later(-5 * 60_000),
     }),
     row("carol", {
       standing: "blocked",
@@ -115,6 +117,7 @@ export function everyStanding(): StatusReport {
       creditsAllowed: false,
       windows: windows(100, 40),
       credits: credits("50"),
+      usageObservedAt: later(-3 * HOUR),
     }),
     row("dora", {
       plan: "team",

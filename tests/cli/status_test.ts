@@ -55,8 +55,8 @@ Deno.test("status shows a row per account and what they add up to", async () => 
   const { code, out, err } = await it.run("status");
   assertEquals([code, err], [0, ""]);
   assertStringIncludes(out, "→ alice");
-  assertStringIncludes(out, "42%  in 2 h 14 min, ");
-  assertStringIncludes(out, "12.5 credits, may spend");
+  assertStringIncludes(out, "42% used  2h14m");
+  assertMatch(out, /bob +plus +on credits until .* 100% used .* 12\.5 +0/);
   assertStringIncludes(out, "The sign-in was revoked");
   assertStringIncludes(
     out,
@@ -64,6 +64,40 @@ Deno.test("status shows a row per account and what they add up to", async () => 
   );
   assertStringIncludes(out, "Only bob, zoe may spend purchased credits");
   assertStringIncludes(out, "accounts that do not exist: zoe");
+});
+
+Deno.test("status ALIAS shows the accounts named, and refuses a name that nobody bears", async () => {
+  await using it = await bench({
+    alice: account("alice", used(42)),
+    bob: account("bob", used(100)),
+  });
+  const one = await it.run("status", "bob");
+  assertEquals(one.code, 0);
+  assertStringIncludes(one.out, "0 of 1 on included usage");
+  assertStringIncludes(one.out, "Next: alice\n");
+  const { accounts } = JSON.parse(
+    (await it.run("status", "bob", "--json")).out,
+  );
+  assertEquals(accounts.map((it: { alias: string }) => it.alias), ["bob"]);
+  assertEquals((await it.run("status", "bob", "--check")).code, 69);
+  assertEquals((await it.run("status", "alice", "--check")).code, 0);
+  const wrong = await it.run("status", "alcie");
+  assertEquals([wrong.code, wrong.out], [2, ""]);
+  assertStringIncludes(wrong.err, "(did you mean alice?)");
+});
+
+Deno.test("status --line is one line, also without an account", async () => {
+  await using it = await bench({
+    alice: account("alice", used(42)),
+    bob: account("bob", used(100)),
+  });
+  const { code, out, err } = await it.run("status", "--line");
+  assertEquals([code, err], [0, ""]);
+  assertMatch(out, /^→ alice · 1 of 2 can serve · reset (\w+ )?\d\d:\d\d\n$/);
+  assertEquals((await it.run("status", "--line", "--json")).code, 2);
+  await using none = await bench();
+  const empty = await none.run("status", "--line");
+  assertEquals([empty.code, empty.out], [4, "no account\n"]);
 });
 
 Deno.test("status --json is the report alone, without any token", async () => {
@@ -153,7 +187,7 @@ Deno.test("status --refresh asks the backend first", async () => {
   });
   await using s = await online(fake, ["alice"]);
   const before = await s.run("status");
-  assertStringIncludes(before.out, "unknown, never seen");
+  assertMatch(before.out, /unknown .* never/);
   assertEquals(fake.log.length, 0);
   const after = await s.run("status", "--refresh");
   assertEquals(after.code, 0);
@@ -168,10 +202,10 @@ Deno.test("refresh reports each account, and fails in part", async () => {
   await using s = await online(fake, ["alice", "bob", "carol"]);
   const { code, out, err } = await s.run("refresh");
   assertEquals([code, err], [1, ""]);
-  const lines = out.trimEnd().split("\n");
-  assertEquals(lines[0], "alice: included");
-  assert(lines[1]!.startsWith("bob: failed: "));
-  assertEquals(lines[2], "carol: included");
+  assertMatch(
+    out,
+    /alice .* included .*\n.* bob .* unknown .*\n {4}Not refreshed: .*\n.* carol .* included /,
+  );
   const json = await s.run("refresh", "--json");
   assertEquals(json.code, 1);
   const report = JSON.parse(json.out);
@@ -182,7 +216,11 @@ Deno.test("refresh reports each account, and fails in part", async () => {
   ]);
   const status = await s.run("status", "--refresh");
   assertEquals(status.code, 1);
-  assertStringIncludes(status.err, "bob: ");
+  assertStringIncludes(status.out, "    Not refreshed: ");
+  const again = await s.run("status", "--refresh", "--json");
+  assertEquals(again.code, 1);
+  assertStringIncludes(again.err, "bob: ");
+  JSON.parse(again.out);
   assert(!(out + json.out + status.err).includes(fake.canary));
 });
 
@@ -219,7 +257,7 @@ Deno.test("refresh tells how to sign in again who has to", async () => {
   assertEquals(code, 1);
   assertMatch(
     out,
-    /^alice: failed: .*; sign in again with: cli\.ts login alice/,
+    /alice .* needs a sign-in .*\n {4}Not refreshed: .*\n {4}sign in again with: cli\.ts login alice/,
   );
 });
 
@@ -230,7 +268,9 @@ Deno.test("refresh asks for the named accounts only, and renews their tokens", a
   state.accounts.bob!.tokens!.expiresAt = Date.now() - 1;
   await Deno.writeTextFile(s.it.path, JSON.stringify(state));
   const { code, out } = await s.run("refresh", "bob");
-  assertEquals([code, out], [0, "bob: included, token renewed\n"]);
+  assertEquals(code, 0);
+  assertMatch(out, /bob .* included .*\n {4}Token renewed\n/);
+  assertEquals(out.match(/alice .*included/), null);
   assertEquals(fake.log.map((it) => it.kind), ["token", "usage"]);
   const wrong = await s.run("refresh", "bbo");
   assertEquals(wrong.code, 2);
@@ -269,7 +309,7 @@ Deno.test("credits shows who may spend, and sets it", async () => {
   assertStringIncludes(unset.out, "nothing set");
   const one = await it.run("credits", "bob");
   assertStringIncludes(one.out, "Only bob may spend purchased credits");
-  assertStringIncludes(one.out, "alice: 12.5 credits, forbidden");
+  assertStringIncludes(one.out, "alice: 12.5, forbidden");
   assertEquals(it.state().settings.creditAccountAliases, ["bob"]);
   assertStringIncludes((await it.run("credits", "none")).out, "Nobody may");
   assertEquals(it.state().settings.creditAccountAliases, "none");

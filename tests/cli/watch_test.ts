@@ -24,7 +24,7 @@ Deno.test("status --watch prints snapshots into a pipe until it is interrupted",
   const { code, parts, err } = await watched(it.path, 3);
   assertEquals([code, err, parts.length], [130, "", 3]);
   for (const text of parts) {
-    assertEquals(text.match(/^\d{4}-\d\d-\d\dT[\d:.]+Z\n→ alice/)?.length, 1);
+    assertEquals(text.match(/^\d{4}-\d\d-\d\d [\d:]+\n.*\n→ alice/)?.length, 1);
     assertEquals(text.includes("\u001b"), false);
   }
 });

@@ -1,0 +1,213 @@
+/**
+ * One account of a status report as cells, before they are laid out.
+ *
+ * @module
+ */
+import type { AccountStatus, RefreshReport } from "../report_types.ts";
+import {
+  ageWords,
+  creditWords,
+  meterWords,
+  requestWords,
+  sanitize,
+  shortDuration,
+  standingWords,
+  suggestCommand,
+  windowLabel,
+} from "./format.ts";
+import { type Cell, cell, type Color, fit, INDENT, wrap } from "./table.ts";
+
+/** How a report is shown. */
+export interface RenderOptions {
+  /** Width of the terminal (columns). */
+  columns: number;
+  color: boolean;
+  /** The time (epoch ms). */
+  now: number;
+  /** What came of refreshing accounts, by alias. */
+  refreshed?: ReadonlyMap<string, string>;
+}
+
+/** What the rows of a table have in common. */
+export interface RowOptions extends RenderOptions {
+  /** The columns of windows. */
+  readonly lengths: readonly string[];
+  /** The account that serves next. */
+  readonly next: string | null;
+}
+
+type UsedWindow = AccountStatus["windows"][number];
+
+/** One account. */
+export interface Row {
+  /** Account, plan and standing. */
+  readonly lead: readonly Cell[];
+  /** Its windows by column, with bars of a width; undefined where it lacks one. */
+  readonly windows: (bar: number) => (Cell | undefined)[];
+  /** Its windows, each on an indented line with the name of its length. */
+  readonly named: (columns: number) => Cell[][];
+  readonly hasWindows: boolean;
+  /** Credits, requests, and the age of its facts where they are old. */
+  readonly trail: readonly Cell[];
+  /** What has no column. */
+  readonly notes: readonly (readonly Cell[])[];
+}
+
+/** The shortest bar (columns). */
+export const MIN_BAR = 4;
+
+/** Returns the lengths of all windows of the main meter, the shortest first. */
+export function lengthsOf(accounts: readonly AccountStatus[]): string[] {
+  const windows = accounts.flatMap(mainWindows)
+    .sort((a, b) => (a.windowSeconds ?? 0) - (b.windowSeconds ?? 0));
+  return [...new Set(windows.map(lengthOf))];
+}
+
+/** Returns an account's row; its windows are in the order of `lengths`. */
+export function readRow(account: AccountStatus, options: RowOptions): Row {
+  const { lengths, now } = options;
+  const main = mainWindows(account);
+  const windows = lengths.map((it) => main.find((own) => lengthOf(own) === it));
+  const others = account.windows.filter((it) => !windows.includes(it));
+  return {
+    lead: leadOf(account, options),
+    windows: (bar) => windows.map((it) => it && windowCell(it, bar, now)),
+    named: (columns) =>
+      windows.flatMap((it) =>
+        it ? [[INDENT, namedCell(it, barOf(columns), now)]] : []
+      ),
+    hasWindows: main.length > 0,
+    trail: [
+      cell(creditWords(account)),
+      cell(requestWords(account, now)),
+      cell(ageWords(account, now), "dim"),
+    ],
+    notes: [...meterRows(others, now), ...remarks(account, options)],
+  };
+}
+
+function mainWindows({ windows }: AccountStatus): UsedWindow[] {
+  return windows.filter((it) => it.meter === "codex");
+}
+
+function lengthOf({ windowSeconds }: UsedWindow): string {
+  return windowLabel(windowSeconds);
+}
+
+function leadOf(
+  account: AccountStatus,
+  { columns, next, now }: RowOptions,
+): Cell[] {
+  const width = Math.min(32, Math.max(12, Math.floor(columns / 5)));
+  const alias = fit(sanitize(account.alias), width);
+  return [
+    account.alias === next
+      ? [{ text: "→ ", color: "green" }, { text: alias, color: "bold" }]
+      : cell(`  ${alias}`),
+    cell(fit(sanitize(account.plan ?? "–"), 14)),
+    cell(standingWords(account, now), standingColor(account)),
+  ];
+}
+
+// Words in yellow can hardly be read on a light background.
+function standingColor({ standing, reason }: AccountStatus): Color {
+  switch (standing) {
+    case "included":
+      return "green";
+    case "credits":
+    case "unconfirmed":
+      return "magenta";
+    case "unknown":
+      return "dim";
+    case "blocked":
+      return reason === "disabled" ? "dim" : "red";
+  }
+}
+
+/** The windows that have no column, a row for each meter. */
+function meterRows(windows: readonly UsedWindow[], now: number): Cell[][] {
+  const names = [...new Set(windows.map(meterWords))];
+  return names.map((name) => [
+    ...(name === "" ? [] : [cell(name, "dim")]),
+    ...windows.filter((it) => meterWords(it) === name)
+      .map((it) => namedCell(it, MIN_BAR, now)),
+  ]);
+}
+
+function remarks(
+  { alias, reason, bankedResets, detail }: AccountStatus,
+  { columns, refreshed }: RenderOptions,
+): Cell[][] {
+  const remark = refreshed?.get(alias) ?? detail;
+  const resets = bankedResets === 1 ? "reset" : "resets";
+  const texts = [
+    ...(bankedResets ? [`${bankedResets} banked ${resets}, left alone`] : []),
+    ...(remark === null ? [] : [sanitize(remark)]),
+    ...(reason === "login"
+      ? [`sign in again with: ${suggestCommand("login", alias)}`]
+      : []),
+  ];
+  return texts.flatMap((it) => wrap(it, columns - 4))
+    .map((it) => [cell(it, "dim")]);
+}
+
+/** Returns what there is to tell of accounts that were refreshed. */
+export function refreshRemarks(
+  { accounts }: RefreshReport,
+): Map<string, string> {
+  return new Map(accounts.flatMap(({ alias, ok, error, tokenRefreshed }) => {
+    const parts = [
+      ...(ok ? [] : [`Not refreshed: ${error ?? "no reason given"}`]),
+      ...(tokenRefreshed ? ["Token renewed"] : []),
+    ];
+    return parts.length === 0 ? [] : [[alias, parts.join("; ")] as const];
+  }));
+}
+
+/** The length of a bar that has a line for itself. */
+function barOf(columns: number): number {
+  return Math.max(1, Math.min(20, columns - 41));
+}
+
+function namedCell(it: UsedWindow, bar: number, now: number): Cell {
+  return [
+    { text: `${lengthOf(it).padEnd(7)} ` },
+    ...barOfWindow(it, bar),
+    { text: resetWords(it, now, "resets in ") },
+  ];
+}
+
+/** A window as a bar, a percentage and the time to its reset. */
+function windowCell(it: UsedWindow, bar: number, now: number): Cell {
+  return [...barOfWindow(it, bar), { text: resetWords(it, now) }];
+}
+
+function barOfWindow({ usedPercent }: UsedWindow, width: number): Cell {
+  const isFull = usedPercent >= 100;
+  const percent = isFull ? Math.round(usedPercent) : share(usedPercent, 100);
+  const filled = share(usedPercent, width);
+  return [
+    {
+      text: "█".repeat(filled),
+      color: isFull ? "red" : usedPercent >= 80 ? "yellow" : "green",
+    },
+    { text: "░".repeat(width - filled), color: "dim" },
+    { text: ` ${`${percent}% used`.padStart(9)}  ` },
+  ];
+}
+
+function resetWords(
+  { resetsAt }: UsedWindow,
+  now: number,
+  prefix = "",
+): string {
+  if (resetsAt === null) return "–";
+  const left = Date.parse(resetsAt) - now;
+  return left > 0 ? `${prefix}${shortDuration(left)}` : "reset";
+}
+
+/** A percentage as a whole part of `all`, which is neither none nor all before it is. */
+function share(percent: number, all: number): number {
+  if (percent <= 0 || percent >= 100) return percent <= 0 ? 0 : all;
+  return Math.min(all - 1, Math.max(1, Math.round(percent / 100 * all)));
+}
