@@ -6,4 +6,4 @@
  */
 import { runProcess } from "./lib/cli/process.ts";
 
-if (import.meta.main) await runProcess();
+await runProcess();

@@ -85,11 +85,7 @@ export interface Rotator extends AsyncDisposable {
  * ```
  */
 export function createRotator(options: RotatorOptions = {}): Rotator {
-  return rotatorOf(createContext(options));
-}
-
-/** The rotator of a context. */
-export function rotatorOf(context: RotatorContext): Rotator {
+  const context = createContext(options);
   const servedBy = new WeakMap<Response, string>();
   let requests = 0;
   const close = async () => {

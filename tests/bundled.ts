@@ -1,8 +1,5 @@
 /** The command line in one file, and what a process leaves behind. */
-import { fromFileUrl } from "@std/path";
 import type { Ran } from "./cli/run.ts";
-
-const ROOT = fromFileUrl(new URL("..", import.meta.url));
 
 /** What a process is given. */
 export interface SpawnOptions {
@@ -32,26 +29,4 @@ export async function spawn(
   const { code, stdout, stderr } = await child.output();
   const decoder = new TextDecoder();
   return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
-}
-
-/**
- * Writes library and command line to one file, which runs on every runtime and
- * wherever HOME points.
- */
-export async function bundleTo(file: string): Promise<void> {
-  // as deno.json has it, else from npm
-  for (const imports of [[], ["--import-map=tests/npm_imports.json"]]) {
-    const { code } = await spawn([
-      Deno.execPath(),
-      "bundle",
-      "--quiet",
-      "--platform=deno",
-      ...imports,
-      "-o",
-      file,
-      "lib/cli/bundle.ts",
-    ], { cwd: ROOT });
-    if (code === 0) return;
-  }
-  throw new Error("The bundle could not be made");
 }

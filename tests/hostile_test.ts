@@ -16,7 +16,8 @@ import {
   type FakeCodexOptions,
   startFakeCodex,
 } from "../lib/testing/fake_codex.ts";
-import { bundleTo, spawn } from "./bundled.ts";
+import { writeBundle } from "./bundle.ts";
+import { spawn } from "./bundled.ts";
 import { type AccountRecord, createRotator, type Settings } from "../mod.ts";
 import { bench, type Ran, run } from "./cli/run.ts";
 import { HOUR, recordOf, requestBody, startFleet } from "./fleet.ts";
@@ -535,7 +536,7 @@ Deno.test("a project's .env does not change where the library sends tokens", () 
 Deno.test("the command line refuses to send tokens where a project's .env says", () =>
   withProject(async (folder) => {
     const bundled = join(folder, "cli.mjs");
-    await bundleTo(bundled);
+    await writeBundle(bundled);
     const store = join(folder, "accounts.json");
     const accounts = { a: { tokens: { access: "x", refresh: "r" } } };
     await writeFile(store, JSON.stringify({ version: 1, accounts }));

@@ -21,7 +21,8 @@ import {
   startFakeCodex,
 } from "../lib/testing/fake_codex.ts";
 import { jsonStore, type Store } from "../mod.ts";
-import { bundleTo, spawn } from "./bundled.ts";
+import { writeBundle } from "./bundle.ts";
+import { spawn } from "./bundled.ts";
 import { run } from "./cli/run.ts";
 import { HOUR, recordOf, requestBody, startFleet } from "./fleet.ts";
 import { commandOf, RUNTIMES } from "./runtimes.ts";
@@ -159,7 +160,7 @@ async function openHome() {
   const temp = join(root, "tmp");
   await Promise.all([mkdir(home), mkdir(temp)]);
   const cli = join(root, "cli.mjs");
-  await bundleTo(cli);
+  await writeBundle(cli);
   const fake = await startFakeCodex({
     accounts: {
       codex: {},

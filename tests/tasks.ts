@@ -164,16 +164,7 @@ async function installClients(): Promise<void> {
 }
 
 async function bundle(): Promise<void> {
-  await run("bundle", [
-    DENO,
-    "bundle",
-    "--quiet",
-    "--platform=deno",
-    ...imports,
-    "-o",
-    "dist/codex-rotator.js",
-    "lib/cli/bundle.ts",
-  ]);
+  await run("bundle", [DENO, "run", "-A", ...imports, "tests/bundle.ts"]);
 }
 
 async function bench(): Promise<void> {

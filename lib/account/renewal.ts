@@ -48,7 +48,7 @@ export class Renewal {
 
   /** Whether new tokens may be in memory alone for a while: saving is tried again. */
   get mayKeepUnsaved(): boolean {
-    const { cache, endsSoon } = this.#context;
+    const { cache, endsSoon = false } = this.#context;
     return cache.hasSaved && !endsSoon;
   }
 

@@ -1,13 +1,11 @@
-#!/usr/bin/env -S deno run --allow-env --allow-read --allow-write --allow-net
 /**
- * What the bundle is made of: run, it is the command line; imported, it is the
- * library. Apart from `cli.ts`, because a command starts sooner without all
- * that the library is.
+ * What the bundle is made of: the command line, and the library, which is
+ * loaded only where the bundle is imported.
  *
  * @module
  */
-import { runProcess } from "./process.ts";
+export { runProcess } from "./process.ts";
 
-export * from "../../mod.ts";
-
-if (import.meta.main) await runProcess();
+/** Loads the library. */
+export const library = (): Promise<typeof import("../../mod.ts")> =>
+  import("../../mod.ts");

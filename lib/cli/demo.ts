@@ -29,12 +29,11 @@ import { cell, type Color, columnWidths, line, pad, wrap } from "./table.ts";
 /** `demo`: shows the rotation at work. */
 export const command: Command = {
   help: `
-Starts a stand-in for the backend on this machine, with accounts that have and
-lack included usage and purchased credits, and sends requests until nothing is
-left: who serves each and why, what happens when a window fills up in the middle
-of a stream, an account is overloaded or its sign-in is revoked, and what a
-rotation that is blind to credits would have charged. Your own accounts and
-store are not touched. The exit code is 1 if an account was charged that may
+Starts a stand-in for the backend on this machine and sends requests until
+nothing is left: who serves each and why, what happens when a window fills up in
+the middle of a stream, an account is overloaded or its sign-in is revoked, and
+what a rotation that is blind to credits would have charged. Your own accounts
+and store are not touched. The exit code is 1 if an account was charged that may
 not be.
 
 Examples:
@@ -57,7 +56,7 @@ const REQUESTS = 15;
 /** Returns the accounts as the stand-in knows them. */
 function cast(now: number): Record<string, FakeAccountOptions> {
   const used = (usedPercent: number) => ({
-    windows: [{ seconds: 18_000, usedPercent, resetAt: now + 8_040_000 }],
+    windows: [{ seconds: 18_000, usedPercent, resetAt: now + 8_000_000 }],
     costPercent: 20,
   });
   const credits = (balance: string) => ({
@@ -97,16 +96,16 @@ async function run({ io }: Context): Promise<number> {
   // whoever reads the output may stop early, which ends the process at once
   const clear = () => rmSync(folder, { recursive: true, force: true });
   process.once("exit", clear);
+  const start = () => startFakeCodex({ accounts: cast(io.now()), now: io.now });
+  demandListening("127.0.0.1");
+  const [fake, second] = [await start(), await start()];
   try {
-    demandListening("127.0.0.1");
-    const options = { accounts: cast(io.now()), now: io.now };
-    await using fake = await startFakeCodex(options);
     showCast(io, fake);
     await play(io, fake, join(folder, "accounts.json"));
-    await using second = await startFakeCodex(options);
     await playBlindly(second);
     return conclude(io, fake, second);
   } finally {
+    await Promise.all([fake.close(), second.close()]);
     process.off("exit", clear);
     clear();
   }
@@ -132,7 +131,7 @@ async function play(io: Io, fake: FakeCodex, path: string): Promise<void> {
   const events: RotatorEvent[] = [];
   const store = jsonStore(path);
   await store.update((state) => seed(state, fake, io.now()));
-  await using rotator = createRotator({
+  const rotator = createRotator({
     store,
     credits: [SPENDER],
     strategy: "round-robin",
@@ -141,13 +140,17 @@ async function play(io: Io, fake: FakeCodex, path: string): Promise<void> {
     now: io.now,
     onEvent: (event) => void events.push(event),
   });
-  await rotator.refresh({ signal: io.signal });
   const rows = [[" #", "account", "pays", "5h used", "why"]];
-  for (let n = 1; n <= REQUESTS && !io.signal.aborted; n++) {
-    events.length = 0;
-    INCIDENTS[n]?.happen(fake);
-    const { standing, why, alias, used } = await request(rotator, n, events);
-    rows.push([`${n}`.padStart(2), alias, standing, used, why]);
+  try {
+    await rotator.refresh({ signal: io.signal });
+    for (let n = 1; n <= REQUESTS && !io.signal.aborted; n++) {
+      events.length = 0;
+      INCIDENTS[n]?.happen(fake);
+      const { standing, why, alias, used } = await request(rotator, n, events);
+      rows.push([`${n}`.padStart(2), alias, standing, used, why]);
+    }
+  } finally {
+    await rotator.close();
   }
   io.out("\n");
   show(io, rows);

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { createContext } from "../context.ts";
-import { type Rotator, rotatorOf } from "../rotator.ts";
+import { createRotator, type Rotator } from "../rotator.ts";
 import { type JsonStore, jsonStore } from "../store/json_store.ts";
 import { editState, normalState } from "../store/state.ts";
 import type { NormalState } from "../types.ts";
@@ -61,7 +60,7 @@ export function openOnlineRotator(context: Context): OnlineRotator {
       return state;
     },
   };
-  const parts = createContext({
+  const rotator = createRotator({
     store,
     now: io.now,
     backend: backendOf(context),
@@ -71,8 +70,8 @@ export function openOnlineRotator(context: Context): OnlineRotator {
       told.add(event.reason);
       io.err(`Warning: ${sanitize(event.reason)}\n`);
     },
-  }, { endsSoon: true });
-  return { ...rotatorOf(parts), isKept: () => isKept };
+  });
+  return { ...rotator, isKept: () => isKept };
 }
 
 /**
@@ -107,12 +106,15 @@ export async function refreshQuietly(
   context: Context,
   aliases: readonly string[],
 ): Promise<{ alias: string; error: string | null }[]> {
+  let rotator: OnlineRotator | undefined;
   try {
-    await using rotator = openOnlineRotator(context);
+    rotator = openOnlineRotator(context);
     const { accounts } = await refreshAccounts(rotator, context, aliases);
     return accounts.filter(({ ok }) => !ok);
   } catch (error) {
     if (context.io.isInterrupted) throw error;
     return aliases.map((alias) => ({ alias, error: (error as Error).message }));
+  } finally {
+    await rotator?.close();
   }
 }

@@ -3,7 +3,7 @@ import { isLoopback } from "../codex/endpoints.ts";
 import { createRotator, type Rotator } from "../rotator.ts";
 import {
   createHandler,
-  Metrics,
+  Observer,
   type RunningServer,
   type ServedRequest,
   startServer,
@@ -13,7 +13,7 @@ import {
   keyFile,
   readOrMakeKey,
   usableKey,
-} from "../serve/access.ts";
+} from "../serve/key.ts";
 import type { RotatorEvent } from "../report_types.ts";
 import {
   backendOf,
@@ -26,7 +26,7 @@ import { CliError, EXIT, usageError } from "./exit.ts";
 import { demandListening } from "./granted.ts";
 import type { Io } from "./io.ts";
 import { openJsonStore } from "./open.ts";
-import { sanitize } from "./format.ts";
+import { sanitize, suggestCommand } from "./format.ts";
 
 const DEFAULT_PORT = "8791";
 const DEFAULT_HOST = "127.0.0.1";
@@ -58,10 +58,10 @@ Options:
   --log        a line per request on stderr
 
 Examples:
-  cli.ts serve
-  cli.ts serve --log
+  codex-rotator serve
+  codex-rotator serve --log
   OPENAI_BASE_URL=http://${DEFAULT_HOST}:${DEFAULT_PORT}/v1 \\
-    OPENAI_API_KEY=$(cli.ts serve --show-key) my-agent
+    OPENAI_API_KEY=$(codex-rotator serve --show-key) my-agent
 `,
   booleans: ["no-key", "show-key", "log"],
   strings: ["port", "host"],
@@ -91,20 +91,25 @@ async function run(context: Context): Promise<number> {
   const { key, source } = flags.on("no-key")
     ? withoutKey(hostname)
     : await keyOf(context);
-  const metrics = new Metrics({
+  const observer = new Observer({
     now: io.now,
     ...(flags.on("log") ? { onRequest: (it) => io.err(logLine(it)) } : {}),
   });
-  await using rotator = openServingRotator(context, metrics);
-  // a store that cannot be read would fail each request
-  await rotator.status();
-  const handler = createHandler(rotator, { key, metrics, hosts: [hostname] });
-  const server = await listen(handler, hostname, port);
-  // before anyone is told where it is: they may end it at once
-  const told = untilTold(io.signal);
-  io.out(`${server.url}/v1\n`);
-  io.err(`Serving at ${server.url}/v1; ${source}\n`);
-  return await stopped(server, io, told);
+  const rotator = openServingRotator(context, observer);
+  try {
+    // a store that cannot be read would fail each request
+    await rotator.status();
+    const hosts = [hostname];
+    const handler = createHandler(rotator, { key, observer, hosts });
+    const server = await listen(handler, hostname, port);
+    // before anyone is told where it is: they may end it at once
+    const told = untilTold(io.signal);
+    io.out(`${server.url}/v1\n`);
+    io.err(`Serving at ${server.url}/v1; ${source}\n`);
+    return await stopped(server, io, told);
+  } finally {
+    await rotator.close();
+  }
 }
 
 function addressOf(hostname: string, port: number | string): string {
@@ -148,11 +153,13 @@ async function keyOf(context: Context): Promise<Key> {
     return { key: usableKey(set, KEY_VARIABLE), source };
   }
   const path = keyFile(storeOf(context));
-  const source = `its key is in ${sanitize(path)}; serve --show-key prints it`;
+  const source = `its key is in ${sanitize(path)}, shown by: ${
+    suggestCommand("serve --show-key")
+  }`;
   return { key: await readOrMakeKey(path), source };
 }
 
-function openServingRotator(context: Context, metrics: Metrics): Rotator {
+function openServingRotator(context: Context, observer: Observer): Rotator {
   const { io } = context;
   return createRotator({
     store: openJsonStore(context),
@@ -160,7 +167,7 @@ function openServingRotator(context: Context, metrics: Metrics): Rotator {
     backend: backendOf(context),
     issuer: issuerOf(context),
     onEvent(event) {
-      metrics.onEvent(event);
+      observer.onEvent(event);
       tell(event, io);
     },
   });

@@ -63,8 +63,7 @@ async function run(context: Context): Promise<number> {
   }
   const interval = flags.value("watch");
   if (interval === undefined) {
-    await using source = await open(context);
-    return await once(source, context);
+    return await withSource(context, (source) => once(source, context));
   }
   if (flags.on("check")) {
     throw usageError(
@@ -75,13 +74,26 @@ async function run(context: Context): Promise<number> {
 }
 
 /** Where the reports come from. */
-interface Source extends AsyncDisposable {
+interface Source {
   /** Reads a report of the accounts that were named. */
   read(): Promise<StatusReport>;
   /** Asks the backend; absent: it is not to be asked. */
   refresh?(): Promise<RefreshReport>;
   /** Whether what was learned last could be kept; absent: nothing is learned. */
   isKept?(): boolean;
+  close?(): Promise<void>;
+}
+
+async function withSource(
+  context: Context,
+  job: (source: Source) => Promise<number>,
+): Promise<number> {
+  const source = await open(context);
+  try {
+    return await job(source);
+  } finally {
+    await source.close?.();
+  }
 }
 
 async function open(context: Context): Promise<Source> {
@@ -89,10 +101,7 @@ async function open(context: Context): Promise<Source> {
   const model = flags.value("model");
   if (!flags.on("refresh")) {
     const read = statusReader(context);
-    return {
-      read: async () => named(await read(model), operands),
-      [Symbol.asyncDispose]: async () => {},
-    };
+    return { read: async () => named(await read(model), operands) };
   }
   // what speaks to the backend is the most of it, and takes its time to load
   const { openOnlineRotator, refreshAccounts } = await import("./open.ts");
@@ -102,7 +111,7 @@ async function open(context: Context): Promise<Source> {
     read: async () => named(await rotator.status(options), operands),
     refresh: () => refreshAccounts(rotator, context, operands),
     isKept: () => rotator.isKept(),
-    [Symbol.asyncDispose]: () => rotator.close(),
+    close: () => rotator.close(),
   };
 }
 
@@ -142,10 +151,9 @@ async function again(outer: Context, seconds: string): Promise<number> {
   const inPlace = outer.io.outIsTerminal && isTable(outer);
   const display = (inPlace ? screen : sequence)(outer.io);
   const context = { ...outer, io: display.io };
-  await using source = await open(context);
   let askedAt = -Infinity;
   let refreshed: RefreshReport | undefined;
-  await watch(display, interval, async () => {
+  const next = async (source: Source) => {
     const now = context.io.now();
     if (now - askedAt >= REFRESH_INTERVAL) {
       askedAt = now;
@@ -155,8 +163,11 @@ async function again(outer: Context, seconds: string): Promise<number> {
     return inPlace || !isTable(context)
       ? shown
       : `${localTime(now)}\n${shown}\n`;
+  };
+  return await withSource(context, async (source) => {
+    await watch(display, interval, () => next(source));
+    return EXIT.interrupted;
   });
-  return EXIT.interrupted;
 }
 
 /** Asks the backend where that is wanted. */

@@ -19,7 +19,7 @@ const WARM_UP_ROUNDS = 2;
 const MEMORY_RUNS = 9;
 const ACCOUNTS = 10;
 const HOUR = 3_600_000;
-const BUNDLE = join(ROOT, "dist/codex-rotator.js");
+const BUNDLE = join(ROOT, "dist/codex-rotator.mjs");
 
 /** Where the registry of deno.json's imports cannot be reached, children need the map too. */
 const IMPORTS = !import.meta.resolve("@std/path").startsWith("jsr:")
@@ -130,6 +130,9 @@ async function measureCommands(
     ["--help", [...start, "cli.ts", "--help"]],
     [`status, ${ACCOUNTS} accounts`, status],
     [`status --json, ${ACCOUNTS} accounts`, [...status, "--json"]],
+    [`the bundle's status, ${ACCOUNTS} accounts`, [
+      ...[...start, BUNDLE, "status", "--store", store],
+    ]],
   ]);
   printTable(
     "a command, from start to end",
