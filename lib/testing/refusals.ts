@@ -40,7 +40,7 @@ const MINIMAL_VERSIONS: readonly [model: RegExp, version: string][] = [
   [/^gpt-6-(sol|luna)/, "0.155.0"],
 ];
 /** Names that a model can have; any other is not found. */
-const MODEL_NAMES = /^(gpt-\d|gpt-reserve$|codex-)/;
+const MODEL_NAMES = /^(gpt-\d|gpt-image-|gpt-reserve$|codex-)/;
 const MODELS = [
   "gpt-6-astra",
   "gpt-6-sol",
