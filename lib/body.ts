@@ -177,6 +177,43 @@ function continued(
   }, { highWaterMark: 0 });
 }
 
+/** More than this is not made of a compressed body, bytes. */
+const MAX_DECOMPRESSED_BYTES = 128 * 1024 * 1024;
+
+/**
+ * The bytes that a body stands for; undefined where it is not what it claims
+ * to be, or this runtime cannot read it.
+ *
+ * @param encoding Its `Content-Encoding`.
+ */
+export async function decompressed(
+  body: ReplayBody["readable"],
+  encoding: string | null | undefined,
+): Promise<ReplayBody["readable"]> {
+  const name = encoding?.trim().toLowerCase() || "identity";
+  if (name === "identity" || body === undefined) return body;
+  if (typeof body === "string") return undefined;
+  // loaded when first needed: hardly anybody does
+  const zlib = await import("node:zlib");
+  const decoders = new Map([
+    ["gzip", zlib.gunzip],
+    ["x-gzip", zlib.gunzip],
+    ["deflate", zlib.inflate],
+    ["br", zlib.brotliDecompress],
+    // not before Node 22.15
+    ["zstd", zlib.zstdDecompress],
+  ]);
+  const decode = decoders.get(name);
+  if (!decode) return undefined;
+  const { promise, resolve } = Promise.withResolvers<ReplayBody["readable"]>();
+  decode(
+    body,
+    { maxOutputLength: MAX_DECOMPRESSED_BYTES },
+    (error, bytes) => resolve(error ? undefined : new Uint8Array(bytes)),
+  );
+  return await promise;
+}
+
 /** A response like another one, with another body. */
 export function withBody(
   response: Response,

@@ -1,5 +1,5 @@
 /**
- * What a rotator is made of: options, environment and store brought together.
+ * What a rotator is made of: options, environment and store, wired together.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import type { AccountContext } from "./account/context.ts";
 import { TokenManager } from "./account/token.ts";
 import { UsageChecker } from "./account/usage_check.ts";
 import { MAX_REPLAY_BYTES } from "./body.ts";
+import { RefusedParts } from "./codex/adapt.ts";
 import {
   checkedBase,
   DEFAULT_BACKEND,
@@ -16,9 +17,9 @@ import {
 import { creditPolicy } from "./pool/credits.ts";
 import { mergeRecord, recordOfLogin } from "./pool/facts.ts";
 import { AccountPool, type PooledAccount } from "./pool/account_pool.ts";
+import { checkOptions, type RotatorOptions } from "./options.ts";
 import { pinnedIn, unpinned } from "./report.ts";
 import { Sessions } from "./pool/sessions.ts";
-import { isStrategy, STRATEGIES } from "./pool/strategy.ts";
 import {
   policyOf,
   policySources,
@@ -29,67 +30,9 @@ import {
 import { jsonStore } from "./store/json_store.ts";
 import { StateCache } from "./store/state_cache.ts";
 import { defaultStorePath } from "./store/paths.ts";
-import type { FetchLike, Store, StrategyName } from "./types.ts";
+import type { Store, StrategyName } from "./types.ts";
 import type { CreditPolicy, RotatorEvent } from "./report_types.ts";
-import { VERSION } from "./version.ts";
-
-/** How a rotator is to work. */
-export interface RotatorOptions {
-  /**
-   * A path, or any store.
-   * @default {defaultStorePath()}
-   */
-  store?: Store | string | URL;
-  /**
-   * How accounts are ordered inside a pool.
-   * @default {"round-robin"} unless the store's settings name one
-   */
-  strategy?: StrategyName;
-  /**
-   * Who may spend purchased credits; wins over the environment and the store.
-   * Unset everywhere, all may.
-   */
-  credits?: "all" | "none" | readonly string[];
-  /**
-   * Plans whose accounts go first inside a pool.
-   * @default {["pro", "prolite", "promax"]}
-   */
-  preferPlans?: readonly string[];
-  /**
-   * Keep a session on the account that served it last.
-   * @default {true}
-   */
-  affinity?: boolean;
-  /**
-   * Base URL of the Codex backend.
-   * @default {"https://chatgpt.com/backend-api"}
-   */
-  backend?: string | URL;
-  /**
-   * Base URL of the token issuer.
-   * @default {"https://auth.openai.com"}
-   */
-  issuer?: string | URL;
-  /**
-   * How long a request may wait for the earliest reset when nobody can serve, ms.
-   * @default {0}
-   */
-  maxWait?: number;
-  /**
-   * A streamed request body longer than this is sent once instead of being
-   * kept for another account, bytes.
-   * @default {33554432}
-   */
-  maxReplayBytes?: number;
-  /** What to send with; the global `fetch` by default. */
-  fetch?: FetchLike;
-  /** The clock, epoch ms; `Date.now` by default. */
-  now?: () => number;
-  /** Uniform in [0, 1); `Math.random` by default. */
-  random?: () => number;
-  /** Told what happens; an error it throws disturbs nothing. */
-  onEvent?: (event: RotatorEvent) => void;
-}
+import { CODEX_VERSION, VERSION } from "./version.ts";
 
 /** All parts of one rotator. */
 export interface RotatorContext extends AccountContext {
@@ -107,12 +50,17 @@ export interface RotatorContext extends AccountContext {
   /** ms */
   readonly maxWait: number;
   readonly maxReplayBytes: number;
+  readonly codexVersion: string;
+  /** What the backend refuses in a body. */
+  readonly refused: RefusedParts;
   /** Explain each selection on stderr. */
   readonly debug: () => boolean;
   /** The strategy in force now. */
   readonly strategy: () => StrategyName;
   /** Sends a `warning` event, once for each reason. */
   readonly warnOnce: (reason: string) => void;
+  /** Warns on stderr as the runtime does, once for each text. */
+  readonly warnProcess: (text: string) => void;
 }
 
 /**
@@ -173,28 +121,14 @@ export function createContext(options: RotatorOptions): RotatorContext {
     affinity: options.affinity ?? true,
     maxWait: options.maxWait ?? 0,
     maxReplayBytes: options.maxReplayBytes ?? MAX_REPLAY_BYTES,
+    codexVersion: options.codexVersion ?? CODEX_VERSION,
+    refused: new RefusedParts(),
     // read when first needed: a scoped run is asked for each name
     debug: () => debug ??= isDebug(),
     strategy: () => options.strategy ?? strategyOf(live.state),
     warnOnce,
+    warnProcess: once((text) => process.emitWarning(text, "CodexRotator")),
   };
-}
-
-function checkOptions(options: RotatorOptions): void {
-  const { strategy, maxWait = 0, maxReplayBytes = 0 } = options;
-  if (strategy !== undefined && !isStrategy(strategy)) {
-    throw new TypeError(
-      `There is no strategy "${strategy}"; use one of ${STRATEGIES.join(", ")}`,
-    );
-  }
-  if (!(maxWait >= 0)) {
-    throw new TypeError(`maxWait is ${maxWait}; it must be 0 ms or more`);
-  }
-  if (!(maxReplayBytes >= 0)) {
-    throw new TypeError(
-      `maxReplayBytes is ${maxReplayBytes}; it must be 0 bytes or more`,
-    );
-  }
 }
 
 function openStore(

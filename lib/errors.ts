@@ -35,3 +35,90 @@ export class RotatorError extends Error {
     this.code = code;
   }
 }
+
+/** Why a connection failed, by what runtimes say of it. A new one is a row here. */
+const REASONS: readonly [pattern: RegExp, reason: string][] = [
+  [/ECONNREFUSED|connection ?refused/i, "connection refused"],
+  [/ECONNRESET|EPIPE|connection ?reset|broken pipe/i, "connection reset"],
+  [/ENOTFOUND|EAI_AGAIN|dns error/i, "host not found"],
+  [/EHOSTUNREACH|ENETUNREACH|unreachable/i, "host not reachable"],
+  [/ETIMEDOUT|UND_ERR_\w*_TIMEOUT|timed out/i, "no answer in time"],
+  [/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/i, "certificate not trusted"],
+  [
+    /UND_ERR_SOCKET|ConnectionClosed|other side closed|connection closed/i,
+    "connection closed by the other side",
+  ],
+];
+
+/**
+ * Returns the text of a network error with its cause, which the message of most
+ * runtimes leaves to `cause`.
+ *
+ * @param error What `fetch` rejected with.
+ * @param url Where the request went; no more than its host is told.
+ */
+export function networkErrorText(error: unknown, url: string): string {
+  const chain = causesOf(error);
+  const texts = chain.map((it) => `${codeOf(it)} ${it.message}`);
+  const reason = REASONS.find(([pattern]) =>
+    texts.some((text) => pattern.test(text))
+  )?.[1];
+  const last = chain.at(-1);
+  if (reason === undefined) return last?.message ?? String(error);
+  return `fetch failed: ${reason} at ${addressOf(chain) ?? hostOf(url)}`;
+}
+
+/**
+ * An error of the network that says its cause, to be thrown in place of one
+ * that does not; any other is returned as it is.
+ *
+ * @param error What `fetch` rejected with.
+ * @param url Where the request went.
+ */
+export function explained(error: unknown, url: string): unknown {
+  // of other kinds are those of a fetch that its owner wrote
+  const isRuntimes = error instanceof TypeError ||
+    (error instanceof Error && codeOf(error) !== "");
+  if (!isRuntimes) return error;
+  const message = networkErrorText(error, url);
+  const isVague = message !== error.message;
+  const text = message.startsWith("fetch failed")
+    ? message
+    : `fetch failed: ${message}`;
+  return isVague ? new TypeError(text, { cause: error }) : error;
+}
+
+/** More causes of causes are not looked at. */
+const MAX_CAUSES = 5;
+
+/** An error and its causes, as far as they are errors; of several at once the first. */
+function causesOf(error: unknown): Error[] {
+  const chain: Error[] = [];
+  for (
+    let it = error;
+    it instanceof Error && chain.length < MAX_CAUSES;
+    it = it instanceof AggregateError ? it.errors[0] : it.cause
+  ) chain.push(it);
+  return chain;
+}
+
+function codeOf(error: Error): string {
+  const { code } = error as { code?: unknown };
+  return typeof code === "string" ? code : "";
+}
+
+/** The address that was tried, which may be a proxy's. */
+function addressOf(chain: readonly Error[]): string | undefined {
+  for (const error of chain) {
+    const { address, port } = error as { address?: unknown; port?: unknown };
+    if (typeof address !== "string" || typeof port !== "number") continue;
+    return address.includes(":")
+      ? `[${address}]:${port}`
+      : `${address}:${port}`;
+  }
+  return undefined;
+}
+
+function hostOf(url: string): string {
+  return URL.parse(url)?.host ?? "an unknown host";
+}

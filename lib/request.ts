@@ -4,8 +4,18 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { readBody, type ReplayBody, STRING_TYPE } from "./body.ts";
-import { adaptBody, withoutCiphertext } from "./codex/adapt.ts";
+import {
+  decompressed,
+  readBody,
+  type ReplayBody,
+  STRING_TYPE,
+} from "./body.ts";
+import {
+  adaptBody,
+  type RefusedParts,
+  withoutCiphertext,
+} from "./codex/adapt.ts";
+import { isModelsUrl, withClientVersion } from "./codex/models.ts";
 import {
   type HeaderRecord,
   headerRecord,
@@ -39,6 +49,8 @@ export interface ReplayableRequest {
   includedOnly: boolean;
   /** The caller did not ask for a stream, so it is to be folded into one response. */
   folds: boolean;
+  /** It asks for the models as SDKs do, so they are to be told in OpenAI's shape. */
+  listsModels: boolean;
   /** The body as sent, where it could be read. */
   json: Record<string, unknown> | undefined;
   /** What its events tell. */
@@ -49,6 +61,10 @@ export interface ReplayableRequest {
 export interface ReadOptions {
   /** A streamed body longer than this is sent once, bytes. */
   maxReplayBytes: number;
+  /** The version of the Codex client, where the caller names none. */
+  codexVersion: string;
+  /** What the backend refuses in a body. */
+  refused: RefusedParts;
   /** Its number among the requests of the rotator. */
   number: number;
 }
@@ -80,7 +96,7 @@ export interface FetchArguments {
 export async function readRequest(
   url: string,
   { input, init }: FetchArguments,
-  { maxReplayBytes, number }: ReadOptions,
+  { maxReplayBytes, codexVersion, refused, number }: ReadOptions,
 ): Promise<ReplayableRequest> {
   const request = input instanceof Request ? input : undefined;
   const signal = init.signal === undefined ? request?.signal : init.signal;
@@ -92,9 +108,8 @@ export async function readRequest(
   const body = await readBody(given, maxReplayBytes, signal);
   if (body.contentType !== null) headers["content-type"] ??= body.contentType;
   const { model, json } = readRequestBody(
-    body.readable,
+    await decompressed(body.readable, headers["content-encoding"]),
     declaredType(headers),
-    headers["content-encoding"],
   );
   const method = init.method ?? request?.method ?? "GET";
   const isResponses = method.toUpperCase() === "POST" &&
@@ -114,6 +129,7 @@ export async function readRequest(
     isFree: /^(?:GET|HEAD)$/i.test(method),
     includedOnly,
     folds: false,
+    listsModels: false,
     json,
     about: {
       request: number,
@@ -121,7 +137,16 @@ export async function readRequest(
       ...(session !== undefined && { session }),
     },
   };
-  if (isResponses && json) adapt(read, json);
+  if (isResponses && json) {
+    const adapted = adaptBody(json, refused);
+    read.folds = adapted.folds;
+    if (adapted.json) rewrite(read, adapted.json);
+  }
+  if (/^GET$/i.test(method) && isModelsUrl(url)) {
+    const versioned = withClientVersion(url, headers.version || codexVersion);
+    read.url = versioned ?? url;
+    read.listsModels = versioned !== undefined;
+  }
   return read;
 }
 
@@ -141,15 +166,6 @@ function takeMaxCredits(headers: HeaderRecord): boolean {
   throw new RequestError(
     `${MAX_CREDITS_HEADER} is "${value}"; the only value it takes is 0: served on included usage or not at all`,
   );
-}
-
-function adapt(
-  request: ReplayableRequest,
-  json: Record<string, unknown>,
-): void {
-  const adapted = adaptBody(json);
-  request.folds = adapted.folds;
-  if (adapted.json) rewrite(request, adapted.json);
 }
 
 const NAMED: ReadonlySet<string> = new Set([
@@ -188,6 +204,26 @@ function rewrite(
     replayable: true,
   };
   request.headers["content-type"] = "application/json";
+  delete request.headers["content-encoding"];
+}
+
+/**
+ * Mends what the backend has just refused in a request, and remembers it for
+ * later ones.
+ *
+ * @param text What it said.
+ * @returns Whether there was anything that can be mended.
+ */
+export function mendRequest(
+  request: ReplayableRequest,
+  refused: RefusedParts,
+  text: string,
+): boolean {
+  if (!request.isResponses || !request.json) return false;
+  refused.learn(text, request.json);
+  const { json } = adaptBody(request.json, refused);
+  if (json) rewrite(request, json);
+  return json !== undefined;
 }
 
 /**

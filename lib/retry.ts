@@ -68,8 +68,8 @@ export type Step =
   | { kind: "return"; response: Response }
   /** The same account; `rejected`: with another token than this one. */
   | { kind: "again"; rejected?: string }
-  /** The same account, once the conversation is without what only another one can read. */
-  | { kind: "clean"; response: Response }
+  /** The same account, once the body is without what it `refused`, else without what only another account can read. */
+  | { kind: "mend"; response: Response; refused?: string }
   | { kind: "next" };
 
 /** What deciding looks at. */
@@ -96,6 +96,9 @@ export async function nextStep(
       onServed(context, query, response);
       return { kind: "return", response };
     case "refused-body":
+      return replayable
+        ? { kind: "mend", response, refused: outcome.text }
+        : { kind: "return", response };
     case "other":
       return { kind: "return", response };
     case "transient":
@@ -103,7 +106,7 @@ export async function nextStep(
     case "encrypted-content":
       return tries.isCleaned || !replayable
         ? { kind: "return", response }
-        : { kind: "clean", response };
+        : { kind: "mend", response };
     case "token-rejected":
       return await onTokenRejected(context, query, response);
     case "model": {

@@ -8,18 +8,15 @@ import type { Attempt } from "./account/learn.ts";
 import type { CheckResult } from "./account/usage_check.ts";
 import { type Choice, choose, lastAccountOf } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
-import {
-  candidatesOf,
-  createContext,
-  type RotatorContext,
-  type RotatorOptions,
-} from "./context.ts";
+import { candidatesOf, createContext, type RotatorContext } from "./context.ts";
 import { RotatorError } from "./errors.ts";
+import type { RotatorOptions } from "./options.ts";
 import { POOLS } from "./pool/standing.ts";
 import { type Refusal, refusalOf, refusalResponse } from "./refusal.ts";
 import { pinnedIn, reasonOf, statusReport } from "./report.ts";
 import type { RefreshReport, StatusReport } from "./report_types.ts";
 import {
+  mendRequest,
   readRequest,
   removeForeignContent,
   type ReplayableRequest,
@@ -30,7 +27,7 @@ import { nextStep, Tries } from "./retry.ts";
 import { send } from "./send.ts";
 import type { FetchLike } from "./types.ts";
 
-export type { RotatorOptions } from "./context.ts";
+export type { RotatorOptions } from "./options.ts";
 
 /** What to report on. */
 export interface StatusOptions {
@@ -98,8 +95,7 @@ export function createRotator(options: RotatorOptions = {}): Rotator {
     async fetch(input, init = {}) {
       const url = targetOf(urlOf(input), context.backend);
       if (url === undefined) return await context.fetch(input, init);
-      const { maxReplayBytes } = context;
-      const read = { maxReplayBytes, number: ++requests };
+      const read = { ...context, number: ++requests };
       try {
         const request = await readRequest(url, { input, init }, read);
         const { response, alias } = await serve(context, request);
@@ -107,6 +103,8 @@ export function createRotator(options: RotatorOptions = {}): Rotator {
         return response;
       } catch (error) {
         if (error instanceof RequestError) return badRequest(error);
+        // some SDKs tell no more of it than "Connection error."
+        if (error instanceof RotatorError) context.warnProcess(error.message);
         throw error;
       }
     },
@@ -190,8 +188,8 @@ async function serve(
         case "again":
           again = { choice, ...step };
           break;
-        case "clean":
-          if (!clean(context, request, { attempt, tries })) {
+        case "mend":
+          if (!mend(context, request, { attempt, tries, ...step })) {
             tries.discard();
             return { response: step.response, alias: choice.account.alias };
           }
@@ -295,15 +293,23 @@ function attemptOf(
 }
 
 /**
- * Leaves out of the conversation what only another account can read; not where
- * sending again would cost more than the first time.
+ * Mends what was refused in a body, or leaves out of the conversation what only
+ * another account can read; not where sending again would cost more than the
+ * first time.
  */
-function clean(
+function mend(
   context: RotatorContext,
   request: ReplayableRequest,
-  { attempt, tries }: { attempt: Attempt; tries: Tries },
+  { attempt, tries, refused }: {
+    attempt: Attempt;
+    tries: Tries;
+    refused?: string;
+  },
 ): boolean {
   if (!attempt.isFree && !isStillIn(context, attempt)) return false;
+  if (refused !== undefined) {
+    return mendRequest(request, context.refused, refused);
+  }
   if (!removeForeignContent(request)) return false;
   tries.isCleaned = true;
   const { alias } = attempt.account;

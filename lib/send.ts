@@ -17,10 +17,13 @@ import {
   readStreamFailure,
 } from "./codex/answer.ts";
 import { type AboutRequest, readHeaders } from "./codex/headers.ts";
+import { parseJson } from "./codex/json.ts";
+import { openAIModels } from "./codex/models.ts";
 import { backendHeaders } from "./codex/request.ts";
 import { type EventMeaning, readRateLimitsEvent } from "./codex/stream.ts";
 import type { RotatorContext } from "./context.ts";
 import { meterFacts, meterOfModel } from "./meters.ts";
+import { explained } from "./errors.ts";
 import type { ReplayableRequest } from "./request.ts";
 import {
   follow,
@@ -29,6 +32,7 @@ import {
   RedirectError,
 } from "./redirect.ts";
 import {
+  asJson,
   foldStream,
   type Guarded,
   guardStream,
@@ -73,9 +77,12 @@ export async function send(
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof RedirectError) throw error;
-    return { error };
+    return { error: explained(error, request.url) };
   }
   const outcome = await learnAnswer(context, attempt, { response, signal });
+  if (outcome.kind === "ok" && request.listsModels) {
+    return await asModelList(response, request);
+  }
   const isStream = outcome.kind === "ok" && request.isResponses &&
     isEventStream(response);
   if (!isStream) return { response, outcome };
@@ -90,6 +97,22 @@ export async function send(
     learnHeaders(context, attempt, guarded.failure.headers);
   }
   return answerOf(request, guarded);
+}
+
+/** The list of models as SDKs know one; what is none is told as it came. */
+async function asModelList(
+  response: Response,
+  { signal, url }: ReplayableRequest,
+): Promise<Answer | NetworkError> {
+  try {
+    const text = await withAbort(response.text(), signal);
+    const list = openAIModels(parseJson(text));
+    const body = list ? JSON.stringify(list) : text;
+    return { response: asJson(response, body, 200), outcome: { kind: "ok" } };
+  } catch (error) {
+    signal?.throwIfAborted();
+    return { error: explained(error, url) };
+  }
 }
 
 /** Learns from the head of an answer, and tells what it means. */
@@ -157,6 +180,7 @@ function initOf(
     identityOf(record, attempt.access),
     {
       version: context.version,
+      codexVersion: context.codexVersion,
       accept: /\/responses(\?|$)/.test(request.url)
         ? "text/event-stream"
         : "application/json",
@@ -235,7 +259,7 @@ function answerOf(
     case "broken":
       // it may have been served, and charged, like one that a gateway lost
       return request.folds
-        ? { error: guarded.error }
+        ? { error: explained(guarded.error, request.url) }
         : { response, outcome: { kind: "transient", status: 502 } };
   }
 }

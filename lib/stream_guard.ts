@@ -230,7 +230,7 @@ export async function foldStream(
     return {
       kind: "broken",
       error,
-      response: folded(response, body, 502),
+      response: asJson(response, body, 502),
     };
   }
 }
@@ -254,7 +254,7 @@ function foldEvent(
     case "completed":
     case "incomplete": {
       const body = JSON.stringify(folder.finish(meaning.response));
-      return { kind: "open", response: folded(response, body, 200) };
+      return { kind: "open", response: asJson(response, body, 200) };
     }
     case "failed": {
       const { error } = meaning;
@@ -264,7 +264,7 @@ function foldEvent(
         ? { kind: "transient", status: 502 }
         : read;
       const body = JSON.stringify({ error });
-      const answer = folded(response, body, statusOfFailure(error));
+      const answer = asJson(response, body, statusOfFailure(error));
       return outcome.kind === "other"
         ? { kind: "open", response: answer }
         : { kind: "failed", failure: meaning, outcome, response: answer };
@@ -273,7 +273,11 @@ function foldEvent(
 }
 
 /** One JSON response; what described the stream's bytes is left out. */
-function folded(response: Response, body: string, status: number): Response {
+export function asJson(
+  response: Response,
+  body: string,
+  status: number,
+): Response {
   const headers = new Headers(response.headers);
   headers.set("content-type", "application/json");
   for (

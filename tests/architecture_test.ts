@@ -60,7 +60,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "leaf": ["leaf"],
 };
 /** What all parts share. */
-const LEAVES = ["types", "errors", "values", "meters", "version"];
+const LEAVES = ["types", "errors", "values", "meters", "nearest", "version"];
 
 function partOf(path: string): string {
   if (LEAVES.some((leaf) => path === `lib/${leaf}.ts`)) return "leaf";

@@ -1,6 +1,7 @@
 import type { AccountPool } from "../pool/account_pool.ts";
 import type { StateCache } from "../store/state_cache.ts";
 import { shortText } from "../codex/error_report.ts";
+import { networkErrorText } from "../errors.ts";
 import type { FetchLike, Store } from "../types.ts";
 import type { CreditPolicy, RotatorEvent } from "../report_types.ts";
 import { type Limits, withTimeLimit } from "./abort.ts";
@@ -59,8 +60,7 @@ export async function fetchText(
   } catch (error) {
     if (isDenied(error)) throw error;
     // it is told and stored, and a fetch of the caller's may quote anything
-    const text = error instanceof Error ? error.message : String(error);
-    return { error: shortText(text) };
+    return { error: shortText(networkErrorText(error, url)) };
   }
 }
 

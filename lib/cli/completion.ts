@@ -1,6 +1,6 @@
 import { EXIT, usageError } from "./exit.ts";
 import { sanitize } from "./format.ts";
-import { suggestion } from "./nearest.ts";
+import { suggestion } from "../nearest.ts";
 import {
   type Command,
   type CommandTable,

@@ -21,7 +21,7 @@ import {
   PLACE_VARIABLES,
   readLogins,
 } from "./login_places.ts";
-import { suggestion } from "./nearest.ts";
+import { suggestion } from "../nearest.ts";
 import { openStore } from "./open.ts";
 import type { Command, Context } from "./options.ts";
 

@@ -11,7 +11,7 @@ import { sanitize, suggestAs, suggestCommand } from "./format.ts";
 import { isAllGranted } from "./granted.ts";
 import { commandHelp, generalHelp, reflow } from "./help.ts";
 import type { Io } from "./io.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../nearest.ts";
 import {
   type Command,
   type CommandEntry,

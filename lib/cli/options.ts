@@ -14,7 +14,7 @@ import type { PoolState } from "../types.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { noAccount, sanitize } from "./format.ts";
 import type { Io } from "./io.ts";
-import { suggestion } from "./nearest.ts";
+import { suggestion } from "../nearest.ts";
 
 /** Names and paths by the permission that Deno asks for them. */
 export type Grants = Partial<

@@ -1,7 +1,7 @@
 import type { AccountRecord } from "../types.ts";
 import { EXIT, usageError } from "./exit.ts";
 import { sanitize } from "./format.ts";
-import { suggestion } from "./nearest.ts";
+import { suggestion } from "../nearest.ts";
 import { openStore } from "./open.ts";
 import { type Command, type Context, requireAccounts } from "./options.ts";
 

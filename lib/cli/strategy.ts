@@ -2,7 +2,7 @@ import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
 import type { StrategyName } from "../types.ts";
 import { EXIT, usageError } from "./exit.ts";
 import { sanitize } from "./format.ts";
-import { suggestion } from "./nearest.ts";
+import { suggestion } from "../nearest.ts";
 import { openStore } from "./open.ts";
 import type { Command, Context } from "./options.ts";
 

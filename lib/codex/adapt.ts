@@ -6,68 +6,216 @@
  */
 import { isRecord, readText } from "./json.ts";
 
-const DEFAULT_INSTRUCTIONS = "You are a helpful assistant.";
-/** Parameters that the backend refuses. */
-const REFUSED = [
+/** Parameters that the backend refuses, whatever their value. */
+const REFUSED_PARAMETERS: readonly string[] = [
   "max_output_tokens",
   "max_completion_tokens",
   "max_tokens",
   "stream_options",
+  "temperature",
+  "top_p",
+  "frequency_penalty",
+  "presence_penalty",
+  "metadata",
+  "user",
+  "safety_identifier",
+  "prompt_cache_retention",
+  "prompt_cache_options",
+  "truncation",
 ];
+/** Service tiers that the backend refuses; none at all means the same. */
+const REFUSED_TIERS: readonly string[] = ["auto", "default"];
+/** Without these a request would mean something else, so their refusal is for the caller to see. */
+const MEANT: ReadonlySet<string> = new Set([
+  "conversation",
+  "input",
+  "instructions",
+  "model",
+  "previous_response_id",
+  "prompt",
+  "store",
+  "stream",
+  "text",
+  "tool_choice",
+  "tools",
+]);
+const REFUSED_PARAMETER =
+  /unsupported parameter:\s*['"`]?([a-z_][\w.]*\w)(?![\w.[])/i;
+const REFUSED_TIER = /unsupported service_tier:\s*['"`]?([\w-]+)/i;
+const MISSING_INSTRUCTIONS = /instructions are required/i;
+/** For a backend that refuses empty ones. */
+const DEFAULT_INSTRUCTIONS = "You are a helpful assistant.";
+const CIPHERTEXT = "reasoning.encrypted_content";
+/** Stands in for an output of which nothing can be read any more: a call needs one. */
+const UNREADABLE = "(This output is encrypted and cannot be read any more)";
+
+type Json = Record<string, unknown>;
 
 /** A body as the backend takes it. */
 export interface Adapted {
   /** The body to send; undefined: the caller's conforms, byte for byte. */
-  json: Record<string, unknown> | undefined;
+  json: Json | undefined;
   /** The caller did not ask for a stream, so it is to be folded into one response. */
   folds: boolean;
 }
 
-/** Makes the body of a request for a response acceptable. */
-export function adaptBody(json: Record<string, unknown>): Adapted {
-  const { input, instructions } = json;
-  const folds = json.stream !== true;
-  const conforms = !folds && json.store === false &&
-    typeof input !== "string" && readText(instructions) !== null &&
-    !REFUSED.some((name) => Object.hasOwn(json, name));
-  if (conforms) return { json: undefined, folds };
-  const adapted: Record<string, unknown> = {
-    ...json,
-    store: false,
-    stream: true,
-    instructions: readText(instructions) === null
-      ? DEFAULT_INSTRUCTIONS
-      : instructions,
+/** What the backend refuses in a body: what is known of it, and what it said since. */
+export class RefusedParts {
+  /** Names, or paths with dots. */
+  readonly parameters: Set<string> = new Set(REFUSED_PARAMETERS);
+  readonly tiers: Set<string> = new Set(REFUSED_TIERS);
+  /** What takes the place of missing instructions; undefined: nothing has to. */
+  readonly #instructions: Record<"prompted" | "other", string | undefined> = {
+    prompted: undefined,
+    other: "",
   };
-  if (typeof input === "string") adapted.input = [userMessage(input)];
-  for (const name of REFUSED) delete adapted[name];
-  return { json: adapted, folds };
+
+  /** Remembers what the text of a refusal says about a body. */
+  learn(text: string, json: Json): void {
+    const parameter = REFUSED_PARAMETER.exec(text)?.[1];
+    if (parameter !== undefined && !MEANT.has(parameter)) {
+      this.parameters.add(parameter);
+    }
+    const tier = REFUSED_TIER.exec(text)?.[1];
+    if (tier !== undefined) this.tiers.add(tier);
+    if (MISSING_INSTRUCTIONS.test(text)) {
+      const isEmpty = json.instructions === "";
+      this.#instructions[kindOf(json)] = isEmpty ? DEFAULT_INSTRUCTIONS : "";
+    }
+  }
+
+  /** The instructions to send with a body; undefined: none. */
+  instructionsFor(json: Json): unknown {
+    const { instructions } = json;
+    const fallback = this.#instructions[kindOf(json)];
+    const isMissing = instructions === undefined || instructions === null;
+    return isMissing || (instructions === "" && fallback)
+      ? fallback ?? instructions
+      : instructions;
+  }
 }
 
-function userMessage(text: string): Record<string, unknown> {
-  const content = [{ type: "input_text", text }];
-  return { type: "message", role: "user", content };
+/** Codex's own requests have their prompt in a first item of the developer. */
+function kindOf({ input }: Json): "prompted" | "other" {
+  const first: unknown = Array.isArray(input) ? input[0] : undefined;
+  return isRecord(first) && first.role === "developer" ? "prompted" : "other";
+}
+
+/** Makes the body of a request for a response acceptable. */
+export function adaptBody(json: Json, refused: RefusedParts): Adapted {
+  const adapted = withoutRefused(json, refused);
+  if (json.store !== false) {
+    adapted.store = false;
+    adapted.include = withCiphertext(json.include);
+  }
+  const folds = json.stream !== true;
+  adapted.stream = true;
+  adapted.input = adaptInput(json.input);
+  adapted.instructions = refused.instructionsFor(adapted);
+  for (const name of ["input", "instructions"]) {
+    if (adapted[name] === undefined) delete adapted[name];
+  }
+  return { json: isSame(json, adapted) ? undefined : adapted, folds };
+}
+
+/** A copy without the parameters that the backend refuses. */
+function withoutRefused(
+  json: Json,
+  { parameters, tiers }: RefusedParts,
+): Json {
+  const adapted = { ...json };
+  for (const path of parameters) removeAt(adapted, path.split("."));
+  const { service_tier: tier, previous_response_id: previous } = json;
+  if (typeof tier === "string" && tiers.has(tier)) delete adapted.service_tier;
+  // one that names a response is refused by the backend: nobody could go on from it
+  if (previous === null) delete adapted.previous_response_id;
+  return adapted;
+}
+
+/** Removes what is at a path, copying what the path leads through. */
+function removeAt(json: Json, [name = "", ...rest]: readonly string[]): void {
+  if (!Object.hasOwn(json, name)) return;
+  if (rest.length === 0) {
+    delete json[name];
+    return;
+  }
+  const inner = json[name];
+  if (!isRecord(inner)) return;
+  const copy = { ...inner };
+  removeAt(copy, rest);
+  if (!isSame(inner, copy)) json[name] = copy;
+}
+
+/** What has to come with an answer that is stored nowhere, or its reasoning is lost. */
+function withCiphertext(include: unknown): unknown[] {
+  const given: unknown[] = Array.isArray(include) ? include : [];
+  return given.includes(CIPHERTEXT) ? given : [...given, CIPHERTEXT];
+}
+
+/** The input as a list that holds nothing that would have to be stored. */
+function adaptInput(input: unknown): unknown {
+  if (typeof input === "string") {
+    const content = [{ type: "input_text", text: input }];
+    return [{ type: "message", role: "user", content }];
+  }
+  if (!Array.isArray(input)) return input;
+  const kept = input.filter((item) => !isStoredElsewhere(item));
+  const items = kept.map((item) =>
+    isRecord(item) && item.role === "system"
+      ? { ...item, role: "developer" }
+      : item
+  );
+  return isSame(input, items) ? input : items;
+}
+
+/** Whether an item stands for one that the backend has not kept. */
+function isStoredElsewhere(item: unknown): boolean {
+  if (!isRecord(item)) return false;
+  return item.type === "item_reference" ||
+    (item.type === "reasoning" && readText(item.encrypted_content) === null);
+}
+
+/** Whether two objects or lists hold the very same values. */
+function isSame(a: object, b: object): boolean {
+  const entries = Object.entries(a);
+  return entries.length === Object.keys(b).length &&
+    entries.every(([name, value]) =>
+      Object.hasOwn(b, name) && (b as Json)[name] === value
+    );
 }
 
 /**
  * A body without what only the account that made it can read; undefined when
  * there is nothing of that kind in it.
  */
-export function withoutCiphertext(
-  json: Record<string, unknown>,
-): Record<string, unknown> | undefined {
+export function withoutCiphertext(json: Json): Json | undefined {
   const { previous_response_id: previous, ...rest } = json;
-  const input = Array.isArray(json.input) ? json.input : [];
-  const kept = input.filter((item) => !isCiphertext(item));
+  const input: unknown[] = Array.isArray(json.input) ? json.input : [];
+  const kept = input.map(readableItem).filter((item) => item !== undefined);
   const hasPrevious = previous !== undefined && previous !== null;
-  if (kept.length === input.length && !hasPrevious) return undefined;
+  if (isSame(input, kept) && !hasPrevious) return undefined;
   return Array.isArray(json.input) ? { ...rest, input: kept } : rest;
 }
 
-function isCiphertext(item: unknown): boolean {
-  if (!isRecord(item) || readText(item.encrypted_content) === null) {
-    return false;
-  }
+/** What every account can read of an item; undefined: nothing. */
+function readableItem(item: unknown): unknown {
+  if (!isRecord(item)) return item;
   const type = readText(item.type) ?? "";
-  return type === "reasoning" || type.startsWith("compaction");
+  if (type === "reasoning" || type.startsWith("compaction")) {
+    return isEncrypted(item) ? undefined : item;
+  }
+  const readable = { ...item };
+  if (isEncrypted(item)) delete readable.encrypted_content;
+  for (const name of ["content", "output"]) {
+    const parts = item[name];
+    if (!Array.isArray(parts) || !parts.some(isEncrypted)) continue;
+    const kept = parts.filter((part) => !isEncrypted(part));
+    if (kept.length === 0 && name === "content") return undefined;
+    readable[name] = kept.length === 0 ? UNREADABLE : kept;
+  }
+  return isSame(item, readable) ? item : readable;
+}
+
+function isEncrypted(value: unknown): boolean {
+  return isRecord(value) && readText(value.encrypted_content) !== null;
 }

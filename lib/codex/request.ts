@@ -56,6 +56,8 @@ export interface Identity {
 export interface BackendHeadersOptions {
   /** The version of this toolkit, for `User-Agent`. */
   version: string;
+  /** The Codex client version whose protocol this speaks, where the caller names none. */
+  codexVersion?: string;
   /** `Accept`, where the caller does not ask for something of its own. */
   accept: string;
   /** The account served this session last, so its turn state is its own. */
@@ -130,6 +132,9 @@ export function backendHeaders(
     headers["user-agent"] = `codex-rotator/${options.version}`;
   }
   if (!headers["originator"]) headers["originator"] = "codex_rotator";
+  if (!headers["version"] && options.codexVersion !== undefined) {
+    headers["version"] = options.codexVersion;
+  }
   if (isDefaultAccept(headers["accept"] ?? "", options.accept)) {
     headers["accept"] = options.accept;
   }
@@ -162,25 +167,82 @@ export interface RequestBody {
 }
 
 /**
- * Reads a request's body; only JSON objects that are not compressed say anything.
+ * Reads a request's body; only JSON objects say anything.
  *
+ * @param body Its text or bytes, decompressed.
  * @param contentType As the caller set it; a body without one is tried.
- * @param contentEncoding As the caller set it.
  */
 export function readRequestBody(
   body: string | Uint8Array | undefined,
   contentType?: string | null,
-  contentEncoding?: string | null,
 ): RequestBody {
   if (body === undefined) return {};
   if (contentType && !contentType.toLowerCase().includes("json")) return {};
-  if (contentEncoding && contentEncoding.toLowerCase() !== "identity") {
-    return {};
-  }
   const text = typeof body === "string" ? body : new TextDecoder().decode(body);
   const json = parseJson(text);
   if (!isRecord(json)) return {};
   const model = readText(json.model);
   return model === null ? { json } : { json, model };
 }
-export { sessionKey } from "./session.ts";
+
+/** Headers that name the conversation, best first. */
+export const SESSION_HEADERS: readonly string[] = [
+  "session-id",
+  "session_id",
+  "conversation_id",
+  "thread-id",
+];
+/** Longer texts are looked at from both ends only, characters. */
+const MAX_WHOLE = 256;
+const MAX_DEPTH = 3;
+/** More parts of a list or an object are not looked at. */
+const MAX_PARTS = 8;
+
+/**
+ * A name for the conversation, that its later requests share; undefined when
+ * nothing tells it from others.
+ *
+ * @param json The request's body, when it could be read.
+ */
+export function sessionKey(
+  json: Record<string, unknown> | undefined,
+  headers: Readonly<Record<string, string>>,
+): string | undefined {
+  const cacheKey = readText(json?.prompt_cache_key);
+  if (cacheKey !== null) return `prompt_cache_key:${sketch(cacheKey, 0)}`;
+  for (const name of SESSION_HEADERS) {
+    const value = readText(headers[name]);
+    if (value !== null) return `${name}:${sketch(value, 0)}`;
+  }
+  const input = json?.input;
+  if (!Array.isArray(input) || input.length < 2) return undefined;
+  return `input:${sketch(json?.instructions, 0)}:${sketch(input[0], 0)}`;
+}
+
+/**
+ * Enough of a value to tell it from others, at a cost that does not grow with
+ * it: lengths, and long texts only from both ends.
+ */
+function sketch(value: unknown, depth: number): string {
+  if (typeof value === "string") return sketchText(value);
+  if (Array.isArray(value)) {
+    const parts = depth < MAX_DEPTH ? value.slice(0, MAX_PARTS) : [];
+    return `[${value.length}:${
+      parts.map((part) => sketch(part, depth + 1)).join()
+    }]`;
+  }
+  if (!isRecord(value)) return String(value);
+  const keys = Object.keys(value);
+  const parts = depth < MAX_DEPTH ? keys.slice(0, MAX_PARTS) : [];
+  return `{${keys.length}:${
+    parts.map((key) => `${sketchText(key)}=${sketch(value[key], depth + 1)}`)
+      .join()
+  }}`;
+}
+
+function sketchText(text: string): string {
+  if (text.length <= MAX_WHOLE) return `${text.length}:${text}`;
+  return `${text.length}:${text.slice(0, MAX_WHOLE / 2)}…${
+    text.slice(-MAX_WHOLE / 2)
+  }`;
+}

@@ -5,6 +5,7 @@
  * @module
  */
 import process from "node:process";
+import { decompressed } from "../body.ts";
 import { readRequestBody } from "../codex/request.ts";
 import { readText } from "../codex/json.ts";
 import type { Rotator } from "../rotator.ts";
@@ -216,7 +217,7 @@ async function pass(
       { connection: "close" },
     );
   }
-  if (observer.onRequest) describe(served, request.headers, bytes);
+  if (observer.onRequest) await describe(served, request.headers, bytes);
   const init: RequestInit = {
     method: request.method,
     headers: headersIn(request.headers),
@@ -234,15 +235,14 @@ async function pass(
 }
 
 /** Notes what a request is about, as far as that gives nothing of its content away. */
-function describe(
+async function describe(
   served: ServedRequest,
   headers: Headers,
-  bytes: Uint8Array,
-): void {
+  bytes: Uint8Array<ArrayBuffer>,
+): Promise<void> {
   const { model, json } = readRequestBody(
-    bytes,
+    await decompressed(bytes, headers.get("content-encoding")),
     headers.get("content-type"),
-    headers.get("content-encoding"),
   );
   served.model = model ?? null;
   served.session = readText(json?.prompt_cache_key) ??

@@ -14,7 +14,7 @@ import {
   windowLabel,
 } from "../../lib/cli/format.ts";
 import { textWidth } from "../../lib/cli/table.ts";
-import { nearest } from "../../lib/cli/nearest.ts";
+import { nearest } from "../../lib/nearest.ts";
 import { credits, later, NOW, report, row, windows } from "./reports.ts";
 
 const MINUTE = 60_000;

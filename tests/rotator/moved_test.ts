@@ -106,6 +106,64 @@ Deno.test("a conversation that moves keeps being cleaned, and other sessions are
   assertEquals(moves.length, 1, "the second try on Bob is no move");
 });
 
+const TEXT = { type: "input_text", text: "Seen" };
+const SEALED = { type: "encrypted_content", encrypted_content: "enc:bob:1" };
+const AGENT = { type: "agent_message", author: "/root", recipient: "/root/a" };
+const OUTPUT = { type: "function_call_output", call_id: "call_1" };
+
+Deno.test("a conversation is healed of the encrypted parts of agents' messages and of outputs", async () => {
+  const rows: [item: unknown, readable: unknown[]][] = [
+    [{ ...AGENT, content: [SEALED] }, []],
+    [{ ...AGENT, content: [TEXT, SEALED] }, [{ ...AGENT, content: [TEXT] }]],
+    [{ ...OUTPUT, output: [SEALED, TEXT] }, [{ ...OUTPUT, output: [TEXT] }]],
+    [{ ...OUTPUT, output: [SEALED] }, [{
+      ...OUTPUT,
+      output: "(This output is encrypted and cannot be read any more)",
+    }]],
+    [{ ...OUTPUT, output: "plain", encrypted_content: "enc:bob:2" }, [{
+      ...OUTPUT,
+      output: "plain",
+    }]],
+  ];
+  for (const as of ["status", "failed", "error"] as const) {
+    await using fleet = await startKnown({
+      accounts: { alice: { refusals: { as } } },
+    });
+    for (const [item, readable] of rows) {
+      for (const stream of [true, false]) {
+        const input = [USER, item, USER];
+        // a session is cleaned beforehand once one of its requests was
+        const prompt_cache_key = crypto.randomUUID();
+        const body = { input, stream, prompt_cache_key };
+        const { status, text } = await fleet.ask(body);
+        assertEquals([status, /Hello from alice/.test(text)], [200, true]);
+        const inputs = fleet.fake.log.map(({ json }) =>
+          (json as { input: unknown[] }).input
+        );
+        assertEquals(inputs, [input, [USER, ...readable, USER]]);
+        fleet.fake.clearLog();
+      }
+    }
+  }
+});
+
+Deno.test("what every account can read stays in a conversation that is healed", async () => {
+  await using fleet = await startKnown({ accounts: { alice: {} } });
+  const kept = [
+    USER,
+    { ...AGENT, content: [TEXT] },
+    { ...OUTPUT, output: [TEXT] },
+    { ...OUTPUT, output: "plain" },
+    { type: "function_call", call_id: "call_1", name: "a", arguments: "{}" },
+    { type: "message", role: "assistant", content: [] },
+    { type: "compaction_trigger" },
+  ];
+  const input = [...FOREIGN, ...kept];
+  assertEquals((await fleet.ask({ input })).status, 200);
+  const { json } = fleet.fake.log.at(-1)!;
+  assertEquals((json as { input: unknown[] }).input, kept);
+});
+
 Deno.test("a turn state goes to the account that gave it, and to no other", async () => {
   await using fleet = await startKnown({
     accounts: { alice: { plan: "pro" }, bob: {} },

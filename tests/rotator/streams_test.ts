@@ -155,13 +155,14 @@ Deno.test("rotator.fetch() folds a stream for a caller who did not ask for one",
   assertEquals(response.headers.get("content-type"), "application/json");
   assertEquals(response.headers.get("content-length"), null);
   const json = await response.json();
-  assertEquals(json.output[0].content[0].text, "Folded");
+  assertEquals(json.output.at(-1).content[0].text, "Folded");
   const sent = fleet.fake.log.find(({ kind }) => kind === "responses")?.json;
   assertEquals(sent, {
     model: "gpt-5.5",
     store: false,
     stream: true,
-    instructions: "You are a helpful assistant.",
+    include: ["reasoning.encrypted_content"],
+    instructions: "",
     input: [{
       type: "message",
       role: "user",

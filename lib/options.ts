@@ -1,0 +1,128 @@
+/**
+ * What the caller may set.
+ *
+ * @module
+ */
+import { suggestion } from "./nearest.ts";
+import { isStrategy, STRATEGIES } from "./pool/strategy.ts";
+import type { RotatorEvent } from "./report_types.ts";
+import type { FetchLike, Store, StrategyName } from "./types.ts";
+
+/** How a rotator is to work. */
+export interface RotatorOptions {
+  /**
+   * A path, or any store.
+   * @default {defaultStorePath()}
+   */
+  store?: Store | string | URL;
+  /**
+   * How accounts are ordered inside a pool.
+   * @default {"round-robin"} unless the store's settings name one
+   */
+  strategy?: StrategyName;
+  /**
+   * Who may spend purchased credits; wins over the environment and the store.
+   * Unset everywhere, all may.
+   */
+  credits?: "all" | "none" | readonly string[];
+  /**
+   * Plans whose accounts go first inside a pool.
+   * @default {["pro", "prolite", "promax"]}
+   */
+  preferPlans?: readonly string[];
+  /**
+   * Keep a session on the account that served it last.
+   * @default {true}
+   */
+  affinity?: boolean;
+  /**
+   * Base URL of the Codex backend.
+   * @default {"https://chatgpt.com/backend-api"}
+   */
+  backend?: string | URL;
+  /**
+   * Base URL of the token issuer.
+   * @default {"https://auth.openai.com"}
+   */
+  issuer?: string | URL;
+  /**
+   * The version of the Codex client whose protocol requests speak, where their
+   * caller names none: the backend refuses newer models to older versions.
+   * @default {"0.171.0"}
+   */
+  codexVersion?: string;
+  /**
+   * How long a request may wait for the earliest reset when nobody can serve, ms.
+   * @default {0}
+   */
+  maxWait?: number;
+  /**
+   * A streamed request body longer than this is sent once instead of being
+   * kept for another account, bytes.
+   * @default {33554432}
+   */
+  maxReplayBytes?: number;
+  /** What to send with; the global `fetch` by default. */
+  fetch?: FetchLike;
+  /** The clock, epoch ms; `Date.now` by default. */
+  now?: () => number;
+  /** Uniform in [0, 1); `Math.random` by default. */
+  random?: () => number;
+  /** Told what happens; an error it throws disturbs nothing. */
+  onEvent?: (event: RotatorEvent) => void;
+}
+
+/** Every name that an option has: one that is missing here does not compile. */
+const NAMES = Object.keys(
+  {
+    store: 0,
+    strategy: 0,
+    credits: 0,
+    preferPlans: 0,
+    affinity: 0,
+    backend: 0,
+    issuer: 0,
+    codexVersion: 0,
+    maxWait: 0,
+    maxReplayBytes: 0,
+    fetch: 0,
+    now: 0,
+    random: 0,
+    onEvent: 0,
+  } satisfies Record<keyof RotatorOptions, 0>,
+);
+
+/**
+ * Refuses options that would not do what their owner means.
+ *
+ * @throws {TypeError} When an option is not what it should be.
+ */
+export function checkOptions(options: RotatorOptions): void {
+  for (const name of Object.keys(options)) {
+    if (NAMES.includes(name)) continue;
+    throw new TypeError(
+      `There is no option "${name}"${suggestion(name, NAMES)}`,
+    );
+  }
+  const { strategy, maxWait = 0, maxReplayBytes = 0, codexVersion } = options;
+  if (strategy !== undefined && !isStrategy(strategy)) {
+    throw new TypeError(
+      `There is no strategy "${strategy}"; use one of ${STRATEGIES.join(", ")}`,
+    );
+  }
+  if (!(maxWait >= 0)) {
+    throw new TypeError(`maxWait is ${maxWait}; it must be 0 ms or more`);
+  }
+  if (!(maxReplayBytes >= 0)) {
+    throw new TypeError(
+      `maxReplayBytes is ${maxReplayBytes}; it must be 0 bytes or more`,
+    );
+  }
+  if (
+    codexVersion !== undefined && !/^\d+(\.\d+)+[\w.-]*$/.test(codexVersion)
+  ) {
+    throw new TypeError(
+      `codexVersion is "${codexVersion}"; write it as 0.171.0`,
+    );
+  }
+}
