@@ -1,15 +1,14 @@
-/**
- * The ways to start `cli.ts`. They use the configuration beside it, so a copy
- * is started whose configuration names imports that can be had everywhere.
- */
-import { assertEquals, assertStringIncludes } from "@std/assert";
+/** The ways to start the command line, and that what it suggests can be pasted. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { dirname, fromFileUrl, join } from "@std/path";
 import { VERSION } from "../../lib/version.ts";
+import { spawn } from "../bundled.ts";
+import { commandOf, RUNTIMES } from "../runtimes.ts";
 import { account } from "./run.ts";
 
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));
 const PATH = `${dirname(Deno.execPath())}:${Deno.env.get("PATH")}`;
-const isWindows = Deno.build.os === "windows";
+const ignore = Deno.build.os === "windows";
 
 async function copyFolder(from: string, to: string): Promise<void> {
   await Deno.mkdir(to, { recursive: true });
@@ -21,79 +20,97 @@ async function copyFolder(from: string, to: string): Promise<void> {
   }
 }
 
-/** A copy of the program in a folder with a space, and an empty folder beside it. */
-async function withCopy(
-  job: (copy: string, elsewhere: string) => Promise<void>,
+/** A clone in a folder with a space, and a store beside it whose name needs quotes. */
+async function withClone(
+  job: (clone: string, elsewhere: string, store: string) => Promise<void>,
 ) {
   const folder = await Deno.makeTempDir({ prefix: "codex rotator " });
   try {
-    const [copy, elsewhere] = [
-      join(folder, "copy"),
-      join(folder, "else where"),
-    ];
-    await Deno.mkdir(elsewhere);
-    await copyFolder(join(ROOT, "lib"), join(copy, "lib"));
-    for (const name of ["mod.ts", "cli.ts"]) {
-      await Deno.copyFile(join(ROOT, name), join(copy, name));
+    const [clone, elsewhere] = [join(folder, "clone"), join(folder, "else")];
+    await copyFolder(join(ROOT, "lib"), join(clone, "lib"));
+    for (const name of ["mod.ts", "cli.ts", "deno.json"]) {
+      await Deno.copyFile(join(ROOT, name), join(clone, name));
     }
-    const { imports } = JSON.parse(
-      await Deno.readTextFile(join(ROOT, "tests/npm_imports.json")),
-    );
-    const config = { imports, nodeModulesDir: "none", lock: false };
-    await Deno.writeTextFile(join(copy, "deno.json"), JSON.stringify(config));
-    await job(copy, elsewhere);
+    await Deno.mkdir(elsewhere);
+    const store = join(elsewhere, "it's mine.json");
+    const accounts = { alice: account("alice") };
+    await Deno.writeTextFile(store, JSON.stringify({ version: 1, accounts }));
+    await job(clone, elsewhere, store);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
 }
 
-async function run(cwd: string, program: string, ...args: string[]) {
-  const { code, stdout, stderr } = await new Deno.Command(program, {
-    args,
+function run(cwd: string, command: readonly string[], path = PATH) {
+  const env = { PATH: path, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" };
+  return spawn(command, { cwd, env });
+}
+
+/** Pins an account, and unpins it by pasting what that suggests into a shell. */
+async function paste(
+  cwd: string,
+  start: readonly string[],
+  store: string,
+  path = PATH,
+): Promise<string> {
+  const pinned = await run(
     cwd,
-    env: { PATH, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
-  }).output();
-  const decoder = new TextDecoder();
-  return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
+    [...start, "use", "alice", "--store", store],
+    path,
+  );
+  assertEquals(pinned.code, 0, pinned.err);
+  const suggested = pinned.out.split("undo with: ")[1]!.trim();
+  const freed = await run(cwd, ["sh", "-c", suggested], path);
+  assertEquals(
+    [freed.code, freed.out],
+    [0, "All accounts may serve again: alice is not pinned any more\n"],
+    suggested + freed.err,
+  );
+  return suggested;
 }
 
 Deno.test({
   name: "cli.ts is a program by its first line, from any folder",
-  ignore: isWindows,
+  ignore,
   fn: () =>
-    withCopy(async (copy, elsewhere) => {
-      const program = join(copy, "cli.ts");
-      const { code, out, err } = await run(elsewhere, program, "--version");
+    withClone(async (clone, elsewhere, store) => {
+      const program = join(clone, "cli.ts");
+      const { code, out, err } = await run(elsewhere, [program, "--version"]);
       assertEquals([code, out], [0, `${VERSION}\n`], err);
-      const store = join("my stores", "accounts.json");
-      await Deno.mkdir(join(elsewhere, "my stores"));
-      const accounts = { alice: account("alice") };
-      await Deno.writeTextFile(
-        join(elsewhere, store),
-        JSON.stringify({ version: 1, accounts }),
-      );
-      const status = await run(elsewhere, program, "status", "--store", store);
-      assertEquals(status.code, 0, status.err);
-      assertStringIncludes(status.out, "alice");
+      const status = [program, "status", "--store", store];
+      assertStringIncludes((await run(elsewhere, status)).out, "alice");
     }),
 });
 
 Deno.test({
-  name: "cli.ts can be installed as a command",
-  ignore: isWindows,
+  name: "cli.ts starts from a clone on every runtime, without any package",
+  ignore,
   fn: () =>
-    withCopy(async (copy, elsewhere) => {
-      const installed = await run(
-        elsewhere,
-        Deno.execPath(),
-        ...["install", "--global", "--quiet", "--root", elsewhere],
-        ...["--config", join(copy, "deno.json"), "--name", "codex-rotator"],
-        "--allow-env",
-        join(copy, "cli.ts"),
-      );
+    withClone(async (clone, elsewhere, store) => {
+      for (const runtime of RUNTIMES) {
+        const [program, ...flags] = commandOf(runtime);
+        const start = [runtime, ...flags.filter((it) => it !== "--no-prompt")];
+        const path = `${dirname(program!)}:${PATH}`;
+        const inside = await paste(clone, [...start, "cli.ts"], store, path);
+        assertStringIncludes(inside, " cli.ts use --auto --store '");
+        const file = join(clone, "cli.ts");
+        await paste(elsewhere, [...start, file], store, path);
+      }
+    }),
+});
+
+Deno.test({
+  name: "cli.ts can be installed as a command, from a clone as it stands",
+  ignore,
+  fn: () =>
+    withClone(async (clone, elsewhere, store) => {
+      const installed = await run(clone, [
+        ...["deno", "install", "-g", "-A", "--root", elsewhere],
+        ...["-n", "codex-rotator", "cli.ts"],
+      ]);
       assertEquals(installed.code, 0, installed.err);
-      const program = join(elsewhere, "bin", "codex-rotator");
-      const { code, out, err } = await run(copy, program, "--version");
-      assertEquals([code, out], [0, `${VERSION}\n`], err);
+      const path = `${join(elsewhere, "bin")}:${PATH}`;
+      const suggested = await paste("/", ["codex-rotator"], store, path);
+      assert(suggested.startsWith("codex-rotator use --auto"), suggested);
     }),
 });
