@@ -7,6 +7,7 @@ import type { AddedLogin } from "../account/import.ts";
 import type { ImportedLogin } from "../account/login_files.ts";
 import { creditPolicy, maySpend } from "../pool/credits.ts";
 import type { PoolState } from "../types.ts";
+import { printWarning } from "./findings.ts";
 import type { StatusReport } from "../report_types.ts";
 import { creditAmount, sanitize, suggestCommand } from "./format.ts";
 import { openStore, refreshQuietly } from "./open.ts";
@@ -98,12 +99,13 @@ export async function settleAfterImport(
   if (added.length === 0) return;
   if (!isUnset((await statusReader(context)()).credits)) return;
   for (const { alias, error } of await refreshQuietly(context, added)) {
-    context.io.err(
-      `Warning: whether ${alias} has purchased credits was not told (${
-        sanitize(error ?? "no answer")
+    printWarning(
+      context.io,
+      `Whether ${alias} has purchased credits was not told (${
+        error ?? "no answer"
       }); while nothing is set it may spend them, forbid that with: ${
         suggestCommand("credits none")
-      }\n`,
+      }`,
     );
   }
   await settleCredits(context, added);

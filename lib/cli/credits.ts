@@ -1,6 +1,7 @@
 import { isRecord } from "../codex/json.ts";
 import { isAlias } from "../pool/credits.ts";
 import type { PoolState, Settings } from "../types.ts";
+import { printWarning } from "./findings.ts";
 import { requireAlias, storedCaps } from "./alias.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import {
@@ -132,12 +133,12 @@ async function show(context: Context): Promise<void> {
   const { settings } = await openStore(context).read();
   io.out(`${policyWords(report.credits)}\n`);
   for (const account of report.accounts) {
-    io.out(`  ${sanitize(account.alias)}: ${creditWords(account)}\n`);
+    io.out(`  ${sanitize(account.alias)}: ${creditWords(account, io.now())}\n`);
   }
   for (const text of capWords(settings)) io.out(`${text}\n`);
-  for (const it of policyProblems(report.credits)) io.err(`Warning: ${it}\n`);
+  for (const it of policyProblems(report.credits)) printWarning(io, it);
   if (operands.length > 0 && report.credits.source === "environment") {
-    io.err(`Warning: ${overridden(context)}\n`);
+    printWarning(io, overridden(context));
   }
 }
 

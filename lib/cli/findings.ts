@@ -54,11 +54,24 @@ export function sectionText(
   ].map((it) => `${it}\n`).join("");
 }
 
-/** Returns an error message, in lines that each end with a line feed. */
-export function errorText(message: string, screen: Screen): string {
-  const mark: Piece = { text: "Error:", color: "red" };
-  return lines(readMessage("problem", message), mark, screen)
+/** Writes an error to stderr. */
+export function printError(io: Io, message: string): void {
+  print(io, { text: "Error:", color: "red" }, message);
+}
+
+/** Writes a warning to stderr. */
+export function printWarning(io: Io, message: string): void {
+  print(io, { text: "Warning:", color: "magenta" }, message);
+}
+
+function print(io: Io, mark: Piece, message: string): void {
+  const { errIsTerminal, columns, color } = io;
+  const screen = errIsTerminal
+    ? { columns, color }
+    : { columns: Infinity, color: false };
+  const text = lines(readMessage("problem", message), mark, screen)
     .map((it) => `${it}\n`).join("");
+  io.err(text);
 }
 
 /** What was found, and below it what to do. */

@@ -85,32 +85,18 @@ export function sanitize(text: string): string {
     .replace(CONTROLS, "");
 }
 
-/** A span of time in its two largest units: "2 h 14 min". Begun minutes count whole. */
+/** Returns a span of time in its two largest units: "2h14m". Begun minutes count whole. */
 export function duration(ms: number): string {
-  return units(ms).map(({ n, long }) => `${n} ${long}`).join(" ");
-}
-
-/** The same, short: "2h14m". */
-export function shortDuration(ms: number): string {
-  return units(ms).map(({ n, short }) => `${n}${short}`).join("");
-}
-
-function units(ms: number): { n: number; long: string; short: string }[] {
   const seconds = Math.max(0, Math.ceil(ms / 1000));
+  if (seconds < 60) return `${seconds}s`;
   const minutes = Math.ceil(seconds / 60);
-  const parts = seconds < 60
-    ? [{ n: seconds, long: "s", short: "s" }]
-    : minutes < 24 * 60
-    ? [
-      { n: Math.floor(minutes / 60), long: "h", short: "h" },
-      { n: minutes % 60, long: "min", short: "m" },
-    ]
-    : [
-      { n: Math.floor(minutes / 1440), long: "d", short: "d" },
-      { n: Math.floor(minutes % 1440 / 60), long: "h", short: "h" },
-    ];
-  const said = parts.filter(({ n }) => n > 0);
-  return said.length > 0 ? said : parts.slice(0, 1);
+  const [unit, big, small] = minutes < 1440
+    ? [60, "h", "m"] as const
+    : [1440, "d", "h"] as const;
+  const whole = Math.floor(minutes / unit);
+  const rest = Math.floor(minutes % unit / (unit === 60 ? 1 : 60));
+  return (whole > 0 ? `${whole}${big}` : "") +
+    (rest > 0 ? `${rest}${small}` : "");
 }
 
 const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -135,41 +121,23 @@ export function localTime(at: number): string {
   return new Date(at - ahead).toISOString().slice(0, 19).replace("T", " ");
 }
 
-/** Returns how long ago a time was, in its largest unit: "3 min ago". */
+/** Returns how long ago a time was, in its largest unit: "3m ago". */
 export function timeAgo(at: string | number, now: number): string {
-  return ago(now - (typeof at === "number" ? at : Date.parse(at)), duration);
-}
-
-/** The same, short: "3m ago". */
-function shortAgo(at: string, now: number): string {
-  return ago(now - Date.parse(at), shortDuration);
-}
-
-function ago(ms: number, words: (ms: number) => string): string {
+  const ms = now - new Date(at).getTime();
   const unit = [DAY, HOUR, MINUTE, 1000].find((it) => ms >= it);
   return unit === undefined
     ? "just now"
-    : `${words(Math.floor(ms / unit) * unit)} ago`;
+    : `${duration(Math.floor(ms / unit) * unit)} ago`;
 }
-
-const LENGTHS: readonly (readonly [days: number, name: string])[] = [
-  [1, "daily"],
-  [7, "weekly"],
-  [30, "monthly"],
-];
 
 /** Returns the name of a window of this length: 5h, weekly, monthly. */
 export function windowLabel(seconds: number | null): string {
   if (seconds === null) return "usage";
-  const ms = seconds * 1000;
+  const days = Math.round(seconds / 86_400);
+  if (days === 7) return "weekly";
   // months have different lengths
-  const named = LENGTHS.find(([days]) =>
-    Math.round(ms / DAY / days * 10) === 10
-  );
-  if (named !== undefined) return named[1];
-  if (ms >= DAY) return `${Math.round(ms / DAY)}d`;
-  if (ms >= HOUR) return `${Math.round(ms / HOUR)}h`;
-  return `${Math.max(1, Math.round(ms / MINUTE))}m`;
+  if (days >= 28 && days <= 31) return "monthly";
+  return days > 0 ? `${days}d` : duration(seconds * 1000);
 }
 
 const METERS: Readonly<Record<string, string>> = {
@@ -234,7 +202,7 @@ export function ageWords(
   if (usageObservedAt === null) return "never";
   return now - Date.parse(usageObservedAt) <= FRESH
     ? ""
-    : shortAgo(usageObservedAt, now);
+    : timeAgo(usageObservedAt, now);
 }
 
 /** Returns how often an account was used, and when last. */
@@ -244,17 +212,19 @@ export function requestWords(
 ): string {
   return lastUsedAt === null
     ? `${requests}`
-    : `${requests}, ${shortAgo(lastUsedAt, now)}`;
+    : `${requests}, ${timeAgo(lastUsedAt, now)}`;
 }
 
 /** Returns one account's credits, and what keeps it from spending them. */
-export function creditWords(
-  { credits, creditsAllowed }: AccountStatus,
-): string {
+export function creditWords(account: AccountStatus, now: number): string {
+  const { credits, creditsAllowed } = account;
   if (credits === null) return "unknown";
   const amount = creditAmount(credits);
-  if (amount === "none" || creditsAllowed && credits.usable) return amount;
-  return `${amount}, ${creditsAllowed ? "not usable now" : "forbidden"}`;
+  if (amount === "none") return amount;
+  if (!creditsAllowed) return `${amount}, forbidden`;
+  // old ones are not usable before they are asked for, which their age tells
+  const isUsable = credits.usable || ageWords(account, now) !== "";
+  return isUsable ? amount : `${amount}, not usable now`;
 }
 
 /** Returns how many credits there are. */

@@ -33,7 +33,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
     return await dispatch(args, io);
   } catch (error) {
     if (io.isInterrupted) return EXIT.interrupted;
-    io.err(await renderError(error, io));
+    await tell(error, io);
     return exitCode(error);
   }
 }
@@ -142,8 +142,7 @@ function checkOperands(
   throw usageError(`${found} arguments: ${length}; usage: ${usage}`);
 }
 
-/** Returns an error as a person sees it. */
-async function renderError(error: unknown, io: Io): Promise<string> {
+async function tell(error: unknown, io: Io): Promise<void> {
   const message = error instanceof Error ? error.message : String(error);
   // what comes from below the command line knows of no store in it
   const text = message.replaceAll(
@@ -151,11 +150,8 @@ async function renderError(error: unknown, io: Io): Promise<string> {
     (_, it) => suggestCommand(it),
   );
   // rarely needed
-  const { errorText } = await import("./findings.ts");
-  return errorText(text, {
-    columns: io.errIsTerminal ? io.columns : Infinity,
-    color: io.color && io.errIsTerminal,
-  });
+  const { printError } = await import("./findings.ts");
+  printError(io, text);
 }
 
 function exitCode(error: unknown): number {

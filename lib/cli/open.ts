@@ -7,8 +7,8 @@ import { createRotator, type Rotator } from "../rotator.ts";
 import { type JsonStore, jsonStore } from "../store/json_store.ts";
 import { editState, normalState } from "../store/state.ts";
 import type { NormalState } from "../types.ts";
+import { printWarning } from "./findings.ts";
 import type { RefreshReport } from "../report_types.ts";
-import { sanitize } from "./format.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
 
 /** The store as commands work with it. */
@@ -20,7 +20,7 @@ export interface CommandStore {
 /** Opens the store for a rotator; its warnings go to stderr. */
 export function openJsonStore(context: Context): JsonStore {
   return jsonStore(storeOf(context), {
-    onWarning: (text) => context.io.err(`Warning: ${sanitize(text)}\n`),
+    onWarning: (text) => printWarning(context.io, text),
   });
 }
 
@@ -68,7 +68,7 @@ export function openOnlineRotator(context: Context): OnlineRotator {
     onEvent(event) {
       if (event.type !== "warning" || told.has(event.reason)) return;
       told.add(event.reason);
-      io.err(`Warning: ${sanitize(event.reason)}\n`);
+      printWarning(io, event.reason);
     },
   });
   return { ...rotator, isKept: () => isKept };

@@ -1,5 +1,6 @@
 import { creditPolicy } from "../pool/credits.ts";
 import type { Settings } from "../types.ts";
+import { printWarning } from "./findings.ts";
 import {
   replaceAlias,
   requireAlias,
@@ -53,8 +54,9 @@ async function run(context: Context): Promise<number> {
   );
   for (const { where, names } of lists) {
     if (from === to || !names.includes(from)) continue;
-    io.err(
-      `Warning: ${where} still names ${from}; change it there, or ${to} may not spend credits\n`,
+    printWarning(
+      io,
+      `${where} still names ${from}; change it there, or ${to} may not spend credits`,
     );
   }
   return EXIT.ok;

@@ -15,6 +15,7 @@ import {
   usableKey,
 } from "../serve/key.ts";
 import type { RotatorEvent } from "../report_types.ts";
+import { printWarning } from "./findings.ts";
 import {
   backendOf,
   type Command,
@@ -175,9 +176,9 @@ function openServingRotator(context: Context, observer: Observer): Rotator {
 
 /** What its owner should see although nobody asked. */
 function tell(event: RotatorEvent, io: Io): void {
-  if (event.type === "warning") io.err(`Warning: ${sanitize(event.reason)}\n`);
+  if (event.type === "warning") printWarning(io, event.reason);
   if (event.type === "login-required") {
-    io.err(`Warning: ${sanitize(event.alias)}: ${sanitize(event.reason)}\n`);
+    printWarning(io, `${event.alias}: ${event.reason}`);
   }
 }
 

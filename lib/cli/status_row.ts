@@ -7,10 +7,10 @@ import type { AccountStatus, RefreshReport } from "../report_types.ts";
 import {
   ageWords,
   creditWords,
+  duration,
   meterWords,
   requestWords,
   sanitize,
-  shortDuration,
   standingWords,
   suggestCommand,
   windowLabel,
@@ -78,7 +78,7 @@ export function readRow(account: AccountStatus, options: RowOptions): Row {
       ),
     hasWindows: main.length > 0,
     trail: [
-      cell(creditWords(account)),
+      cell(creditWords(account, now)),
       cell(requestWords(account, now)),
       cell(ageWords(account, now), "dim"),
     ],
@@ -144,11 +144,10 @@ function remarks(
     ...(bankedResets ? [`${bankedResets} banked ${resets}, left alone`] : []),
     ...(remark === null ? [] : [sanitize(remark)]),
     ...(reason === "login"
-      ? [`sign in again with: ${suggestCommand("login", alias)}`]
+      ? [`Sign in again with: ${suggestCommand("login", alias)}`]
       : []),
   ];
-  return texts.flatMap((it) => wrap(it, columns - 4))
-    .map((it) => [cell(it, "dim")]);
+  return texts.flatMap((it) => wrap(it, columns - 4)).map((it) => [cell(it)]);
 }
 
 /** Returns what there is to tell of accounts that were refreshed. */
@@ -203,7 +202,7 @@ function resetWords(
 ): string {
   if (resetsAt === null) return "–";
   const left = Date.parse(resetsAt) - now;
-  return left > 0 ? `${prefix}${shortDuration(left)}` : "reset";
+  return left > 0 ? `${prefix}${duration(left)}` : "reset";
 }
 
 /** A percentage as a whole part of `all`, which is neither none nor all before it is. */

@@ -1,5 +1,6 @@
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
 import type { StrategyName } from "../types.ts";
+import { printWarning } from "./findings.ts";
 import { EXIT, usageError } from "./exit.ts";
 import { sanitize } from "./format.ts";
 import { suggestion } from "../nearest.ts";
@@ -44,10 +45,9 @@ async function run(context: Context): Promise<number> {
 async function show(context: Context): Promise<string> {
   const { settings: { strategy } } = await openStore(context).read();
   if (strategy !== undefined && !isStrategy(strategy)) {
-    context.io.err(
-      `Warning: the store names the strategy ${
-        sanitize(String(strategy))
-      }, which is not known; ${DEFAULT} is used\n`,
+    printWarning(
+      context.io,
+      `The store names the strategy ${strategy}, which is not known: ${DEFAULT} is used`,
     );
   }
   const name = isStrategy(strategy) ? strategy : DEFAULT;

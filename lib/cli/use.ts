@@ -1,4 +1,5 @@
 import { EXIT, usageError } from "./exit.ts";
+import { printWarning } from "./findings.ts";
 import { sanitize, suggestCommand } from "./format.ts";
 import { openStore } from "./open.ts";
 import { type Command, type Context, requireAccounts } from "./options.ts";
@@ -63,10 +64,11 @@ async function pin(context: Context, alias: string): Promise<void> {
       }\n`,
   );
   if (state.accounts[alias]?.enabled === false) {
-    io.err(
-      `Warning: ${name} is disabled, so nobody serves; enable it with: ${
+    printWarning(
+      io,
+      `${name} is disabled, so nobody serves; enable it with: ${
         suggestCommand("enable", alias)
-      }\n`,
+      }`,
     );
   }
 }

@@ -34,7 +34,7 @@ Deno.test("demo shows the cast first, and why an account serves", async () => {
   assertStringIncludes(why.get("5")!, "ada's stream broke off");
   assertStringIncludes(why.get("6")!, "eva's sign-in was revoked");
   assertStringIncludes(why.get("7")!, "ben is overloaded");
-  assertStringIncludes(why.get("15")!, "back in 2 h 14 min");
+  assertStringIncludes(why.get("15")!, "back in 2h14m");
 });
 
 Deno.test("demo measures what a rotation blind to credits is charged for the same requests", async () => {

@@ -270,8 +270,8 @@ Deno.test("doctor compares the clock with the backend's", async () => {
   const args = ["--store", s.it.path, "--backend", fake.backend];
   for (
     const [ahead, level, words] of [
-      [10 * 60_000, "problem", "min ahead"],
-      [-10 * 60_000, "problem", "min behind"],
+      [10 * 60_000, "problem", "m ahead"],
+      [-10 * 60_000, "problem", "m behind"],
       [20_000, "ok", "s ahead, which does no harm"],
     ] as const
   ) {

@@ -24,7 +24,7 @@ Deno.test("renderStatus() puts each account on one line where that fits", () => 
   carol    plus  exhausted until 14:14    ████████ 100% used  2h14m  ███░░░░░  40% used  3d4h  50, forbidden  3             3h ago
   dora     team  needs a sign-in          –                          –                         unknown        3
     The sign-in was revoked
-    sign in again with: codex-rotator login dora
+    Sign in again with: codex-rotator login dora
   emil     free  unknown                  –                          –                         unknown        3             never
   fay      pro   unconfirmed until 14:14  –                          ██████░░  81% used  3d4h  unlimited      3
     GPT-5.3-Codex-Spark  5h      █░░░   3% used  resets in 2h14m
@@ -54,7 +54,7 @@ Deno.test("renderStatus() puts the windows below each account on a usual termina
   dora   team  needs a sign-in
     credits unknown  requests 3
     The sign-in was revoked
-    sign in again with: codex-rotator login dora
+    Sign in again with: codex-rotator login dora
   emil   free  unknown
     credits unknown  requests 3  seen never
   fay    pro   unconfirmed until 14:14
@@ -90,7 +90,7 @@ Deno.test("renderStatus() shortens the bars on a narrow one", () => {
   dora   team  needs a sign-in
     credits unknown  requests 3
     The sign-in was revoked
-    sign in again with: codex-rotator login dora
+    Sign in again with: codex-rotator login dora
   emil   free  unknown
     credits unknown  requests 3  seen never
   fay    pro   unconfirmed until 14:14

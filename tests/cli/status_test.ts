@@ -257,7 +257,7 @@ Deno.test("refresh tells how to sign in again who has to", async () => {
   assertEquals(code, 1);
   assertMatch(
     out,
-    /alice .* needs a sign-in .*\n {4}Not refreshed: .*\n {4}sign in again with: cli\.ts login alice/,
+    /alice .* needs a sign-in .*\n {4}Not refreshed: .*\n {4}Sign in again with: cli\.ts login alice/,
   );
 });
 
