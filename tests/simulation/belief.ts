@@ -84,14 +84,16 @@ export class Belief {
   told(told: Told): void {
     const { shown, meters, kind, isRefresh, began, arrived } = told;
     const isUsage = kind === "usage";
-    const hasNoCredits = this.#hasNoCredits(arrived);
+    const isNewest = isUsage && began >= this.#usageAt;
+    const hadNoCredits = !this.#isStrict && this.#hasNoCredits(arrived);
+    this.#learnCredits(told, isNewest);
+    const hasNoCredits = hadNoCredits || this.#hasNoCredits(arrived);
     const seen: Observation = { kind, began, arrived, isRefresh, hasNoCredits };
     if (isUsage || meters.length > 0) {
       this.#observedAt = Math.max(this.#observedAt, began);
     }
     const ids = new Set(meters.map(({ id }) => id));
     for (const meter of meters) this.#meter(meter.id).observe(meter, seen);
-    const isNewest = isUsage && began >= this.#usageAt;
     if (isNewest) {
       this.#usageAt = began;
       this.#plan = shown.plan;
@@ -103,7 +105,6 @@ export class Belief {
       this.#isCapped = shown.overageReached || isReached(shown.individual);
       this.#hasIndividual = shown.individual !== null;
     }
-    this.#learnCredits(told, isNewest);
   }
 
   #learnCredits(told: Told, isNewest: boolean): void {

@@ -43,8 +43,8 @@ interface Blocker {
   ends: number;
   /** The lengths of the windows that the flags are about. */
   blamed?: number[];
-  /** A header or an event showed it, no usage answer. */
-  isByAnswer?: boolean;
+  /** When a header or an event showed it last, epoch ms. */
+  answerArrived?: number | undefined;
   /** Usage cannot take it away before, epoch ms. */
   firmUntil?: number;
 }
@@ -178,7 +178,7 @@ export class MeterBelief {
     const wasOutranked = isSame && known.isOutranked &&
       seen.kind !== "usage" && seen.hasNoCredits;
     const isOutranked = isFull &&
-      (wasOutranked || (hasWord && !this.#isHeld(seen)));
+      (wasOutranked || (hasWord && !this.#isHeld(seen, told.seconds)));
     const isLate = relation === "new" && !isOpen && this.#isStrict &&
       this.#blockers.some(({ cause, arrived }) =>
         cause === "window" && seen.arrived - arrived <= UNKNOWN_RESET
@@ -195,19 +195,26 @@ export class MeterBelief {
     const { seconds, resetsAt: ends } = told;
     const { began, arrived } = seen;
     if (isFull && !isOutranked) {
-      const isByAnswer = seen.kind !== "usage";
-      this.#put({ cause: "window", seconds, began, arrived, ends, isByAnswer });
+      const answerArrived = seen.kind === "usage"
+        ? this.#answerArrived(seconds)
+        : arrived;
+      const cause = "window";
+      this.#put({ cause, seconds, began, arrived, ends, answerArrived });
     } else if (relation !== "same" || isOutranked) {
       if (!isLate) this.#remove((it) => it.seconds === seconds);
     }
   }
 
   /** Flags do not outrank what an answer showed less than 2 minutes before, where credits may be spent. */
-  #isHeld({ began, hasNoCredits }: Observation): boolean {
-    if (hasNoCredits) return false;
-    return this.#blockers.some((it) =>
-      it.isByAnswer && began < it.arrived + this.#cache
-    );
+  #isHeld({ began, hasNoCredits }: Observation, seconds: number): boolean {
+    const shown = this.#answerArrived(seconds);
+    if (hasNoCredits || shown === undefined) return false;
+    return began < shown + this.#cache;
+  }
+
+  /** When a header or an event last showed this window full, while it is shut. */
+  #answerArrived(seconds: number): number | undefined {
+    return this.#blockers.find((it) => it.seconds === seconds)?.answerArrived;
   }
 
   #refuse(told: ShownMeter, isStale: boolean, seen: Observation): void {
