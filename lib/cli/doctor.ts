@@ -93,8 +93,7 @@ async function examine(
     await look("Accounts", () => checkAccounts(context, state!, ask));
   }
   if (refusal !== undefined) {
-    const args = callOf(context);
-    const advice = permissionAdvice(refusal, command, context, args);
+    const advice = permissionAdvice(refusal, command, context);
     const findings = [readMessage("problem", advice)];
     sections.push({ title: "Permissions", findings });
   }
@@ -117,16 +116,6 @@ async function examine(
       sections.push({ title, findings: [finding("problem", text)] });
     }
   }
-}
-
-/** The arguments of this call, to be repeated. */
-function callOf({ flags }: Context): string[] {
-  const values = ["store", "backend", "issuer"].flatMap((name) => {
-    const value = flags.value(name);
-    return value === undefined ? [] : [`--${name}`, value];
-  });
-  const switches = (command.booleans ?? []).filter((name) => flags.on(name));
-  return ["doctor", ...switches.map((name) => `--${name}`), ...values];
 }
 
 function count(sections: readonly Section[], level: Level): number {

@@ -63,8 +63,9 @@ async function dispatch(args: readonly string[], io: Io): Promise<number> {
     io: given.on("no-color") ? withoutColor(io) : io,
     flags: given,
     operands: own.operands,
+    args,
   };
-  return await runCommand(command, context, args);
+  return await runCommand(command, context);
 }
 
 /** The same, with its getters, as some of them act. */
@@ -75,7 +76,6 @@ function withoutColor(io: Io): Io {
 async function runCommand(
   command: Command,
   context: Context,
-  args: readonly string[],
 ): Promise<number> {
   const { io, flags } = context;
   suggestAs({ ...startOf(io), store: flags.value("store") });
@@ -97,7 +97,7 @@ async function runCommand(
     }
     if (!(error instanceof Error && error.name === "NotCapable")) throw error;
     const { permissionAdvice } = await permissions();
-    throw new CliError(permissionAdvice(error, command, context, args));
+    throw new CliError(permissionAdvice(error, command, context));
   }
 }
 

@@ -70,6 +70,8 @@ export type CommandTable = ReadonlyMap<string, CommandEntry>;
 /** One call of a command. */
 export interface Context {
   readonly io: Io;
+  /** The whole call, to be repeated. */
+  readonly args: readonly string[];
   readonly flags: Flags;
   readonly operands: readonly string[];
 }

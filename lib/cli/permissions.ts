@@ -69,7 +69,6 @@ export function permissionAdvice(
   error: Error,
   command: Command,
   context: Context,
-  args: readonly string[],
 ): string {
   const granted = grantsFor(command, context);
   const [, kind = "", name = ""] = REFUSED.exec(error.message) ?? [];
@@ -80,7 +79,7 @@ export function permissionAdvice(
     );
   const call = [
     programName().replace(" -A", ["", ...flags].join(" ")),
-    ...args.map((it) => shellWord(it)),
+    ...context.args.map((it) => shellWord(it)),
   ];
   const what = kind === ""
     ? error.message
