@@ -22,3 +22,4 @@ export { memoryStore } from "./lib/store/memory_store.ts";
 export { defaultStorePath } from "./lib/store/paths.ts";
 export type * from "./lib/types.ts";
 export type * from "./lib/report_types.ts";
+export type * from "./lib/spending_types.ts";

@@ -266,3 +266,44 @@ export async function peek(response: Response): Promise<string> {
   }
   return text;
 }
+
+/** A larger answer is not looked into, bytes. */
+const MAX_WATCHED_BYTES = 8 * 1024 * 1024;
+
+/**
+ * A response whose text is told at its end, however that comes.
+ *
+ * @param onEnd Called once; undefined where the body did not come whole or is too large.
+ */
+export function watchBody(
+  response: Response,
+  onEnd: (text: string | undefined) => void,
+): Response {
+  const reader = response.body!.getReader();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const reading = reader.read();
+      reading.catch(() => onEnd(undefined));
+      const { done, value } = await reading;
+      if (done) {
+        const isWhole = size <= MAX_WATCHED_BYTES;
+        const text = new TextDecoder().decode(
+          joined(chunks, isWhole ? size : 0),
+        );
+        onEnd(isWhole ? text : undefined);
+        return controller.close();
+      }
+      size += value.length;
+      if (size <= MAX_WATCHED_BYTES) chunks.push(value);
+      else chunks.length = 0;
+      controller.enqueue(value);
+    },
+    cancel(reason) {
+      onEnd(undefined);
+      return reader.cancel(reason);
+    },
+  }, { highWaterMark: 0 });
+  return withBody(response, body);
+}

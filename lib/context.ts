@@ -4,6 +4,8 @@
  * @module
  */
 import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { Spending } from "./account/spending.ts";
 import type { AccountContext } from "./account/context.ts";
 import { TokenManager } from "./account/token.ts";
 import { UsageChecker } from "./account/usage_check.ts";
@@ -14,12 +16,15 @@ import {
   DEFAULT_BACKEND,
   DEFAULT_ISSUER,
 } from "./codex/endpoints.ts";
+import { Ledger, type LedgerSink } from "./ledger/ledger.ts";
+import { LedgerFile, ledgerFolder } from "./ledger/ledger_file.ts";
+import { capPolicy } from "./pool/caps.ts";
 import { creditPolicy } from "./pool/credits.ts";
 import { mergeRecord, recordOfLogin } from "./pool/facts.ts";
 import { AccountPool, type PooledAccount } from "./pool/account_pool.ts";
 import { checkOptions, type RotatorOptions } from "./options.ts";
 import { pinnedIn, unpinned } from "./report.ts";
-import { Sessions } from "./pool/sessions.ts";
+import { ServedModels, Sessions } from "./pool/sessions.ts";
 import {
   policyOf,
   policySources,
@@ -31,6 +36,7 @@ import { jsonStore } from "./store/json_store.ts";
 import { StateCache } from "./store/state_cache.ts";
 import { defaultStorePath } from "./store/paths.ts";
 import type { Store, StrategyName } from "./types.ts";
+import type { CreditCaps } from "./spending_types.ts";
 import type { CreditPolicy, RotatorEvent } from "./report_types.ts";
 import { CODEX_VERSION, VERSION } from "./version.ts";
 
@@ -40,6 +46,10 @@ export interface RotatorContext extends AccountContext {
   readonly tokens: TokenManager;
   readonly usage: UsageChecker;
   readonly sessions: Sessions;
+  readonly spending: Spending;
+  readonly ledger: Ledger;
+  /** Answers that have not ended. */
+  readonly open: Set<() => void>;
   /** The accounts that served a model. */
   readonly servedModels: ServedModels;
   /** Requests that wait for the usage of accounts at this moment. */
@@ -75,17 +85,21 @@ export function createContext(options: RotatorOptions): RotatorContext {
   const warnOnce = once((reason) => emit({ type: "warning", reason }));
   const { store, name } = openStore(options.store, warnOnce);
   const sources = policySources(environment, options.credits);
-  const roster = new AccountPool();
+  const accounts = new AccountPool();
   let policy: CreditPolicy = creditPolicy(sources);
-  const live = new StateCache(store, {
+  let caps: CreditCaps = options.creditCaps ?? {};
+  const cache = new StateCache(store, {
     now,
     find: recordOfLogin,
     merge: mergeRecord,
-    onChange: () => roster.invalidate(),
+    onChange: () => accounts.invalidate(),
     onLoad: (state) => {
       policy = policyOf(sources, state);
       if (policy.warning) warnOnce(policy.warning);
-      roster.load(state, policy, now());
+      const read = capPolicy(options.creditCaps, state.settings.creditCaps);
+      if (read.warning) warnOnce(read.warning);
+      caps = accounts.caps = read.caps;
+      accounts.load(state, policy, now());
     },
     onWriteError: (error) => {
       emit({
@@ -96,22 +110,31 @@ export function createContext(options: RotatorOptions): RotatorContext {
   });
   const context: AccountContext = {
     store,
-    cache: live,
-    accounts: roster,
+    cache,
+    accounts,
     backend: checkedBase(options.backend ?? DEFAULT_BACKEND, "backend"),
     issuer: checkedBase(options.issuer ?? DEFAULT_ISSUER, "issuer"),
     version: VERSION,
     fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
     now,
     policy: () => policy,
+    caps: () => caps,
     emit,
   };
   const tokens = new TokenManager(context);
+  const usage = new UsageChecker(context, tokens);
   let debug: boolean | undefined;
   return {
     ...context,
     tokens,
-    usage: new UsageChecker(context, tokens),
+    usage,
+    spending: new Spending(context, usage),
+    ledger: new Ledger({
+      sink: ledgerSink(options.ledger, store),
+      onError: (error) =>
+        warnOnce(`The ledger was not written: ${text(error)}`),
+    }),
+    open: new Set(),
     sessions: new Sessions(),
     servedModels: new ServedModels(),
     waiting: 0,
@@ -125,7 +148,7 @@ export function createContext(options: RotatorOptions): RotatorContext {
     refused: new RefusedParts(),
     // read when first needed: a scoped run is asked for each name
     debug: () => debug ??= isDebug(),
-    strategy: () => options.strategy ?? strategyOf(live.state),
+    strategy: () => options.strategy ?? strategyOf(cache.state),
     warnOnce,
     warnProcess: once((text) => process.emitWarning(text, "CodexRotator")),
   };
@@ -141,6 +164,29 @@ function openStore(
   }
   const opened = jsonStore(store ?? defaultStorePath(), { onWarning });
   return { store: opened, name: opened.path };
+}
+
+/** Where the ledger's lines go. */
+function ledgerSink(
+  option: RotatorOptions["ledger"],
+  store: Store,
+): LedgerSink | undefined {
+  if (option === false) return undefined;
+  if (typeof option === "function") {
+    return {
+      append(entries) {
+        for (const entry of entries) option(entry);
+        return Promise.resolve();
+      },
+    };
+  }
+  if (typeof option === "string") return new LedgerFile(option);
+  if (option instanceof URL) return new LedgerFile(fileURLToPath(option));
+  if (store.ledger) return store.ledger;
+  const { path } = store as { path?: unknown };
+  return typeof path === "string"
+    ? new LedgerFile(ledgerFolder(path))
+    : undefined;
 }
 
 /** One variable of this process, read when asked for. */
@@ -185,29 +231,6 @@ function once(say: (reason: string) => void): (reason: string) => void {
 
 function text(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-/** More models are not remembered. */
-const MAX_MODELS = 256;
-
-/** Which accounts served which model in this process: where another one did, a refusal is about the account. */
-export class ServedModels {
-  readonly #aliases = new Map<string, Set<string>>();
-
-  /** Notes that an account served a model. */
-  note(model: string, alias: string): void {
-    const aliases = this.#aliases.get(model);
-    if (aliases) aliases.add(alias);
-    else if (this.#aliases.size < MAX_MODELS) {
-      this.#aliases.set(model, new Set([alias]));
-    }
-  }
-
-  /** Whether an account other than `alias` served a model. */
-  isServedBesides(model: string, alias: string): boolean {
-    const aliases = this.#aliases.get(model);
-    return aliases !== undefined && aliases.size > (aliases.has(alias) ? 1 : 0);
-  }
 }
 
 /** The accounts that may serve at all, by what the owner pinned. */

@@ -3,7 +3,11 @@
  *
  * @module
  */
-import type { NormalMeter, NormalRecord, NormalWindow } from "./types.ts";
+import type {
+  NormalMeter,
+  NormalRecord,
+  NormalWindow,
+} from "./normal_types.ts";
 
 /** The meter of ordinary models. */
 export const MAIN_METER = "codex";

@@ -1,11 +1,13 @@
 /**
- * What the caller may set.
+ * What a rotator can be told.
  *
  * @module
  */
 import { suggestion } from "./nearest.ts";
+import { problemOfCaps } from "./pool/caps.ts";
 import { isStrategy, STRATEGIES } from "./pool/strategy.ts";
 import type { RotatorEvent } from "./report_types.ts";
+import type { CreditCaps, LedgerEntry } from "./spending_types.ts";
 import type { FetchLike, Store, StrategyName } from "./types.ts";
 
 /** How a rotator is to work. */
@@ -25,6 +27,17 @@ export interface RotatorOptions {
    * Unset everywhere, all may.
    */
   credits?: "all" | "none" | readonly string[];
+  /**
+   * How much may be spent, in credits by UTC day and month; `*` is for all
+   * accounts together. The store's settings count as well: the lower one does.
+   */
+  creditCaps?: CreditCaps;
+  /**
+   * Keep one line per answered request: `true`, a folder for the files, or a
+   * function that takes the entries.
+   * @default {true} for a store in a file, beside it
+   */
+  ledger?: boolean | string | URL | ((entry: LedgerEntry) => void);
   /**
    * Plans whose accounts go first inside a pool.
    * @default {["pro", "prolite", "promax"]}
@@ -78,6 +91,8 @@ const NAMES = Object.keys(
     store: 0,
     strategy: 0,
     credits: 0,
+    creditCaps: 0,
+    ledger: 0,
     preferPlans: 0,
     affinity: 0,
     backend: 0,
@@ -110,6 +125,8 @@ export function checkOptions(options: RotatorOptions): void {
       `There is no strategy "${strategy}"; use one of ${STRATEGIES.join(", ")}`,
     );
   }
+  const problem = problemOfCaps(options.creditCaps);
+  if (problem !== null) throw new TypeError(problem);
   if (!(maxWait >= 0)) {
     throw new TypeError(`maxWait is ${maxWait}; it must be 0 ms or more`);
   }

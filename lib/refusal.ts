@@ -7,6 +7,7 @@
 import type { PooledAccount } from "./pool/account_pool.ts";
 import { cooldownOf } from "./pool/cooldowns.ts";
 import { type Assessment, untilOf } from "./pool/standing.ts";
+import type { Standing } from "./report_types.ts";
 import { iso, reasonOf } from "./report.ts";
 
 /** Why nobody serves, and its HTTP status. */
@@ -39,6 +40,8 @@ export interface RefusalQuery {
   model: string | undefined;
   /** The pinned name, which alone may serve. */
   pinned: string | null;
+  /** Accounts that a cap keeps out for now. */
+  capped: ReadonlySet<string>;
   /** Epoch ms. */
   now: number;
 }
@@ -49,6 +52,8 @@ interface Row extends Assessment {
   isLimited: boolean;
 }
 
+const CAPPED: Standing = { kind: "blocked", reason: "capped", until: null };
+
 /** Tells how a request ends that none of these accounts can serve. */
 export function refusalOf(
   accounts: readonly PooledAccount[],
@@ -56,7 +61,10 @@ export function refusalOf(
 ): Refusal {
   const { model, now } = query;
   const rows = accounts.map((account): Row => {
-    const assessment = account.assess(model, now);
+    const found = account.assess(model, now);
+    const assessment: Assessment = query.capped.has(account.alias)
+      ? { ...found, standing: CAPPED }
+      : found;
     return {
       ...assessment,
       account,
@@ -167,4 +175,16 @@ export function refusalResponse(refusal: Refusal, now: number): Response {
   }
   error["accounts"] = accounts;
   return new Response(JSON.stringify({ error }), { status, headers });
+}
+
+/** How long it is until somebody can serve again, ms; undefined when nobody knows. */
+export function waitFor(
+  { type, resetsAt }: Refusal,
+  now: number,
+): number | undefined {
+  const isLimited = type === "usage_limit_reached" ||
+    type === "rate_limit_exceeded";
+  if (!isLimited || resetsAt === null) return undefined;
+  // counted in waits of our own, so that a standing clock cannot hold us forever
+  return Math.max(1, resetsAt - now);
 }

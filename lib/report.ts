@@ -13,7 +13,8 @@ import type {
   Standing,
   StatusReport,
 } from "./report_types.ts";
-import type { NormalRecord, PoolState, StrategyName } from "./types.ts";
+import type { PoolState, StrategyName } from "./types.ts";
+import type { NormalRecord } from "./normal_types.ts";
 
 /** An epoch time (ms) as an ISO string; null when it is none. */
 export function iso(time: number | null | undefined): string | null {

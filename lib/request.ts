@@ -55,6 +55,8 @@ export interface ReplayableRequest {
   json: Record<string, unknown> | undefined;
   /** What its events tell. */
   about: EventContext;
+  /** When it was made, epoch ms. */
+  startedAt: number;
 }
 
 /** What reading a request needs beside the request. */
@@ -65,6 +67,8 @@ export interface ReadOptions {
   codexVersion: string;
   /** What the backend refuses in a body. */
   refused: RefusedParts;
+  /** When it was made, epoch ms. */
+  startedAt: number;
   /** Its number among the requests of the rotator. */
   number: number;
 }
@@ -96,7 +100,7 @@ export interface FetchArguments {
 export async function readRequest(
   url: string,
   { input, init }: FetchArguments,
-  { maxReplayBytes, codexVersion, refused, number }: ReadOptions,
+  { maxReplayBytes, codexVersion, refused, number, startedAt }: ReadOptions,
 ): Promise<ReplayableRequest> {
   const request = input instanceof Request ? input : undefined;
   const signal = init.signal === undefined ? request?.signal : init.signal;
@@ -131,6 +135,7 @@ export async function readRequest(
     folds: false,
     listsModels: false,
     json,
+    startedAt,
     about: {
       request: number,
       ...(model !== undefined && { model }),

@@ -5,12 +5,8 @@
  * @module
  */
 import { delay, withAbort } from "./account/abort.ts";
-import {
-  type Attempt,
-  learnCharge,
-  learnOutcome,
-  setCooldowns,
-} from "./account/learn.ts";
+import { type Attempt, learnOutcome, setCooldowns } from "./account/learn.ts";
+import { learnCharge } from "./account/learn_charge.ts";
 import { TOKEN_REFUSED_MS } from "./account/learn_usage.ts";
 import type { RotatorContext } from "./context.ts";
 import type { Answer, NetworkError } from "./send.ts";
@@ -34,7 +30,11 @@ export class Tries {
   /** Attempts whose model was refused: whose fault that is, another account tells. */
   readonly refusedModel: { attempt: Attempt; until: number; detail: string }[] =
     [];
+  /** Those that only a cap keeps out, as long as the cost of others is not known. */
+  readonly capped = new Set<string>();
   retries = 0;
+  /** How often the request was sent. */
+  sent = 0;
   /** What another account wrote was left out of the conversation. */
   isCleaned = false;
   /** The account that was given up last, and why. */

@@ -5,15 +5,27 @@
  */
 import { delay, withAbort } from "./account/abort.ts";
 import type { Attempt } from "./account/learn.ts";
-import type { CheckResult } from "./account/usage_check.ts";
-import { type Choice, choose, lastAccountOf } from "./choose.ts";
+import {
+  accessOf,
+  admit,
+  attemptOf,
+  countAgain,
+  isStillIn,
+} from "./attempt.ts";
+import { announce } from "./announce.ts";
+import { type Choice, choose } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
 import { candidatesOf, createContext, type RotatorContext } from "./context.ts";
-import { RotatorError } from "./errors.ts";
 import type { RotatorOptions } from "./options.ts";
-import { POOLS } from "./pool/standing.ts";
-import { type Refusal, refusalOf, refusalResponse } from "./refusal.ts";
-import { pinnedIn, reasonOf, statusReport } from "./report.ts";
+import { RotatorError } from "./errors.ts";
+import {
+  type Refusal,
+  refusalOf,
+  refusalResponse,
+  waitFor,
+} from "./refusal.ts";
+import { refresh, type RefreshOptions } from "./refresh.ts";
+import { pinnedIn, statusReport } from "./report.ts";
 import type { RefreshReport, StatusReport } from "./report_types.ts";
 import {
   mendRequest,
@@ -23,26 +35,18 @@ import {
   RequestError,
   urlOf,
 } from "./request.ts";
-import { nextStep, Tries } from "./retry.ts";
-import { send } from "./send.ts";
+import { record } from "./record.ts";
+import { nextStep, type Step, type StepQuery, Tries } from "./retry.ts";
+import { type Answer, type NetworkError, send } from "./send.ts";
 import type { FetchLike } from "./types.ts";
 
 export type { RotatorOptions } from "./options.ts";
+export type { RefreshOptions } from "./refresh.ts";
 
 /** What to report on. */
 export interface StatusOptions {
   /** Verdicts are for this model; unknown by default. */
   model?: string;
-}
-
-/** What to refresh. */
-export interface RefreshOptions {
-  /** Only these; all by default. */
-  aliases?: readonly string[];
-  /** Ends it early. */
-  signal?: AbortSignal;
-  /** Called after each account. */
-  onProgress?: (done: number, total: number) => void;
 }
 
 /** Several accounts behind one `fetch`. */
@@ -86,8 +90,11 @@ export function createRotator(options: RotatorOptions = {}): Rotator {
   const servedBy = new WeakMap<Response, string>();
   let requests = 0;
   const close = async () => {
+    for (const end of context.open) end();
+    await context.spending.close();
     await context.usage.close();
     await context.tokens.settled();
+    await context.ledger.close();
     await context.cache.close();
   };
   return {
@@ -95,7 +102,10 @@ export function createRotator(options: RotatorOptions = {}): Rotator {
     async fetch(input, init = {}) {
       const url = targetOf(urlOf(input), context.backend);
       if (url === undefined) return await context.fetch(input, init);
-      const read = { ...context, number: ++requests };
+      const startedAt = context.now();
+      const { maxReplayBytes, codexVersion, refused } = context;
+      const number = ++requests;
+      const read = { maxReplayBytes, codexVersion, refused, startedAt, number };
       try {
         const request = await readRequest(url, { input, init }, read);
         const { response, alias } = await serve(context, request);
@@ -152,7 +162,7 @@ async function serve(
       const choice = again?.choice ??
         await choose(context, { ...request, ...tries });
       if (!choice) {
-        const refusal = refusalFor(context, request);
+        const refusal = refusalFor(context, request, tries);
         const wait = waitFor(refusal, context.now());
         if (wait === undefined || wait > waitLeft) {
           return finish(context, request, { tries, refusal });
@@ -173,25 +183,34 @@ async function serve(
         again = undefined;
         continue;
       }
+      const paid = await admit(context, request, choice);
+      if (paid === false) {
+        tries.leave(choice.account.alias, "The cap on credits");
+        tries.capped.add(choice.account.alias);
+        if (!again) choice.release();
+        again = undefined;
+        continue;
+      }
       if (again) countAgain(context, choice);
       else announce(context, request, { choice, tries });
-      const attempt = attemptOf(context, request, { choice, access });
+      tries.sent++;
+      const attempt = attemptOf(context, request, { choice, access, paid });
       const answer = await send(context, request, attempt);
       const { replayable } = request.body;
       const query = { attempt, tries, replayable, signal };
-      const step = await nextStep(context, query, answer);
+      const step = await stepOf(context, query, answer);
       again = undefined;
       switch (step.kind) {
         case "return":
           tries.discard();
-          return { response: step.response, alias: choice.account.alias };
+          return hand(context, request, { step, attempt, answer, tries });
         case "again":
           again = { choice, ...step };
           break;
         case "mend":
           if (!mend(context, request, { attempt, tries, ...step })) {
             tries.discard();
-            return { response: step.response, alias: choice.account.alias };
+            return hand(context, request, { step, attempt, answer, tries });
           }
           tries.fail(choice.account.alias, { response: step.response });
           again = { choice };
@@ -223,73 +242,47 @@ async function catchUp(
   );
 }
 
-/** What a chosen account needs to be sent to. */
-interface Sendable {
-  choice: Choice;
-  tries: Tries;
-  /** A token that the backend refused. */
-  rejected: string | undefined;
-}
-
-/** An access token of the chosen account; undefined when another one has to be chosen. */
-async function accessOf(
+/** Decides what follows; an attempt that is given up has cost nothing, unless the network lost its answer. */
+async function stepOf(
   context: RotatorContext,
-  { signal, model, isFree }: ReplayableRequest,
-  { choice, tries, rejected }: Sendable,
-): Promise<string | undefined> {
-  const { account, pool } = choice;
-  const ready = rejected === undefined
-    ? context.tokens.current(account.record)
-    : undefined;
-  if (ready !== undefined) return ready;
-  const access = await withAbort(
-    context.tokens.access(account.alias, rejected),
-    signal,
-  );
-  if (access.kind !== "ok") {
-    tries.leave(account.alias, access.reason);
-    return undefined;
+  query: StepQuery,
+  answer: Answer | NetworkError,
+): Promise<Step> {
+  const { account, paid } = query.attempt;
+  try {
+    const step = await nextStep(context, query, answer);
+    if (paid !== undefined && step.kind !== "return") {
+      context.spending.cancel(account, paid);
+    }
+    return step;
+  } catch (error) {
+    if (paid !== undefined) void context.spending.end(paid, null);
+    throw error;
   }
-  if (isFree) return access.access;
-  // what was true when the account was chosen may not be any more
-  return isStillIn(context, { account, pool, model })
-    ? access.access
-    : undefined;
 }
 
-/** Whether an account is still in the pool that it was chosen from, and known to be. */
-function isStillIn(
+/** Hands a response over, and writes down what it was once it has ended. */
+function hand(
   context: RotatorContext,
-  { account, pool, model }: Pick<Attempt, "account" | "pool" | "model">,
-): boolean {
-  if (context.accounts.get(account.alias) !== account) return false;
-  const { standing, poolIndex } = account.assess(model, context.now());
-  return POOLS[poolIndex] === pool && standing.kind !== "unknown";
-}
-
-/** Counts another use of the same account. */
-function countAgain(context: RotatorContext, { account }: Choice): void {
-  context.accounts.use(account, context.now());
-  context.cache.markDirty(account.alias, 1);
-}
-
-function attemptOf(
-  context: RotatorContext,
-  { model, isFree, about }: ReplayableRequest,
-  { choice, access }: { choice: Choice; access: string },
-): Attempt {
-  const { account, pool } = choice;
-  return {
-    account,
-    pool,
-    model,
-    isFree,
-    about,
-    access,
-    beganAt: context.now(),
-    balanceBefore: account.record.credits?.balance ?? null,
-    balanceAfter: null,
-  };
+  request: ReplayableRequest,
+  { step, attempt, answer, tries }: {
+    step: { response: Response };
+    attempt: Attempt;
+    answer: Answer | NetworkError;
+    tries: Tries;
+  },
+): Served {
+  const { alias } = attempt.account;
+  const isStream = "isStream" in answer && answer.isStream === true;
+  const { response } = step;
+  const handed = record(context, {
+    request,
+    attempt,
+    response,
+    isStream,
+    tries,
+  });
+  return { response: handed, alias };
 }
 
 /**
@@ -322,26 +315,24 @@ function mend(
   return true;
 }
 
+/** Whether an earlier turn of the conversation was found to hold what another account wrote. */
+function isFromElsewhere(
+  context: RotatorContext,
+  { session }: ReplayableRequest,
+): boolean {
+  return session !== undefined &&
+    context.sessions.get(session, context.now())?.cleaned === true;
+}
+
 /** How a request ends that nobody can serve now. */
 function refusalFor(
   context: RotatorContext,
   { model }: ReplayableRequest,
+  { capped }: Tries,
 ): Refusal {
   const pinned = pinnedIn(context.cache.state);
-  const query = { model, pinned, now: context.now() };
+  const query = { model, pinned, capped, now: context.now() };
   return refusalOf(candidatesOf(context), query);
-}
-
-/** How long it is until somebody can serve again, ms; undefined when nobody knows. */
-function waitFor(
-  { type, resetsAt }: Refusal,
-  now: number,
-): number | undefined {
-  const isLimited = type === "usage_limit_reached" ||
-    type === "rate_limit_exceeded";
-  if (!isLimited || resetsAt === null) return undefined;
-  // counted in waits of our own, so that a standing clock cannot hold us forever
-  return Math.max(1, resetsAt - now);
 }
 
 /** The end of a request that nobody could serve. */
@@ -366,100 +357,4 @@ function finish(
   }
   const response = refusalResponse(refusal, context.now());
   return { response, alias: undefined };
-}
-
-/** Whether an earlier turn of the conversation was found to hold what another account wrote. */
-function isFromElsewhere(
-  context: RotatorContext,
-  { session }: ReplayableRequest,
-): boolean {
-  return session !== undefined &&
-    context.sessions.get(session, context.now())?.cleaned === true;
-}
-
-const REASONS: Record<Choice["pool"], string> = {
-  first: "It has included usage left",
-  likely:
-    "It had included usage left when it was last asked, and cannot be asked now",
-  credits: "Nobody has included usage left, and it may spend its credits",
-  unconfirmed:
-    "Nobody is known to have included usage left, and it could not be asked",
-};
-
-/** Tells who was chosen, and whom it takes over from. */
-function announce(
-  context: RotatorContext,
-  request: ReplayableRequest,
-  { choice, tries }: { choice: Choice; tries: Tries },
-): void {
-  const { account: { alias }, pool } = choice;
-  const { about, isFree } = request;
-  const isCertain = pool === "first" || isFree;
-  const standing = isCertain
-    ? "included"
-    : pool === "credits"
-    ? pool
-    : "unconfirmed";
-  const chosen = isFree ? "It costs nothing" : REASONS[pool];
-  context.emit({ ...about, type: "selected", alias, standing, reason: chosen });
-  if (standing === "unconfirmed") {
-    const reason =
-      "This request may be charged: its account could not be asked";
-    context.emit({ ...about, type: "warning", alias, reason });
-  }
-  const { lastGivenUp } = tries;
-  const from = lastGivenUp?.alias ?? lastAccountOf(context, request);
-  if (from === undefined || from === alias) return;
-  const reason = lastGivenUp?.reason ?? whyLeft(context, request, from);
-  context.emit({ ...about, type: "switched", alias, from, reason });
-}
-
-/** Why the session's account was not chosen again, in the words of `status`. */
-function whyLeft(
-  context: RotatorContext,
-  { model }: ReplayableRequest,
-  alias: string,
-): string {
-  const account = context.accounts.get(alias);
-  if (!account) return "The session's account is gone";
-  if (pinnedIn(context.cache.state) !== null) {
-    return "Another account is pinned";
-  }
-  const why = reasonOf(account.assess(model, context.now()).standing);
-  return `The session's account cannot serve it${why ? ` (${why})` : ""}`;
-}
-
-/** Renews tokens that need it and asks for usage. */
-async function refresh(
-  context: RotatorContext,
-  { aliases, signal, onProgress }: RefreshOptions,
-): Promise<RefreshReport> {
-  signal?.throwIfAborted();
-  await context.cache.reload();
-  const names = aliases ?? context.accounts.all.map(({ alias }) => alias);
-  let done = 0;
-  const accounts = await Promise.all(
-    [...new Set(names)].sort().map(async (alias) => {
-      const result = context.accounts.get(alias)
-        ? await context.usage.check(alias, { signal, isExplicit: true })
-        : missing(alias);
-      onProgress?.(++done, names.length);
-      return refreshed(context, result);
-    }),
-  );
-  return { version: 1, accounts };
-}
-
-function missing(alias: string): CheckResult {
-  const error = "No account bears this name";
-  return { alias, ok: false, tokenRefreshed: false, error };
-}
-
-function refreshed(
-  context: RotatorContext,
-  { alias, ok, tokenRefreshed, error }: CheckResult,
-): RefreshReport["accounts"][number] {
-  const standing = context.accounts.get(alias)
-    ?.assess(undefined, context.now()).standing.kind ?? "blocked";
-  return { alias, ok, tokenRefreshed, standing, error };
 }

@@ -20,7 +20,11 @@ import { type AboutRequest, readHeaders } from "./codex/headers.ts";
 import { parseJson } from "./codex/json.ts";
 import { openAIModels } from "./codex/models.ts";
 import { backendHeaders } from "./codex/request.ts";
-import { type EventMeaning, readRateLimitsEvent } from "./codex/stream.ts";
+import {
+  type EventMeaning,
+  readRateLimitsEvent,
+  readTokenUsage,
+} from "./codex/stream.ts";
 import type { RotatorContext } from "./context.ts";
 import { meterFacts, meterOfModel } from "./meters.ts";
 import { explained } from "./errors.ts";
@@ -43,6 +47,8 @@ import {
 export interface Answer {
   response: Response;
   outcome: Outcome;
+  /** The response is a stream whose end is told to the attempt. */
+  isStream?: boolean;
 }
 
 /** An error of the network. */
@@ -90,13 +96,16 @@ export async function send(
   const guarded = await watch(response, {
     about: () => aboutNow(context, attempt),
     onEvent: (meaning) => learnEvent(context, attempt, meaning),
+    onEnd: () => attempt.onEnd(),
     signal,
   });
   signal?.throwIfAborted();
   if (guarded.kind === "failed") {
     learnHeaders(context, attempt, guarded.failure.headers);
   }
-  return answerOf(request, guarded);
+  const isPassedOn = !request.folds;
+  const told = answerOf(request, guarded);
+  return "error" in told ? told : { ...told, isStream: isPassedOn };
 }
 
 /** The list of models as SDKs know one; what is none is told as it came. */
@@ -223,7 +232,9 @@ function learnEvent(
   meaning: EventMeaning,
 ): void {
   const about = aboutNow(context, attempt);
-  if (meaning.kind === "rate-limits") {
+  if (meaning.kind === "completed" || meaning.kind === "incomplete") {
+    attempt.usage = readTokenUsage(meaning.response);
+  } else if (meaning.kind === "rate-limits") {
     const facts = readRateLimitsEvent(meaning.json, about);
     void learnFacts(context, attempt, facts);
     askNearFull(context, attempt);

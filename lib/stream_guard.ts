@@ -25,7 +25,13 @@ const MAX_HELD_BYTES = 1024 * 1024;
 const MAX_HELD_MS = 60_000;
 
 /** What is in every event that says something about the account. */
-const ABOUT_ACCOUNT = ["codex.rate_limits", "response.failed", "error"];
+const ABOUT_ACCOUNT = [
+  "codex.rate_limits",
+  "response.failed",
+  "error",
+  "response.completed",
+  "response.incomplete",
+];
 
 /** How a stream began. */
 export type Guarded =
@@ -47,6 +53,8 @@ export interface GuardOptions {
   about: () => AboutRequest;
   /** Called with the events that say something about the account, whenever they come. */
   onEvent: (meaning: EventMeaning) => void;
+  /** Called once the stream has ended, however it did. */
+  onEnd: () => void;
   signal?: AbortSignal | null | undefined;
   /** Nothing is held back for longer, ms. */
   maxHeldMs?: number;
@@ -145,6 +153,7 @@ function judge(
       continue;
     }
     listen(events.slice(index + 1), options);
+    if (isEnd(meaning)) options.onEvent(meaning);
     if (meaning.kind !== "failed") return { kind: "open" };
     const outcome = readStreamFailure(meaning, options.about());
     return outcome.kind === "other"
@@ -154,6 +163,10 @@ function judge(
   return undefined;
 }
 
+function isEnd({ kind }: EventMeaning): boolean {
+  return kind === "completed" || kind === "incomplete";
+}
+
 /** Passes on the events that say something about the account. */
 function listen(
   events: readonly ServerSentEvent[],
@@ -161,9 +174,9 @@ function listen(
 ): void {
   for (const { data, event } of events) {
     const meaning = readEvent(data, event);
-    if (meaning.kind === "rate-limits" || meaning.kind === "failed") {
-      onEvent(meaning);
-    }
+    const isAboutAccount = meaning.kind === "rate-limits" ||
+      meaning.kind === "failed";
+    if (isAboutAccount || isEnd(meaning)) onEvent(meaning);
   }
 }
 
@@ -174,9 +187,14 @@ function passOn(held: Held, options: GuardOptions): Response {
     async pull(controller) {
       const chunk = chunks.shift();
       if (chunk) return controller.enqueue(chunk);
-      const { done, value } = await (held.reading ?? reader.read());
+      const reading = held.reading ?? reader.read();
       held.reading = undefined;
-      if (done) return controller.close();
+      reading.catch(options.onEnd);
+      const { done, value } = await reading;
+      if (done) {
+        options.onEnd();
+        return controller.close();
+      }
       try {
         listen(parser.push(value, ABOUT_ACCOUNT), options);
       } catch (error) {
@@ -186,6 +204,7 @@ function passOn(held: Held, options: GuardOptions): Response {
       controller.enqueue(compact(value));
     },
     cancel(reason) {
+      options.onEnd();
       // held as long as its body: Deno forgets the caller's signal with it
       void response;
       return reader.cancel(reason);
@@ -253,6 +272,7 @@ function foldEvent(
       return undefined;
     case "completed":
     case "incomplete": {
+      options.onEvent(meaning);
       const body = JSON.stringify(folder.finish(meaning.response));
       return { kind: "open", response: asJson(response, body, 200) };
     }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { LedgerEntry, SpendingFacts } from "./spending_types.ts";
 
 /** How accounts are ordered inside a pool. */
 export type StrategyName =
@@ -191,6 +192,10 @@ export interface AccountRecord {
   usage?: UsageFacts;
   /** What was observed of its credits; absent: nothing yet. */
   credits?: CreditFacts;
+  /** Credits spent by UTC day (YYYY-MM-DD) as decimal texts, of the last 62 days. */
+  spent?: Record<string, string>;
+  /** What tells what is spent next. */
+  spending?: SpendingFacts;
   /** Keys: throttle, token, usage-limit:METER, credits, plan, workspace, model:SLUG. */
   cooldowns?: Record<string, Cooldown>;
   /** A renewal is under way or was cut off: when it began (epoch ms). */
@@ -204,14 +209,6 @@ export interface AccountRecord {
   /** Epoch ms. */
   lastUsedAt?: number | null;
 }
-
-/** How many credits may be spent, by alias; `*` is for all accounts together. */
-export type CreditCaps = Record<string, {
-  /** Per UTC day. */
-  day?: number;
-  /** Per UTC month. */
-  month?: number;
-}>;
 
 /** What the owner set. */
 export interface Settings {
@@ -235,58 +232,6 @@ export interface PoolState {
   accounts: Record<string, AccountRecord>;
 }
 
-/** A window as it is worked with, see `store/normal_form.ts`. */
-export interface NormalWindow extends UsageWindow {
-  observedAt: number;
-  seenAt: number;
-}
-
-/** A meter as it is worked with: dated, its flags with the windows that they are about. */
-export interface NormalMeter extends MeterFacts {
-  allowed: boolean | null;
-  limitReached: boolean | null;
-  windows: NormalWindow[];
-  observedAt: number;
-}
-
-/** Usage as it is worked with: every default is filled, every part is dated. */
-export interface NormalUsage extends UsageFacts {
-  answeredAt: number | null;
-  meters: Record<string, NormalMeter>;
-  creditOnly: boolean | null;
-  modelUsage: Record<string, ModelUsage>;
-  bankedResets: number | null;
-}
-
-/** Credits as they are worked with. */
-export type NormalCredits = Required<CreditFacts>;
-
-/** Tokens as they are worked with: the access token can be sent, or is empty. */
-export interface NormalTokens extends Tokens {
-  expiresAt: number | null;
-}
-
-/** An account as it is worked with. */
-export interface NormalRecord extends AccountRecord {
-  enabled: boolean;
-  weight: number;
-  priority: number;
-  reserve: number;
-  tokens?: NormalTokens;
-  usage?: NormalUsage;
-  credits?: NormalCredits;
-  cooldowns: Record<string, Cooldown>;
-  auth?: { invalidAt: number; reason: string };
-  requests: number;
-  lastUsedAt: number | null;
-}
-
-/** A state as it is worked with. */
-export interface NormalState extends PoolState {
-  settings: Settings & { pinned: string | null };
-  accounts: Record<string, NormalRecord>;
-}
-
 /** Where the state lives. */
 export interface Store {
   /**
@@ -298,6 +243,12 @@ export interface Store {
   update(change: (state: PoolState) => void): Promise<PoolState>;
   /** Runs `job` while no one else, in any process, holds `name`. */
   exclusive<T>(name: string, job: () => Promise<T>): Promise<T>;
+  /** Where it has one, the ledger is in the store itself. */
+  ledger?: {
+    append(entries: LedgerEntry[]): Promise<void>;
+    /** Entries from `since` (epoch ms) on. */
+    read(since: number): AsyncIterable<LedgerEntry>;
+  };
 }
 
 /** Anything that fetches as `fetch` does. */

@@ -3,6 +3,7 @@ import type { StateCache } from "../store/state_cache.ts";
 import { shortText } from "../codex/error_report.ts";
 import { networkErrorText } from "../errors.ts";
 import type { FetchLike, Store } from "../types.ts";
+import type { CreditCaps } from "../spending_types.ts";
 import type { CreditPolicy, RotatorEvent } from "../report_types.ts";
 import { type Limits, withTimeLimit } from "./abort.ts";
 
@@ -23,6 +24,8 @@ export interface AccountContext {
   readonly now: () => number;
   /** The credit policy in force now. */
   readonly policy: () => CreditPolicy;
+  /** The caps on credits in force now. */
+  readonly caps: () => CreditCaps;
   /** Tells the owner; never throws. */
   readonly emit: (event: RotatorEvent) => void;
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { TokenUsage } from "../codex/stream.ts";
 import type { Outcome } from "../codex/answer.ts";
 import type { HeaderFacts } from "../codex/headers.ts";
 import { meterFacts, meterOfModel } from "../meters.ts";
@@ -18,9 +19,10 @@ import {
 } from "../pool/facts.ts";
 import type { Pool } from "../pool/standing.ts";
 import type { EventContext } from "../report_types.ts";
-import type { Cooldown, NormalRecord } from "../types.ts";
-import { readDecimal } from "../values.ts";
+import type { Cooldown } from "../types.ts";
+import type { NormalRecord } from "../normal_types.ts";
 import type { AccountContext } from "./context.ts";
+import { learnBalance } from "./learn_charge.ts";
 
 const MINUTE = 60_000;
 /** Credits that a limit answer contradicts are not used for this long, ms. */
@@ -48,6 +50,14 @@ export interface Attempt {
   readonly balanceBefore: string | null;
   /** The balance that its answer told; null while it told none. */
   balanceAfter: string | null;
+  /** What it used, as its answer told; null while it told nothing. */
+  usage: TokenUsage | null;
+  /** Names it among the paid requests; undefined when it costs nothing. */
+  readonly paid: string | undefined;
+  /** A balance that fell although nothing was to be paid. */
+  charged: string | null;
+  /** Called when the answer has ended. */
+  onEnd: () => void;
 }
 
 /** A cooldown that an answer sets, by its cause. */
@@ -79,8 +89,12 @@ export function learnFacts(
   const now = context.now();
   const before = verdictKey(account, model, now);
   if (facts.credits) {
-    const { balance } = facts.credits;
+    const { balance, observedAt } = facts.credits;
     attempt.balanceAfter = balance ?? attempt.balanceAfter;
+    if (balance !== undefined) {
+      const told = { balance, observedAt, seenAt: now, isAsked: false };
+      learnBalance(context, account, told);
+    }
     record.credits = creditsFromHeaders(record.credits, facts.credits, now);
   }
   if (facts.usage) learnUsage(record, facts.usage, now);
@@ -108,33 +122,6 @@ function verdictKey(
 ): string {
   const { standing } = account.assess(model, now);
   return `${closedMeters(account.record)} ${standing.kind}`;
-}
-
-/**
- * Hears of a charge that nobody expected: a balance that fell over a request
- * thought included. Until its usage was asked for, the account is unknown.
- */
-export function learnCharge(context: AccountContext, attempt: Attempt): void {
-  const { account, pool, isFree, balanceBefore, balanceAfter } = attempt;
-  if (pool !== "first" || isFree || !isCurrent(context, attempt)) return;
-  const before = readDecimal(balanceBefore);
-  const after = readDecimal(balanceAfter);
-  if (before === undefined || after === undefined || after >= before) return;
-  const { alias, record } = account;
-  const doubtedAt = context.now();
-  void context.cache.write((state) => {
-    const stored = recordOfLogin(state, alias, record);
-    if (stored?.usage) stored.usage.doubtedAt = doubtedAt;
-  });
-  context.emit({
-    ...attempt.about,
-    type: "credits-spent",
-    alias,
-    certain: true,
-    balanceBefore,
-    balanceAfter,
-    reason: "The balance fell over a request that was thought included",
-  });
 }
 
 /**

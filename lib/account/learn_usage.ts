@@ -12,9 +12,12 @@ import {
   mergeCredits,
   recordOfLogin,
 } from "../pool/facts.ts";
+import { observeBalance } from "../pool/spending.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
-import type { NormalRecord, UsageCheck } from "../types.ts";
+import type { UsageCheck } from "../types.ts";
+import type { NormalRecord } from "../normal_types.ts";
 import type { AccountContext } from "./context.ts";
+import { tellTopUp } from "./learn_charge.ts";
 
 /** The pause after a token was refused although it was renewed (ms). */
 export const TOKEN_REFUSED_MS = 5 * 60_000;
@@ -52,10 +55,14 @@ export async function learnAsked(
   if ("answer" in asked) {
     // a limit that came in while this was under way is newer than the answer
     const isOvertaken = account.limits !== asked.limits;
+    let topUp: string | null = null;
     await cache.write((state) => {
       const stored = recordOfLogin(state, alias, record);
       if (!stored) return;
       applyUsageAnswer(stored, asked.answer, at);
+      const balance = asked.answer.credits?.balance ?? null;
+      const told = { balance, observedAt: askedAt, seenAt: at, isAsked: true };
+      topUp = observeBalance(stored, told, at).topUp;
       clearCooldowns(stored, asked.answer.usage, {
         askedAt: isOvertaken ? askedAt - 1 : askedAt,
         now: at,
@@ -63,6 +70,7 @@ export async function learnAsked(
       });
       noteCheck(stored, { askedAt }, at);
     });
+    tellTopUp(context, alias, topUp);
     const reason = "The usage was asked for";
     return emit({ type: "usage-refreshed", alias, reason });
   }

@@ -5,7 +5,7 @@ import { backendHeaders } from "../codex/request.ts";
 import { readUsage } from "../codex/usage.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
-import type { NormalRecord } from "../types.ts";
+import type { NormalRecord } from "../normal_types.ts";
 import { withAbort, withTimeLimit } from "./abort.ts";
 import { type AccountContext, fetchText } from "./context.ts";
 import { identityOf } from "./identity.ts";

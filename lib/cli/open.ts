@@ -6,7 +6,7 @@
 import { createRotator, type Rotator } from "../rotator.ts";
 import { type JsonStore, jsonStore } from "../store/json_store.ts";
 import { editState, normalState } from "../store/state.ts";
-import type { NormalState } from "../types.ts";
+import type { NormalState } from "../normal_types.ts";
 import { printWarning } from "./findings.ts";
 import type { RefreshReport } from "../report_types.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";

@@ -9,7 +9,8 @@ import {
   meterOfModel,
   SPARK_METER,
 } from "../meters.ts";
-import type { HeaderCredits, NormalMeter, NormalUsage } from "../types.ts";
+import type { HeaderCredits } from "../types.ts";
+import type { NormalMeter, NormalUsage } from "../normal_types.ts";
 import { readFlag, readNumber, readPositive, readText } from "./json.ts";
 import {
   displayName,

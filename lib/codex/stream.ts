@@ -4,17 +4,18 @@
  * @module
  */
 import { flagged, MAIN_METER, meterOfModel } from "../meters.ts";
+import type { HeaderCredits } from "../types.ts";
 import type {
-  HeaderCredits,
   NormalMeter,
   NormalUsage,
   NormalWindow,
-} from "../types.ts";
+} from "../normal_types.ts";
 import { type AboutRequest, headerCredits } from "./headers.ts";
 import {
   isRecord,
   parseJson,
   readFlag,
+  readNumber,
   readPositive,
   readText,
   recordOf,
@@ -236,4 +237,26 @@ function readEventWindows(
       }, about)
     ),
   );
+}
+
+/** What a response used, as it says itself. */
+export interface TokenUsage {
+  inputTokens: number | null;
+  /** Those of the input that were cached. */
+  cachedTokens: number | null;
+  outputTokens: number | null;
+}
+
+/** Reads the `usage` of a response; null where it tells none. */
+export function readTokenUsage(
+  response: Record<string, unknown>,
+): TokenUsage | null {
+  if (!isRecord(response.usage)) return null;
+  const { usage } = response;
+  const cached = recordOf(usage.input_tokens_details).cached_tokens;
+  return {
+    inputTokens: readNumber(usage.input_tokens) ?? null,
+    cachedTokens: readNumber(cached) ?? null,
+    outputTokens: readNumber(usage.output_tokens) ?? null,
+  };
 }

@@ -5,13 +5,13 @@
  */
 
 import { flagged, MAIN_METER } from "../meters.ts";
+import type { ModelUsage } from "../types.ts";
 import type {
-  ModelUsage,
   NormalCredits,
   NormalMeter,
   NormalUsage,
   NormalWindow,
-} from "../types.ts";
+} from "../normal_types.ts";
 import { readDecimal } from "../values.ts";
 import {
   isRecord,

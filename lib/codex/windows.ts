@@ -5,7 +5,11 @@
  * @module
  */
 import { isSameLength, MAIN_METER } from "../meters.ts";
-import type { NormalMeter, NormalUsage, NormalWindow } from "../types.ts";
+import type {
+  NormalMeter,
+  NormalUsage,
+  NormalWindow,
+} from "../normal_types.ts";
 import { readNumber, readPositive } from "./json.ts";
 import { windowReset } from "./times.ts";
 

@@ -5,9 +5,11 @@ import {
   meterOfModel,
 } from "../meters.ts";
 import type { CreditPolicy } from "../report_types.ts";
-import type { NormalRecord, NormalState } from "../types.ts";
+import type { CreditCaps } from "../spending_types.ts";
+import type { NormalRecord, NormalState } from "../normal_types.ts";
 import { FUTURE_TOLERANCE_MS } from "./clock.ts";
 import { currentCooldowns } from "./cooldowns.ts";
+import { type CapVerdict, capVerdict, isCapped } from "./caps.ts";
 import { maySpend } from "./credits.ts";
 import { believableUsage, isSameLogin } from "./facts.ts";
 import { assess, type Assessment } from "./standing.ts";
@@ -28,6 +30,8 @@ export class PooledAccount {
   creditsAllowed = false;
   /** Meters of all accounts of the pool. */
   names: MeterNames = new Map();
+  /** What the caps say of one more paid request at a time (epoch ms); undefined: no cap binds it. */
+  capAt: ((now: number) => CapVerdict) | undefined;
   /** Position of its last use among all uses in this process; orders uses of one millisecond. */
   sequence = 0;
   /** How often the backend limited it in this process; tells answers asked for before from those after. */
@@ -65,6 +69,7 @@ export class PooledAccount {
       creditsAllowed,
       names,
       now,
+      cap: this.capAt?.(now),
     });
   }
 
@@ -101,6 +106,8 @@ export class AccountPool {
   #byAlias = new Map<string, PooledAccount>();
   #all: readonly PooledAccount[] = [];
   #names: MeterNames = new Map();
+  /** The caps in force. */
+  caps: CreditCaps = {};
   #uses = 0;
   /** The latest use that is known, epoch ms. */
   #latest = 0;
@@ -136,12 +143,24 @@ export class AccountPool {
         : new PooledAccount(alias, record);
       account.record = record;
       account.creditsAllowed = maySpend(policy, alias);
+      account.capAt = isCapped(this.caps, alias)
+        ? (at) => this.#capVerdict(state, alias, at)
+        : undefined;
       byAlias.set(alias, account);
       this.#latest = Math.max(this.#latest, record.lastUsedAt ?? 0);
     }
     this.#byAlias = byAlias;
     this.#all = [...byAlias.values()];
     this.invalidate();
+  }
+
+  #capVerdict(
+    { accounts }: NormalState,
+    alias: string,
+    now: number,
+  ): CapVerdict {
+    const { caps } = this;
+    return capVerdict(accounts, { alias, caps, now, countsPending: false });
   }
 
   /** Forgets all verdicts: to be called when facts changed. */

@@ -4,12 +4,8 @@
  *
  * @module
  */
-import type {
-  AccountRecord,
-  Cooldown,
-  NormalRecord,
-  NormalUsage,
-} from "../types.ts";
+import type { AccountRecord, Cooldown } from "../types.ts";
+import type { NormalRecord, NormalUsage } from "../normal_types.ts";
 import { FRESH_MS, FUTURE_TOLERANCE_MS, MAX_LIMIT_MS } from "./clock.ts";
 import { isClosed } from "./windows.ts";
 

@@ -5,18 +5,18 @@
  *
  * @module
  */
+import type { AccountRecord, HeaderCredits } from "../types.ts";
 import type {
-  AccountRecord,
-  HeaderCredits,
   NormalCredits,
   NormalMeter,
   NormalRecord,
   NormalState,
   NormalUsage,
   NormalWindow,
-} from "../types.ts";
+} from "../normal_types.ts";
 import { currentCooldowns } from "./cooldowns.ts";
 import { saidNone } from "./credits.ts";
+import { mergeSpending } from "./spending.ts";
 import { believable, FUTURE_TOLERANCE_MS } from "./clock.ts";
 import { indexOfLength, isClosed, pickWindow } from "./windows.ts";
 
@@ -270,6 +270,7 @@ export function mergeRecord(
     target.credits = mergeCredits(target.credits, mine.credits, now);
   }
   if (mine.usage) learnUsage(target, mine.usage, now);
+  mergeSpending(target, mine);
   const check = mine.usageCheck;
   if (check && !((target.usageCheck?.askedAt ?? -Infinity) > check.askedAt)) {
     target.usageCheck = check;

@@ -5,7 +5,11 @@
  * @module
  */
 import { MAIN_METER, meterFacts } from "../meters.ts";
-import type { NormalMeter, NormalRecord, NormalUsage } from "../types.ts";
+import type {
+  NormalMeter,
+  NormalRecord,
+  NormalUsage,
+} from "../normal_types.ts";
 import { type ClockReading, FRESH_MS, MAX_LIMIT_MS } from "./clock.ts";
 import { cooldownOf, usageLimitKey } from "./cooldowns.ts";
 import { isSeenWithoutCredits, NO_CREDITS_MS } from "./facts.ts";
@@ -111,7 +115,7 @@ function addWindows(
 ): void {
   for (const window of windows) {
     if (!isClosed(window)) continue;
-    const { resetsAt, seenAt, observedAt } = window;
+    const { resetsAt, seenAt } = window;
     // as long as the fact is fresh, its last millisecond included
     const guess = seenAt + FRESH_MS + 1;
     limits.add(clock, resetsAt ?? guess, resetsAt !== null);

@@ -50,3 +50,26 @@ export class Sessions {
     return this.#byKey.size;
   }
 }
+
+/** More models are not remembered. */
+const MAX_MODELS = 256;
+
+/** Which accounts served which model in this process: where another one did, a refusal is about the account. */
+export class ServedModels {
+  readonly #aliases = new Map<string, Set<string>>();
+
+  /** Notes that an account served a model. */
+  note(model: string, alias: string): void {
+    const aliases = this.#aliases.get(model);
+    if (aliases) aliases.add(alias);
+    else if (this.#aliases.size < MAX_MODELS) {
+      this.#aliases.set(model, new Set([alias]));
+    }
+  }
+
+  /** Whether an account other than `alias` served a model. */
+  isServedBesides(model: string, alias: string): boolean {
+    const aliases = this.#aliases.get(model);
+    return aliases !== undefined && aliases.size > (aliases.has(alias) ? 1 : 0);
+  }
+}

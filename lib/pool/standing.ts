@@ -7,25 +7,23 @@ import {
   isSparkModel,
   MAIN_METER,
   meterFacts,
-  type MeterNames,
   meterOfModel,
 } from "../meters.ts";
 import type { Standing } from "../report_types.ts";
-import type { AccountRecord, NormalRecord, NormalUsage } from "../types.ts";
+import type { AccountRecord } from "../types.ts";
+import type { NormalRecord } from "../normal_types.ts";
 import { isHeaderText } from "../values.ts";
 import { ClockReading } from "./clock.ts";
-import { areUsable, saidNone } from "./credits.ts";
-import {
-  isWithoutCredits,
-  later,
-  limitsOf,
-  meterObservedAt,
-  modelUsage,
-  runningUntil,
-} from "./limits.ts";
+import { areUsable } from "./credits.ts";
+import { later, runningUntil } from "./limits.ts";
+import { assessQuota, type PoolIndex, type StandingQuery } from "./quota.ts";
 
-/** An account is asked for its usage at most this often, ms. */
-export const CHECK_INTERVAL_MS = 60_000;
+export {
+  CHECK_INTERVAL_MS,
+  type PoolIndex,
+  type StandingQuery,
+} from "./quota.ts";
+
 /** A throttle that ends within this, or token trouble that lasts no longer, says nothing about quota, ms. */
 const TRANSIENT_MS = 15 * 60_000;
 
@@ -38,21 +36,6 @@ export const POOLS: readonly Pool[] = [
   "credits",
   "unconfirmed",
 ];
-/** The position of a pool in that order; 4 is behind all of them. */
-export type PoolIndex = 0 | 1 | 2 | 3 | 4;
-
-/** What a standing is asked for. */
-export interface StandingQuery {
-  /** The model of the request; undefined when unknown. */
-  model?: string | undefined;
-  /** Whether the policy lets this account spend credits. */
-  creditsAllowed: boolean;
-  /** Epoch ms. */
-  now: number;
-  /** The meters that accounts of the pool were seen with. */
-  names?: MeterNames;
-}
-
 /** A standing with what choosing needs besides. */
 export interface Assessment {
   standing: Standing;
@@ -69,14 +52,6 @@ export interface Assessment {
   availableAt: number | null;
   /** The verdict holds until then unless facts change, epoch ms. */
   validUntil: number;
-}
-
-/** What quota and credits say, cooldowns of the account apart. */
-interface QuotaVerdict {
-  standing: Standing;
-  poolIndex: PoolIndex;
-  /** Epoch ms; null when unknown. */
-  availableAt: number | null;
 }
 
 /** Assesses an account; the result holds until `validUntil` unless facts change. */
@@ -192,123 +167,6 @@ function coolingDown(
       until,
       cause: until === token ? "token" : "throttle",
     },
-  };
-}
-
-function assessQuota(
-  account: NormalRecord,
-  query: StandingQuery,
-  clock: ClockReading,
-): QuotaVerdict {
-  const meter = meterOfModel(query.model, query.names);
-  const limits = limitsOf(account, meter, query.model, clock);
-  if (limits.until !== undefined) {
-    return onExhausted(account, query, meter, limits.until, clock);
-  }
-  // without credits a wrong guess costs a refusal, not money
-  const isOpen = isWithoutCredits(account, clock)
-    ? account.usage !== undefined
-    : !limits.hasLapsed && isKnown(account, meter, clock);
-  if (isOpen && !isDoubted(account.usage)) {
-    const standing = { kind: "included" } as const;
-    return { standing, poolIndex: 0, availableAt: null };
-  }
-  return onUnknown(account, query, !limits.hasLapsed, clock);
-}
-
-function isKnown(
-  { usage }: NormalRecord,
-  meter: string,
-  clock: ClockReading,
-): boolean {
-  const observedAt = meterObservedAt(usage, meter);
-  return observedAt !== null && clock.isFresh(observedAt);
-}
-
-/** Whether a charge was seen where none was expected, and usage was not asked for since. */
-function isDoubted(usage: NormalUsage | undefined): boolean {
-  return usage?.doubtedAt !== undefined &&
-    (usage.answeredAt ?? 0) <= usage.doubtedAt;
-}
-
-/** When an account may be asked for its usage again, epoch ms. */
-function askableAt(
-  { usageCheck }: NormalRecord,
-  { now }: ClockReading,
-): number {
-  const again = (usageCheck?.askedAt ?? -Infinity) + CHECK_INTERVAL_MS;
-  // a time that another clock wrote into the future holds nobody up
-  return again > now + 2 * CHECK_INTERVAL_MS ? -Infinity : again;
-}
-
-function onUnknown(
-  account: NormalRecord,
-  query: StandingQuery,
-  wasOpen: boolean,
-  clock: ClockReading,
-): QuotaVerdict {
-  const again = askableAt(account, clock);
-  if (!clock.isBefore(again)) {
-    const standing = { kind: "unknown" } as const;
-    return { standing, poolIndex: 0, availableAt: null };
-  }
-  const { credits, usage } = account;
-  const mayTry = query.creditsAllowed || credits === undefined ||
-    saidNone(credits);
-  if (mayTry && runningUntil(account, "credits", clock) === undefined) {
-    const isLikely = wasOpen && usage !== undefined && !isDoubted(usage);
-    return {
-      standing: { kind: "unconfirmed", reason: "unknown", until: again },
-      poolIndex: isLikely ? 1 : 3,
-      availableAt: again,
-    };
-  }
-  return {
-    standing: { kind: "blocked", reason: "unknown", until: again },
-    poolIndex: 4,
-    availableAt: again,
-  };
-}
-
-function onExhausted(
-  account: NormalRecord,
-  query: StandingQuery,
-  meter: string,
-  until: number | null,
-  clock: ClockReading,
-): QuotaVerdict {
-  const blocked: QuotaVerdict = {
-    standing: { kind: "blocked", reason: "exhausted", until },
-    poolIndex: 4,
-    // after its reset it is asked first
-    availableAt: until === null || isWithoutCredits(account, clock)
-      ? until
-      : Math.max(until, askableAt(account, clock)),
-  };
-  if (meter !== MAIN_METER || !query.creditsAllowed) return blocked;
-  const entry = modelUsage(account.usage, query.model);
-  if (entry && !entry.available && entry.creditsWouldEnable === false) {
-    return blocked;
-  }
-  const refusedUntil = runningUntil(account, "credits", clock);
-  if (refusedUntil !== undefined) {
-    const end = Math.min(refusedUntil, until ?? Infinity);
-    return { ...blocked, availableAt: end };
-  }
-  const { credits } = account;
-  if (!credits || !clock.isFresh(credits.observedAt)) {
-    const standing = {
-      kind: "unconfirmed",
-      reason: "exhausted",
-      until,
-    } as const;
-    return { standing, poolIndex: 3, availableAt: until };
-  }
-  if (!areUsable(credits, clock)) return blocked;
-  return {
-    standing: { kind: "credits", until },
-    poolIndex: 2,
-    availableAt: until,
   };
 }
 

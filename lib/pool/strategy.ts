@@ -1,5 +1,6 @@
 import { meterFacts, meterOfModel } from "../meters.ts";
-import type { NormalRecord, NormalWindow, StrategyName } from "../types.ts";
+import type { StrategyName } from "../types.ts";
+import type { NormalRecord, NormalWindow } from "../normal_types.ts";
 import type { PooledAccount } from "./account_pool.ts";
 import { FUTURE_TOLERANCE_MS } from "./clock.ts";
 

@@ -6,7 +6,8 @@
  * @module
  */
 import { isSameLength } from "../meters.ts";
-import type { NormalWindow, UsageWindow } from "../types.ts";
+import type { UsageWindow } from "../types.ts";
+import type { NormalWindow } from "../normal_types.ts";
 
 /** Resets this close together are of one window, ms. */
 const SAME_RESET_MS = 60_000;

@@ -2,12 +2,16 @@
  * How each stored value is read into its normal form, which `state.ts`
  * describes.
  */
-import { isHeaderText } from "../values.ts";
+import { isHeaderText, readDecimal } from "../values.ts";
 import { flagged, MAIN_METER } from "../meters.ts";
 import type {
   AccountSource,
   Cooldown,
   ModelUsage,
+  UsageCheck,
+} from "../types.ts";
+import type { PaidRequest, SpendingFacts } from "../spending_types.ts";
+import type {
   NormalCredits,
   NormalMeter,
   NormalRecord,
@@ -15,8 +19,7 @@ import type {
   NormalTokens,
   NormalUsage,
   NormalWindow,
-  UsageCheck,
-} from "../types.ts";
+} from "../normal_types.ts";
 
 /** Any JSON object. */
 export type JsonObject = Record<string, unknown>;
@@ -266,6 +269,35 @@ const readAuthFields = shape<NonNullable<NormalRecord["auth"]>>({
   reason: lenient(text, "Needs a sign-in"),
 });
 
+/** Amounts by day or time; what is no amount is left out. */
+const readAmounts: Read<Record<string, string>> = (value) => {
+  const amounts = dictionary<string>({});
+  for (const [key, amount] of Object.entries(isObject(value) ? value : {})) {
+    const isAmount = readDecimal(amount) !== undefined &&
+      key.length <= MAX_TEXT;
+    if (isAmount && key !== "__proto__") amounts[key] = String(amount);
+  }
+  return amounts;
+};
+
+const readPaid = recordOf(shape<PaidRequest>({
+  startedAt: number,
+  endedAt: lenient(number),
+  tokens: lenient(number),
+  credits: lenient(balance),
+  approximate: lenient(flag),
+  isSettled: lenient(flag),
+}));
+
+const readSpending = shape<SpendingFacts>({
+  balance: lenient(balance),
+  observedAt: lenient(number, 0),
+  seenAt: lenient(number, 0),
+  paid: (value = {}, at) => readPaid(value, at),
+  dearest: readAmounts,
+  toppedUpAt: lenient(number),
+});
+
 const readRecord = shape<NormalRecord>({
   accountId: lenient(text),
   userId: lenient(text),
@@ -285,6 +317,8 @@ const readRecord = shape<NormalRecord>({
   })),
   usage: lenient(readUsage),
   credits: optional(readCredits),
+  spent: optional(readAmounts),
+  spending: lenient(readSpending),
   cooldowns: readCooldowns,
   tokenCallAt: lenient(number),
   auth: (value, at) =>

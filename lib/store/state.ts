@@ -24,7 +24,8 @@
  * as {@linkcode editState} writes only what a change made different.
  */
 import { RotatorError } from "../errors.ts";
-import type { NormalState, PoolState } from "../types.ts";
+import type { PoolState } from "../types.ts";
+import type { NormalState } from "../normal_types.ts";
 import {
   dictionary,
   isObject,

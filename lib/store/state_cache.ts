@@ -1,5 +1,6 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import type { NormalRecord, NormalState, PoolState, Store } from "../types.ts";
+import type { PoolState, Store } from "../types.ts";
+import type { NormalRecord, NormalState } from "../normal_types.ts";
 import { editState, emptyState, normalState } from "./state.ts";
 
 /** A store is read at most this often by `sync`, ms. */

@@ -1,6 +1,6 @@
 /** What tests of reading share: a time, and requests that were made then. */
 import type { AboutRequest } from "../../lib/codex/headers.ts";
-import type { NormalMeter, NormalUsage } from "../../lib/types.ts";
+import type { NormalMeter, NormalUsage } from "../../lib/normal_types.ts";
 
 export const NOW = 1_790_000_000_000;
 export const SECOND = 1000;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
 import { readUsage, type UsageAnswer } from "../../lib/codex/usage.ts";
-import type { NormalWindow } from "../../lib/types.ts";
+import type { NormalWindow } from "../../lib/normal_types.ts";
 import { fixture } from "../fixtures.ts";
 import { usageJson } from "./arbitrary.ts";
 import {

@@ -11,12 +11,8 @@ import {
   snapshotOf,
 } from "../../lib/store/state.ts";
 import { normalRecord } from "../../lib/store/normal_form.ts";
-import type {
-  AccountRecord,
-  NormalRecord,
-  NormalState,
-  PoolState,
-} from "../../lib/types.ts";
+import type { AccountRecord, PoolState } from "../../lib/types.ts";
+import type { NormalRecord, NormalState } from "../../lib/normal_types.ts";
 
 function parse(value: unknown): PoolState {
   return parseState(JSON.stringify(value), "/s/accounts.json");

@@ -1,0 +1,233 @@
+/**
+ * Paid requests: admitted under the owner's cap, booked by what the balance
+ * loses, in all processes that share the store.
+ *
+ * @module
+ */
+import { randomUUID } from "node:crypto";
+import { clearTimeout, setTimeout } from "node:timers";
+import type { PooledAccount } from "../pool/account_pool.ts";
+import {
+  type CapVerdict,
+  capVerdict,
+  endAllForgotten,
+  isCapped,
+} from "../pool/caps.ts";
+import { recordOfLogin } from "../pool/facts.ts";
+import { cancelPaid, endPaid, startPaid, takePaid } from "../pool/spending.ts";
+import type { PaidRequest } from "../spending_types.ts";
+import type { NormalRecord, NormalState } from "../normal_types.ts";
+import { delay, withTimeLimit } from "./abort.ts";
+import type { AccountContext } from "./context.ts";
+import type { UsageChecker } from "./usage_check.ts";
+
+/** A request that only others keep out waits for their cost so long, ms. */
+const MAX_WAIT_MS = 60_000;
+/** How often it is looked whether their cost is known, ms. */
+const LOOK_MS = 200;
+/** Under a cap the balance is asked for at most this often, ms. */
+const ASK_INTERVAL_MS = 5_000;
+/** A burst is over when nothing was paid for so long, ms. */
+const BURST_MS = 500;
+/** `close` waits for the last balance at most so long, ms. */
+const CLOSE_LIMIT_MS = 5_000;
+/** A balance that cannot be had is asked for so often. */
+const MAX_TRIES = 3;
+
+/** A paid request of this process whose cost is not known yet. */
+interface Paid {
+  readonly account: PooledAccount;
+  readonly id: string;
+  hasEnded: boolean;
+  tries: number;
+  resolve(cost: PaidRequest | undefined): void;
+}
+
+/** Admits paid requests and finds out what they cost. */
+export class Spending {
+  readonly #context: AccountContext;
+  readonly #usage: UsageChecker;
+  readonly #paid = new Map<string, Paid>();
+  readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
+  readonly #askedAt = new Map<string, number>();
+  readonly #asking = new Set<Promise<void>>();
+
+  constructor(context: AccountContext, usage: UsageChecker) {
+    this.#context = context;
+    this.#usage = usage;
+  }
+
+  /**
+   * Admits a paid request, where the caps allow it; waits for the cost of
+   * others where only those keep it out.
+   *
+   * @returns What names it; undefined when a cap is in the way.
+   */
+  async admit(
+    account: PooledAccount,
+    signal?: AbortSignal | null,
+  ): Promise<string | undefined> {
+    const id = randomUUID();
+    if (!isCapped(this.#context.caps(), account.alias)) {
+      void this.#change(
+        account,
+        (record) => startPaid(record, id, this.#now()),
+      );
+      this.#note(account, id);
+      return id;
+    }
+    for (let waited = 0; waited <= MAX_WAIT_MS; waited += LOOK_MS) {
+      const { kind } = await this.#tryAdmit(account, id);
+      if (kind === "open") {
+        this.#note(account, id);
+        return id;
+      }
+      if (kind === "capped") return undefined;
+      this.#askSoon(account);
+      await delay(LOOK_MS, signal);
+    }
+    return undefined;
+  }
+
+  /** One admission, in one transaction with what it depends on. */
+  async #tryAdmit(account: PooledAccount, id: string): Promise<CapVerdict> {
+    const { cache, caps } = this.#context;
+    const { alias, record } = account;
+    const now = this.#now();
+    let verdict: CapVerdict = { kind: "capped", until: null };
+    await cache.save((state) => {
+      const stored = recordOfLogin(state, alias, record);
+      // it may be applied again to what holds it already
+      if (!stored || stored.spending?.paid[id]) return;
+      endAllForgotten(state.accounts, now);
+      verdict = capVerdict(state.accounts, {
+        alias: aliasOf(state, stored),
+        caps: caps(),
+        now,
+        countsPending: true,
+      });
+      if (verdict.kind === "open") startPaid(stored, id, now);
+    });
+    // what cannot be booked is not spent
+    return cache.isBehind ? { kind: "capped", until: null } : verdict;
+  }
+
+  #note(account: PooledAccount, id: string): void {
+    const paid = { account, id, hasEnded: false, tries: 0, resolve: () => {} };
+    this.#paid.set(id, paid);
+  }
+
+  /** Forgets a request that cost nothing. */
+  cancel({ alias, record }: PooledAccount, id: string): void {
+    this.#paid.delete(id);
+    const account = this.#context.accounts.get(alias);
+    if (!account) return;
+    void this.#change({ alias, record }, (stored) => cancelPaid(stored, id));
+  }
+
+  /**
+   * Notes that the answer to a paid request has ended.
+   *
+   * @returns What it cost, once a balance asked for later tells; undefined when none does.
+   */
+  end(id: string, tokens: number | null): Promise<PaidRequest | undefined> {
+    const paid = this.#paid.get(id);
+    if (!paid) return Promise.resolve(undefined);
+    paid.hasEnded = true;
+    const endedAt = this.#now();
+    void this.#change(
+      paid.account,
+      (record) => endPaid(record, id, { endedAt, tokens }),
+    );
+    this.#askSoon(paid.account);
+    return new Promise((resolve) => paid.resolve = resolve);
+  }
+
+  /** Asks for the last balances, and waits for them for a while. */
+  async close(): Promise<void> {
+    const ended = () => [...this.#paid.values()].filter((it) => it.hasEnded);
+    for (const { account } of ended()) this.#ask(account);
+    try {
+      await withTimeLimit({ ms: CLOSE_LIMIT_MS }, async () => {
+        while (this.#asking.size > 0) await Promise.all(this.#asking);
+      });
+    } catch {
+      // what is not told by then stays untold
+    }
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    for (const { id, resolve } of ended()) {
+      this.#paid.delete(id);
+      resolve(undefined);
+    }
+  }
+
+  /** After a burst, and under a cap every few seconds: requests may wait for it. */
+  #askSoon(account: PooledAccount): void {
+    const { alias } = account;
+    if (this.#timers.has(alias)) return;
+    const isUnderCap = isCapped(this.#context.caps(), alias);
+    const since = performance.now() - (this.#askedAt.get(alias) ?? -Infinity);
+    const wait = isUnderCap ? Math.max(0, ASK_INTERVAL_MS - since) : BURST_MS;
+    const timer = setTimeout(() => {
+      this.#timers.delete(alias);
+      const isBusy = !isUnderCap &&
+        [...this.#paid.values()].some((it) =>
+          it.account === account && !it.hasEnded
+        );
+      if (!isBusy) this.#ask(account);
+    }, wait);
+    timer.unref();
+    this.#timers.set(alias, timer);
+  }
+
+  #ask(account: PooledAccount): void {
+    const { alias } = account;
+    clearTimeout(this.#timers.get(alias));
+    this.#timers.delete(alias);
+    this.#askedAt.set(alias, performance.now());
+    const asking = this.#usage.check(alias).then(() => this.#collect(account))
+      .catch(() => {})
+      .finally(() => this.#asking.delete(asking));
+    this.#asking.add(asking);
+  }
+
+  /** Takes the costs that are known now out of the store; asks again for the others. */
+  async #collect(account: PooledAccount): Promise<void> {
+    const own = [...this.#paid.values()].filter((it) =>
+      it.account === account && it.hasEnded
+    );
+    const costs = new Map<string, PaidRequest>();
+    await this.#change(account, (record) => {
+      for (const { id } of own) {
+        const cost = takePaid(record, id);
+        if (cost) costs.set(id, cost);
+      }
+    });
+    for (const paid of own) {
+      const cost = costs.get(paid.id);
+      if (!cost && ++paid.tries < MAX_TRIES) this.#askSoon(account);
+      else {
+        this.#paid.delete(paid.id);
+        paid.resolve(cost);
+      }
+    }
+  }
+
+  #change(
+    { alias, record }: Pick<PooledAccount, "alias" | "record">,
+    change: (record: NormalRecord) => void,
+  ): Promise<void> {
+    return this.#context.cache.write((state) => {
+      const stored = recordOfLogin(state, alias, record);
+      if (stored) change(stored);
+    });
+  }
+
+  #now(): number {
+    return this.#context.now();
+  }
+}
+
+function aliasOf({ accounts }: NormalState, record: NormalRecord): string {
+  return Object.keys(accounts).find((alias) => accounts[alias] === record)!;
+}

@@ -1,0 +1,184 @@
+/**
+ * How much may be spent, by account and by all together, in a UTC day or month.
+ *
+ * @module
+ */
+import { addAmounts, compareAmounts, multiplyAmount } from "../decimal.ts";
+import type { CreditCaps } from "../spending_types.ts";
+import type { NormalRecord } from "../normal_types.ts";
+import { readDecimal } from "../values.ts";
+import {
+  dayOf,
+  dearestOf,
+  endForgotten,
+  pendingCount,
+  spentIn,
+} from "./spending.ts";
+
+/** The name of the cap for all accounts together. */
+export const FLEET = "*";
+const PERIODS = ["day", "month"] as const;
+type Period = typeof PERIODS[number];
+
+/** Caps that are in force, and what is wrong with those that cannot be read. */
+export interface CapPolicy {
+  caps: CreditCaps;
+  warning?: string;
+}
+
+/** What a cap says of one more paid request. */
+export type CapVerdict =
+  | { kind: "open" }
+  /** Only requests whose cost is not known yet keep it out. */
+  | { kind: "wait" }
+  /** `until` is epoch ms; null: it cannot be counted. */
+  | { kind: "capped"; until: number | null };
+
+/**
+ * The caps in force: of the option and the store the lower one for each name
+ * and period. One that cannot be read is 0.
+ */
+export function capPolicy(
+  option: CreditCaps | undefined,
+  store: unknown,
+): CapPolicy {
+  const stored = readCaps(store);
+  if (!option) return stored;
+  const caps: CreditCaps = {};
+  for (
+    const name of new Set([...Object.keys(option), ...Object.keys(stored.caps)])
+  ) {
+    caps[name] = {};
+    for (const period of PERIODS) {
+      const amounts = [option[name]?.[period], stored.caps[name]?.[period]]
+        .filter((amount) => amount !== undefined);
+      if (amounts.length > 0) caps[name][period] = Math.min(...amounts);
+    }
+  }
+  return { ...stored, caps };
+}
+
+/** Whether caps are in the form that is wanted; else what is wrong. */
+export function problemOfCaps(caps: unknown): string | null {
+  return readCaps(caps).warning ?? null;
+}
+
+function readCaps(value: unknown): CapPolicy {
+  if (value === undefined || value === null) return { caps: {} };
+  const nothing = { [FLEET]: { day: 0, month: 0 } };
+  const warning =
+    'The caps on credits cannot be read, so nothing may be spent: set them to {"*": {"day": 20}, "ALIAS": {"month": 200}}';
+  if (typeof value !== "object" || Array.isArray(value)) {
+    return { caps: nothing, warning };
+  }
+  const caps: CreditCaps = {};
+  let isOdd = false;
+  for (const [name, limits] of Object.entries(value)) {
+    const entries = Object.entries(limits ?? { "": null });
+    caps[name] = {};
+    for (const [period, amount] of entries) {
+      const isReadable = PERIODS.includes(period as Period) &&
+        typeof amount === "number" && Number.isFinite(amount) && amount >= 0;
+      isOdd ||= !isReadable;
+      if (isReadable) caps[name][period as Period] = amount;
+      else Object.assign(caps[name], { day: 0, month: 0 });
+    }
+  }
+  return isOdd ? { caps, warning } : { caps };
+}
+
+/** Whether any cap binds this account. */
+export function isCapped(caps: CreditCaps, alias: string): boolean {
+  return caps[FLEET] !== undefined || caps[alias] !== undefined;
+}
+
+/** What decides whether one more paid request fits. */
+export interface CapQuery {
+  alias: string;
+  caps: CreditCaps;
+  /** Epoch ms. */
+  now: number;
+  /** Whether requests whose cost is not known yet count, as for an admission. */
+  countsPending: boolean;
+}
+
+/** Whether an account may take one more paid request. */
+export function capVerdict(
+  accounts: Record<string, NormalRecord>,
+  { alias, caps, now, countsPending }: CapQuery,
+): CapVerdict {
+  const record = accounts[alias];
+  if (!record || !isCapped(caps, alias)) return { kind: "open" };
+  if (!isCountable(record)) return { kind: "capped", until: null };
+  const verdicts: CapVerdict[] = [];
+  for (
+    const [name, records] of [
+      [alias, [record]],
+      [FLEET, Object.values(accounts)],
+    ] as const
+  ) {
+    for (const period of PERIODS) {
+      const cap = caps[name]?.[period];
+      if (cap === undefined) continue;
+      verdicts.push(verdictOf(records, { cap, period, now, countsPending }));
+    }
+  }
+  return verdicts.find(({ kind }) => kind === "capped") ??
+    verdicts.find(({ kind }) => kind === "wait") ?? { kind: "open" };
+}
+
+/** Under a cap only a balance that is told can be counted. */
+function isCountable({ credits }: NormalRecord): boolean {
+  // nothing known yet: the first answer tells
+  if (!credits) return true;
+  return !credits.unlimited && readDecimal(credits.balance) !== undefined;
+}
+
+function verdictOf(
+  records: readonly NormalRecord[],
+  { cap, period, now, countsPending }: Omit<CapQuery, "alias" | "caps"> & {
+    cap: number;
+    period: Period;
+  },
+): CapVerdict {
+  const limit = String(cap);
+  const key = dayOf(now).slice(0, period === "day" ? 10 : 7);
+  let spent = "0";
+  let pending = 0;
+  let dearest: string | undefined;
+  for (const record of records) {
+    spent = addAmounts(spent, spentIn(record, key));
+    pending += pendingCount(record);
+    const own = dearestOf(record, now);
+    if (own && (!dearest || compareAmounts(own, dearest) > 0)) dearest = own;
+  }
+  const fits = (requests: number) =>
+    dearest === undefined
+      ? requests === 1 && compareAmounts(spent, limit) < 0
+      : compareAmounts(
+        addAmounts(spent, multiplyAmount(dearest, requests)),
+        limit,
+      ) <= 0;
+  const isFirst = cap > 0 && compareAmounts(spent, "0") === 0;
+  const counted = countsPending ? pending : 0;
+  if (fits(counted + 1) || (isFirst && counted === 0)) return { kind: "open" };
+  return counted > 0 && (fits(1) || isFirst)
+    ? { kind: "wait" }
+    : { kind: "capped", until: endOf(period, now) };
+}
+
+/** When the UTC day or month of a time is over, epoch ms. */
+function endOf(period: Period, now: number): number {
+  const date = new Date(now);
+  return period === "day"
+    ? Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), date.getUTCDate() + 1)
+    : Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1);
+}
+
+/** Ends paid requests of which nothing will be heard any more, before they are counted. */
+export function endAllForgotten(
+  accounts: Record<string, NormalRecord>,
+  now: number,
+): void {
+  for (const record of Object.values(accounts)) endForgotten(record, now);
+}

@@ -1,0 +1,286 @@
+/**
+ * What was spent, measured by what the balance loses between observations in
+ * order of time. Nothing is estimated: what cannot be told apart is shared, and
+ * marked so.
+ *
+ * @module
+ */
+import {
+  addAmounts,
+  compareAmounts,
+  shareAmount,
+  subtractAmounts,
+  sumAmounts,
+} from "../decimal.ts";
+import type { AccountRecord } from "../types.ts";
+import type { PaidRequest, SpendingFacts } from "../spending_types.ts";
+import { readDecimal } from "../values.ts";
+
+const DAY_MS = 24 * 3_600_000;
+/** Days of which it is remembered what they cost. */
+const MAX_DAYS = 62;
+/** A request is taken for over after this, ms. */
+const MAX_PENDING_MS = 15 * 60_000;
+/** More amounts are not compared for the dearest one. */
+const MAX_DEAREST = 16;
+
+/** A balance as it was observed. */
+export interface BalanceObservation {
+  balance: string | null;
+  /** When the request that told it began, epoch ms. */
+  observedAt: number;
+  /** When it arrived, epoch ms. */
+  seenAt: number;
+  /** It was asked for after the requests that ended before it began; a header tells of no later charge. */
+  isAsked: boolean;
+}
+
+/** What an observation changed. */
+export interface BalanceChange {
+  /** By how much the balance rose: a top-up; null when it did not. */
+  topUp: string | null;
+}
+
+type Spender = Pick<AccountRecord, "spent" | "spending">;
+
+/** The UTC day of a time (epoch ms), YYYY-MM-DD. */
+export function dayOf(time: number): string {
+  return new Date(time).toISOString().slice(0, 10);
+}
+
+function spendingOf(record: Spender): SpendingFacts {
+  return record.spending ??= {
+    observedAt: 0,
+    seenAt: 0,
+    paid: {},
+    dearest: {},
+  };
+}
+
+/** Notes that a request is sent which may cost credits. */
+export function startPaid(
+  record: Spender,
+  id: string,
+  startedAt: number,
+): void {
+  spendingOf(record).paid[id] = { startedAt };
+}
+
+/** Notes that its answer has ended. */
+export function endPaid(
+  record: Spender,
+  id: string,
+  { endedAt, tokens }: { endedAt: number; tokens: number | null },
+): void {
+  const request = record.spending?.paid[id];
+  if (!request) return;
+  request.endedAt = endedAt;
+  if (tokens !== null) request.tokens = tokens;
+}
+
+/** Forgets a request that cost nothing. */
+export function cancelPaid(record: Spender, id: string): void {
+  delete record.spending?.paid[id];
+}
+
+/** Takes the cost of a request whose cost is known; undefined while it is not. */
+export function takePaid(
+  record: Spender,
+  id: string,
+): PaidRequest | undefined {
+  const request = record.spending?.paid[id];
+  if (!request?.isSettled) return undefined;
+  delete record.spending!.paid[id];
+  return request;
+}
+
+/**
+ * Books what a balance tells. Observations that overlap are not compared when
+ * the later one is higher: it may have been read before a charge that the
+ * earlier one shows.
+ *
+ * @param record Changed in place.
+ * @param observation The balance.
+ * @param now Epoch ms.
+ */
+export function observeBalance(
+  record: Spender,
+  observation: BalanceObservation,
+  now: number,
+): BalanceChange {
+  const spending = spendingOf(record);
+  const { balance, observedAt, seenAt } = observation;
+  const change: BalanceChange = { topUp: null };
+  if (balance === null || readDecimal(balance) === undefined) {
+    settle(record, observation, now);
+    return change;
+  }
+  const known = spending.balance;
+  const isLate = observedAt < spending.observedAt;
+  const order = known === undefined ? 0 : compareAmounts(balance, known);
+  if (known !== undefined && !isLate && order < 0) {
+    bookDecrease(record, subtractAmounts(known, balance), observation);
+  }
+  if (known !== undefined && order > 0) {
+    if (isLate || observedAt < spending.seenAt) return change;
+    spending.toppedUpAt = now;
+    change.topUp = subtractAmounts(balance, known);
+    bookHidden(record, observation);
+  }
+  if (isLate) return change;
+  Object.assign(spending, { balance, observedAt, seenAt });
+  settle(record, observation, now);
+  return change;
+}
+
+/** Requests that a decrease may have paid for. */
+function running(
+  { paid }: SpendingFacts,
+  { seenAt }: BalanceObservation,
+): PaidRequest[] {
+  return Object.values(paid).filter((request) =>
+    !request.isSettled && request.startedAt <= seenAt
+  );
+}
+
+function bookDecrease(
+  record: Spender,
+  amount: string,
+  observation: BalanceObservation,
+): void {
+  book(record, amount, observation.observedAt);
+  const requests = running(spendingOf(record), observation);
+  const ended = requests.filter(({ endedAt }) => endedAt !== undefined);
+  const paying = ended.length > 0 ? ended : requests;
+  const isKnown = paying.every(({ tokens = 0 }) => tokens > 0);
+  const shares = shareAmount(
+    amount,
+    paying.map(({ tokens = 0 }) => isKnown ? tokens : 1),
+  );
+  for (const [index, request] of paying.entries()) {
+    request.credits = addAmounts(request.credits ?? "0", shares[index]!);
+    if (requests.length > 1) request.approximate = true;
+  }
+}
+
+/** A balance that rose hides what its requests cost: each is taken for the dearest seen. */
+function bookHidden(
+  record: Spender,
+  observation: BalanceObservation,
+): void {
+  const requests = running(spendingOf(record), observation)
+    .filter(({ credits }) => credits === undefined);
+  for (const request of requests) {
+    bookDearest(record, request, observation.observedAt);
+  }
+}
+
+function bookDearest(
+  record: Spender,
+  request: PaidRequest,
+  at: number,
+): void {
+  const amount = dearestOf(record, at) ?? "0";
+  request.credits = amount;
+  request.approximate = true;
+  book(record, amount, at);
+}
+
+/** Ends the requests whose cost is known now, and those that nobody will hear of any more. */
+function settle(
+  record: Spender,
+  { observedAt, isAsked }: BalanceObservation,
+  now: number,
+): void {
+  const spending = spendingOf(record);
+  for (const [id, request] of Object.entries(spending.paid)) {
+    if (request.isSettled) {
+      // whoever was to take it is gone
+      if (request.startedAt + 2 * MAX_PENDING_MS < now) {
+        delete spending.paid[id];
+      }
+      continue;
+    }
+    const { endedAt } = request;
+    if (isAsked && endedAt !== undefined && endedAt <= observedAt) {
+      request.isSettled = true;
+      rememberDearest(spending, request.credits ?? "0", now);
+    }
+  }
+  endForgotten(record, now);
+}
+
+/** Ends requests of which nothing was heard for 15 minutes, booked at the dearest seen. */
+export function endForgotten(record: Spender, now: number): void {
+  for (const request of Object.values(record.spending?.paid ?? {})) {
+    if (request.isSettled || request.startedAt + MAX_PENDING_MS > now) continue;
+    if (request.credits === undefined) bookDearest(record, request, now);
+    request.isSettled = true;
+  }
+}
+
+function rememberDearest(
+  { dearest }: SpendingFacts,
+  amount: string,
+  now: number,
+): void {
+  if (compareAmounts(amount, "0") <= 0) return;
+  for (const at of Object.keys(dearest)) {
+    if (Number(at) < now - DAY_MS) delete dearest[at];
+  }
+  const times = Object.keys(dearest);
+  if (times.length >= MAX_DEAREST) {
+    const cheapest = times.reduce((a, b) =>
+      compareAmounts(dearest[a]!, dearest[b]!) <= 0 ? a : b
+    );
+    if (compareAmounts(dearest[cheapest]!, amount) > 0) return;
+    delete dearest[cheapest];
+  }
+  const known = dearest[now];
+  if (!known || compareAmounts(known, amount) < 0) dearest[now] = amount;
+}
+
+/** What the dearest request of the 24 hours before `now` (epoch ms) cost; undefined when none is known. */
+export function dearestOf(
+  { spending }: Spender,
+  now: number,
+): string | undefined {
+  let most: string | undefined;
+  for (const [at, amount] of Object.entries(spending?.dearest ?? {})) {
+    if (Number(at) < now - DAY_MS) continue;
+    if (most === undefined || compareAmounts(amount, most) > 0) most = amount;
+  }
+  return most;
+}
+
+function book(record: Spender, amount: string, at: number): void {
+  const day = dayOf(at);
+  const spent = { ...record.spent };
+  spent[day] = addAmounts(spent[day] ?? "0", amount);
+  const days = Object.keys(spent).sort().slice(-MAX_DAYS);
+  record.spent = Object.fromEntries(days.map((it) => [it, spent[it]!]));
+}
+
+/** What was spent on a UTC day (YYYY-MM-DD) or in a month (YYYY-MM): a decimal text. */
+export function spentIn({ spent }: Spender, period: string): string {
+  return sumAmounts(
+    Object.entries(spent ?? {})
+      .filter(([day]) => day.startsWith(period))
+      .map(([, amount]) => amount),
+  );
+}
+
+/** How many requests were sent whose cost is not known yet. */
+export function pendingCount({ spending }: Spender): number {
+  return Object.values(spending?.paid ?? {})
+    .filter(({ isSettled }) => !isSettled).length;
+}
+
+/** Spending facts of two processes merged: bookings are made in the store, so that only the last balance can be newer here. */
+export function mergeSpending(target: Spender, mine: Spender): void {
+  const [stored, own] = [target.spending, mine.spending];
+  if (!stored || !own || stored.balance !== own.balance) return;
+  if (own.observedAt <= stored.observedAt) return;
+  stored.observedAt = own.observedAt;
+  stored.seenAt = own.seenAt;
+}

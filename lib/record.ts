@@ -1,0 +1,106 @@
+/**
+ * What is written down of a request once its answer has ended: a line of the
+ * ledger, and what it cost.
+ *
+ * @module
+ */
+import type { Attempt } from "./account/learn.ts";
+import { watchBody } from "./body.ts";
+import { parseJson, recordOf } from "./codex/json.ts";
+import { readTokenUsage } from "./codex/stream.ts";
+import type { RotatorContext } from "./context.ts";
+import type { ReplayableRequest } from "./request.ts";
+import type { Tries } from "./retry.ts";
+import type { LedgerEntry } from "./spending_types.ts";
+
+/** A request that has its answer. */
+interface Answered {
+  request: ReplayableRequest;
+  attempt: Attempt;
+  response: Response;
+  /** The end of the response is told to the attempt. */
+  isStream: boolean;
+  tries: Tries;
+}
+
+/** Records an answered request when its answer ends; returns the response to hand over. */
+export function record(
+  context: RotatorContext,
+  answered: Answered,
+): Response {
+  const { request, attempt, response, isStream } = answered;
+  if (!context.ledger.isOn && attempt.paid === undefined) return response;
+  const end = () => {
+    attempt.onEnd = () => {};
+    if (context.open.delete(end)) finish(context, answered);
+  };
+  context.open.add(end);
+  if (isStream) {
+    attempt.onEnd = end;
+    return response;
+  }
+  const isAnswer = response.ok && response.body !== null && !request.isFree &&
+    !request.folds;
+  if (!isAnswer) {
+    end();
+    return response;
+  }
+  return watchBody(response, (text) => {
+    const body = text === undefined ? undefined : parseJson(text);
+    attempt.usage = readTokenUsage(recordOf(body));
+    end();
+  });
+}
+
+function finish(context: RotatorContext, answered: Answered): void {
+  const { attempt, response } = answered;
+  const entry = entryOf(context, answered);
+  const { paid, account, usage } = attempt;
+  if (paid === undefined) return context.ledger.add(entry);
+  if (!response.ok) {
+    context.spending.cancel(account, paid);
+    return context.ledger.add(entry);
+  }
+  const tokens = usage
+    ? (usage.inputTokens ?? 0) + (usage.outputTokens ?? 0)
+    : null;
+  void context.spending.end(paid, tokens).then((cost) => {
+    const { credits = null, approximate = false } = cost ?? {};
+    context.ledger.add({
+      ...entry,
+      balanceAfter: account.record.credits?.balance ?? entry.balanceAfter,
+      credits: cost ? credits ?? "0" : null,
+      approximate,
+    });
+  });
+}
+
+function entryOf(
+  context: RotatorContext,
+  { request, attempt, response, tries }: Answered,
+): LedgerEntry {
+  const { pool, isFree, usage, charged, about } = attempt;
+  const isPaid = pool !== "first" && !isFree;
+  return {
+    at: new Date(request.startedAt).toISOString(),
+    request: about.request ?? 0,
+    alias: attempt.account.alias,
+    model: request.model ?? null,
+    session: request.session ?? null,
+    standing: !isPaid
+      ? "included"
+      : pool === "credits"
+      ? "credits"
+      : "unconfirmed",
+    status: response.status,
+    ms: Math.max(0, context.now() - request.startedAt),
+    attempts: tries.sent,
+    inputTokens: usage?.inputTokens ?? null,
+    cachedTokens: usage?.cachedTokens ?? null,
+    outputTokens: usage?.outputTokens ?? null,
+    balanceBefore: attempt.balanceBefore,
+    balanceAfter: attempt.balanceAfter,
+    credits: charged,
+    approximate: false,
+  };
+}

@@ -1,0 +1,124 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { createRotator, memoryStore, type RotatorOptions } from "../../mod.ts";
+import {
+  CREDITED,
+  DAY,
+  type Fleet,
+  fullWindows,
+  rowOf,
+  START,
+  startKnown,
+} from "../fleet.ts";
+
+/** An account on credits: 50 of them, 3 for each request. */
+function onCredits(): typeof CREDITED {
+  return {
+    windows: fullWindows(START),
+    credits: {
+      hasCredits: true,
+      unlimited: false,
+      balance: "50",
+      costPerRequest: 3,
+    },
+  };
+}
+
+/** So many rotators beside the fleet's own, on its store. */
+function others(fleet: Fleet, count: number, options: RotatorOptions) {
+  return Array.from({ length: count }, () =>
+    createRotator({
+      store: fleet.store,
+      backend: fleet.fake.backend,
+      issuer: fleet.fake.issuer,
+      now: () => fleet.clock.now,
+      ...options,
+    }));
+}
+
+function charged(fleet: Fleet): number {
+  return fleet.fake.book.filter(({ kind }) => kind === "charge")
+    .reduce((sum, { amount }) => sum + amount, 0);
+}
+
+Deno.test("a cap is never passed by requests of several rotators at once", async () => {
+  const creditCaps = { "*": { day: 10 } };
+  await using fleet = await startKnown({
+    creditCaps,
+    accounts: { alice: onCredits() },
+  });
+  const rotators = [fleet.rotator, ...others(fleet, 3, { creditCaps })];
+  const answers = await Promise.all(
+    rotators.flatMap((rotator) =>
+      Array.from({ length: 5 }, () => fleet.ask({}, {}, rotator))
+    ),
+  );
+  const served = answers.filter(({ status }) => status === 200).length;
+  assertEquals([served, charged(fleet)], [3, 9]);
+  const refused = answers.filter(({ status }) => status !== 200);
+  assert(refused.every(({ status, text }) =>
+    status === 429 &&
+    JSON.parse(text).error.accounts[0].reason === "capped"
+  ));
+  // a top-up changes nothing, the next day does
+  fleet.fake.topUp("alice", 100);
+  fleet.clock.now += 60_000;
+  await fleet.rotator.refresh();
+  assertEquals((await fleet.ask()).status, 429);
+  const [why, ms] = await rowOf(fleet, "alice");
+  assertEquals(why, "capped");
+  assert(ms !== null && ms <= DAY);
+  fleet.clock.now += DAY;
+  fleet.fake.account("alice").windows = fullWindows(fleet.clock.now);
+  assertEquals((await fleet.ask()).status, 200);
+  for (const rotator of rotators.slice(1)) await rotator.close();
+});
+
+Deno.test("the lower one of two caps counts, of option and store, of account and all", async () => {
+  for (
+    const [option, store, served] of [
+      [{ alice: { day: 7 } }, undefined, 2],
+      [{ alice: { day: 100 } }, { "*": { month: 4 } }, 1],
+      [{ bob: { day: 0 } }, undefined, 4],
+      [undefined, { alice: { day: 0 } }, 0],
+      [undefined, { alice: { day: "much" } }, 0],
+      [undefined, "none", 0],
+    ] as const
+  ) {
+    await using fleet = await startKnown({
+      ...(option && { creditCaps: option }),
+      settings: { creditCaps: store },
+      accounts: { alice: onCredits() },
+    });
+    let count = 0;
+    for (let n = 0; n < 4; n++) {
+      if ((await fleet.ask()).status === 200) count++;
+      fleet.clock.now += 1000;
+      await fleet.rotator.refresh();
+    }
+    assertEquals([option, store, count], [option, store, served]);
+  }
+});
+
+Deno.test("under a cap a balance that cannot be counted is not spent", async () => {
+  for (
+    const credits of [
+      { hasCredits: true, unlimited: true, balance: null },
+      { hasCredits: true, unlimited: false, balance: null },
+    ]
+  ) {
+    await using fleet = await startKnown({
+      creditCaps: { alice: { day: 10 } },
+      accounts: { alice: { windows: fullWindows(START), credits } },
+    });
+    assertEquals((await fleet.ask()).status, 429);
+    assertEquals((await rowOf(fleet, "alice"))[0], "capped");
+    assertEquals(fleet.fake.charged, []);
+  }
+});
+
+Deno.test("createRotator() refuses caps that cannot be read", () => {
+  for (const creditCaps of [{ "*": { day: -1 } }, { "*": { week: 1 } }, 5]) {
+    const options = { store: memoryStore(), creditCaps } as RotatorOptions;
+    assertThrows(() => createRotator(options), TypeError, "caps");
+  }
+});

@@ -1,0 +1,184 @@
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import type { LedgerEntry, PoolState } from "../../mod.ts";
+import { readLedger } from "../../lib/ledger/ledger_file.ts";
+import { sumAmounts } from "../../lib/decimal.ts";
+import {
+  CREDITED,
+  type Fleet,
+  type FleetOptions,
+  START,
+  startKnown,
+} from "../fleet.ts";
+
+/** A fleet whose store is a file in a folder of its own. */
+async function startFiled(
+  options: FleetOptions,
+): Promise<{ fleet: Fleet; folder: string } & AsyncDisposable> {
+  const folder = await Deno.makeTempDir();
+  const path = join(folder, "accounts.json");
+  const fleet = await startKnown({
+    ...options,
+    store(initial) {
+      Deno.writeTextFileSync(path, JSON.stringify(initial));
+      return path;
+    },
+  });
+  return {
+    fleet,
+    folder,
+    async [Symbol.asyncDispose]() {
+      await fleet[Symbol.asyncDispose]();
+      await Deno.remove(folder, { recursive: true });
+    },
+  };
+}
+
+async function entriesOf(folder: string): Promise<LedgerEntry[]> {
+  return (await readLedger(folder, 0)).entries;
+}
+
+async function storedSpent(folder: string): Promise<Record<string, string>> {
+  const text = await Deno.readTextFile(join(folder, "accounts.json"));
+  const { accounts } = JSON.parse(text) as PoolState;
+  return Object.fromEntries(
+    Object.entries(accounts).map((
+      [alias, { spent = {} }],
+    ) => [alias, sumAmounts(Object.values(spent))]),
+  );
+}
+
+/** What the stand-in has charged an account. */
+function booked(fleet: Fleet, alias: string): string {
+  return sumAmounts(
+    fleet.fake.book.filter(({ kind, account }) =>
+      kind === "charge" && account === alias
+    ).map(({ amount }) => String(amount)),
+  );
+}
+
+Deno.test("the ledger has one line per answered request: streamed, folded and compact", async () => {
+  await using filed = await startFiled({ accounts: { alice: {} } });
+  const { fleet, folder } = filed;
+  await fleet.ask({ prompt_cache_key: "secret-thread" });
+  await fleet.ask({ stream: false });
+  const url = `${fleet.rotator.baseURL}/responses/compact`;
+  const compact = await fleet.rotator.fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      model: "gpt-5.5",
+      instructions: "",
+      input: [{ role: "user", content: "Hello" }],
+    }),
+  });
+  await compact.text();
+  await fleet.rotator.close();
+  const entries = await entriesOf(folder);
+  assertEquals(entries.length, 3);
+  for (const entry of entries) {
+    const { alias, model, standing, status, attempts } = entry;
+    assertEquals([alias, model, standing, status, attempts], [
+      "alice",
+      "gpt-5.5",
+      "included",
+      200,
+      1,
+    ]);
+    assert((entry.inputTokens ?? 0) > 0, JSON.stringify(entry));
+    assert((entry.outputTokens ?? 0) > 0, JSON.stringify(entry));
+    assertEquals(entry.at, new Date(START).toISOString());
+  }
+  const session = entries.find(({ session }) => session !== null)?.session;
+  assert(session !== undefined && !session!.includes("secret"));
+  const [file] = [...Deno.readDirSync(folder)].filter(({ name }) =>
+    name.startsWith("ledger-")
+  );
+  const path = join(folder, file!.name);
+  assertEquals(Deno.statSync(path).mode! & 0o777, 0o600);
+  const text = Deno.readTextFileSync(path);
+  for (const secret of ["secret-thread", "alice@", "rt_", "eyJ"]) {
+    assert(!text.includes(secret), secret);
+  }
+});
+
+Deno.test("the ledger is off on request, and a function takes the entries instead", async () => {
+  const taken: LedgerEntry[] = [];
+  for (
+    const ledger of [false, (entry: LedgerEntry) => void taken.push(entry)]
+  ) {
+    await using filed = await startFiled({ ledger, accounts: { alice: {} } });
+    await filed.fleet.ask();
+    await filed.fleet.rotator.close();
+    assertEquals(await entriesOf(filed.folder), []);
+  }
+  assertEquals(taken.map(({ alias }) => alias), ["alice"]);
+});
+
+Deno.test("the ledger starts a line of its own where a process died in the middle of one", async () => {
+  await using filed = await startFiled({ accounts: { alice: {} } });
+  const { fleet, folder } = filed;
+  const month = new Date(START).toISOString().slice(0, 7);
+  await Deno.writeTextFile(
+    join(folder, `ledger-${month}.jsonl`),
+    '{"at":"2027',
+  );
+  await fleet.ask();
+  await fleet.rotator.close();
+  const { entries, skippedLines } = await readLedger(folder, 0);
+  assertEquals([entries.length, skippedLines], [1, 1]);
+});
+
+Deno.test("what is spent is what the backend has charged, to the last decimal", async () => {
+  const credits = {
+    hasCredits: true,
+    unlimited: false,
+    balance: "50.5",
+    costPerRequest: 1.25,
+  };
+  await using filed = await startFiled({
+    accounts: { alice: { ...CREDITED, credits } },
+  });
+  const { fleet, folder } = filed;
+  await fleet.ask({ model: "gpt-5.5" });
+  await fleet.ask({ model: "gpt-5.4" });
+  await Promise.all([1, 2, 3].map(() => fleet.ask({ model: "gpt-5.5" })));
+  await fleet.rotator.close();
+  assertEquals(booked(fleet, "alice"), "6.25");
+  assertEquals(await storedSpent(folder), { alice: "6.25" });
+  const entries = await entriesOf(folder);
+  assertEquals(entries.length, 5);
+  assertEquals(
+    sumAmounts(entries.map(({ credits }) => credits ?? "0")),
+    "6.25",
+  );
+});
+
+Deno.test("a balance that rises is a top-up, told and never netted", async () => {
+  await using filed = await startFiled({ accounts: { alice: CREDITED } });
+  const { fleet, folder } = filed;
+  await fleet.ask();
+  await fleet.rotator.refresh();
+  fleet.clock.now += 1000;
+  fleet.fake.topUp("alice", 100);
+  await fleet.rotator.refresh();
+  fleet.clock.now += 1000;
+  await fleet.ask();
+  await fleet.rotator.close();
+  assertEquals(await storedSpent(folder), { alice: booked(fleet, "alice") });
+  const told = fleet.events.filter((event) =>
+    event.type === "warning" && /topped up/.test(event.reason)
+  );
+  assertEquals(told.length, 1);
+});
+
+Deno.test("what other programs spend is booked on the account", async () => {
+  await using filed = await startFiled({ accounts: { alice: CREDITED } });
+  const { fleet, folder } = filed;
+  fleet.clock.now += 1000;
+  const alice = fleet.fake.account("alice");
+  alice.credits = { ...alice.credits!, balance: "7.5" };
+  await fleet.rotator.refresh();
+  await fleet.rotator.close();
+  assertEquals(await storedSpent(folder), { alice: "2.5" });
+});
