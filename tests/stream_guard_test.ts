@@ -101,6 +101,7 @@ async function guard(
 ): Promise<Watched> {
   const events: EventMeaning["kind"][] = [];
   const guarded = await guardStream(response, {
+    onEnd: () => {},
     about,
     onEvent: ({ kind }) => events.push(kind),
     ...options,
@@ -465,7 +466,11 @@ Deno.test("foldStream() takes output of any size", async () => {
   );
   const cuts = Array.from({ length: 45 }, (_, n) => (n + 1) * 65_536);
   const { response } = source(cutAt(bytes, cuts));
-  const folded = await foldStream(response, { about, onEvent: () => {} });
+  const folded = await foldStream(response, {
+    about,
+    onEvent: () => {},
+    onEnd: () => {},
+  });
   assertEquals(folded.kind, "open");
   const { output } = await folded.response.json();
   assertEquals(output[0].result.length, 3_000_000);
@@ -475,7 +480,11 @@ Deno.test("foldStream() calls a stream broken that ends inside its last event, a
   const stream = `data: ${ADDED}\n\ndata: ${COMPLETED}\n\n`;
   const fold = async (text: string) => {
     const { response } = source([encoder.encode(text)]);
-    const folded = await foldStream(response, { about, onEvent: () => {} });
+    const folded = await foldStream(response, {
+      about,
+      onEvent: () => {},
+      onEnd: () => {},
+    });
     return [folded.kind, folded.response.status];
   };
   assertEquals(await fold(stream), ["open", 200]);
