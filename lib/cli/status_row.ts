@@ -54,7 +54,7 @@ export interface Row {
 }
 
 /** The shortest bar (columns). */
-export const MIN_BAR = 4;
+export const MIN_BAR = 3;
 
 /** Returns the lengths of all windows of the main meter, the shortest first. */
 export function lengthsOf(accounts: readonly AccountStatus[]): string[] {
@@ -130,7 +130,7 @@ function meterRows(windows: readonly UsedWindow[], now: number): Cell[][] {
   return names.map((name) => [
     ...(name === "" ? [] : [cell(name, "dim")]),
     ...windows.filter((it) => meterWords(it) === name)
-      .map((it) => namedCell(it, MIN_BAR, now)),
+      .map((it) => namedCell(it, 4, now)),
   ]);
 }
 
