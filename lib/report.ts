@@ -4,7 +4,10 @@
  * @module
  */
 import type { AccountPool, PooledAccount } from "./pool/account_pool.ts";
+import { meterOfModel } from "./meters.ts";
 import { ClockReading } from "./pool/clock.ts";
+import { lastsUntil, meterLastsUntil } from "./pool/pace.ts";
+import { dayOf, spentIn } from "./pool/spending.ts";
 import { select } from "./pool/select.ts";
 import { hasUsableCredits, untilOf } from "./pool/standing.ts";
 import type {
@@ -92,9 +95,11 @@ export function statusReport(
         : [...policy.allow],
       source: policy.source,
       unknownAliases: unknownAliases(accounts, policy),
+      caps: accounts.caps,
       warning: policy.warning ?? null,
     },
     next: nextOf(state, reported, options),
+    lastsUntil: iso(fleetLastsUntil(accounts, options)),
     accounts: accounts.all.map((account) => accountStatus(account, options)),
   };
 }
@@ -129,6 +134,22 @@ function nextOf(
   return choice && !isHeld ? choice.account.alias : null;
 }
 
+/** When the last account of the first pool is full, epoch ms; null when one of them does not fill up. */
+function fleetLastsUntil(
+  accounts: AccountPool,
+  { model, now }: ReportOptions,
+): number | null {
+  let last: number | null = null;
+  for (const account of accounts.all) {
+    if (account.assess(model, now).poolIndex !== 0) continue;
+    const meter = meterOfModel(model, account.names);
+    const end = meterLastsUntil(account.record, meter);
+    if (end === null) return null;
+    last = Math.max(last ?? 0, end);
+  }
+  return last;
+}
+
 /** One account's row. */
 function accountStatus(
   account: PooledAccount,
@@ -156,13 +177,18 @@ function accountStatus(
     priority: record.priority ?? 0,
     reserve: record.reserve ?? 0,
     weight: record.weight ?? 1,
+    spentToday: spentIn(record, dayOf(now)),
+    spentThisMonth: spentIn(record, dayOf(now).slice(0, 7)),
+    toppedUpAt: iso(record.spending?.toppedUpAt),
     source: source ? { kind: source.kind, path: source.path } : null,
     detail: detailOf(record, standing, now),
   };
 }
 
 /** The main meter's windows first, shorter ones before longer ones. */
-function windowsOf({ usage }: NormalRecord): AccountStatus["windows"] {
+function windowsOf(
+  { usage, samples = {} }: NormalRecord,
+): AccountStatus["windows"] {
   const meters = Object.entries(usage?.meters ?? {});
   meters.sort(([a], [b]) => a === "codex" ? -1 : b === "codex" ? 1 : 0);
   return meters.flatMap(([meter, facts]) =>
@@ -174,6 +200,7 @@ function windowsOf({ usage }: NormalRecord): AccountStatus["windows"] {
         windowSeconds: window.windowSeconds,
         usedPercent: window.usedPercent,
         resetsAt: iso(window.resetsAt),
+        lastsUntil: iso(lastsUntil({ samples }, meter, window)),
       }))
   );
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { CreditCaps } from "./spending_types.ts";
 import type { AccountSource, StrategyName } from "./types.ts";
 
 /** Why an account cannot serve, in a word. */
@@ -73,6 +74,8 @@ export interface AccountStatus {
     windowSeconds: number | null;
     usedPercent: number;
     resetsAt: string | null;
+    /** When it will be full at the pace of the last hours; null when it does not move or resets before. */
+    lastsUntil: string | null;
   }[];
   /** Its credits as last observed; null when never. */
   credits: {
@@ -97,6 +100,12 @@ export interface AccountStatus {
   reserve: number;
   /** Its weight for the strategy `weighted`. */
   weight: number;
+  /** Credits spent in this UTC day: a decimal text. */
+  spentToday: string;
+  /** Credits spent in this UTC month: a decimal text. */
+  spentThisMonth: string;
+  /** When its balance rose by itself last; null when never seen. */
+  toppedUpAt: string | null;
   /** The file of another tool that the login is shared with. */
   source: AccountSource | null;
   /** Why a sign-in is needed or the last check failed, for people. */
@@ -120,10 +129,14 @@ export interface StatusReport {
     allow: "all" | "none" | string[];
     source: CreditPolicy["source"];
     unknownAliases: string[];
+    /** How much may be spent, by account or `*` for all. */
+    caps: CreditCaps;
     warning: string | null;
   };
   /** Who would serve the next request. */
   next: string | null;
+  /** When the last account with included usage is used up at the present pace; null when that is not to be seen. */
+  lastsUntil: string | null;
   /** All accounts, sorted by alias. */
   accounts: AccountStatus[];
 }

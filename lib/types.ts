@@ -164,6 +164,13 @@ export interface AccountSource {
   seen?: string;
 }
 
+/** The usage of a window at a time. */
+export interface UsageSample {
+  /** Epoch ms. */
+  at: number;
+  percent: number;
+}
+
 /** One account as stored. Fields this version does not know are kept. */
 export interface AccountRecord {
   /** The ChatGPT account or workspace. */
@@ -192,6 +199,8 @@ export interface AccountRecord {
   usage?: UsageFacts;
   /** What was observed of its credits; absent: nothing yet. */
   credits?: CreditFacts;
+  /** Samples of the usage of windows, by meter and length (seconds), to tell how long they last. */
+  samples?: Record<string, UsageSample[]>;
   /** Credits spent by UTC day (YYYY-MM-DD) as decimal texts, of the last 62 days. */
   spent?: Record<string, string>;
   /** What tells what is spent next. */

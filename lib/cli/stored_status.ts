@@ -1,3 +1,4 @@
+import { capPolicy } from "../pool/caps.ts";
 import { AccountPool } from "../pool/account_pool.ts";
 import { statusReport } from "../report.ts";
 import type { StatusReport } from "../report_types.ts";
@@ -27,6 +28,7 @@ export function statusReader(
       await slowState(storeName);
     const state = normalState(stored);
     const policy = policyOf(sources, state);
+    accounts.caps = capPolicy(undefined, state.settings.creditCaps).caps;
     accounts.load(state, policy, now());
     return statusReport(state, {
       accounts,

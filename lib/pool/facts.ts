@@ -16,6 +16,7 @@ import type {
 } from "../normal_types.ts";
 import { currentCooldowns } from "./cooldowns.ts";
 import { saidNone } from "./credits.ts";
+import { mergeSamples, takeSamples } from "./pace.ts";
 import { mergeSpending } from "./spending.ts";
 import { believable, FUTURE_TOLERANCE_MS } from "./clock.ts";
 import { indexOfLength, isClosed, pickWindow } from "./windows.ts";
@@ -114,6 +115,7 @@ export function learnUsage(
     believableUsage(usage, now),
     isSeenWithoutCredits(record, now),
   );
+  takeSamples(record);
 }
 
 /** A meter of a whole answer with what was observed of it besides; undefined when the answer has dropped it. */
@@ -271,6 +273,7 @@ export function mergeRecord(
   }
   if (mine.usage) learnUsage(target, mine.usage, now);
   mergeSpending(target, mine);
+  mergeSamples(target, mine);
   const check = mine.usageCheck;
   if (check && !((target.usageCheck?.askedAt ?? -Infinity) > check.askedAt)) {
     target.usageCheck = check;

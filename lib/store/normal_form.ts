@@ -9,6 +9,7 @@ import type {
   Cooldown,
   ModelUsage,
   UsageCheck,
+  UsageSample,
 } from "../types.ts";
 import type { PaidRequest, SpendingFacts } from "../spending_types.ts";
 import type {
@@ -280,6 +281,12 @@ const readAmounts: Read<Record<string, string>> = (value) => {
   return amounts;
 };
 
+const readSample = shape<UsageSample>({ at: number, percent: number });
+
+const readSamples = recordOf<UsageSample[]>((value, at) =>
+  Array.isArray(value) ? value.slice(-40).map((it) => readSample(it, at)) : []
+);
+
 const readPaid = recordOf(shape<PaidRequest>({
   startedAt: number,
   endedAt: lenient(number),
@@ -317,6 +324,7 @@ const readRecord = shape<NormalRecord>({
   })),
   usage: lenient(readUsage),
   credits: optional(readCredits),
+  samples: lenient(readSamples),
   spent: optional(readAmounts),
   spending: lenient(readSpending),
   cooldowns: readCooldowns,

@@ -40,6 +40,9 @@ export function row(
     priority: 0,
     reserve: 0,
     weight: 1,
+    spentToday: "0",
+    spentThisMonth: "0",
+    toppedUpAt: null,
     source: null,
     detail: null,
     ...changes,
@@ -57,12 +60,14 @@ export function windows(
     windowSeconds: 18_000,
     usedPercent: fiveHours,
     resetsAt: later(2 * HOUR + 14 * 60_000),
+    lastsUntil: null,
   }, {
     meter: "codex",
     name: null,
     windowSeconds: 604_800,
     usedPercent: week,
     resetsAt: later(76 * HOUR),
+    lastsUntil: null,
   }];
 }
 
@@ -89,9 +94,11 @@ export function report(
       allow: "all",
       source: "default",
       unknownAliases: [],
+      caps: {},
       warning: null,
     },
     next: accounts[0]?.alias ?? null,
+    lastsUntil: null,
     accounts,
     ...changes,
   };

@@ -152,6 +152,7 @@ Deno.test("renderStatus() lets no control character through", () => {
           windowSeconds: 60,
           usedPercent: 1,
           resetsAt: null,
+          lastsUntil: null,
         }],
         credits: {
           hasCredits: true,
@@ -166,6 +167,7 @@ Deno.test("renderStatus() lets no control character through", () => {
         allow: [evil],
         source: "store",
         unknownAliases: [evil],
+        caps: {},
         warning: evil,
       },
     }),
@@ -212,7 +214,7 @@ Deno.test("renderStatus() shows a share that is neither none nor all as such", (
   ];
   for (const [usedPercent, resetsAt, text] of cases) {
     const account = row("a", {
-      windows: [{ ...window, usedPercent, resetsAt }],
+      windows: [{ ...window, usedPercent, resetsAt, lastsUntil: null }],
     });
     assertStringIncludes(show(report([account]), 120), text);
   }
@@ -329,6 +331,7 @@ Deno.test("statusLine() says in 60 columns who is next, how many can serve and w
   );
   const nobody = report([row("bob", { standing: "blocked", windows: [] })], {
     next: null,
+    lastsUntil: null,
   });
   assertEquals(statusLine(nobody, NOW), "nobody · 0 of 1 can serve");
   assertEquals(statusLine(report([]), NOW), "no account");
