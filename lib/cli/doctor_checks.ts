@@ -14,7 +14,7 @@ import type { PoolState } from "../types.ts";
 import { VERSION } from "../version.ts";
 import { CliError } from "./exit.ts";
 import { type Finding, finding, readMessage } from "./findings.ts";
-import { duration, noAccount, timeAgo } from "./format.ts";
+import { addAccount, duration, timeAgo } from "./format.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
 import { isPermissionError } from "./permissions.ts";
 
@@ -113,7 +113,7 @@ export async function checkStore(context: Context): Promise<{
   const file = await realFile(path);
   if (!await statFile(file) && !await statFile(`${file}.bak`)) {
     const text = `There is no store yet at ${path}`;
-    return { findings: [finding("note", text, noAccount())] };
+    return { findings: [finding("note", text, addAccount())] };
   }
   const lock = await lockFinding(file, context);
   const warnings: Finding[] = [];
@@ -161,7 +161,9 @@ async function fileFinding(
     `${count} ${count === 1 ? "account" : "accounts"}`,
     ...(mode === undefined ? [] : [`mode ${mode}`]),
   ].join(", ");
-  return count === 0 ? finding("note", text, noAccount()) : finding("ok", text);
+  return count === 0
+    ? finding("note", text, addAccount())
+    : finding("ok", text);
 }
 
 async function folderFindings(file: string): Promise<Finding[]> {

@@ -42,11 +42,18 @@ export function suggestCommand(command: string, ...words: string[]): string {
   return [programName(), command, ...more.map((it) => quote(it))].join(" ");
 }
 
-/** That there is no account, and how to add one, without a full stop. */
+/** Returns that there is no account, and how to add one. */
 export function noAccount(): string {
-  return `No account is in the store; sign in with: ${
-    suggestCommand("login")
-  }; or take over another tool's login with: ${suggestCommand("import FILE")}`;
+  return `No account is in the store; ${addAccount()}`;
+}
+
+/** Returns how to add an account. */
+export function addAccount(): string {
+  const [login, take] = [
+    suggestCommand("login"),
+    suggestCommand("import FILE"),
+  ];
+  return `sign in with: ${login}; or take over another tool's login with: ${take}`;
 }
 
 /** Returns a word as a shell takes it. */
@@ -247,7 +254,7 @@ const SOURCES: Readonly<Record<StatusReport["credits"]["source"], string>> = {
   default: "nothing set",
 };
 
-/** Who may spend credits and who said so, without a full stop. */
+/** Returns who may spend credits and where that is set, without a full stop. */
 export function policyWords(credits: StatusReport["credits"]): string {
   const { allow, source } = credits;
   const who = allow === "all"
@@ -261,7 +268,7 @@ export function policyWords(credits: StatusReport["credits"]): string {
   return `${who} may spend purchased credits (${SOURCES[source]})${hint}`;
 }
 
-/** What is wrong with the credit policy, a sentence each. */
+/** Returns what is wrong with the credit policy, a sentence each without a full stop. */
 export function policyProblems(credits: StatusReport["credits"]): string[] {
   const unknown = credits.unknownAliases.map(sanitize).join(", ");
   return [

@@ -3,7 +3,7 @@ import { type Interruption, processIo } from "./io.ts";
 import { main } from "./main.ts";
 import { openRuntime, type Runtime } from "./runtime.ts";
 
-/** A command that does not listen must not keep the person waiting longer, ms. */
+/** A command that does not listen must not keep the person waiting longer (ms). */
 const PATIENCE = 2000;
 
 /** Runs the command line of this process, and ends it with its exit code. */

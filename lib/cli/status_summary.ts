@@ -85,8 +85,11 @@ function freesUp({ accounts }: StatusReport, now: number): string {
   ).sort((a, b) => Date.parse(a.until) - Date.parse(b.until));
   if (first === undefined) return "";
   const { alias, until } = first;
-  const when = Date.parse(until) > now ? `at ${clockTime(until, now)}` : "now";
-  return `; ${shortName(alias)} frees up ${when}`;
+  const clock = clockTime(until, now);
+  const when = /^\d\d:/.test(clock) ? `at ${clock}` : clock;
+  return `; ${shortName(alias)} frees up ${
+    Date.parse(until) > now ? when : "now"
+  }`;
 }
 
 function shortName(alias: string): string {
