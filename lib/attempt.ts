@@ -1,77 +1,60 @@
 /**
- * What has to be so before a request is sent on a chosen account: a token, a
- * standing that still holds, and leave to spend.
+ * What a request needs before it is sent on a chosen account: a token, a
+ * standing that still holds, and room below the caps where it may be paid.
  *
  * @module
  */
 import { withAbort } from "./account/abort.ts";
 import type { Attempt } from "./account/learn.ts";
+import { announce } from "./announce.ts";
 import type { Choice } from "./choose.ts";
 import type { RotatorContext } from "./context.ts";
 import { POOLS } from "./pool/standing.ts";
 import type { ReplayableRequest } from "./request.ts";
 import type { Tries } from "./retry.ts";
 
-/** What a chosen account needs to be sent to. */
-interface Sendable {
+/** The same account once more. */
+export interface Again {
+  choice: Choice;
+  /** A token that the backend refused. */
+  rejected?: string;
+}
+
+/** What is prepared. */
+interface Preparation {
   choice: Choice;
   tries: Tries;
-  /** A token that the backend refused. */
-  rejected: string | undefined;
+  /** It was tried just now. */
+  again: Again | undefined;
 }
 
-/** An access token of the chosen account; undefined when another one has to be chosen. */
-export async function accessOf(
+/**
+ * Prepares a request to a chosen account, and counts its use.
+ *
+ * @returns undefined when another account has to be chosen.
+ */
+export async function prepare(
   context: RotatorContext,
-  { signal, model, isFree }: ReplayableRequest,
-  { choice, tries, rejected }: Sendable,
-): Promise<string | undefined> {
+  request: ReplayableRequest,
+  { choice, tries, again }: Preparation,
+): Promise<Attempt | undefined> {
   const { account, pool } = choice;
-  const ready = rejected === undefined
-    ? context.tokens.current(account.record)
+  const { model, isFree, about, signal } = request;
+  const access = await accessOf(context, request, { choice, tries, again });
+  const isPaid = access !== undefined && pool !== "first" && !isFree;
+  const paid = isPaid
+    ? await context.spending.admit(account, signal)
     : undefined;
-  if (ready !== undefined) return ready;
-  const access = await withAbort(
-    context.tokens.access(account.alias, rejected),
-    signal,
-  );
-  if (access.kind !== "ok") {
-    tries.leave(account.alias, access.reason);
+  if (isPaid && paid === undefined) tries.cap(account.alias);
+  if (access === undefined || (isPaid && paid === undefined)) {
+    if (!again) choice.release();
     return undefined;
   }
-  if (isFree) return access.access;
-  // what was true when the account was chosen may not be any more
-  return isStillIn(context, { account, pool, model })
-    ? access.access
-    : undefined;
-}
-
-/** Whether an account is still in the pool that it was chosen from, and known to be. */
-export function isStillIn(
-  context: RotatorContext,
-  { account, pool, model }: Pick<Attempt, "account" | "pool" | "model">,
-): boolean {
-  if (context.accounts.get(account.alias) !== account) return false;
-  const { standing, poolIndex } = account.assess(model, context.now());
-  return POOLS[poolIndex] === pool && standing.kind !== "unknown";
-}
-
-/** Counts another use of the same account. */
-export function countAgain(context: RotatorContext, { account }: Choice): void {
-  context.accounts.use(account, context.now());
-  context.cache.markDirty(account.alias, 1);
-}
-
-export function attemptOf(
-  context: RotatorContext,
-  { model, isFree, about }: ReplayableRequest,
-  { choice, access, paid }: {
-    choice: Choice;
-    access: string;
-    paid: string | undefined;
-  },
-): Attempt {
-  const { account, pool } = choice;
+  if (again) {
+    context.accounts.use(account, context.now());
+    context.cache.markDirty(account.alias, 1);
+  } else announce(context, request, { choice, tries });
+  tries.sent++;
   return {
     account,
     pool,
@@ -89,16 +72,38 @@ export function attemptOf(
   };
 }
 
-/**
- * Admits a request that may cost credits.
- *
- * @returns What names it among the paid ones; undefined when it costs nothing, false when a cap is in the way.
- */
-export async function admit(
-  { spending }: RotatorContext,
-  { isFree, signal }: ReplayableRequest,
-  { pool, account }: Choice,
-): Promise<string | undefined | false> {
-  if (pool === "first" || isFree) return undefined;
-  return await spending.admit(account, signal) ?? false;
+/** An access token of the chosen account; undefined when another one has to be chosen. */
+async function accessOf(
+  context: RotatorContext,
+  { signal, model, isFree }: ReplayableRequest,
+  { choice, tries, again }: Preparation,
+): Promise<string | undefined> {
+  const { account, pool } = choice;
+  const rejected = again?.rejected;
+  const ready = rejected === undefined
+    ? context.tokens.current(account.record)
+    : undefined;
+  if (ready !== undefined) return ready;
+  const access = await withAbort(
+    context.tokens.access(account.alias, rejected),
+    signal,
+  );
+  if (access.kind !== "ok") {
+    tries.leave(account.alias, access.reason);
+    return undefined;
+  }
+  // what was true when the account was chosen may not be any more
+  return isFree || isStillIn(context, { account, pool, model })
+    ? access.access
+    : undefined;
+}
+
+/** Whether an account is still in the pool that it was chosen from, and known to be. */
+export function isStillIn(
+  context: RotatorContext,
+  { account, pool, model }: Pick<Attempt, "account" | "pool" | "model">,
+): boolean {
+  if (context.accounts.get(account.alias) !== account) return false;
+  const { standing, poolIndex } = account.assess(model, context.now());
+  return POOLS[poolIndex] === pool && standing.kind !== "unknown";
 }

@@ -177,14 +177,15 @@ export function refusalResponse(refusal: Refusal, now: number): Response {
   return new Response(JSON.stringify({ error }), { status, headers });
 }
 
-/** How long it is until somebody can serve again, ms; undefined when nobody knows. */
-export function waitFor(
-  { type, resetsAt }: Refusal,
-  now: number,
-): number | undefined {
-  const isLimited = type === "usage_limit_reached" ||
-    type === "rate_limit_exceeded";
-  if (!isLimited || resetsAt === null) return undefined;
+/** How long it is until somebody can serve again, ms; Infinity when nobody knows. */
+export function waitFor(refusal: Refusal, now: number): number {
+  const { resetsAt } = refusal;
+  if (!isLimit(refusal) || resetsAt === null) return Infinity;
   // counted in waits of our own, so that a standing clock cannot hold us forever
   return Math.max(1, resetsAt - now);
+}
+
+/** Whether a limit is in the way, so that somebody may serve later. */
+export function isLimit({ type }: Refusal): boolean {
+  return STATUS[type] === 429;
 }

@@ -50,6 +50,12 @@ export class Tries {
     else this.retriable.delete(alias);
   }
 
+  /** Gives an account up that only a cap keeps out. */
+  cap(alias: string): void {
+    this.leave(alias, "Its cap on credits is reached");
+    this.capped.add(alias);
+  }
+
   /** Stores a failure for the end, and cancels the body of the one before. */
   fail(alias: string, how: Failure): void {
     this.discard();
@@ -81,8 +87,30 @@ export interface StepQuery {
   readonly signal: AbortSignal | null | undefined;
 }
 
-/** Decides what comes next, and remembers what the answer says against its account. */
+/**
+ * Decides what comes next, and remembers what the answer says against its
+ * account. An attempt that is given up has cost nothing, unless the network
+ * lost its answer.
+ */
 export async function nextStep(
+  context: RotatorContext,
+  query: StepQuery,
+  answer: Answer | NetworkError,
+): Promise<Step> {
+  const { account, paid } = query.attempt;
+  try {
+    const step = await decide(context, query, answer);
+    if (paid !== undefined && step.kind !== "return") {
+      context.spending.cancel(account, paid);
+    }
+    return step;
+  } catch (error) {
+    if (paid !== undefined) void context.spending.end(paid, null);
+    throw error;
+  }
+}
+
+async function decide(
   context: RotatorContext,
   query: StepQuery,
   answer: Answer | NetworkError,

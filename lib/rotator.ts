@@ -5,20 +5,15 @@
  */
 import { delay, withAbort } from "./account/abort.ts";
 import type { Attempt } from "./account/learn.ts";
-import {
-  accessOf,
-  admit,
-  attemptOf,
-  countAgain,
-  isStillIn,
-} from "./attempt.ts";
+import { type Again, isStillIn, prepare } from "./attempt.ts";
 import { announce } from "./announce.ts";
-import { type Choice, choose } from "./choose.ts";
+import { choose } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
 import { candidatesOf, createContext, type RotatorContext } from "./context.ts";
 import type { RotatorOptions } from "./options.ts";
 import { RotatorError } from "./errors.ts";
 import {
+  isLimit,
   type Refusal,
   refusalOf,
   refusalResponse,
@@ -36,8 +31,8 @@ import {
   urlOf,
 } from "./request.ts";
 import { record } from "./record.ts";
-import { nextStep, type Step, type StepQuery, Tries } from "./retry.ts";
-import { type Answer, type NetworkError, send } from "./send.ts";
+import { nextStep, Tries } from "./retry.ts";
+import { send } from "./send.ts";
 import type { FetchLike } from "./types.ts";
 
 export type { RotatorOptions } from "./options.ts";
@@ -151,11 +146,10 @@ async function serve(
   context: RotatorContext,
   request: ReplayableRequest,
 ): Promise<Served> {
-  const { signal } = request;
   if (isFromElsewhere(context, request)) removeForeignContent(request);
   let tries = new Tries();
   let waitLeft = context.maxWait;
-  let again: { choice: Choice; rejected?: string } | undefined;
+  let again: Again | undefined;
   try {
     for (;;) {
       if (!again) await catchUp(context, request);
@@ -164,59 +158,39 @@ async function serve(
       if (!choice) {
         const refusal = refusalFor(context, request, tries);
         const wait = waitFor(refusal, context.now());
-        if (wait === undefined || wait > waitLeft) {
+        if (wait === Infinity || wait > waitLeft) {
           return finish(context, request, { tries, refusal });
         }
         tries.discard();
-        await delay(wait, signal);
+        await delay(wait, request.signal);
         waitLeft -= wait;
         tries = new Tries();
         continue;
       }
-      const access = await accessOf(context, request, {
-        choice,
-        tries,
-        rejected: again?.rejected,
-      });
-      if (access === undefined) {
-        if (!again) choice.release();
-        again = undefined;
-        continue;
-      }
-      const paid = await admit(context, request, choice);
-      if (paid === false) {
-        tries.leave(choice.account.alias, "The cap on credits");
-        tries.capped.add(choice.account.alias);
-        if (!again) choice.release();
-        again = undefined;
-        continue;
-      }
-      if (again) countAgain(context, choice);
-      else announce(context, request, { choice, tries });
-      tries.sent++;
-      const attempt = attemptOf(context, request, { choice, access, paid });
-      const answer = await send(context, request, attempt);
-      const { replayable } = request.body;
-      const query = { attempt, tries, replayable, signal };
-      const step = await stepOf(context, query, answer);
+      const attempt = await prepare(context, request, { choice, tries, again });
       again = undefined;
-      switch (step.kind) {
-        case "return":
-          tries.discard();
-          return hand(context, request, { step, attempt, answer, tries });
-        case "again":
-          again = { choice, ...step };
-          break;
-        case "mend":
-          if (!mend(context, request, { attempt, tries, ...step })) {
-            tries.discard();
-            return hand(context, request, { step, attempt, answer, tries });
-          }
-          tries.fail(choice.account.alias, { response: step.response });
-          again = { choice };
-          break;
-        case "next":
-          break;
+      if (!attempt) continue;
+      const answer = await send(context, request, attempt);
+      const { signal, body: { replayable } } = request;
+      const query = { attempt, tries, replayable, signal };
+      const step = await nextStep(context, query, answer);
+      if (step.kind === "next") continue;
+      if (step.kind === "again") {
+        again = { choice, ...step };
+      } else if (
+        step.kind === "mend" && mend(context, request, { attempt, tries, step })
+      ) {
+        tries.fail(choice.account.alias, { response: step.response });
+        again = { choice };
+      } else {
+        tries.discard();
+        const { response } = step;
+        const isStream = "isStream" in answer && answer.isStream === true;
+        const about = { request, attempt, response, isStream, tries };
+        return {
+          response: record(context, about),
+          alias: choice.account.alias,
+        };
       }
     }
   } catch (error) {
@@ -242,49 +216,6 @@ async function catchUp(
   );
 }
 
-/** Decides what follows; an attempt that is given up has cost nothing, unless the network lost its answer. */
-async function stepOf(
-  context: RotatorContext,
-  query: StepQuery,
-  answer: Answer | NetworkError,
-): Promise<Step> {
-  const { account, paid } = query.attempt;
-  try {
-    const step = await nextStep(context, query, answer);
-    if (paid !== undefined && step.kind !== "return") {
-      context.spending.cancel(account, paid);
-    }
-    return step;
-  } catch (error) {
-    if (paid !== undefined) void context.spending.end(paid, null);
-    throw error;
-  }
-}
-
-/** Hands a response over, and writes down what it was once it has ended. */
-function hand(
-  context: RotatorContext,
-  request: ReplayableRequest,
-  { step, attempt, answer, tries }: {
-    step: { response: Response };
-    attempt: Attempt;
-    answer: Answer | NetworkError;
-    tries: Tries;
-  },
-): Served {
-  const { alias } = attempt.account;
-  const isStream = "isStream" in answer && answer.isStream === true;
-  const { response } = step;
-  const handed = record(context, {
-    request,
-    attempt,
-    response,
-    isStream,
-    tries,
-  });
-  return { response: handed, alias };
-}
-
 /**
  * Mends what was refused in a body, or leaves out of the conversation what only
  * another account can read; not where sending again would cost more than the
@@ -293,10 +224,10 @@ function hand(
 function mend(
   context: RotatorContext,
   request: ReplayableRequest,
-  { attempt, tries, refused }: {
+  { attempt, tries, step: { refused } }: {
     attempt: Attempt;
     tries: Tries;
-    refused?: string;
+    step: { refused?: string };
   },
 ): boolean {
   if (!attempt.isFree && !isStillIn(context, attempt)) return false;
@@ -352,7 +283,7 @@ function finish(
   }
   tries.discard();
   const { message: reason, resetsAt: until } = refusal;
-  if (waitFor(refusal, 0) !== undefined || refusal.type.endsWith("reached")) {
+  if (isLimit(refusal)) {
     context.emit({ ...request.about, type: "exhausted", reason, until });
   }
   const response = refusalResponse(refusal, context.now());
