@@ -76,14 +76,9 @@ export interface RotatorContext extends AccountContext {
 /**
  * Brings the parts together. Reads no file and asks nobody yet.
  *
- * @param options As the owner gives them.
- * @param more Whether the process ends by itself before long.
  * @throws {TypeError} When an option is not what it should be.
  */
-export function createContext(
-  options: RotatorOptions,
-  { endsSoon }: Pick<AccountContext, "endsSoon"> = { endsSoon: false },
-): RotatorContext {
+export function createContext(options: RotatorOptions): RotatorContext {
   checkOptions(options);
   const { now = Date.now, preferPlans = PREFERRED_PLANS } = options;
   const emit = safely(options.onEvent);
@@ -120,7 +115,6 @@ export function createContext(
     backend: checkedBase(options.backend ?? DEFAULT_BACKEND, "backend"),
     issuer: checkedBase(options.issuer ?? DEFAULT_ISSUER, "issuer"),
     version: VERSION,
-    endsSoon,
     fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
     now,
     policy: () => policy,

@@ -81,11 +81,7 @@ export interface Rotator extends AsyncDisposable {
  * ```
  */
 export function createRotator(options: RotatorOptions = {}): Rotator {
-  return rotatorOf(createContext(options));
-}
-
-/** The rotator of a context. */
-export function rotatorOf(context: RotatorContext): Rotator {
+  const context = createContext(options);
   const servedBy = new WeakMap<Response, string>();
   let requests = 0;
   const close = async () => {
@@ -216,7 +212,7 @@ async function catchUp(
   if (context.accounts.all.length > 0) return;
   throw new RotatorError(
     "no_accounts",
-    `No account is in ${context.storeName}; add one with "cli.ts login" or "cli.ts import"`,
+    `No account is in ${context.storeName}; add one with "codex-rotator login" or "codex-rotator import"`,
   );
 }
 

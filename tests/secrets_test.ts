@@ -251,7 +251,7 @@ async function signIn({ fake, store, heard }: Home): Promise<void> {
   const device = await run(["login", "--device", ...flags], {}, {
     err(text) {
       shown += text;
-      const code = /enter this code[^\n]*\n+ {2}(\S+)\n/.exec(text)?.[1];
+      const code = /\n {2}([A-Z0-9]+-[A-Z0-9]+)\n/.exec(text)?.[1];
       if (code) fake.approveDevice(code, "device");
     },
   });

@@ -12,6 +12,7 @@ import type { StatusReport } from "../report_types.ts";
 import { creditAmount, sanitize, suggestCommand } from "./format.ts";
 import { openStore, refreshQuietly } from "./open.ts";
 import type { Context } from "./options.ts";
+import { confirm, note } from "./say.ts";
 import { statusReader } from "./stored_status.ts";
 
 /** Returns the alias, and whose account it is. */
@@ -36,11 +37,11 @@ export function renameHint(alias: string, wanted: string | undefined): string {
 export function creditNote(
   { settings }: PoolState,
   { alias, added }: AddedLogin,
-): string {
+): string[] {
   const policy = creditPolicy({ store: settings.creditAccountAliases });
-  if (!added || policy.source !== "store") return "";
+  if (!added || policy.source !== "store") return [];
   const may = maySpend(policy, alias) ? "may" : "may not";
-  return `${alias} ${may} spend purchased credits\n`;
+  return [`${alias} ${may} spend purchased credits`];
 }
 
 /**
@@ -63,7 +64,8 @@ export async function settleCredits(
   const isFirst = wealthy.every(({ alias }) => added.includes(alias));
   if (first === undefined || !isFirst || !isUnset(credits)) return;
   const { alias } = first;
-  const allowed = await io.ask?.(
+  const allowed = await confirm(
+    io,
     `${alias} has purchased credits (${
       creditAmount(first.credits!)
     }). Shall it spend them once its included usage is used up?`,
@@ -74,14 +76,15 @@ export async function settleCredits(
     if (isSettled) settings.creditAccountAliases = allowed ? [alias] : "none";
   });
   if (!isSettled) return;
-  io.err(
+  note(
+    io,
     allowed
       ? `Only ${alias} may spend purchased credits now; change that with: ${
         suggestCommand("credits")
-      }\n`
+      }`
       : `${alias} has purchased credits, and nobody may spend any now; allow it with: ${
         suggestCommand("credits", alias)
-      }\n`,
+      }`,
   );
 }
 

@@ -17,6 +17,7 @@ import {
   CREDIT_VARIABLES,
   requireAccounts,
 } from "./options.ts";
+import { say } from "./say.ts";
 import { statusReader } from "./stored_status.ts";
 
 /** `credits`: who may spend purchased credits, and how much. */
@@ -131,11 +132,11 @@ async function show(context: Context): Promise<void> {
   const { io, operands } = context;
   const report = await statusReader(context)();
   const { settings } = await openStore(context).read();
-  io.out(`${policyWords(report.credits)}\n`);
+  say(io, policyWords(report.credits));
   for (const account of report.accounts) {
     io.out(`  ${sanitize(account.alias)}: ${creditWords(account, io.now())}\n`);
   }
-  for (const text of capWords(settings)) io.out(`${text}\n`);
+  for (const text of capWords(settings)) say(io, text);
   for (const it of policyProblems(report.credits)) printWarning(io, it);
   if (operands.length > 0 && report.credits.source === "environment") {
     printWarning(io, overridden(context));

@@ -24,6 +24,7 @@ import { demandListening } from "./granted.ts";
 import type { Io } from "./io.ts";
 import type { Command, Context } from "./options.ts";
 import { allowed } from "./permissions.ts";
+import { say } from "./say.ts";
 import { cell, type Color, columnWidths, line, pad, wrap } from "./table.ts";
 
 /** `demo`: shows the rotation at work. */
@@ -112,7 +113,10 @@ async function run({ io }: Context): Promise<number> {
 }
 
 function showCast(io: Io, fake: FakeCodex): void {
-  say(io, "Six accounts of a stand-in for the backend, on this machine alone:");
+  paragraph(
+    io,
+    "Six accounts of a stand-in for the backend, on this machine alone:",
+  );
   const rows = Object.keys(cast(0)).map((alias) => {
     const { plan, windows, credits } = fake.account(alias);
     const may = alias === SPENDER ? "may be spent" : "must not be spent";
@@ -146,8 +150,8 @@ async function play(io: Io, fake: FakeCodex, path: string): Promise<void> {
     for (let n = 1; n <= REQUESTS && !io.signal.aborted; n++) {
       events.length = 0;
       INCIDENTS[n]?.happen(fake);
-      const { standing, why, alias, used } = await request(rotator, n, events);
-      rows.push([`${n}`.padStart(2), alias, standing, used, why]);
+      const row = await request(rotator, n, events);
+      rows.push([`${n}`.padStart(2), ...row]);
     }
   } finally {
     await rotator.close();
@@ -175,19 +179,12 @@ function bodyOf(n: number): string {
   });
 }
 
-/** Who served a request, on what and why. */
-interface Served {
-  readonly alias: string;
-  readonly standing: "included" | "credits" | "refused";
-  readonly used: string;
-  readonly why: string;
-}
-
+/** Sends one request. Returns who served it, on what, how far that is used, and why. */
 async function request(
   rotator: Rotator,
   n: number,
   events: readonly RotatorEvent[],
-): Promise<Served> {
+): Promise<string[]> {
   const before = await rotator.status();
   const response = await rotator.fetch("/responses", {
     method: "POST",
@@ -198,16 +195,14 @@ async function request(
   const alias = rotator.accountOf(response);
   if (!response.ok || alias === undefined) {
     const ms = JSON.parse(text).error.resets_in_seconds * 1000;
-    const why = `back in ${duration(ms)}`;
-    return { alias: "-", standing: "refused", used: "", why };
+    return ["-", "refused", "", `back in ${duration(ms)}`];
   }
   const { accounts } = await rotator.status();
   const served = accounts.find((it) => it.alias === alias);
   const used = percent(served?.windows[0]?.usedPercent);
   const spent = events.find((it) => it.type === "credits-spent");
   if (spent !== undefined) {
-    const why = `${spent.balanceAfter} credits are left`;
-    return { alias, standing: "credits", used, why };
+    return [alias, "credits", used, `${spent.balanceAfter} credits are left`];
   }
   const peers = before.accounts.filter((it) => it.standing === "included");
   const switched = events.findLast((it) => it.type === "switched");
@@ -219,7 +214,7 @@ async function request(
     : words?.startsWith(switched.from)
     ? words
     : sanitize(`instead of ${switched.from}: ${switched.reason}`);
-  return { alias, standing: "included", used, why };
+  return [alias, "included", used, why];
 }
 
 /** Sends the same requests in turn to whoever answers, as a rotation without a view of credits does. */
@@ -250,12 +245,12 @@ function conclude(io: Io, fake: FakeCodex, second: FakeCodex): number {
   const whose = ours.foreign === 0
     ? `all of them ${SPENDER}'s, and only once no included usage was left`
     : `${ours.foreign} of them of accounts that must not spend`;
-  say(io, `Charged: ${ours.total} credits, ${whose}.`);
-  say(
+  paragraph(io, `Charged: ${ours.total} credits, ${whose}.`);
+  paragraph(
     io,
     `A rotation blind to credits would have charged ${blind.total} for the same ${REQUESTS} requests, ${blind.foreign} of them dan's, which must not be spent (measured just now).`,
   );
-  say(io, "Next, with your own accounts:");
+  paragraph(io, "Next, with your own accounts:");
   show(io, [
     [suggestCommand("login"), "sign in, once for each"],
     [suggestCommand("import"), "or take those of Codex CLI and OpenCode"],
@@ -271,10 +266,9 @@ function charges({ book }: FakeCodex): { total: number; foreign: number } {
   return { total: sum(), foreign: sum(SPENDER) };
 }
 
-/** A paragraph, broken where a terminal is too narrow. */
-function say(io: Io, text: string): void {
-  const width = io.outIsTerminal ? io.columns : Infinity;
-  io.out(`\n${wrap(text, width).join("\n")}\n`);
+function paragraph(io: Io, text: string): void {
+  io.out("\n");
+  say(io, text);
 }
 
 const COLORS: Readonly<Record<string, Color>> = {

@@ -37,7 +37,7 @@ export function finding(level: Level, text: string, advice = ""): Finding {
 
 /** Reads a message: what was found, then behind "; " what to do. */
 export function readMessage(level: Level, message: string): Finding {
-  const [text = "", ...advice] = message.split("; ");
+  const [text = "", ...advice] = sanitize(message).split("; ");
   return finding(level, text, advice.join("; "));
 }
 

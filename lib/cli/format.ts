@@ -58,7 +58,7 @@ export function addAccount(): string {
 
 /** Returns a word as a shell takes it. */
 export function quote(word: string, isWindows = invocation.isWindows): string {
-  const text = sanitize(word);
+  const text = harmless(word);
   if (/^[\w@%+=:,./-]+$/.test(isWindows ? text.replaceAll("\\", "/") : text)) {
     return text;
   }
@@ -86,8 +86,18 @@ export function jsonText(value: unknown, indent = 2): string {
   );
 }
 
-/** Text from elsewhere, made harmless for a terminal. */
+/**
+ * Returns text from elsewhere: harmless for a terminal, and the commands that
+ * it quotes as a person can paste them.
+ */
 export function sanitize(text: string): string {
+  return harmless(text).replace(
+    /"codex-rotator ([^"]+)"/g,
+    (quoted, it) => it.includes("--store") ? quoted : `"${suggestCommand(it)}"`,
+  );
+}
+
+function harmless(text: string): string {
   return text.replace(ESCAPES, "").replace(/[\r\n\t]+/g, " ")
     .replace(CONTROLS, "");
 }

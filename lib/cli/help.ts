@@ -63,7 +63,7 @@ ${COMMON}`);
 /** Spells commands as this process was started. */
 function asStarted(help: string): string {
   return help.replaceAll(
-    /(?<![\w/])(?:codex-rotator|cli\.ts) (?=[a-z])/g,
+    /(?<![\w/])codex-rotator (?=[a-z])/g,
     `${programName()} `,
   );
 }

@@ -24,6 +24,7 @@ import {
 import { suggestion } from "../nearest.ts";
 import { openStore } from "./open.ts";
 import type { Command, Context } from "./options.ts";
+import { note, say } from "./say.ts";
 
 /** `import`: adds the accounts that other tools are signed in with. */
 export const command: Command = {
@@ -84,25 +85,27 @@ async function run(context: Context): Promise<number> {
     );
   }
   let imported: Imported[] = [];
-  let notes: string[] = [];
+  let settings: string[] = [];
   const state = await openStore(context).update((state) => {
     imported = files.flatMap((file) => addAll(state, file, context));
-    notes = flags.on("settings")
+    settings = flags.on("settings")
       ? takeSettings(state, files, imported)
       : files.flatMap((file) => settingsLeft(state, file));
   });
   for (const it of imported) {
-    io.out(`${confirmation(it, alias)}\n${creditNote(state, it)}`);
+    say(io, confirmation(it, alias));
+    for (const text of creditNote(state, it)) say(io, text);
   }
   for (const { path, without } of files) {
     if (without.length === 0) continue;
-    io.err(
+    note(
+      io,
       `${sanitize(path)} names accounts without a login, which were left out: ${
         without.map(sanitize).join(", ")
-      }\n`,
+      }`,
     );
   }
-  for (const note of [...copyNotices(imported), ...notes]) io.out(`${note}\n`);
+  for (const text of [...copyNotices(imported), ...settings]) say(io, text);
   await settleAfterImport(context, imported);
   return EXIT.ok;
 }
@@ -174,7 +177,7 @@ function confirmation(
   const kept = renameHint(alias, wanted);
   return stored
     ? `${name} was known already and has these tokens now${link}${kept}`
-    : `${name} was known already, and its tokens are newer than these, or it cannot be told: nothing is changed${kept}`;
+    : `${name} was known already, and its tokens are newer than these: nothing is changed${kept}`;
 }
 
 function copyNotices(imported: readonly Imported[]): string[] {

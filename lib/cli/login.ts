@@ -16,6 +16,7 @@ import { duration, sanitize, suggestCommand } from "./format.ts";
 import { demandListening, isGranted } from "./granted.ts";
 import { openStore, refreshQuietly } from "./open.ts";
 import { type Command, type Context, issuerOf } from "./options.ts";
+import { note, say } from "./say.ts";
 import { renderStatus } from "./status_table.ts";
 import { statusReader } from "./stored_status.ts";
 
@@ -65,8 +66,9 @@ async function run(context: Context): Promise<number> {
     fetch: (input, init) => fetch(input, init),
     signal: io.signal,
   };
-  io.err(
-    `Signing in at ${issuer}, with the public client id of OpenAI's Codex CLI (${CLIENT_ID})\n`,
+  note(
+    io,
+    `Signing in at ${issuer}, with the public client id of OpenAI's Codex CLI (${CLIENT_ID})`,
   );
   const kept = flags.on("device")
     ? await keep(context, await byDevice(context, options))
@@ -80,20 +82,20 @@ async function byDevice(
   options: LoginOptions,
 ): Promise<ImportedLogin> {
   // a person who goes through it without would only be refused at the end
-  io.err(`For this, ${DEVICE_SETTING}\n\n`);
-  const waiting = "Waiting for the sign-in …";
+  note(io, `For this, ${DEVICE_SETTING}`);
   try {
     return await signInByDevice({
       ...options,
       onCode({ userCode, page, lifetimeMs }) {
-        io.err(`Open this page on any device:\n\n  ${page}\n\n`);
-        io.err(
+        io.err(`\nOpen this page on any device:\n\n  ${page}\n\n`);
+        note(
+          io,
           `and enter this code there, within ${
             duration(lifetimeMs)
-          } and only if you started this yourself:\n\n  ${
-            sanitize(userCode)
-          }\n\n${waiting}${io.errIsTerminal ? "" : "\n"}`,
+          } and only if you started this yourself:`,
         );
+        io.err(`\n  ${sanitize(userCode)}\n\n`);
+        io.err(`Waiting for the sign-in …${io.errIsTerminal ? "" : "\n"}`);
       },
     });
   } finally {
@@ -120,17 +122,18 @@ async function byBrowser(
     loopbacks: isSecondGranted ? LOOPBACKS : LOOPBACKS.slice(0, 1),
     onAddress({ url, open }) {
       io.err(`Open this address in a browser:\n\n${url}\n\n`);
-      io.err(
+      note(
+        io,
         open
-          ? "When the browser runs on another machine, paste the address it ends on here:\n"
+          ? "When the browser runs on another machine, paste the address it ends on here:"
           : `The ports ${
             LOGIN_PORTS.join(" and ")
-          } are taken: paste the address that the browser ends on here:\n`,
+          } are taken: paste the address that the browser ends on here:`,
       );
       if (open) io.openUrl?.(open);
     },
     pasted: io.lines?.bind(io),
-    onUseless: (reason) => io.err(`${sanitize(reason)}\n`),
+    onUseless: (reason) => note(io, sanitize(reason)),
   });
   return kept!;
 }
@@ -155,15 +158,16 @@ async function keep(
     });
     unlinked = links.get(added.alias)?.path;
   });
-  io.out(confirmation(added!, login, wanted));
+  say(io, confirmation(added!, login, wanted));
   if (unlinked !== undefined) {
-    io.out(
+    say(
+      io,
       `${added!.alias} has a login of its own now and is not linked to ${
         sanitize(unlinked)
-      } any more\n`,
+      } any more`,
     );
   }
-  io.out(creditNote(state, added!));
+  for (const text of creditNote(state, added!)) say(io, text);
   return added!;
 }
 
@@ -174,14 +178,14 @@ function confirmation(
 ): string {
   const name = nameOf(alias, login);
   if (!added) {
-    return `${name} is signed in again${renameHint(alias, wanted)}\n`;
+    return `${name} is signed in again${renameHint(alias, wanted)}`;
   }
   const taken = wanted === undefined || wanted === alias
     ? ""
     : `; ${wanted} is another account already, change the alias with: ${
       suggestCommand("rename", alias, "NEW")
     }`;
-  return `${name} is signed in and added${taken}\n`;
+  return `${name} is signed in and added${taken}`;
 }
 
 /** The account is kept by now, so nothing that goes wrong here is a failure. */
@@ -191,10 +195,11 @@ async function showUsage(
 ): Promise<void> {
   const { io } = context;
   for (const { error } of await refreshQuietly(context, [alias])) {
-    io.err(
+    note(
+      io,
       `Its usage was not told: ${
         sanitize(error ?? "no answer")
-      }; ask again with: ${suggestCommand("refresh", alias)}\n`,
+      }; ask again with: ${suggestCommand("refresh", alias)}`,
     );
   }
   if (added) await settleCredits(context, [alias]);

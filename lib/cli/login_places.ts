@@ -8,7 +8,6 @@ import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { join } from "node:path";
 import {
-  KEYRING_ADVICE,
   LOGIN_FILE_KINDS,
   type LoginFile,
   type LoginFileKind,
@@ -20,6 +19,7 @@ import { sanitize, suggestCommand } from "./format.ts";
 import { isGranted } from "./granted.ts";
 import type { Io } from "./io.ts";
 import type { Context } from "./options.ts";
+import { note } from "./say.ts";
 
 /** A place where a tool may keep its logins. */
 export interface LoginPlace {
@@ -88,7 +88,7 @@ export async function readLogins(
     throw new CliError(
       `There is no ${
         sanitize(file)
-      }; sign in with that tool first, or name another file (${KEYRING_ADVICE})`,
+      }; sign in with that tool first, or name another file`,
     );
   }
   const places = loginPlaces(io.env, kind && [kind]);
@@ -104,7 +104,7 @@ export async function readLogins(
     }
   }
   if (files.length === 0) throw new CliError(nothingFound(places, faults));
-  faults.forEach((fault) => io.err(`Skipped: ${sanitize(fault)}\n`));
+  for (const fault of faults) note(io, `Skipped: ${sanitize(fault)}`);
   return files;
 }
 
@@ -142,7 +142,7 @@ function nothingFound(
     }`;
   return `${what}; sign in with: ${
     suggestCommand("login")
-  }; or name the file to import (${KEYRING_ADVICE})`;
+  }; or name the file to import`;
 }
 
 /**

@@ -7,7 +7,7 @@ import { VERSION } from "../version.ts";
 import { RotatorError } from "../errors.ts";
 import { commands, SYNONYMS } from "./commands.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
-import { sanitize, suggestAs, suggestCommand } from "./format.ts";
+import { sanitize, suggestAs } from "./format.ts";
 import { isAllGranted } from "./granted.ts";
 import { commandHelp, generalHelp, reflow } from "./help.ts";
 import type { Io } from "./io.ts";
@@ -143,15 +143,9 @@ function checkOperands(
 }
 
 async function tell(error: unknown, io: Io): Promise<void> {
-  const message = error instanceof Error ? error.message : String(error);
-  // what comes from below the command line knows of no store in it
-  const text = message.replaceAll(
-    /"(?:codex-rotator|cli\.ts) ([^"]+)"/g,
-    (_, it) => suggestCommand(it),
-  );
   // rarely needed
   const { printError } = await import("./findings.ts");
-  printError(io, text);
+  printError(io, error instanceof Error ? error.message : String(error));
 }
 
 function exitCode(error: unknown): number {

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { createContext } from "../context.ts";
-import { type Rotator, rotatorOf } from "../rotator.ts";
+import { createRotator, type Rotator } from "../rotator.ts";
 import { type JsonStore, jsonStore } from "../store/json_store.ts";
 import { editState, normalState } from "../store/state.ts";
 import type { NormalState } from "../normal_types.ts";
@@ -61,7 +60,7 @@ export function openOnlineRotator(context: Context): OnlineRotator {
       return state;
     },
   };
-  const parts = createContext({
+  const rotator = createRotator({
     store,
     now: io.now,
     backend: backendOf(context),
@@ -71,8 +70,8 @@ export function openOnlineRotator(context: Context): OnlineRotator {
       told.add(event.reason);
       printWarning(io, event.reason);
     },
-  }, { endsSoon: true });
-  return { ...rotatorOf(parts), isKept: () => isKept };
+  });
+  return { ...rotator, isKept: () => isKept };
 }
 
 /**

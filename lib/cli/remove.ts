@@ -3,6 +3,7 @@ import { EXIT } from "./exit.ts";
 import { sanitize } from "./format.ts";
 import { openStore } from "./open.ts";
 import { type Command, type Context, requireAccounts } from "./options.ts";
+import { confirm } from "./say.ts";
 
 /** `remove`: forgets accounts. */
 export const command: Command = {
@@ -51,9 +52,9 @@ async function isConfirmed(
   { io, flags }: Context,
   aliases: readonly string[],
 ): Promise<boolean> {
-  if (flags.on("yes") || io.ask === undefined) return true;
+  if (flags.on("yes")) return true;
   const names = aliases.map(sanitize).join(", ");
-  return await io.ask(`Forget ${names} and the tokens?`);
+  return await confirm(io, `Forget ${names} and the tokens?`) ?? true;
 }
 
 function andList(words: readonly string[]): string {

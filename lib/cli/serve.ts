@@ -3,7 +3,7 @@ import { isLoopback } from "../codex/endpoints.ts";
 import { createRotator, type Rotator } from "../rotator.ts";
 import {
   createHandler,
-  Metrics,
+  Observer,
   type RunningServer,
   type ServedRequest,
   startServer,
@@ -13,7 +13,7 @@ import {
   keyFile,
   readOrMakeKey,
   usableKey,
-} from "../serve/access.ts";
+} from "../serve/key.ts";
 import type { RotatorEvent } from "../report_types.ts";
 import { printWarning } from "./findings.ts";
 import {
@@ -28,6 +28,7 @@ import { demandListening } from "./granted.ts";
 import type { Io } from "./io.ts";
 import { openJsonStore } from "./open.ts";
 import { sanitize, suggestCommand } from "./format.ts";
+import { note } from "./say.ts";
 
 const DEFAULT_PORT = "8791";
 const DEFAULT_HOST = "127.0.0.1";
@@ -92,20 +93,25 @@ async function run(context: Context): Promise<number> {
   const { key, source } = flags.on("no-key")
     ? withoutKey(hostname)
     : await keyOf(context);
-  const metrics = new Metrics({
+  const observer = new Observer({
     now: io.now,
     ...(flags.on("log") ? { onRequest: (it) => io.err(logLine(it)) } : {}),
   });
-  await using rotator = openServingRotator(context, metrics);
-  // a store that cannot be read would fail each request
-  await rotator.status();
-  const handler = createHandler(rotator, { key, metrics, hosts: [hostname] });
-  const server = await listen(handler, hostname, port);
-  // before anyone is told where it is: they may end it at once
-  const told = untilTold(io.signal);
-  io.out(`${server.url}/v1\n`);
-  io.err(`Serving at ${server.url}/v1; ${source}\n`);
-  return await stopped(server, io, told);
+  const rotator = openServingRotator(context, observer);
+  try {
+    // a store that cannot be read would fail each request
+    await rotator.status();
+    const hosts = [hostname];
+    const handler = createHandler(rotator, { key, observer, hosts });
+    const server = await listen(handler, hostname, port);
+    // before anyone is told where it is: they may end it at once
+    const told = untilTold(io.signal);
+    io.out(`${server.url}/v1\n`);
+    note(io, `Serving at ${server.url}/v1; ${source}`);
+    return await stopped(server, io, told);
+  } finally {
+    await rotator.close();
+  }
 }
 
 function addressOf(hostname: string, port: number | string): string {
@@ -155,7 +161,7 @@ async function keyOf(context: Context): Promise<Key> {
   return { key: await readOrMakeKey(path), source };
 }
 
-function openServingRotator(context: Context, metrics: Metrics): Rotator {
+function openServingRotator(context: Context, observer: Observer): Rotator {
   const { io } = context;
   return createRotator({
     store: openJsonStore(context),
@@ -163,7 +169,7 @@ function openServingRotator(context: Context, metrics: Metrics): Rotator {
     backend: backendOf(context),
     issuer: issuerOf(context),
     onEvent(event) {
-      metrics.onEvent(event);
+      observer.onEvent(event);
       tell(event, io);
     },
   });

@@ -3,6 +3,7 @@ import { printWarning } from "./findings.ts";
 import { sanitize, suggestCommand } from "./format.ts";
 import { openStore } from "./open.ts";
 import { type Command, type Context, requireAccounts } from "./options.ts";
+import { say } from "./say.ts";
 
 /** `use`: pins one account, or unpins. */
 export const command: Command = {
@@ -38,12 +39,13 @@ async function unpin(context: Context): Promise<void> {
     before = settings.pinned ?? null;
     if (before !== null) settings.pinned = null;
   });
-  context.io.out(
+  say(
+    context.io,
     before === null
-      ? "All accounts may serve already: none was pinned\n"
+      ? "All accounts may serve already: none was pinned"
       : `All accounts may serve again: ${
         sanitize(String(before))
-      } is not pinned any more\n`,
+      } is not pinned any more`,
   );
 }
 
@@ -56,12 +58,13 @@ async function pin(context: Context, alias: string): Promise<void> {
     state.settings.pinned = alias;
   });
   const name = sanitize(alias);
-  io.out(
+  say(
+    io,
     already
-      ? `Only ${name} served already\n`
+      ? `Only ${name} served already`
       : `From now on only ${name} serves; undo with: ${
         suggestCommand("use --auto")
-      }\n`,
+      }`,
   );
   if (state.accounts[alias]?.enabled === false) {
     printWarning(

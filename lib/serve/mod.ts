@@ -11,8 +11,9 @@ export {
   startServer,
 } from "./node_server.ts";
 export {
-  Metrics,
-  type MetricsOptions,
+  type Counts,
+  Observer,
+  type ObserverOptions,
   type Result,
   type ServedRequest,
-} from "./metrics.ts";
+} from "./observer.ts";

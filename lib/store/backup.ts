@@ -63,7 +63,7 @@ async function readMissing(file: string): Promise<StoreFile> {
   if (await statFile(file) !== undefined) return await readStoreFile(file);
   throw new RotatorError(
     "store_corrupt",
-    `The store ${file} is missing while its backup ${backup} is there; put the backup back with "cli.ts restore", or delete it to start anew`,
+    `The store ${file} is missing while its backup ${backup} is there; put the backup back with "codex-rotator restore", or delete it to start anew`,
   );
 }
 
@@ -179,7 +179,7 @@ async function readBackup(file: string, isThere: boolean): Promise<StoreFile> {
     const way = isThere ? "move the store away, and " : "";
     throw new RotatorError(
       "store_corrupt",
-      `There is no backup ${path}; ${way}add the accounts again with "cli.ts login" or "cli.ts import"`,
+      `There is no backup ${path}; ${way}add the accounts again with "codex-rotator login" or "codex-rotator import"`,
     );
   }
   try {

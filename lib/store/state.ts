@@ -138,12 +138,12 @@ export function corrupt(path: string, found: string): RotatorError {
 /** The same error where there is no backup to put back. */
 export function withoutBackup(error: RotatorError, path: string): RotatorError {
   const way =
-    `repair it, or move it away and add the accounts again with "cli.ts login" or "cli.ts import": there is no backup ${path}.bak`;
+    `repair it, or move it away and add the accounts again with "codex-rotator login" or "codex-rotator import": there is no backup ${path}.bak`;
   return new RotatorError(error.code, error.message.replace(repair(path), way));
 }
 
 function repair(path: string): string {
-  return `repair it or put its backup ${path}.bak back with "cli.ts restore"`;
+  return `repair it or put its backup ${path}.bak back with "codex-rotator restore"`;
 }
 
 function formatState(state: PoolState): string {

@@ -42,7 +42,7 @@ async function setUp(
         run(["login", ...args, "--device", ...flags], {}, {
           err(text) {
             screen.text += text;
-            const code = /enter this code[^\n]*\n+ {2}(\S+)\n/.exec(text)?.[1];
+            const code = /\n {2}([A-Z0-9]+-[A-Z0-9]+)\n/.exec(text)?.[1];
             if (code) fake.approveDevice(code, name);
           },
         })
@@ -213,7 +213,7 @@ Deno.test("login leaves nothing behind when it is denied or interrupted", async 
   assertEquals(stopped, { code: 130, out: "", err: "" });
   const denied = await run(["login", "--device", ...s.flags], {}, {
     err(text) {
-      const code = /enter this code[^\n]*\n+ {2}(\S+)\n/.exec(text)?.[1];
+      const code = /\n {2}([A-Z0-9]+-[A-Z0-9]+)\n/.exec(text)?.[1];
       if (code) s.fake.denyDevice(code);
     },
   });

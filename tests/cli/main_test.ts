@@ -156,7 +156,7 @@ Deno.test("advice is about the store that the command line names", async () => {
   await Deno.writeTextFile(it.path, "");
   await Deno.writeTextFile(`${it.path}.bak`, "");
   const { err } = await it.run("status");
-  assertStringIncludes(err, `with cli.ts restore --store ${it.path}\n`);
+  assertStringIncludes(err, `with "cli.ts restore --store ${it.path}"\n`);
   const other = await run(["status", "--store", `${it.folder}/it's new.json`]);
   assertStringIncludes(
     other.err,

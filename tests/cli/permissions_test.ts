@@ -159,7 +159,7 @@ async function attend(
     const before = text;
     text += chunk;
     const now = (it: RegExp) => it.test(before) ? null : it.exec(text);
-    const code = now(/enter this code[^\n]*\n+ {2}(\S+)\n/)?.[1];
+    const code = now(/\n {2}([A-Z0-9]+-[A-Z0-9]+)\n/)?.[1];
     if (code !== undefined) fake.approveDevice(code, "me");
     if (now(/Serving at .*\n/)) child.kill("SIGTERM");
   }

@@ -131,7 +131,7 @@ Deno.test("main() begins what it suggests as it was started, in help, advice and
   const broken = await run(["use", "me", "--store", store], {}, changes);
   assertStringIncludes(
     broken.err,
-    `npx codex-rotator restore --store '${store}'`,
+    `"npx codex-rotator restore --store '${store}'"`,
   );
   await Deno.remove(folder, { recursive: true });
 });
