@@ -5,7 +5,7 @@
  * @module
  */
 import { withAbort } from "./account/abort.ts";
-import type { Attempt } from "./account/learn.ts";
+import type { Attempt } from "./account/context.ts";
 import { announce } from "./announce.ts";
 import type { Choice } from "./choose.ts";
 import type { RotatorContext } from "./context.ts";

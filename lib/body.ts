@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { clearTimeout, setTimeout } from "node:timers";
 import { withAbort } from "./account/abort.ts";
 
 /** A body that can be sent, and how often. */
@@ -16,31 +15,6 @@ export interface ReplayBody {
   contentType: string | null;
   /** It can be sent more than once. */
   replayable: boolean;
-}
-
-/**
- * A body for a request that must not reach the server twice. Deno sends a
- * request again by itself when a connection that was used before breaks,
- * unless its body is a stream.
- */
-export function sentOnce(
-  body: BodyInit,
-): { body: BodyInit; duplex?: "half" } {
-  const again = globalThis.navigator?.userAgent?.startsWith("Deno/") ?? false;
-  if (!again) return { body };
-  // the stream of a Response of known content would count as that content
-  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
-  const stream = new ReadableStream<Uint8Array>({
-    // read only when asked for: a request that never starts leaves nothing behind
-    async pull(controller) {
-      reader ??= new Response(body).body!.getReader();
-      const { done, value } = await reader.read();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    cancel: (reason) => reader?.cancel(reason),
-  }, { highWaterMark: 0 });
-  return { body: stream, duplex: "half" };
 }
 
 /** What `fetch` calls a bare string. */
@@ -145,7 +119,8 @@ async function readStream(
   return { body, readable: undefined, contentType: null, replayable: false };
 }
 
-function joined(
+/** Chunks as one. */
+export function joined(
   chunks: readonly Uint8Array[],
   size: number,
 ): Uint8Array<ArrayBuffer> {
@@ -212,98 +187,4 @@ export async function decompressed(
     (error, bytes) => resolve(error ? undefined : new Uint8Array(bytes)),
   );
   return await promise;
-}
-
-/** A response like another one, with another body. */
-export function withBody(
-  response: Response,
-  body: BodyInit,
-  { status, statusText, headers }: ResponseInit = response,
-): Response {
-  const init: ResponseInit = {
-    status: status ?? response.status,
-    statusText: statusText ?? "",
-    headers: headers ?? response.headers,
-  };
-  return describedBy(response, new Response(body, init));
-}
-
-/** Says of a response where its original came from, and of its clones. */
-function describedBy(original: Response, response: Response): Response {
-  return Object.defineProperties(response, {
-    url: { get: () => original.url },
-    redirected: { get: () => original.redirected },
-    clone: {
-      value: () =>
-        describedBy(original, Response.prototype.clone.call(response)),
-    },
-  });
-}
-
-/** More of an error's body is not looked at, bytes. */
-const MAX_ERROR_BYTES = 64 * 1024;
-/** An error's body that takes longer is not waited for, ms. */
-const ERROR_BODY_MS = 5_000;
-/** The beginning of a body as text, leaving it unread for the caller. */
-export async function peek(response: Response): Promise<string> {
-  const reader = response.clone().body?.getReader();
-  if (!reader) return "";
-  const timer = setTimeout(() => void reader.cancel(), ERROR_BODY_MS);
-  const decoder = new TextDecoder();
-  let text = "";
-  try {
-    for (let size = 0; size < MAX_ERROR_BYTES;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      size += value.length;
-      text += decoder.decode(value, { stream: true });
-    }
-  } catch {
-    // what came until then is what there is
-  } finally {
-    clearTimeout(timer);
-    reader.cancel().catch(() => {});
-  }
-  return text;
-}
-
-/** A larger answer is not looked into, bytes. */
-const MAX_WATCHED_BYTES = 8 * 1024 * 1024;
-
-/**
- * A response whose text is told at its end, however that comes.
- *
- * @param onEnd Called once; undefined where the body did not come whole or is too large.
- */
-export function watchBody(
-  response: Response,
-  onEnd: (text: string | undefined) => void,
-): Response {
-  const reader = response.body!.getReader();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  const body = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const reading = reader.read();
-      reading.catch(() => onEnd(undefined));
-      const { done, value } = await reading;
-      if (done) {
-        const isWhole = size <= MAX_WATCHED_BYTES;
-        const text = new TextDecoder().decode(
-          joined(chunks, isWhole ? size : 0),
-        );
-        onEnd(isWhole ? text : undefined);
-        return controller.close();
-      }
-      size += value.length;
-      if (size <= MAX_WATCHED_BYTES) chunks.push(value);
-      else chunks.length = 0;
-      controller.enqueue(value);
-    },
-    cancel(reason) {
-      onEnd(undefined);
-      return reader.cancel(reason);
-    },
-  }, { highWaterMark: 0 });
-  return withBody(response, body);
 }

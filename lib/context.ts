@@ -36,7 +36,6 @@ import { jsonStore } from "./store/json_store.ts";
 import { StateCache } from "./store/state_cache.ts";
 import { defaultStorePath } from "./store/paths.ts";
 import type { Store, StrategyName } from "./types.ts";
-import type { CreditCaps } from "./spending_types.ts";
 import type { CreditPolicy, RotatorEvent } from "./report_types.ts";
 import { CODEX_VERSION, VERSION } from "./version.ts";
 
@@ -52,7 +51,7 @@ export interface RotatorContext extends AccountContext {
   readonly open: Set<() => void>;
   /** The accounts that served a model. */
   readonly servedModels: ServedModels;
-  /** Requests that wait for the usage of accounts at this moment. */
+  /** Requests that wait for the usage of accounts now. */
   waiting: number;
   readonly random: () => number;
   readonly preferPlans: ReadonlySet<string>;
@@ -74,63 +73,26 @@ export interface RotatorContext extends AccountContext {
 }
 
 /**
- * Brings the parts together. Reads no file and asks nobody yet.
+ * Wires the parts. Reads no file and asks nobody yet.
  *
  * @throws {TypeError} When an option is not what it should be.
  */
 export function createContext(options: RotatorOptions): RotatorContext {
   checkOptions(options);
-  const { now = Date.now, preferPlans = PREFERRED_PLANS } = options;
   const emit = safely(options.onEvent);
   const warnOnce = once((reason) => emit({ type: "warning", reason }));
-  const { store, name } = openStore(options.store, warnOnce);
-  const sources = policySources(environment, options.credits);
-  const accounts = new AccountPool();
-  let policy: CreditPolicy = creditPolicy(sources);
-  let caps: CreditCaps = options.creditCaps ?? {};
-  const cache = new StateCache(store, {
-    now,
-    find: recordOfLogin,
-    merge: mergeRecord,
-    onChange: () => accounts.invalidate(),
-    onLoad: (state) => {
-      policy = policyOf(sources, state);
-      if (policy.warning) warnOnce(policy.warning);
-      const read = capPolicy(options.creditCaps, state.settings.creditCaps);
-      if (read.warning) warnOnce(read.warning);
-      caps = accounts.caps = read.caps;
-      accounts.load(state, policy, now());
-    },
-    onWriteError: (error) => {
-      emit({
-        type: "warning",
-        reason: `The store was not written: ${text(error)}`,
-      });
-    },
-  });
-  const context: AccountContext = {
-    store,
-    cache,
-    accounts,
-    backend: checkedBase(options.backend ?? DEFAULT_BACKEND, "backend"),
-    issuer: checkedBase(options.issuer ?? DEFAULT_ISSUER, "issuer"),
-    version: VERSION,
-    fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
-    now,
-    policy: () => policy,
-    caps: () => caps,
-    emit,
-  };
-  const tokens = new TokenManager(context);
-  const usage = new UsageChecker(context, tokens);
+  const { account, storeName } = accountContext(options, emit, warnOnce);
+  const tokens = new TokenManager(account);
+  const usage = new UsageChecker(account, tokens);
   let debug: boolean | undefined;
   return {
-    ...context,
+    ...account,
     tokens,
     usage,
-    spending: new Spending(context, usage),
+    storeName,
+    spending: new Spending(account, usage),
     ledger: new Ledger({
-      sink: ledgerSink(options.ledger, store),
+      sink: ledgerSink(options.ledger, account.store),
       onError: (error) =>
         warnOnce(`The ledger was not written: ${text(error)}`),
     }),
@@ -138,9 +100,8 @@ export function createContext(options: RotatorOptions): RotatorContext {
     sessions: new Sessions(),
     servedModels: new ServedModels(),
     waiting: 0,
-    storeName: name,
     random: options.random ?? Math.random,
-    preferPlans: new Set(preferPlans),
+    preferPlans: new Set(options.preferPlans ?? PREFERRED_PLANS),
     affinity: options.affinity ?? true,
     maxWait: options.maxWait ?? 0,
     maxReplayBytes: options.maxReplayBytes ?? MAX_REPLAY_BYTES,
@@ -148,10 +109,54 @@ export function createContext(options: RotatorOptions): RotatorContext {
     refused: new RefusedParts(),
     // read when first needed: a scoped run is asked for each name
     debug: () => debug ??= isDebug(),
-    strategy: () => options.strategy ?? strategyOf(cache.state),
+    strategy: () => options.strategy ?? strategyOf(account.cache.state),
     warnOnce,
     warnProcess: once((text) => process.emitWarning(text, "CodexRotator")),
   };
+}
+
+/** What the parts share that keep accounts alive. */
+function accountContext(
+  options: RotatorOptions,
+  emit: (event: RotatorEvent) => void,
+  warnOnce: (reason: string) => void,
+): { account: AccountContext; storeName: string } {
+  const { now = Date.now, fetch } = options;
+  const { store, name: storeName } = openStore(options.store, warnOnce);
+  const sources = policySources(environment, options.credits);
+  const accounts = new AccountPool();
+  let policy: CreditPolicy = creditPolicy(sources);
+  const cache = new StateCache(store, {
+    now,
+    find: recordOfLogin,
+    merge: mergeRecord,
+    onChange: () => accounts.invalidate(),
+    onLoad: (state) => {
+      policy = policyOf(sources, state);
+      const read = capPolicy(options.creditCaps, state.settings.creditCaps);
+      for (const { warning } of [policy, read]) if (warning) warnOnce(warning);
+      accounts.caps = read.caps;
+      accounts.load(state, policy, now());
+    },
+    onWriteError: (error) => {
+      const reason = `The store was not written: ${text(error)}`;
+      emit({ type: "warning", reason });
+    },
+  });
+  const account: AccountContext = {
+    store,
+    cache,
+    accounts,
+    backend: checkedBase(options.backend ?? DEFAULT_BACKEND, "backend"),
+    issuer: checkedBase(options.issuer ?? DEFAULT_ISSUER, "issuer"),
+    version: VERSION,
+    fetch: fetch ?? ((input, init) => globalThis.fetch(input, init)),
+    now,
+    policy: () => policy,
+    caps: () => accounts.caps,
+    emit,
+  };
+  return { account, storeName };
 }
 
 function openStore(
@@ -221,10 +226,10 @@ function safely(
 }
 
 function once(say: (reason: string) => void): (reason: string) => void {
-  const said = new Set<string>();
+  const told = new Set<string>();
   return (reason) => {
-    if (said.has(reason)) return;
-    said.add(reason);
+    if (told.has(reason)) return;
+    told.add(reason);
     say(reason);
   };
 }

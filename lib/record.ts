@@ -4,38 +4,39 @@
  *
  * @module
  */
-import type { Attempt } from "./account/learn.ts";
-import { watchBody } from "./body.ts";
+import type { Attempt } from "./account/context.ts";
+import { watchBody } from "./response.ts";
 import { parseJson, recordOf } from "./codex/json.ts";
 import { readTokenUsage } from "./codex/stream.ts";
 import type { RotatorContext } from "./context.ts";
 import type { ReplayableRequest } from "./request.ts";
 import type { Tries } from "./retry.ts";
+import type { Answer, NetworkError } from "./send.ts";
 import type { LedgerEntry } from "./spending_types.ts";
 
 /** A request that has its answer. */
 interface Answered {
   request: ReplayableRequest;
   attempt: Attempt;
-  response: Response;
-  /** The end of the response is told to the attempt. */
-  isStream: boolean;
+  /** How it was answered; the end of a stream is told to the attempt. */
+  answer: Answer | NetworkError;
   tries: Tries;
 }
 
 /** Records an answered request when its answer ends; returns the response to hand over. */
 export function record(
   context: RotatorContext,
+  response: Response,
   answered: Answered,
 ): Response {
-  const { request, attempt, response, isStream } = answered;
+  const { request, attempt, answer } = answered;
   if (!context.ledger.isOn && attempt.paid === undefined) return response;
   const end = () => {
     attempt.onEnd = () => {};
-    if (context.open.delete(end)) finish(context, answered);
+    if (context.open.delete(end)) finish(context, response, answered);
   };
   context.open.add(end);
-  if (isStream) {
+  if ("isStream" in answer && answer.isStream) {
     attempt.onEnd = end;
     return response;
   }
@@ -52,9 +53,13 @@ export function record(
   });
 }
 
-function finish(context: RotatorContext, answered: Answered): void {
-  const { attempt, response } = answered;
-  const entry = entryOf(context, answered);
+function finish(
+  context: RotatorContext,
+  response: Response,
+  answered: Answered,
+): void {
+  const { attempt } = answered;
+  const entry = entryOf(context, response, answered);
   const { paid, account, usage } = attempt;
   if (paid === undefined) return context.ledger.add(entry);
   if (!response.ok) {
@@ -77,7 +82,8 @@ function finish(context: RotatorContext, answered: Answered): void {
 
 function entryOf(
   context: RotatorContext,
-  { request, attempt, response, tries }: Answered,
+  response: Response,
+  { request, attempt, tries }: Answered,
 ): LedgerEntry {
   const { pool, isFree, usage, charged, about } = attempt;
   const isPaid = pool !== "first" && !isFree;

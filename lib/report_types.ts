@@ -19,7 +19,7 @@ export type BlockReason =
   | "capped"
   | "unknown";
 
-/** The verdict on one account for one model at one moment. */
+/** The verdict on one account for one model at one time. */
 export type Standing =
   | { readonly kind: "included" }
   | { readonly kind: "unknown" }
@@ -84,7 +84,7 @@ export interface AccountStatus {
     balance: string | null;
     usable: boolean;
   } | null;
-  /** Resets in the bank; null when not said. */
+  /** Resets in the bank; null when not told. */
   bankedResets: number | null;
   /** When anything of its usage was observed last. */
   usageObservedAt: string | null;

@@ -116,8 +116,7 @@ export async function readRequest(
     declaredType(headers),
   );
   const method = init.method ?? request?.method ?? "GET";
-  const isResponses = method.toUpperCase() === "POST" &&
-    /\/responses(\?|$)/.test(url);
+  const isResponses = /^POST$/i.test(method) && /\/responses(\?|$)/.test(url);
   const others = othersOf(init);
   const session = hashOf(sessionKey(json, headers));
   const read: ReplayableRequest = {
@@ -142,17 +141,26 @@ export async function readRequest(
       ...(session !== undefined && { session }),
     },
   };
+  adapt(read, { codexVersion, refused });
+  return read;
+}
+
+/** Makes a request acceptable to the backend, where it is not. */
+function adapt(
+  request: ReplayableRequest,
+  { codexVersion, refused }: Pick<ReadOptions, "codexVersion" | "refused">,
+): void {
+  const { url, method, headers, isResponses, json } = request;
   if (isResponses && json) {
     const adapted = adaptBody(json, refused);
-    read.folds = adapted.folds;
-    if (adapted.json) rewrite(read, adapted.json);
+    request.folds = adapted.folds;
+    if (adapted.json) rewrite(request, adapted.json);
   }
   if (/^GET$/i.test(method) && isModelsUrl(url)) {
     const versioned = withClientVersion(url, headers.version || codexVersion);
-    read.url = versioned ?? url;
-    read.listsModels = versioned !== undefined;
+    request.url = versioned ?? url;
+    request.listsModels = versioned !== undefined;
   }
-  return read;
 }
 
 /** A conversation's name goes nowhere as it is: it may say what it is about. */

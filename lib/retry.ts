@@ -5,10 +5,12 @@
  * @module
  */
 import { delay, withAbort } from "./account/abort.ts";
-import { type Attempt, learnOutcome, setCooldowns } from "./account/learn.ts";
+import type { Attempt } from "./account/context.ts";
+import { learnOutcome, setCooldowns } from "./account/learn.ts";
 import { learnCharge } from "./account/learn_charge.ts";
 import { TOKEN_REFUSED_MS } from "./account/learn_usage.ts";
 import type { RotatorContext } from "./context.ts";
+import type { ReplayableRequest } from "./request.ts";
 import type { Answer, NetworkError } from "./send.ts";
 
 /** Retries that transient failures of one request may cost. */
@@ -82,9 +84,7 @@ export type Step =
 export interface StepQuery {
   readonly attempt: Attempt;
   readonly tries: Tries;
-  /** The body can be sent again. */
-  readonly replayable: boolean;
-  readonly signal: AbortSignal | null | undefined;
+  readonly request: ReplayableRequest;
 }
 
 /**
@@ -117,7 +117,8 @@ async function decide(
 ): Promise<Step> {
   if ("error" in answer) return await onTransient(context, query, answer, 502);
   const { outcome, response } = answer;
-  const { attempt, tries, replayable } = query;
+  const { attempt, tries, request } = query;
+  const { replayable } = request.body;
   const { account } = attempt;
   switch (outcome.kind) {
     case "ok":
@@ -155,11 +156,11 @@ async function decide(
 
 /** The next account, if the body can be sent again. */
 function giveUp(
-  { tries, attempt, replayable }: StepQuery,
+  { tries, attempt, request }: StepQuery,
   response: Response,
   reason: string,
 ): Step {
-  if (!replayable) return { kind: "return", response };
+  if (!request.body.replayable) return { kind: "return", response };
   const { alias } = attempt.account;
   tries.fail(alias, { response });
   tries.leave(alias, reason);
@@ -207,7 +208,8 @@ async function onTokenRejected(
   query: StepQuery,
   response: Response,
 ): Promise<Step> {
-  const { attempt, tries, replayable, signal } = query;
+  const { attempt, tries, request } = query;
+  const { signal, body: { replayable } } = request;
   const { access, account: { alias } } = attempt;
   const isRenewed = tries.renewed.has(alias) || !replayable &&
       context.tokens.isReplacement(alias, access, TOKEN_REFUSED_MS);
@@ -234,12 +236,13 @@ async function onTokenRejected(
  */
 async function onTransient(
   context: RotatorContext,
-  { attempt, tries, replayable, signal }: StepQuery,
+  { attempt, tries, request }: StepQuery,
   how: Failure,
   status: number,
 ): Promise<Step> {
   const { account } = attempt;
   account.fail(context.now());
+  const { signal, body: { replayable } } = request;
   const isRepeatable = replayable &&
     (attempt.pool === "first" || status === 503);
   if (!isRepeatable || ++tries.retries > MAX_RETRIES) {

@@ -4,7 +4,7 @@
  * @module
  */
 import { delay, withAbort } from "./account/abort.ts";
-import type { Attempt } from "./account/learn.ts";
+import type { Attempt } from "./account/context.ts";
 import { type Again, isStillIn, prepare } from "./attempt.ts";
 import { announce } from "./announce.ts";
 import { choose } from "./choose.ts";
@@ -171,9 +171,7 @@ async function serve(
       again = undefined;
       if (!attempt) continue;
       const answer = await send(context, request, attempt);
-      const { signal, body: { replayable } } = request;
-      const query = { attempt, tries, replayable, signal };
-      const step = await nextStep(context, query, answer);
+      const step = await nextStep(context, { attempt, tries, request }, answer);
       if (step.kind === "next") continue;
       if (step.kind === "again") {
         again = { choice, ...step };
@@ -184,13 +182,9 @@ async function serve(
         again = { choice };
       } else {
         tries.discard();
-        const { response } = step;
-        const isStream = "isStream" in answer && answer.isStream === true;
-        const about = { request, attempt, response, isStream, tries };
-        return {
-          response: record(context, about),
-          alias: choice.account.alias,
-        };
+        const about = { request, attempt, answer, tries };
+        const response = record(context, step.response, about);
+        return { response, alias: choice.account.alias };
       }
     }
   } catch (error) {

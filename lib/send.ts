@@ -6,8 +6,8 @@
  */
 import { withAbort } from "./account/abort.ts";
 import { identityOf } from "./account/identity.ts";
-import { type Attempt, learnFacts, learnOutcome } from "./account/learn.ts";
-import { peek, sentOnce } from "./body.ts";
+import { learnFacts, learnOutcome } from "./account/learn.ts";
+import { type Attempt, sentOnce } from "./account/context.ts";
 import {
   eventHeaders,
   needsBody,
@@ -35,13 +35,9 @@ import {
   type OutgoingInit,
   RedirectError,
 } from "./redirect.ts";
-import {
-  asJson,
-  foldStream,
-  type Guarded,
-  guardStream,
-  isEventStream,
-} from "./stream_guard.ts";
+import { asJson, foldStream } from "./fold_stream.ts";
+import { peek } from "./response.ts";
+import { type Guarded, guardStream, isEventStream } from "./stream_guard.ts";
 
 /** What came back, and what it means. */
 export interface Answer {
@@ -153,7 +149,7 @@ async function learnAnswer(
   return outcome;
 }
 
-/** What is known of the request at this moment. */
+/** What is known of the request now. */
 function aboutNow(
   context: RotatorContext,
   { account, model }: Attempt,

@@ -18,7 +18,7 @@ export interface PaidRequest {
   startedAt: number;
   /** When its answer ended, epoch ms; absent: it runs. */
   endedAt?: number;
-  /** What its answer said that it used; absent: not known. */
+  /** What its answer told that it used; absent: not known. */
   tokens?: number;
   /** What was booked on it so far: a decimal text. */
   credits?: string;

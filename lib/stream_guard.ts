@@ -1,16 +1,13 @@
 /**
  * Holds the beginning of a response stream back until it shows content, so
- * that a failure before that can be made good by another account; folds a
- * whole stream for a caller who did not ask for one.
+ * that a failure before that can be made good by another account.
  *
  * @module
  */
 import { clearTimeout, setTimeout } from "node:timers";
 import { withAbort } from "./account/abort.ts";
-import { withBody } from "./body.ts";
+import { withBody } from "./response.ts";
 import { type Outcome, readStreamFailure } from "./codex/answer.ts";
-import { statusOfFailure } from "./codex/error_table.ts";
-import { Folder } from "./codex/fold.ts";
 import type { AboutRequest } from "./codex/headers.ts";
 import { type ServerSentEvent, ServerSentEventParser } from "./codex/sse.ts";
 import {
@@ -216,92 +213,4 @@ function passOn(held: Held, options: GuardOptions): Response {
 /** A chunk without most of the memory that the runtime read it into. */
 function compact(chunk: Uint8Array): Uint8Array {
   return chunk.length <= chunk.buffer.byteLength / 2 ? chunk.slice() : chunk;
-}
-
-/** Reads a whole stream into one JSON response, for a caller who did not ask for a stream. */
-export async function foldStream(
-  response: Response,
-  options: GuardOptions,
-): Promise<Guarded> {
-  const reader = response.body!.getReader();
-  // an image may be larger than anything that is only listened to
-  const parser = new ServerSentEventParser(Infinity);
-  const folder = new Folder();
-  try {
-    for (;;) {
-      const { done, value } = await withAbort(reader.read(), options.signal);
-      if (done) throw new TypeError("The stream ended before its response");
-      for (const event of parser.push(value)) {
-        const end = foldEvent(event, folder, { response, options });
-        if (!end) continue;
-        reader.cancel().catch(() => {});
-        return end;
-      }
-    }
-  } catch (error) {
-    if (options.signal?.aborted) {
-      reader.cancel(error).catch(() => {});
-      throw error;
-    }
-    const body = JSON.stringify({
-      error: { type: "server_error", message: String(error) },
-    });
-    return {
-      kind: "broken",
-      error,
-      response: asJson(response, body, 502),
-    };
-  }
-}
-
-function foldEvent(
-  event: ServerSentEvent,
-  folder: Folder,
-  { response, options }: { response: Response; options: GuardOptions },
-): Guarded | undefined {
-  const meaning = readEvent(event.data, event.event);
-  switch (meaning.kind) {
-    case "preamble":
-    case "done":
-      return undefined;
-    case "rate-limits":
-      options.onEvent(meaning);
-      return undefined;
-    case "content":
-      folder.take(event.data);
-      return undefined;
-    case "completed":
-    case "incomplete": {
-      options.onEvent(meaning);
-      const body = JSON.stringify(folder.finish(meaning.response));
-      return { kind: "open", response: asJson(response, body, 200) };
-    }
-    case "failed": {
-      const { error } = meaning;
-      const read = readStreamFailure(meaning, options.about());
-      // what has begun may have been charged, as with one that a gateway lost
-      const outcome: Outcome = read.kind === "transient" && folder.hasContent
-        ? { kind: "transient", status: 502 }
-        : read;
-      const body = JSON.stringify({ error });
-      const answer = asJson(response, body, statusOfFailure(error));
-      return outcome.kind === "other"
-        ? { kind: "open", response: answer }
-        : { kind: "failed", failure: meaning, outcome, response: answer };
-    }
-  }
-}
-
-/** One JSON response; what described the stream's bytes is left out. */
-export function asJson(
-  response: Response,
-  body: string,
-  status: number,
-): Response {
-  const headers = new Headers(response.headers);
-  headers.set("content-type", "application/json");
-  for (
-    const name of ["content-length", "content-encoding", "transfer-encoding"]
-  ) headers.delete(name);
-  return withBody(response, body, { headers, status });
 }

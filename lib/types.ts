@@ -55,7 +55,7 @@ export interface ModelUsage {
   available: boolean;
   /** Epoch ms, or null when unknown. */
   availableAt: number | null;
-  /** Whether credits would let it be used; null when not said. */
+  /** Whether credits would let it be used; null when not told. */
   creditsWouldEnable: boolean | null;
 }
 
@@ -74,7 +74,7 @@ export interface UsageFacts {
   creditOnly?: boolean | null;
   /** A balance fell over a request thought included: only a usage answer asked for later is believed, epoch ms. */
   doubtedAt?: number;
-  /** What was said of single models, by their name. */
+  /** What was told of single models, by their name. */
   modelUsage?: Record<string, ModelUsage>;
   /** Resets in the bank, shown and never redeemed. */
   bankedResets?: number | null;
@@ -112,23 +112,23 @@ export interface HeaderCredits {
   hasCredits: boolean;
   /** Whether they never run out. */
   unlimited: boolean;
-  /** As sent, also when it is no number; absent when it was not said. */
+  /** As sent, also when it is no number; absent when it was not told. */
   balance?: string;
 }
 
-/** "Not now", said by the backend. */
+/** "Not now", told by the backend. */
 export interface Cooldown {
   /** Epoch ms. */
   until: number;
   /** Epoch ms. */
   setAt: number;
-  /** When a later usage answer said that the meter is open, epoch ms. */
+  /** When a later usage answer told that the meter is open, epoch ms. */
   clearedAt?: number;
   /** How often it came back right after it was cleared. */
   returns?: number;
   /** The code that set it, where that decides what may lift it. */
   code?: string;
-  /** What the backend said, short, for people. */
+  /** What the backend told, short, for people. */
   detail?: string;
 }
 

@@ -47,20 +47,40 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "lib/pool",
     "lib/codex",
     "lib/store",
+    "lib/ledger",
     "lib/testing",
     "leaf",
   ],
-  "lib/serve": ["lib", "lib/codex", "lib/store", "leaf"],
-  "lib": ["lib/account", "lib/pool", "lib/codex", "lib/store", "leaf"],
+  "lib/serve": ["lib", "lib/codex", "lib/store", "lib/ledger", "leaf"],
+  "lib": [
+    "lib/account",
+    "lib/pool",
+    "lib/codex",
+    "lib/store",
+    "lib/ledger",
+    "leaf",
+  ],
   "lib/account": ["lib/pool", "lib/codex", "lib/store", "leaf"],
   "lib/pool": ["leaf"],
   "lib/codex": ["leaf"],
   "lib/store": ["leaf"],
+  "lib/ledger": ["leaf"],
   "lib/testing": [],
   "leaf": ["leaf"],
 };
 /** What all parts share. */
-const LEAVES = ["types", "errors", "values", "meters", "nearest", "version"];
+const LEAVES = [
+  "decimal",
+  "errors",
+  "meters",
+  "nearest",
+  "normal_types",
+  "report_types",
+  "spending_types",
+  "types",
+  "values",
+  "version",
+];
 
 function partOf(path: string): string {
   if (LEAVES.some((leaf) => path === `lib/${leaf}.ts`)) return "leaf";
@@ -151,4 +171,116 @@ Deno.test("package.json gives the names that deno.json gives, on Node and Bun", 
       "function function function\n",
     );
   }
+});
+
+/** Every module of the library with its text, by its path from the root. */
+function modules(folder = "lib"): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const entry of Deno.readDirSync(new URL(`${folder}/`, ROOT))) {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory) {
+      for (const [name, text] of modules(path)) found.set(name, text);
+    } else if (entry.name.endsWith(".ts")) {
+      found.set(path, Deno.readTextFileSync(new URL(path, ROOT)));
+    }
+  }
+  return found;
+}
+
+const linesOf = (text: string) => text.split("\n").length - 1;
+
+Deno.test("no file is longer than 300 lines", () => {
+  const long = [...modules()]
+    .map(([path, text]) => `${path}: ${linesOf(text)}`)
+    .filter((row) => Number(row.split(": ")[1]) > 300);
+  assertEquals(long, []);
+});
+
+Deno.test("a file that only one other imports is a command, or too long to be a chapter of that one", () => {
+  const texts = modules();
+  const importers = new Map<string, Set<string>>();
+  for (const [path, text] of texts) {
+    for (const [, specifier] of text.matchAll(/"(\.{1,2}\/[^"]+\.ts)"/g)) {
+      const target = new URL(specifier!, new URL(path, ROOT)).href
+        .slice(ROOT.href.length);
+      importers.set(target, (importers.get(target) ?? new Set()).add(path));
+    }
+  }
+  const chapters = [...texts].filter(([path, text]) => {
+    const [only, another] = importers.get(path) ?? [];
+    if (only === undefined || another !== undefined) return false;
+    if (only.endsWith("/commands.ts") || path.endsWith("/mod.ts")) return false;
+    return linesOf(text) < 150 &&
+      linesOf(text) + linesOf(texts.get(only)!) <= 300;
+  }).map(([path]) => path);
+  assertEquals(chapters, []);
+});
+
+/** The parameter lists of a module's functions. */
+function parameterLists(text: string): string[][] {
+  const lists: string[][] = [];
+  for (
+    const { index, 0: head } of text.matchAll(
+      /\bfunction\*? \w+(?:<[^(]*>)?\(/g,
+    )
+  ) {
+    const parameters: string[] = [""];
+    let depth = 1;
+    for (let at = index + head.length; depth > 0; at++) {
+      const char = text[at]!;
+      if ("([{<".includes(char)) depth++;
+      if (")]}".includes(char) || (char === ">" && text[at - 1] !== "=")) {
+        depth--;
+      }
+      if (char === "," && depth === 1) parameters.push("");
+      else if (depth > 0) parameters[parameters.length - 1] += char;
+    }
+    lists.push(parameters.filter((it) => it.trim() !== ""));
+  }
+  return lists;
+}
+
+Deno.test("no function has more than four parameters", () => {
+  const long = [...modules()].flatMap(([path, text]) =>
+    parameterLists(text).filter((list) => list.length > 4)
+      .map((list) => `${path}: ${list.join()}`)
+  );
+  assertEquals(long, []);
+  assertEquals(
+    parameterLists("function f<T>(a: (x: 1, y: 2) => T, { b, c }: D) {")
+      .map((list) => list.length),
+    [2],
+  );
+});
+
+Deno.test("no function is longer than 50 lines", () => {
+  const long = [...modules()].flatMap(([path, text]) =>
+    [...text.matchAll(
+      /^( *)(?:export )?(?:async )?(?:function|static|get|#?\w+\()[^\n;]*\n(?:(?!\1\})[^\n]*\n)*?\1\}/gm,
+    )]
+      .map(([body]) => body)
+      .filter((body) => linesOf(body) > 50)
+      .map((body) => `${path}: ${body.split("\n")[0]}`)
+  );
+  assertEquals(long, []);
+});
+
+/** Words of the old private vocabulary. */
+const OLD_WORDS =
+  /\b(?:house|roster|runner|keeper|desk|observer|passage|scene|purse|hiccup|openHouse|takeOver|joinFacts)s?\b/i;
+
+Deno.test("the library speaks the contract's words", () => {
+  const found = [...modules()].flatMap(([path, text]) =>
+    text.split("\n").flatMap((line, index) =>
+      OLD_WORDS.test(line) ? [`${path}:${index + 1}: ${line.trim()}`] : []
+    )
+  );
+  assertEquals(found, []);
+});
+
+Deno.test("no module of the library has the type any", () => {
+  const found = [...modules()].filter(([, text]) =>
+    /(?::|<|\bas)\s*any\b/.test(text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, ""))
+  ).map(([path]) => path);
+  assertEquals(found, []);
 });

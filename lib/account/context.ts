@@ -3,8 +3,15 @@ import type { StateCache } from "../store/state_cache.ts";
 import { shortText } from "../codex/error_report.ts";
 import { networkErrorText } from "../errors.ts";
 import type { FetchLike, Store } from "../types.ts";
+import type { TokenUsage } from "../codex/stream.ts";
+import type { PooledAccount } from "../pool/account_pool.ts";
+import type { Pool } from "../pool/standing.ts";
 import type { CreditCaps } from "../spending_types.ts";
-import type { CreditPolicy, RotatorEvent } from "../report_types.ts";
+import type {
+  CreditPolicy,
+  EventContext,
+  RotatorEvent,
+} from "../report_types.ts";
 import { type Limits, withTimeLimit } from "./abort.ts";
 
 /** What the parts that keep accounts alive share. */
@@ -28,6 +35,59 @@ export interface AccountContext {
   readonly caps: () => CreditCaps;
   /** Tells the owner; never throws. */
   readonly emit: (event: RotatorEvent) => void;
+}
+
+/** One request as it was sent on one account. */
+export interface Attempt {
+  readonly account: PooledAccount;
+  /** The pool it was served from. */
+  readonly pool: Pool;
+  readonly model: string | undefined;
+  /** It costs nothing, whatever the account's quota. */
+  readonly isFree: boolean;
+  /** What its events tell of the request. */
+  readonly about: EventContext;
+  /** The access token it was sent with. */
+  readonly access: string;
+  /** When it began, epoch ms. */
+  readonly beganAt: number;
+  /** The balance of its credits as known before. */
+  readonly balanceBefore: string | null;
+  /** The balance that its answer told; null while it told none. */
+  balanceAfter: string | null;
+  /** What it used, as its answer told; null while it told nothing. */
+  usage: TokenUsage | null;
+  /** Names it among the paid requests; undefined when it costs nothing. */
+  readonly paid: string | undefined;
+  /** A balance that fell although nothing was to be paid. */
+  charged: string | null;
+  /** Called when the answer has ended. */
+  onEnd: () => void;
+}
+
+/**
+ * A body for a request that must not reach the server twice. Deno sends a
+ * request again by itself when a connection that was used before breaks,
+ * unless its body is a stream.
+ */
+export function sentOnce(
+  body: BodyInit,
+): { body: BodyInit; duplex?: "half" } {
+  const again = globalThis.navigator?.userAgent?.startsWith("Deno/") ?? false;
+  if (!again) return { body };
+  // the stream of a Response of known content would count as that content
+  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  const stream = new ReadableStream<Uint8Array>({
+    // read only when asked for: a request that never starts leaves nothing behind
+    async pull(controller) {
+      reader ??= new Response(body).body!.getReader();
+      const { done, value } = await reader.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => reader?.cancel(reason),
+  }, { highWaterMark: 0 });
+  return { body: stream, duplex: "half" };
 }
 
 /** A call that got an answer in time, or why it did not. */

@@ -21,7 +21,7 @@ import type { Pool } from "../pool/standing.ts";
 import type { EventContext } from "../report_types.ts";
 import type { Cooldown } from "../types.ts";
 import type { NormalRecord } from "../normal_types.ts";
-import type { AccountContext } from "./context.ts";
+import type { AccountContext, Attempt } from "./context.ts";
 import { learnBalance } from "./learn_charge.ts";
 
 const MINUTE = 60_000;
@@ -31,34 +31,6 @@ const CREDITS_REFUSED_MS = 5 * MINUTE;
 const UNTOLD_LIMIT_MS = 15 * MINUTE;
 /** A model's name longer than this is not remembered, characters. */
 const MAX_MODEL_LENGTH = 128;
-
-/** One request as it was sent on one account. */
-export interface Attempt {
-  readonly account: PooledAccount;
-  /** The pool it was served from. */
-  readonly pool: Pool;
-  readonly model: string | undefined;
-  /** It costs nothing, whatever the account's quota. */
-  readonly isFree: boolean;
-  /** What its events tell of the request. */
-  readonly about: EventContext;
-  /** The access token it was sent with. */
-  readonly access: string;
-  /** When it began, epoch ms. */
-  readonly beganAt: number;
-  /** The balance of its credits as known before. */
-  readonly balanceBefore: string | null;
-  /** The balance that its answer told; null while it told none. */
-  balanceAfter: string | null;
-  /** What it used, as its answer told; null while it told nothing. */
-  usage: TokenUsage | null;
-  /** Names it among the paid requests; undefined when it costs nothing. */
-  readonly paid: string | undefined;
-  /** A balance that fell although nothing was to be paid. */
-  charged: string | null;
-  /** Called when the answer has ended. */
-  onEnd: () => void;
-}
 
 /** A cooldown that an answer sets, by its cause. */
 interface CooldownUpdate {

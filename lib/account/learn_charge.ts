@@ -10,7 +10,7 @@ import { recordOfLogin } from "../pool/facts.ts";
 import { type BalanceObservation, observeBalance } from "../pool/spending.ts";
 import { readDecimal } from "../values.ts";
 import type { AccountContext } from "./context.ts";
-import type { Attempt } from "./learn.ts";
+import type { Attempt } from "./context.ts";
 
 /** Books what a balance tells; one that is as it was is only noted in memory. */
 export function learnBalance(

@@ -10,7 +10,7 @@ import { isRecord, parseJson, readNumber, readText } from "../codex/json.ts";
 import { readTokenAnswer } from "../codex/tokens.ts";
 import type { FetchLike } from "../types.ts";
 import { delay } from "./abort.ts";
-import { sentOnce } from "../body.ts";
+import { sentOnce } from "./context.ts";
 import { type FetchedText, fetchText } from "./context.ts";
 import { type ImportedLogin, loginOf } from "./login_files.ts";
 

@@ -5,7 +5,7 @@ import { type IssuedTokens, readTokenAnswer } from "../codex/tokens.ts";
 import { setCooldown } from "../pool/cooldowns.ts";
 import { type Access, type AccessTokens, GONE, RETRY_MS } from "./access.ts";
 import type { AccountLinks } from "./account_links.ts";
-import { sentOnce } from "../body.ts";
+import { sentOnce } from "./context.ts";
 import { type AccountContext, fetchText, isDenied } from "./context.ts";
 import { accountOf, accountsWithRefreshToken } from "./identity.ts";
 import { takeIssued } from "./import.ts";

@@ -27,7 +27,7 @@ export interface HeaderFacts {
   plan: string | null;
   usage: NormalUsage | null;
   credits: HeaderCredits | null;
-  /** The meter that was active for the request; null when not said. */
+  /** The meter that was active for the request; null when not told. */
   activeMeter: string | null;
 }
 
@@ -150,7 +150,7 @@ function unprefixed(
   if (named === null) return meter === SPARK_METER ? meter : MAIN_METER;
   if (named === MAIN_METER) return named;
   if (isPresent(families, named)) return undefined;
-  // the limit of a Spark request, said to be Spark's, is not the main meter's
+  // the limit of a Spark request, told as Spark's, is not the main meter's
   return named === meter ? named : MAIN_METER;
 }
 

@@ -219,7 +219,7 @@ function readEventMeter(
       delete window.flags;
     }
   }
-  // what a usage answer said of the flags stays its word
+  // what a usage answer told of the flags stays its word
   return { ...meter, allowed: null, limitReached: null };
 }
 

@@ -24,7 +24,7 @@ export function clampReset(at: number, now: number): number {
 
 /**
  * The end of a limit from a point in time or else from a delay; null when
- * neither is said.
+ * neither is told.
  *
  * @param at Unix seconds.
  * @param after Seconds from now.
@@ -114,10 +114,10 @@ const PART = /([\d.]+) ?([a-z]+)/gi;
  * @param now Epoch ms.
  */
 export function parseTryAgain(text: string, now: number): number | undefined {
-  const said = TRY_AGAIN.exec(text)?.[1];
-  if (said === undefined) return undefined;
+  const told = TRY_AGAIN.exec(text)?.[1];
+  if (told === undefined) return undefined;
   let ms = 0;
-  for (const [, amount, unit] of said.matchAll(PART)) {
+  for (const [, amount, unit] of told.matchAll(PART)) {
     ms += Number(amount) * unitLength(unit ?? "");
   }
   return Number.isFinite(ms) ? afterDelay(ms, now) : undefined;

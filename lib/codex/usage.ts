@@ -244,8 +244,11 @@ function readSpendControl(
   }
   const limit = raw.individual_limit;
   if (!isRecord(limit)) {
-    const odd = limit !== undefined && limit !== null;
-    return { reached: odd || isReached(raw.reached), individualLimit: false };
+    const isUnreadable = limit !== undefined && limit !== null;
+    return {
+      reached: isUnreadable || isReached(raw.reached),
+      individualLimit: false,
+    };
   }
   const remaining = readLeft(limit.remaining);
   const used = readLeft(limit.used_percent);

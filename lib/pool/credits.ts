@@ -112,7 +112,7 @@ function isBounded(credits: CreditFacts): boolean {
     credits.reachedType.startsWith("workspace_");
 }
 
-/** Whether a well-formed observation said that there are none. */
+/** Whether a well-formed observation tells that there are none. */
 export function saidNone(credits: CreditFacts): boolean {
   const { hasCredits, unlimited, balance, malformed } = credits;
   const isReadable = balance === null || balance === undefined ||

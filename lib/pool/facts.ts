@@ -24,7 +24,7 @@ import { indexOfLength, isClosed, pickWindow } from "./windows.ts";
 /** "It has no credits" is believed for this long, ms. */
 export const NO_CREDITS_MS = 24 * 3_600_000;
 
-/** Whether an observation of the last 24 hours said that there are no credits: then a wrong guess costs no money. */
+/** Whether an observation of the last 24 hours told that there are no credits: then a wrong guess costs no money. */
 export function isSeenWithoutCredits(
   { credits }: Pick<AccountRecord, "credits">,
   now: number,
@@ -211,7 +211,7 @@ const NOTHING_KNOWN: NormalCredits = {
  * known so far stay.
  *
  * @param current What is known.
- * @param seen What headers said; wins where both are equally new.
+ * @param seen What headers told; wins where both are equally new.
  * @param now Epoch ms.
  */
 export function creditsFromHeaders(

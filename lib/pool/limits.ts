@@ -29,7 +29,7 @@ export function runningUntil(
   return clock.isRunning(until) ? until : undefined;
 }
 
-/** Whether an observation of the last 24 hours said that there are no credits. */
+/** Whether an observation of the last 24 hours told that there are no credits. */
 export function isWithoutCredits(
   account: NormalRecord,
   clock: ClockReading,
@@ -132,7 +132,7 @@ function isOnCredits(account: NormalRecord, clock: ClockReading): boolean {
   return !isWithoutCredits(account, clock);
 }
 
-/** What was said of one model. */
+/** What was told of one model. */
 export function modelUsage(
   usage: NormalUsage | undefined,
   model: string | undefined,

@@ -53,7 +53,7 @@ export function assessQuota(
   const meter = meterOfModel(query.model, query.names);
   const limits = limitsOf(account, meter, query.model, clock);
   if (limits.until !== undefined) {
-    return onExhausted(account, query, meter, limits.until, clock);
+    return onExhausted(account, query, limits.until, clock);
   }
   // without credits a wrong guess costs a refusal, not money
   const isOpen = isWithoutCredits(account, clock)
@@ -125,7 +125,6 @@ function onUnknown(
 function onExhausted(
   account: NormalRecord,
   query: StandingQuery,
-  meter: string,
   until: number | null,
   clock: ClockReading,
 ): QuotaVerdict {
@@ -137,6 +136,7 @@ function onExhausted(
       ? until
       : Math.max(until, askableAt(account, clock)),
   };
+  const meter = meterOfModel(query.model, query.names);
   if (meter !== MAIN_METER || !query.creditsAllowed) return blocked;
   const entry = modelUsage(account.usage, query.model);
   if (entry && !entry.available && entry.creditsWouldEnable === false) {

@@ -1,5 +1,5 @@
 /**
- * The verdict on one account for one model at one moment, from facts alone.
+ * The verdict on one account for one model at one time, from facts alone.
  *
  * @module
  */

@@ -1,0 +1,134 @@
+/**
+ * A stream for a caller who did not ask for one: read to its end and given as
+ * one JSON response.
+ *
+ * @module
+ */
+import { withAbort } from "./account/abort.ts";
+import { type Outcome, readStreamFailure } from "./codex/answer.ts";
+import { statusOfFailure } from "./codex/error_table.ts";
+import { isRecord, parseJson } from "./codex/json.ts";
+import { type ServerSentEvent, ServerSentEventParser } from "./codex/sse.ts";
+import { readEvent } from "./codex/stream.ts";
+import { withBody } from "./response.ts";
+import type { Guarded, GuardOptions } from "./stream_guard.ts";
+
+/** Reads a whole stream into one JSON response, for a caller who did not ask for a stream. */
+export async function foldStream(
+  response: Response,
+  options: GuardOptions,
+): Promise<Guarded> {
+  const reader = response.body!.getReader();
+  // an image may be larger than anything that is only listened to
+  const parser = new ServerSentEventParser(Infinity);
+  const folder = new Folder();
+  try {
+    for (;;) {
+      const { done, value } = await withAbort(reader.read(), options.signal);
+      if (done) throw new TypeError("The stream ended before its response");
+      for (const event of parser.push(value)) {
+        const end = foldEvent(event, folder, { response, options });
+        if (!end) continue;
+        reader.cancel().catch(() => {});
+        return end;
+      }
+    }
+  } catch (error) {
+    if (options.signal?.aborted) {
+      reader.cancel(error).catch(() => {});
+      throw error;
+    }
+    const body = JSON.stringify({
+      error: { type: "server_error", message: String(error) },
+    });
+    return {
+      kind: "broken",
+      error,
+      response: asJson(response, body, 502),
+    };
+  }
+}
+
+function foldEvent(
+  event: ServerSentEvent,
+  folder: Folder,
+  { response, options }: { response: Response; options: GuardOptions },
+): Guarded | undefined {
+  const meaning = readEvent(event.data, event.event);
+  switch (meaning.kind) {
+    case "preamble":
+    case "done":
+      return undefined;
+    case "rate-limits":
+      options.onEvent(meaning);
+      return undefined;
+    case "content":
+      folder.take(event.data);
+      return undefined;
+    case "completed":
+    case "incomplete": {
+      options.onEvent(meaning);
+      const body = JSON.stringify(folder.finish(meaning.response));
+      return { kind: "open", response: asJson(response, body, 200) };
+    }
+    case "failed": {
+      const { error } = meaning;
+      const read = readStreamFailure(meaning, options.about());
+      // what has begun may have been charged, as with one that a gateway lost
+      const outcome: Outcome = read.kind === "transient" && folder.hasContent
+        ? { kind: "transient", status: 502 }
+        : read;
+      const body = JSON.stringify({ error });
+      const answer = asJson(response, body, statusOfFailure(error));
+      return outcome.kind === "other"
+        ? { kind: "open", response: answer }
+        : { kind: "failed", failure: meaning, outcome, response: answer };
+    }
+  }
+}
+
+/** One JSON response; what described the stream's bytes is left out. */
+export function asJson(
+  response: Response,
+  body: string,
+  status: number,
+): Response {
+  const headers = new Headers(response.headers);
+  headers.set("content-type", "application/json");
+  for (
+    const name of ["content-length", "content-encoding", "transfer-encoding"]
+  ) headers.delete(name);
+  return withBody(response, body, { headers, status });
+}
+
+/** Collects what a stream says, until it says that it is complete. */
+class Folder {
+  readonly #items = new Map<number, unknown>();
+  #hasContent = false;
+
+  /** Whether any content has come. */
+  get hasContent(): boolean {
+    return this.#hasContent;
+  }
+
+  /** Takes the data of a content event. */
+  take(data: string): void {
+    this.#hasContent = true;
+    // deltas are most of a stream and are repeated in the items
+    if (!data.includes("response.output_item.done")) return;
+    const json = parseJson(data);
+    if (!isRecord(json) || json.type !== "response.output_item.done") return;
+    const index = typeof json.output_index === "number"
+      ? json.output_index
+      : this.#items.size;
+    this.#items.set(index, json.item);
+  }
+
+  /** The whole response; its output is put together where it carries none. */
+  finish(response: Record<string, unknown>): Record<string, unknown> {
+    const { output } = response;
+    if (Array.isArray(output) && output.length > 0) return response;
+    const items = [...this.#items].sort(([a], [b]) => a - b);
+    return { ...response, output: items.map(([, item]) => item) };
+  }
+}
