@@ -40,23 +40,30 @@ export function pickWindow(
 ): NormalWindow {
   if (isSamePeriod(a, b)) return pickOfPeriod(a, b, hasNoCredits);
   const [known, incoming] = isLater(a, b) ? [b, a] : [a, b];
+  const opens = isClosed(known) && !isClosed(incoming);
   if (incoming.resetsAt! > known.resetsAt!) {
-    const isFlip = isClosed(known) && known.resetsAt! > incoming.observedAt &&
+    const isFlip = opens && known.resetsAt! > incoming.observedAt &&
       incoming.observedAt < known.seenAt + FLIP_MS;
-    return isFlip && !isClosed(incoming) && incoming.flags !== "allowed"
-      ? known
-      : incoming;
+    return isFlip && incoming.flags !== "allowed" ? known : incoming;
   }
-  const hasPassed = incoming.resetsAt! <= incoming.seenAt;
   const isSettled = incoming.observedAt >= known.seenAt + SETTLED_MS;
   const isFuller = incoming.usedPercent > known.usedPercent;
-  return isSettled || (isFuller && !hasPassed) ? incoming : known;
+  const hasPassed = incoming.resetsAt! <= incoming.seenAt;
+  return isSettled || (isFuller && !hasPassed && !opens) ? incoming : known;
 }
 
 /** Whether `a` arrived after `b`; of two that arrived together the one asked for later, then the fuller one. */
 function isLater(a: NormalWindow, b: NormalWindow): boolean {
   return (a.seenAt - b.seenAt || a.observedAt - b.observedAt ||
-    a.usedPercent - b.usedPercent) > 0;
+    a.usedPercent - b.usedPercent || compareRest(a, b)) > 0;
+}
+
+/** Orders two observations that are alike in all that matters, so that it does not matter which comes first. */
+function compareRest(a: NormalWindow, b: NormalWindow): number {
+  const strictness = ({ flags }: NormalWindow) =>
+    flags === undefined ? 1 : flags === "refused" ? 2 : 0;
+  return a.seenAt - b.seenAt || (a.resetsAt ?? 0) - (b.resetsAt ?? 0) ||
+    strictness(a) - strictness(b);
 }
 
 /** Flags decide first, then the higher percentage, unless the lower one was asked for long after. */
@@ -71,7 +78,8 @@ function pickOfPeriod(
   if (isClosed(b) && a.flags === "allowed") {
     return outranks(a, b, hasNoCredits) ? a : b;
   }
-  const order = a.usedPercent - b.usedPercent || a.observedAt - b.observedAt;
+  const order = a.usedPercent - b.usedPercent ||
+    a.observedAt - b.observedAt || compareRest(a, b);
   const [low, high] = order < 0 ? [a, b] : [b, a];
   const isReplaced = low.observedAt >= high.seenAt + SETTLED_MS;
   const [picked, other] = isReplaced ? [low, high] : [high, low];
