@@ -120,7 +120,7 @@ function addWindows(
     const guess = seenAt + FRESH_MS + 1;
     limits.add(clock, resetsAt ?? guess, resetsAt !== null);
   }
-  if (refusedAt !== undefined && windows.length === 0) {
+  if (refusedAt !== undefined) {
     limits.add(clock, refusedAt + FRESH_MS + 1, false);
   }
 }

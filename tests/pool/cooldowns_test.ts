@@ -1,6 +1,11 @@
 import { assertEquals } from "@std/assert";
-import { clearUsageLimits, setCooldown } from "../../lib/pool/cooldowns.ts";
-import type { AccountRecord, UsageFacts } from "../../lib/types.ts";
+import {
+  clearCooldowns,
+  currentCooldowns,
+  setCooldown,
+  usageLimitKey,
+} from "../../lib/pool/cooldowns.ts";
+import type { Cooldown, NormalRecord, NormalUsage } from "../../lib/types.ts";
 import {
   account,
   answer,
@@ -8,17 +13,44 @@ import {
   HOUR,
   MINUTE,
   NOW,
+  SECOND,
   usage,
   verdict,
   WEEK,
   window,
 } from "./accounts.ts";
 
+const KEY = usageLimitKey("codex");
+const open = (at: number) => answer(at, [window(5)]);
+
+/** An account with this cooldown, by default a usage limit of an hour set now. */
+function limited(key = KEY, entry: Partial<Cooldown> = {}): NormalRecord {
+  const cooldown = { until: NOW + HOUR, setAt: NOW, ...entry };
+  return account({ cooldowns: { [key]: cooldown } });
+}
+
+/** Takes in a usage answer asked for at that time (epoch ms). */
+function clear(
+  record: NormalRecord,
+  facts: NormalUsage,
+  isExplicit = false,
+): void {
+  const at = facts.observedAt;
+  clearCooldowns(record, facts, { askedAt: at, now: at, isExplicit });
+}
+
+/** Whether the usage limit of the main meter runs. */
+function isLimited(record: NormalRecord, now: number): boolean {
+  const { cooldowns } = record;
+  const seen = { ...account({ usage: usage([window(5)]) }), cooldowns };
+  return verdict(seen, { allowed: false, now }) === "blocked:exhausted";
+}
+
 Deno.test("setCooldown() never shortens one that runs, and replaces one that is over", () => {
-  const record: AccountRecord = {};
+  const record = account();
   const set = (until: number, setAt: number) => {
     setCooldown(record, "throttle", { until, setAt });
-    return record.cooldowns!["throttle"]!.until;
+    return record.cooldowns["throttle"]!.until;
   };
   assertEquals(set(NOW + HOUR, NOW), NOW + HOUR);
   assertEquals(set(NOW + MINUTE, NOW + 1), NOW + HOUR);
@@ -28,100 +60,168 @@ Deno.test("setCooldown() never shortens one that runs, and replaces one that is 
 });
 
 Deno.test("setCooldown() leaves other causes alone and is not held up by an impossible one", () => {
-  const record: AccountRecord = {
-    cooldowns: {
-      token: { until: NOW + HOUR, setAt: NOW },
-      throttle: { until: NOW + 400 * DAY, setAt: NOW },
-    },
-  };
+  const token = { until: NOW + HOUR, setAt: NOW };
+  const record = account({
+    cooldowns: { token, throttle: { until: NOW + 400 * DAY, setAt: NOW } },
+  });
   setCooldown(record, "throttle", { until: NOW + MINUTE, setAt: NOW });
-  assertEquals(record.cooldowns!["throttle"]!.until, NOW + MINUTE);
-  assertEquals(record.cooldowns!["token"]!.until, NOW + HOUR);
+  assertEquals(record.cooldowns["throttle"]!.until, NOW + MINUTE);
+  assertEquals(record.cooldowns["token"], token);
 });
 
-const KEY = "usage-limit:codex";
-function limited(): AccountRecord {
-  return account({ cooldowns: { [KEY]: { until: NOW + HOUR, setAt: NOW } } });
-}
-
-Deno.test("clearUsageLimits() needs an answer asked for after the limit that calls the meter open", () => {
-  const open = answer(NOW + 10, [window(5)]);
-  const rows: [string, UsageFacts, askedAt: number, cleared: boolean][] = [
-    ["open", open, NOW + 10, true],
-    ["asked for before", open, NOW - 1, false],
+Deno.test("clearCooldowns() needs an answer asked for after the limit that calls its meter open", () => {
+  const at = NOW + 10;
+  const full = window(100, WEEK);
+  const rows: [why: string, isCleared: boolean, NormalUsage][] = [
+    ["open", true, open(at)],
+    ["asked for when it was set", true, open(NOW)],
+    ["asked for before", false, open(NOW - 1)],
+    ["a full window", false, answer(at, [window(5), full])],
     [
-      "a full window",
-      answer(NOW + 10, [window(5), window(100, WEEK)]),
-      NOW + 10,
-      false,
+      "a full window that is allowed",
+      true,
+      answer(at, [full], { allowed: true, limitReached: false }),
     ],
-    [
-      "limit reached",
-      usage([window(5)], { meter: { limitReached: true } }),
-      NOW + 10,
-      false,
-    ],
-    [
-      "not allowed",
-      usage([window(5)], { meter: { allowed: false } }),
-      NOW + 10,
-      false,
-    ],
-    ["not mentioned", { observedAt: NOW, meters: {} }, NOW + 10, false],
-    ["credits only", { ...open, creditOnly: true }, NOW + 10, false],
+    ["limit reached", false, answer(at, [window(5)], { limitReached: true })],
+    ["not allowed", false, answer(at, [window(5)], { allowed: false })],
+    ["not mentioned", false, answer(at, [window(5)], { meter: "other" })],
+    ["credits only", false, { ...open(at), creditOnly: true }],
   ];
-  for (const [why, facts, askedAt, cleared] of rows) {
+  for (const [why, isCleared, facts] of rows) {
     const record = limited();
-    clearUsageLimits(record, facts, askedAt, NOW + 20);
-    const runs = verdict({ ...record, usage: open }, {
-      allowed: false,
-      now: NOW + 20,
-    });
-    assertEquals([why, runs], [
-      why,
-      cleared ? "included" : "blocked:exhausted",
-    ]);
+    clear(record, facts);
+    assertEquals([why, isLimited(record, at)], [why, !isCleared]);
   }
 });
 
-Deno.test("clearUsageLimits() leaves every other cooldown alone", () => {
+Deno.test("clearCooldowns() leaves every other cooldown alone", () => {
+  const causes = ["throttle", "token", "credits", "plan", "model:m"];
   const cooldowns = Object.fromEntries(
-    [
-      "throttle",
-      "token",
-      "credits",
-      "plan",
-      "workspace",
-      "model:m",
-      "usage-limit:codex_bengalfox",
-    ]
-      .map((key) => [key, { until: NOW + HOUR, setAt: NOW }]),
+    [...causes, usageLimitKey("other")]
+      .map((cause) => [cause, { until: NOW + HOUR, setAt: NOW }]),
   );
-  const record = account({ cooldowns: structuredClone(cooldowns) });
-  clearUsageLimits(record, answer(NOW + 10, [window(5)]), NOW + 10, NOW + 20);
-  assertEquals(record.cooldowns, cooldowns);
+  const record = account({ cooldowns });
+  clear(record, open(NOW + 10), true);
+  assertEquals({ ...record.cooldowns }, cooldowns);
 });
 
-Deno.test("setCooldown() believes a limit that comes back within five minutes of being cleared", () => {
-  const comeBack = (after: number) => {
-    const record = limited();
-    const clearedAt = NOW + MINUTE;
-    clearUsageLimits(
-      record,
-      answer(clearedAt, [window(5)]),
-      clearedAt,
-      clearedAt,
-    );
-    const again = clearedAt + after;
-    setCooldown(record, KEY, { until: again + HOUR, setAt: again });
-    clearUsageLimits(
-      record,
-      answer(again + 1, [window(5)]),
-      again + 1,
-      again + 1,
-    );
-    return verdict(record, { allowed: false, now: again + 2 });
+Deno.test("clearCooldowns() lifts the workspace of a 402, not that of a 403", () => {
+  const isClosed = (code: string, askedAt = NOW + 10) => {
+    const record = limited("workspace", { code });
+    clear(record, answer(askedAt, [window(100)]));
+    return "workspace" in record.cooldowns;
   };
-  assertEquals(comeBack(5 * MINUTE), "blocked:exhausted");
-  assertEquals(comeBack(5 * MINUTE + 1), "unknown");
+  assertEquals(isClosed("deactivated_workspace"), false);
+  assertEquals(isClosed("deactivated_workspace", NOW - 1), true);
+  assertEquals(isClosed("codex_workspace_access_denied"), true);
+  const both = limited("workspace", { code: "workspace_access_denied" });
+  const again = { until: NOW + 2 * HOUR, setAt: NOW };
+  setCooldown(both, "workspace", { ...again, code: "deactivated_workspace" });
+  clear(both, open(NOW + 10));
+  assertEquals(Object.keys(both.cooldowns), ["workspace"], "a 403 holds");
+});
+
+/**
+ * A limit that comes back `after` ms after it was cleared, several times; each
+ * time as soon as usage counts again.
+ *
+ * @returns For how long usage did not count, each time.
+ */
+function beliefs(times: number, after: number, length: number): number[] {
+  const record = limited();
+  const found: number[] = [];
+  let now = NOW;
+  for (let n = 0; n < times; n++) {
+    const setAt = now;
+    setCooldown(record, KEY, { until: setAt + length, setAt });
+    while (isLimited(record, now)) {
+      now += MINUTE;
+      clear(record, open(now));
+    }
+    found.push(now - setAt);
+    now += after;
+  }
+  return found;
+}
+
+Deno.test("a limit that comes back within 5 minutes is believed for 15 minutes, 1 hour, 6 hours", () => {
+  assertEquals(beliefs(6, 5 * MINUTE, 4 * DAY), [
+    MINUTE,
+    15 * MINUTE,
+    HOUR,
+    6 * HOUR,
+    6 * HOUR,
+    6 * HOUR,
+  ]);
+});
+
+Deno.test("a limit that comes back later, or ends by itself, is not believed for longer", () => {
+  assertEquals(beliefs(4, 5 * MINUTE + 1, 4 * DAY), Array(4).fill(MINUTE));
+  assertEquals(beliefs(4, 5 * MINUTE, 30 * MINUTE).slice(0, 3), [
+    MINUTE,
+    15 * MINUTE,
+    30 * MINUTE,
+  ]);
+});
+
+Deno.test("an answer that its owner asked for counts at once, whatever came back before", () => {
+  for (const isExplicit of [true, false]) {
+    const record = limited(KEY, { returns: 3 });
+    clear(record, open(NOW + SECOND), isExplicit);
+    assertEquals(isLimited(record, NOW + SECOND), !isExplicit);
+  }
+});
+
+Deno.test("currentCooldowns() remembers what is over until no fresh fact is older, and a cleared one for its 5 minutes", () => {
+  const kept = (entry: Cooldown, now: number) =>
+    Object.keys(currentCooldowns({ [KEY]: entry }, now)).length > 0;
+  const over = { until: NOW, setAt: NOW - HOUR };
+  assertEquals(kept(over, NOW + 15 * MINUTE), true);
+  assertEquals(kept(over, NOW + HOUR), false);
+  const cleared = { ...over, clearedAt: NOW + HOUR };
+  assertEquals(kept(cleared, NOW + HOUR + 5 * MINUTE), true);
+  assertEquals(kept(cleared, NOW + 2 * HOUR), false);
+});
+
+Deno.test("a cooldown of a clock that was ahead lasts at most its own length", () => {
+  const ahead = { until: NOW + 3 * HOUR + MINUTE, setAt: NOW + 3 * HOUR };
+  const { throttle } = currentCooldowns({ throttle: ahead }, NOW);
+  assertEquals(throttle, { until: NOW + MINUTE, setAt: NOW });
+  const bit = { until: NOW + HOUR, setAt: NOW + MINUTE };
+  assertEquals(currentCooldowns({ bit }, NOW), { bit });
+});
+
+const open40 = { usage: usage([window(40)]) };
+const pausing = (key: string, entry: Cooldown) =>
+  account({ ...open40, cooldowns: { [key]: entry } });
+
+Deno.test("assess() disbelieves a cooldown that no backend could have set", () => {
+  const impossible = { until: NOW + 400 * DAY, setAt: NOW + 399 * DAY };
+  assertEquals(verdict(pausing("throttle", impossible)), "included");
+  const possible = { until: NOW + 34 * DAY, setAt: NOW };
+  assertEquals(verdict(pausing("throttle", possible)), "blocked:cooldown");
+});
+
+Deno.test("assess() ends a cooldown 35 days after it was set", () => {
+  const setAt = NOW - 34 * DAY;
+  const long = pausing("throttle", { until: NOW + 20 * DAY, setAt });
+  assertEquals(verdict(long), "blocked:cooldown");
+  assertEquals(verdict(long, { now: NOW + DAY, allowed: false }), "unknown");
+});
+
+Deno.test("assess() believes a cooldown of which nobody knows when it was set", () => {
+  for (const until of [NOW + MINUTE, NOW + 35 * DAY]) {
+    const entry = { until, setAt: 0 };
+    for (const cause of ["throttle", "workspace", "credits", KEY]) {
+      const record = pausing(cause, entry);
+      if (cause === "credits") record.usage = answer(NOW, [window(100)]);
+      const found = verdict(record).split(":")[0];
+      assertEquals([cause, found], [
+        cause,
+        cause === KEY ? "unconfirmed" : "blocked",
+      ]);
+    }
+    const over = { until: NOW, setAt: 0 };
+    assertEquals(verdict(pausing("throttle", over)), "included");
+  }
 });

@@ -1,168 +1,197 @@
 import { assertEquals } from "@std/assert";
 import {
+  believableUsage,
   creditsFromHeaders,
+  isOlderThanAnswer,
+  isSameLogin,
   mergeCredits,
   mergeRecord,
   mergeUsage,
 } from "../../lib/pool/facts.ts";
-import type { UsageFacts, UsageWindow } from "../../lib/types.ts";
+import type {
+  AccountRecord,
+  NormalUsage,
+  UsageWindow,
+} from "../../lib/types.ts";
 import {
   account,
   answer,
   credits,
   DAY,
+  headers,
   HOUR,
+  MINUTE,
   noCredits,
   NOW,
-  usage,
+  quota,
+  SECOND,
+  SPARK_METER,
   verdict,
   WEEK,
   window,
 } from "./accounts.ts";
 
-function headers(
-  at: number,
-  windows: UsageWindow[],
-  meter = "codex",
-): UsageFacts {
-  return {
-    observedAt: at,
-    answeredAt: null,
-    meters: {
-      [meter]: {
-        observedAt: at,
-        windows: windows.map((window) => ({ ...window, observedAt: at })),
-      },
-    },
-  };
+/** All facts taken in, in this order, of an account that may have credits. */
+function merged(...facts: NormalUsage[]): NormalUsage {
+  return facts.reduce((known, fact) => mergeUsage(known, fact, false));
 }
 
-function percents(facts: UsageFacts, meter = "codex"): (number | null)[][] {
+/** The windows of a meter, as length and percentage. */
+function percents(facts: NormalUsage, meter = "codex"): (number | null)[][] {
   return (facts.meters[meter]?.windows ?? [])
     .map(({ windowSeconds, usedPercent }) => [windowSeconds, usedPercent]);
 }
 
+const ago = (ms: number, windows: UsageWindow[]) => answer(NOW - ms, windows);
+
 Deno.test("mergeUsage() lets a usage answer replace its meters and drop the others", () => {
-  const before = {
-    ...answer(NOW - 10, [window(10), window(20, WEEK)]),
-    meters: {
-      ...usage([window(10)]).meters,
-      codex_bengalfox: { windows: [window(99)] },
-    },
-  };
-  const merged = mergeUsage(before, answer(NOW, [window(30)]), NOW);
-  assertEquals(Object.keys(merged.meters), ["codex"]);
-  assertEquals(percents(merged), [[18_000, 30]]);
+  const before = ago(10, [window(10), window(20, WEEK)]);
+  const spark = headers(NOW - 10, [window(99)], { meter: SPARK_METER });
+  const facts = merged(before, spark, answer(NOW, [window(30)]));
+  assertEquals(Object.keys(facts.meters), ["codex"]);
+  assertEquals(percents(facts), [[18_000, 30]]);
 });
 
 Deno.test("mergeUsage() lets headers replace windows of the same length and keep the rest", () => {
-  const before = answer(NOW - 10, [window(10), window(20, WEEK)]);
-  const merged = mergeUsage(before, headers(NOW, [window(30)]), NOW);
-  assertEquals(percents(merged), [[18_000, 30], [604_800, 20]]);
+  const before = ago(10, [window(10), window(20, WEEK)]);
+  const facts = merged(before, headers(NOW, [window(30)]));
+  assertEquals(percents(facts), [[18_000, 30], [604_800, 20]]);
+  const other = headers(NOW, [window(99)], { meter: SPARK_METER });
+  assertEquals(percents(merged(facts, other)), percents(facts));
 });
 
 Deno.test("mergeUsage() keeps the rest only until it resets", () => {
-  const before = answer(NOW - 10, [
-    window(10),
-    window(100, { ...WEEK, resetsAt: NOW - 1 }),
+  const week = (reset: number) => window(100, { ...WEEK, resetsAt: reset });
+  const facts = (reset: number) =>
+    merged(ago(10, [window(10), week(reset)]), headers(NOW, [window(30)]));
+  assertEquals(percents(facts(NOW)), [[18_000, 30]]);
+  assertEquals(percents(facts(NOW + 1)), [[18_000, 30], [604_800, 100]]);
+});
+
+Deno.test("mergeUsage() takes windows told as 300 and as 299 minutes for one", () => {
+  const odd = window(30, { windowSeconds: 17_940 });
+  assertEquals(percents(merged(ago(10, [window(10)]), headers(NOW, [odd]))), [
+    [17_940, 30],
   ]);
-  const merged = mergeUsage(before, headers(NOW, [window(30)]), NOW);
-  assertEquals(percents(merged), [[18_000, 30]]);
 });
 
 Deno.test("mergeUsage() does not let an answer that was asked for earlier undo what is newer", () => {
   const full = headers(NOW, [window(100)]);
-  const late = answer(NOW - 10, [window(10), window(20, WEEK)]);
-  const merged = mergeUsage(mergeUsage(undefined, full, NOW), late, NOW);
-  assertEquals(percents(merged), [[18_000, 100], [604_800, 20]]);
-  const later = mergeUsage(merged, answer(NOW + 1, [window(5)]), NOW + 1);
-  assertEquals(percents(later), [[18_000, 5]]);
+  const late = ago(10, [window(10), window(20, WEEK)]);
+  const facts = merged(full, late);
+  assertEquals(percents(facts), [[18_000, 100], [604_800, 20]]);
+  const cached = answer(NOW + 1, [window(5)]);
+  assertEquals(percents(merged(facts, cached)), [[18_000, 100]]);
+  const later = answer(NOW + 2 * MINUTE, [window(5)]);
+  assertEquals(percents(merged(facts, later)), [[18_000, 5]]);
 });
 
-Deno.test("mergeUsage() keeps a limit that was said when later headers show other windows", () => {
-  const said = usage([window(60)], { meter: { limitReached: true } });
-  const merged = mergeUsage(said, headers(NOW + 1, [window(2, WEEK)]), NOW + 1);
-  const record = account({ usage: merged });
+Deno.test("mergeUsage() drops what was observed together with a later answer that does not tell it", () => {
+  const before = headers(NOW, [window(10)], { meter: SPARK_METER });
+  assertEquals(Object.keys(merged(before, answer(NOW, [])).meters), ["codex"]);
+  const after = headers(NOW + 1, [window(10)], { meter: SPARK_METER });
+  const facts = merged(after, answer(NOW, []));
+  assertEquals(Object.keys(facts.meters).sort(), ["codex", SPARK_METER]);
+});
+
+Deno.test("mergeUsage() keeps a refusal while headers show other windows, until an answer asked for later", () => {
+  const refused = answer(NOW, [window(60)], { limitReached: true });
+  const facts = merged(refused, headers(NOW + 1, [window(2, WEEK)]));
+  assertEquals(quota(facts, NOW + 1), "blocked:exhausted");
+  const open = answer(NOW + 2 * MINUTE, [window(60)], { allowed: true });
+  assertEquals(quota(merged(facts, open), NOW + 2 * MINUTE), "included");
+});
+
+Deno.test("mergeUsage() keeps a refusal that names no window, beside windows that show room", () => {
+  const known = answer(NOW - 10, [window(40)]);
+  const refusal = headers(NOW, [], { allowed: false });
+  for (const order of [[known, refusal], [refusal, known]] as const) {
+    const facts = merged(...order);
+    assertEquals(quota(facts), "blocked:exhausted");
+    const seen = merged(facts, headers(NOW + SECOND, [window(41)]));
+    assertEquals(quota(seen, NOW + MINUTE), "blocked:exhausted");
+    assertEquals(quota(seen, NOW + 15 * MINUTE + 1), "unknown");
+    const open = answer(NOW + MINUTE, [window(40)]);
+    assertEquals(quota(merged(seen, open), NOW + MINUTE), "included");
+  }
+});
+
+Deno.test("mergeUsage() lets a refusal that names no window hide no full one", () => {
+  const full = answer(NOW - 10, [window(100, WEEK)]);
+  const facts = merged(full, headers(NOW, [], { limitReached: true }));
+  assertEquals(quota(facts, NOW + 20 * MINUTE), "blocked:exhausted");
+});
+
+Deno.test("mergeUsage() believes a new window that headers show, the flags of the one before included", () => {
+  const refused = answer(NOW, [window(100, { resetsAt: NOW + MINUTE })], {
+    allowed: false,
+    limitReached: true,
+  });
+  const fresh = window(1, { resetsAt: NOW + 5 * HOUR });
+  const facts = merged(refused, headers(NOW + MINUTE, [fresh]));
+  assertEquals(quota(facts, NOW + MINUTE), "included");
+  const early = merged(refused, headers(NOW + SECOND, [fresh]));
+  assertEquals(quota(early, NOW + SECOND), "blocked:exhausted");
+  const told = { allowed: true, limitReached: false };
+  const said = merged(refused, headers(NOW + SECOND, [fresh], told));
+  assertEquals(quota(said, NOW + SECOND), "included");
+});
+
+Deno.test("mergeUsage() takes 100 % after flags that allowed it for no news, unless there may be credits", () => {
+  const allowed = answer(NOW, [window(100)], {
+    allowed: true,
+    limitReached: false,
+  });
+  const full = headers(NOW + SECOND, [window(100)]);
   assertEquals(
-    verdict(record, { allowed: false, now: NOW + 1 }),
-    "blocked:exhausted",
-  );
-  const open = mergeUsage(merged, answer(NOW + 2, [window(60)]), NOW + 2);
-  assertEquals(
-    verdict(account({ usage: open }), { allowed: false, now: NOW + 2 }),
+    quota(mergeUsage(allowed, full, true), NOW + SECOND),
     "included",
+  );
+  assertEquals(
+    quota(mergeUsage(allowed, full, false), NOW + SECOND),
+    "blocked:exhausted",
   );
 });
 
 Deno.test("mergeUsage() makes no meter fresh that was not spoken of", () => {
-  const written = usage([window(10)], { observedAt: NOW - HOUR });
-  const other = headers(NOW, [window(1)], "codex_bengalfox");
-  const record = account({ usage: mergeUsage(written, other, NOW) });
-  assertEquals(verdict(record), "unknown");
-  const twin = mergeUsage(written, headers(NOW, [window(11)]), NOW);
-  assertEquals(verdict(account({ usage: twin })), "included");
+  const old = answer(NOW - HOUR, [window(10)]);
+  const other = headers(NOW, [window(1)], { meter: SPARK_METER });
+  assertEquals(quota(merged(old, other)), "unknown");
+  assertEquals(quota(merged(old, headers(NOW, [window(11)]))), "included");
 });
 
-Deno.test("mergeUsage() does not let facts from the future of another clock win for ever", () => {
-  const ahead = answer(NOW + HOUR, [window(1)]);
-  const merged = mergeUsage(ahead, answer(NOW, [window(100)]), NOW);
-  assertEquals(percents(merged), [[18_000, 100]]);
-});
-
-Deno.test("mergeUsage() takes the fuller of two windows that were seen at one moment", () => {
-  const known = mergeUsage(
-    answer(NOW - 10, [window(80)]),
-    headers(NOW, [window(90)]),
-    NOW,
-  );
-  const ahead = mergeUsage(known, headers(NOW, [window(100)]), NOW);
-  assertEquals(percents(ahead), [[18_000, 100]]);
-  assertEquals(percents(mergeUsage(ahead, headers(NOW, [window(90)]), NOW)), [[
-    18_000,
-    100,
-  ]], "answers overtake each other");
-  assertEquals(
-    percents(mergeUsage(known, ahead, NOW)),
-    [[18_000, 100]],
-    "and the store lags behind",
-  );
-  assertEquals(percents(mergeUsage(ahead, known, NOW)), [[18_000, 100]]);
-});
-
-Deno.test("mergeUsage() takes the fuller of two windows of one length that were told together", () => {
-  const full = window(100, { resetsAt: NOW + HOUR });
-  const other = window(20, { resetsAt: NOW + 3 * DAY });
-  for (const told of [[full, other], [other, full]]) {
-    for (
-      const known of [answer(NOW - 10, [window(98)]), answer(NOW - 10, [])]
-    ) {
-      const merged = mergeUsage(known, headers(NOW, told), NOW);
-      assertEquals(percents(merged), [[18_000, 100]]);
-    }
-  }
-});
-
-Deno.test("mergeUsage() takes the later of two windows of one moment when one has started afresh", () => {
-  const full = headers(NOW, [window(100)]);
-  const afresh = headers(NOW, [window(1, { resetsAt: NOW + 5 * HOUR })]);
-  const known = answer(NOW - 10, [window(80)]);
-  const merged = mergeUsage(mergeUsage(known, full, NOW), afresh, NOW);
-  assertEquals(percents(merged), [[18_000, 1]]);
-  const stored = mergeUsage(known, full, NOW);
-  assertEquals(percents(mergeUsage(stored, merged, NOW)), [[18_000, 1]]);
+Deno.test("mergeUsage() dates a window by when it was told, not its meter", () => {
+  const full = headers(NOW - HOUR, [window(100, { resetsAt: null })]);
+  const facts = merged(full, headers(NOW, [window(1, WEEK)]));
+  assertEquals(quota(facts), "unknown");
 });
 
 Deno.test("mergeUsage() remembers that every request is charged until an answer says otherwise", () => {
-  const only = {
-    observedAt: NOW - 10,
-    answeredAt: NOW - 10,
-    meters: {},
-    creditOnly: true,
-  };
-  const seen = mergeUsage(only, headers(NOW, [window(1)]), NOW);
+  const only = { ...answer(NOW - 10, []), meters: {}, creditOnly: true };
+  const seen = merged(only, headers(NOW, [window(1)]));
   assertEquals(seen.creditOnly, true);
-  const told = mergeUsage(seen, answer(NOW + 1, [window(1)]), NOW + 1);
-  assertEquals(told.creditOnly ?? false, false);
+  assertEquals(merged(seen, ago(20, [window(1)])).creditOnly, true);
+  assertEquals(merged(seen, answer(NOW + 1, [window(1)])).creditOnly, false);
+});
+
+Deno.test("mergeUsage() forgets a doubt by an answer asked for later, and by nothing else", () => {
+  const doubted = { ...answer(NOW - 10, [window(1)]), doubtedAt: NOW };
+  const doubt = (fact: NormalUsage) => merged(doubted, fact).doubtedAt;
+  assertEquals(doubt(headers(NOW + 1, [window(1)])), NOW);
+  assertEquals(doubt(answer(NOW, [window(1)])), NOW);
+  assertEquals(doubt(answer(NOW + 1, [window(1)])), undefined);
+});
+
+Deno.test("believableUsage() takes what another clock wrote into the future for long past", () => {
+  const ahead = answer(NOW + HOUR, [window(100, { resetsAt: NOW + DAY })]);
+  const facts = merged(
+    believableUsage(ahead, NOW),
+    answer(NOW, [window(1, { resetsAt: NOW + DAY })]),
+  );
+  assertEquals(percents(facts), [[18_000, 1]]);
+  assertEquals(facts.answeredAt, NOW);
+  const bit = answer(NOW + MINUTE, [window(100)]);
+  assertEquals(believableUsage(bit, NOW), bit);
 });
 
 Deno.test("creditsFromHeaders() replaces three fields and lets the rest stand", () => {
@@ -173,97 +202,130 @@ Deno.test("creditsFromHeaders() replaces three fields and lets the rest stand", 
     individualLimit: true,
     reachedType: "workspace_owner_credits_depleted",
   });
-  const seen = {
-    observedAt: NOW,
-    hasCredits: true,
-    unlimited: true,
-    balance: "7",
+  const amounts = { hasCredits: true, unlimited: true, balance: "7" };
+  const seen = { observedAt: NOW, ...amounts };
+  assertEquals(creditsFromHeaders(known, seen, NOW), { ...known, ...seen });
+});
+
+Deno.test("creditsFromHeaders() keeps the balance that headers lack, and one that cannot be read", () => {
+  const seen = { observedAt: NOW, hasCredits: true, unlimited: false };
+  const known = credits({ observedAt: NOW - 10 });
+  const odd = { ...known, balance: "lots", malformed: true };
+  const learned = (from: typeof known, balance?: string) => {
+    const facts = balance === undefined ? seen : { ...seen, balance };
+    const read = creditsFromHeaders(from, facts, NOW);
+    return [read.balance, read.malformed];
   };
-  const merged = creditsFromHeaders(known, seen, NOW);
-  assertEquals(merged, {
-    ...known,
-    ...seen,
-    malformed: false,
-    limitsObservedAt: NOW - 10,
-  });
+  assertEquals(learned(known), ["10", false]);
+  assertEquals(learned(known, "7"), ["7", false]);
+  assertEquals(learned(odd), ["lots", true]);
+  assertEquals(learned(odd, "7"), ["7", false]);
 });
 
 Deno.test("creditsFromHeaders() keeps what was observed later, unless that lies in the future", () => {
   const seen = { observedAt: NOW, hasCredits: true, unlimited: false };
   const later = credits({ observedAt: NOW + 10, balance: "1" });
   assertEquals(creditsFromHeaders(later, seen, NOW + 10), later);
-  const future = credits({ observedAt: NOW + 3_600_000, hasCredits: false });
+  const future = credits({ observedAt: NOW + HOUR, hasCredits: false });
   const learned = creditsFromHeaders(future, seen, NOW);
   assertEquals([learned.observedAt, learned.hasCredits], [NOW, true]);
 });
 
 Deno.test("mergeCredits() takes bounds from an answer that was asked for before headers came", () => {
-  const seen = creditsFromHeaders(undefined, {
-    observedAt: NOW,
-    hasCredits: true,
-    unlimited: false,
-    balance: "9",
-  }, NOW);
-  const late = credits({
-    observedAt: NOW - 10,
-    balance: "10",
-    overageLimitReached: true,
-  });
-  const merged = mergeCredits(seen, late, NOW);
-  assertEquals([merged.balance, merged.overageLimitReached], ["9", true]);
-});
-
-Deno.test("mergeCredits() lets the newer amounts and the newer bounds win in any order", () => {
-  const first = credits({ observedAt: NOW - 20, overageLimitReached: true });
-  const second = noCredits({
-    observedAt: NOW - 10,
-    overageLimitReached: false,
-  });
-  assertEquals(mergeCredits(first, second, NOW), second);
-  assertEquals(mergeCredits(second, first, NOW), second);
-});
-
-Deno.test("mergeUsage() and mergeCredits() keep what only a newer version knows", () => {
-  const extra = { fromNewer: { deep: 1 } };
-  const before = { ...answer(NOW - 10, [window(10)]), ...extra };
-  const later = answer(NOW, [window(20)]);
-  const usage = mergeUsage({ ...before, creditOnly: true }, later, NOW);
-  assertEquals(percents(usage), percents(later));
-  assertEquals({ ...usage, ...extra }, usage);
-  assertEquals(usage.creditOnly, undefined);
-  const known = { ...credits({ observedAt: NOW - 10 }), malformed: true };
-  const seen = credits({ observedAt: NOW, balance: "7" });
-  assertEquals(mergeCredits({ ...known, ...extra }, seen, NOW), {
-    ...seen,
-    ...extra,
-  });
-});
-
-Deno.test("joinFacts() brings what one process learned into the record of another", () => {
-  const stored = account({
-    usage: answer(NOW - 10, [window(10)]),
-    credits: credits({ observedAt: NOW - 10 }),
-    usageCheck: { askedAt: NOW - 10 },
-  });
-  const mine = account({
-    usage: answer(NOW, [window(100)]),
-    credits: noCredits(),
-    usageCheck: { askedAt: NOW, failedAt: NOW },
-  });
-  mergeRecord(stored, mine, NOW);
-  assertEquals(percents(stored.usage!), [[18_000, 100]]);
-  assertEquals(stored.credits?.hasCredits, false);
-  assertEquals(stored.usageCheck?.failedAt, NOW);
-  mergeRecord(
-    stored,
-    account({
-      usage: answer(NOW - 5, [window(1)]),
-      credits: credits({ observedAt: NOW - 5 }),
-      usageCheck: { askedAt: NOW - 5 },
-    }),
+  const amounts = { hasCredits: true, unlimited: false, balance: "9" };
+  const seen = creditsFromHeaders(
+    undefined,
+    { observedAt: NOW, ...amounts },
     NOW,
   );
-  assertEquals(percents(stored.usage!), [[18_000, 100]]);
-  assertEquals(stored.credits?.hasCredits, false);
-  assertEquals(stored.usageCheck?.failedAt, NOW);
+  const late = credits({ observedAt: NOW - 10, overageLimitReached: true });
+  for (const [first, second] of [[seen, late], [late, seen]] as const) {
+    const facts = mergeCredits(first, second, NOW);
+    assertEquals([facts.balance, facts.overageLimitReached], ["9", true]);
+  }
+});
+
+Deno.test("mergeRecord() brings what one process learned into the record of another", () => {
+  const learned = (at: number, percent: number, some = credits) =>
+    account({
+      usage: answer(at, [window(percent)]),
+      credits: some({ observedAt: at }),
+      usageCheck: { askedAt: at, failedAt: at },
+    });
+  const stored = learned(NOW - 10, 10);
+  const known = () => [
+    percents(stored.usage!)[0]![1],
+    stored.credits?.hasCredits,
+    stored.usageCheck?.failedAt,
+  ];
+  mergeRecord(stored, learned(NOW, 100, noCredits), NOW);
+  assertEquals(known(), [100, false, NOW]);
+  mergeRecord(stored, learned(NOW - 5, 1), NOW);
+  assertEquals(known(), [100, false, NOW], "older facts change nothing");
+});
+
+Deno.test("mergeRecord() is not held up by what another clock wrote", () => {
+  const mine = account({
+    usage: answer(NOW, [window(30)]),
+    credits: credits(),
+    lastUsedAt: NOW,
+  });
+  const stored = account({
+    usage: answer(NOW + HOUR, [window(1)]),
+    credits: noCredits({ observedAt: NOW + HOUR }),
+    lastUsedAt: NOW + HOUR,
+    cooldowns: { throttle: { until: NOW + 2 * HOUR, setAt: NOW + HOUR } },
+  });
+  mergeRecord(stored, mine, NOW);
+  assertEquals(percents(stored.usage!), [[18_000, 30]]);
+  assertEquals(stored.credits?.hasCredits, true);
+  assertEquals(stored.lastUsedAt, NOW);
+  assertEquals(stored.cooldowns["throttle"]?.until, NOW + HOUR);
+});
+
+Deno.test("isSameLogin() tells logins apart by what both tell of themselves", () => {
+  const token = (access: string, refresh = "r") => ({ access, refresh });
+  const rows: [
+    why: string,
+    isSame: boolean,
+    a: AccountRecord,
+    b: AccountRecord,
+  ][] = [
+    ["ids", true, { accountId: "a", userId: "u" }, {
+      accountId: "a",
+      userId: "u",
+    }],
+    ["another workspace", false, { accountId: "a", userId: "u" }, {
+      accountId: "b",
+      userId: "u",
+    }],
+    ["another person", false, { accountId: "a", userId: "u" }, {
+      accountId: "a",
+      userId: "v",
+    }],
+    ["one id untold", true, { accountId: "a", userId: "u" }, {
+      accountId: "a",
+    }],
+    ["nothing in common: access tokens", true, { tokens: token("a") }, {
+      accountId: "a",
+      tokens: token("a", "s"),
+    }],
+    ["refresh tokens", true, { tokens: token("a") }, { tokens: token("b") }],
+    ["neither", false, { tokens: token("a") }, { tokens: token("b", "s") }],
+    ["no tokens either", true, { tokens: token("a") }, {}],
+  ];
+  for (const [why, isSame, a, b] of rows) {
+    assertEquals([why, isSameLogin(a, b)], [why, isSame]);
+    assertEquals([why, isSameLogin(b, a)], [why, isSame]);
+  }
+});
+
+Deno.test("isOlderThanAnswer() compares with the last usage answer, not with headers", () => {
+  const record = account({
+    usage: merged(answer(NOW, [window(1)]), headers(NOW + 10, [window(2)])),
+  });
+  assertEquals(isOlderThanAnswer(record, NOW - 1), true);
+  assertEquals(isOlderThanAnswer(record, NOW), false);
+  assertEquals(isOlderThanAnswer(account(), 0), false);
+  assertEquals(verdict(record), "included");
 });
