@@ -10,7 +10,8 @@ import { AccountPool } from "../../lib/pool/account_pool.ts";
 import { rivalsOf, select, type SelectQuery } from "../../lib/pool/select.ts";
 import { Sessions } from "../../lib/pool/sessions.ts";
 import { settleWeights } from "../../lib/pool/strategy.ts";
-import type { AccountRecord, StrategyName } from "../../mod.ts";
+import { normalRecord } from "../../lib/store/normal_form.ts";
+import type { NormalRecord, StrategyName } from "../../lib/types.ts";
 import { median, printTable } from "./measure.ts";
 import { record } from "./traffic.ts";
 
@@ -23,7 +24,7 @@ const SESSIONS = 100_000;
 const PREFERRED: ReadonlySet<string> = new Set(["pro"]);
 const NONE: ReadonlySet<string> = new Set();
 
-/** A way of choosing, from the roster to the count of the request. */
+/** A way of choosing, from the pool to the count of the request. */
 interface Subject {
   name: string;
   strategy: StrategyName;
@@ -41,17 +42,19 @@ const SUBJECTS: readonly Subject[] = [
   { name: "new facts", strategy: "round-robin", isFresh: true },
 ];
 
-function rosterOf(size: number, now: number): AccountPool {
-  const accounts: Record<string, AccountRecord> = {};
-  for (let n = 0; n < size; n++) accounts[`user-${n}`] = record(n, now);
-  const roster = new AccountPool();
-  const state = { version: 1, settings: {}, accounts };
-  roster.load(state, { allow: "none", source: "option" });
-  return roster;
+function poolOf(size: number, now: number): AccountPool {
+  const accounts: Record<string, NormalRecord> = {};
+  for (let n = 0; n < size; n++) {
+    accounts[`user-${n}`] = normalRecord(record(n, now));
+  }
+  const pool = new AccountPool();
+  const state = { version: 1, settings: { pinned: null }, accounts };
+  pool.load(state, { allow: "none", source: "option" }, now);
+  return pool;
 }
 
-function chooseOnce(roster: AccountPool, subject: Subject, now: number): void {
-  if (subject.isFresh) roster.invalidate();
+function chooseOnce(pool: AccountPool, subject: Subject, now: number): void {
+  if (subject.isFresh) pool.invalidate();
   const query: SelectQuery = {
     model: "gpt-5.5",
     now,
@@ -60,30 +63,28 @@ function chooseOnce(roster: AccountPool, subject: Subject, now: number): void {
     preferPlans: PREFERRED,
     tried: NONE,
     retriable: NONE,
-    lastPool: "unconfirmed",
-    knownOnly: false,
     sticky: subject.isSticky ? "user-5" : undefined,
   };
-  const { choice } = select(roster.all, query);
+  const { choice } = select(pool.all, query);
   if (!choice) throw new Error("Nobody was chosen");
-  const { runner } = choice;
+  const { account } = choice;
   if (subject.strategy === "weighted") {
-    settleWeights(rivalsOf(roster.all, runner, query), runner);
+    settleWeights(rivalsOf(pool.all, account, query), account);
   }
-  roster.use(runner, now);
+  pool.use(account, now);
 }
 
 /** µs per choice. */
 function measure(subject: Subject, size: number): number {
   const start = Date.now();
-  const roster = rosterOf(size, start);
+  const pool = poolOf(size, start);
   const choices = LOOKS_PER_ROUND / size;
   const times: number[] = [];
   // a millisecond for each choice: uses of one moment would be ordered another way
   let now = start;
   for (let round = -3; round < ROUNDS; round++) {
     const began = performance.now();
-    for (let n = 0; n < choices; n++) chooseOnce(roster, subject, now++);
+    for (let n = 0; n < choices; n++) chooseOnce(pool, subject, now++);
     if (round >= 0) times.push((performance.now() - began) * 1000 / choices);
   }
   return median(times);

@@ -1,5 +1,9 @@
-import { assertEquals } from "@std/assert";
-import type { PooledAccount } from "../../lib/pool/account_pool.ts";
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import type {
+  AccountPool,
+  PooledAccount,
+} from "../../lib/pool/account_pool.ts";
 import {
   order,
   rivalsOf,
@@ -11,202 +15,372 @@ import {
   settleWeights,
   STRATEGIES,
 } from "../../lib/pool/strategy.ts";
-import type { AccountRecord } from "../../lib/types.ts";
+import type { AccountRecord, UsageWindow } from "../../lib/types.ts";
+import { Random } from "../simulation/random.ts";
 import {
-  account,
-  credits,
-  DAY,
   HOUR,
+  noCredits,
   NOW,
+  poolOf,
   query,
-  roster,
+  SPARK,
+  SPARK_METER,
   usage,
-  window,
 } from "./accounts.ts";
 
-const open = (more: Partial<AccountRecord> = {}) =>
-  account({ usage: usage([window(1)]), ...more });
+const NAMES = ["alice", "bob", "carol", "dave", "erin", "frank"];
 
-function names(runners: readonly PooledAccount[]): string {
-  return runners.map((runner) => runner.alias).join("");
+/** An account with included usage, for as long as a test lasts. */
+function open(more: AccountRecord = {}): AccountRecord {
+  return { usage: usage([]), credits: noCredits(), ...more };
 }
 
-function ordered(
-  accounts: Record<string, AccountRecord>,
-  more: Partial<SelectQuery> = {},
-): string {
-  return names(order(roster(accounts).all, "first", query(more)));
+/** Accounts by the names above. */
+function fleet(records: readonly AccountRecord[]): AccountPool {
+  return poolOf(
+    Object.fromEntries(records.map((record, n) => [NAMES[n]!, record])),
+  );
 }
 
-Deno.test("order() by round-robin puts the longest unused first, ties by alias", () => {
-  const accounts = {
-    d: open({ lastUsedAt: NOW - 5 }),
-    c: open({ lastUsedAt: NOW - 9 }),
-    b: open({ lastUsedAt: null }),
-    a: open({ lastUsedAt: NOW - 5 }),
-    e: open(),
-  };
-  assertEquals(ordered(accounts), "becad");
-});
+function weighted(weights: readonly number[]): AccountPool {
+  return fleet(weights.map((weight) => open({ weight })));
+}
 
-Deno.test("order() does not starve an account that another clock used in the future", () => {
-  const accounts = {
-    a: open({ lastUsedAt: NOW - 5 }),
-    b: open({ lastUsedAt: NOW + HOUR }),
-  };
-  assertEquals(ordered(accounts), "ba");
-});
-
-Deno.test("order() by least-used puts a new account first, then the longest unused", () => {
-  const accounts = {
-    a: open({ requests: 2, lastUsedAt: NOW - 1 }),
-    b: open({ requests: 2, lastUsedAt: NOW - 2 }),
-    c: open({ requests: 1, lastUsedAt: NOW }),
-    d: open(),
-  };
-  assertEquals(ordered(accounts, { strategy: "least-used" }), "dcba");
-});
-
-Deno.test("order() by drain goes by the reset of the longest window, unknown ones last", () => {
-  const week = (resetsAt: number | null) =>
-    open({
-      usage: usage([
-        window(1),
-        window(1, { windowSeconds: 604_800, resetsAt }),
-      ]),
-    });
-  const accounts = {
-    a: week(NOW + 2 * DAY),
-    b: week(NOW + DAY),
-    c: week(null),
-    d: open({ usage: { observedAt: NOW, meters: {} } }),
-    e: open(),
-  };
-  assertEquals(ordered(accounts, { strategy: "drain" }), "ebacd");
-});
-
-Deno.test("order() by random goes by the dice", () => {
-  const dice = [0.9, 0.1, 0.5];
-  const accounts = { a: open(), b: open(), c: open() };
-  const random = () => dice.shift()!;
-  assertEquals(ordered(accounts, { strategy: "random", random }), "bca");
-});
-
-Deno.test("order() by weight is smooth, and weight 0 comes last", () => {
-  const { all: runners } = roster({
-    a: open({ weight: 5 }),
-    b: open(),
-    c: open({ weight: 0 }),
-    d: open({ weight: 1 }),
-  });
-  let served = "";
-  for (let n = 0; n < 14; n++) {
-    const sorted = order(runners, "first", query({ strategy: "weighted" }));
-    assertEquals(sorted.at(-1)?.alias, "c");
-    const picked = sorted[0]!;
-    settleWeights(rivalsOf(runners, picked, query()), picked);
-    served += picked.alias;
+/** Chooses and counts as a request does. */
+function pick(
+  pool: AccountPool,
+  more: Partial<SelectQuery>,
+  among: readonly PooledAccount[] = pool.all,
+): string | undefined {
+  const asked = query(more);
+  const chosen = select(among, asked).choice?.account;
+  if (!chosen) return undefined;
+  if (asked.strategy === "weighted") {
+    settleWeights(rivalsOf(among, chosen, asked), chosen);
   }
-  assertEquals(served.split("").sort().join(""), "aaaaaaaaaabbdd");
-  assertEquals(served.slice(0, 7), served.slice(7));
+  pool.use(chosen, asked.now);
+  return chosen.alias;
+}
+
+function picks(
+  pool: AccountPool,
+  count: number,
+  more: Partial<SelectQuery>,
+): string[] {
+  return Array.from({ length: count }, () => pick(pool, more)!);
+}
+
+function countsOf(picked: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const alias of picked) counts[alias] = (counts[alias] ?? 0) + 1;
+  return counts;
+}
+
+/** Asserts that no two counts differ by more than one. */
+function assertEven(counts: readonly number[], why = ""): void {
+  assert(Math.max(...counts) - Math.min(...counts) <= 1, `${why}: ${counts}`);
+}
+
+const anyAccount = fc.record({
+  plan: fc.constantFrom("plus", "pro", "free"),
+  weight: fc.oneof(fc.constantFrom(0, 1, 0.5, 7), fc.double()),
+  priority: fc.constantFrom(0, 0, 1, -1),
+  requests: fc.nat(1000),
+  lastUsedAt: fc.option(fc.integer({ min: NOW - 9e9, max: NOW + 9e9 })),
+  windows: fc.array(
+    fc.record({
+      usedPercent: fc.constantFrom(0, 5, 99),
+      windowSeconds: fc.constant(604_800),
+      resetsAt: fc.option(fc.integer({ min: NOW - 9e9, max: NOW + 9e9 })),
+    }),
+    { maxLength: 1 },
+  ),
+}).map(({ windows, ...more }) => open({ ...more, usage: usage(windows) }));
+
+Deno.test("every strategy brings every account of a pool to its turn, priorities and preferred plans first", () => {
+  fc.assert(fc.property(
+    fc.constantFrom(...STRATEGIES),
+    fc.array(anyAccount, { minLength: 1, maxLength: 6 }),
+    fc.nat(),
+    (strategy, records, seed) => {
+      const pool = fleet(records);
+      const asked = { strategy, random: new Random(seed).next };
+      const ordered = order(pool.all, "first", query(asked))
+        .map(({ alias }) => alias);
+      const tried = new Set<string>();
+      for (;;) {
+        const next = select(pool.all, query({ ...asked, tried }));
+        if (!next.choice) break;
+        tried.add(next.choice.account.alias);
+      }
+      for (const turns of [ordered, [...tried]]) {
+        assertEquals([...turns].sort(), pool.all.map(({ alias }) => alias));
+        const ranks = turns.map((alias) => {
+          const { priority, plan } = pool.get(alias)!.record;
+          return 2 * priority + (plan === "pro" ? 1 : 0);
+        });
+        assertEquals(ranks, ranks.toSorted((a, b) => b - a));
+      }
+      if (strategy !== "random") assertEquals(ordered, [...tried]);
+    },
+  ));
+});
+
+/** How a request finds the pool: who is away, how far the clock moved, ms. */
+const anyStep = fc.record({
+  away: fc.subarray(NAMES),
+  tick: fc.constantFrom(0, 0, 1, 5, 700),
+});
+
+Deno.test("round-robin takes the longest unused, ties by alias", () => {
+  const used = [NOW - 5, NOW - 9, null, NOW - 5, null];
+  const pool = fleet(used.map((lastUsedAt) => open({ lastUsedAt })));
+  const names = order(pool.all, "first", query()).map(({ alias }) => alias);
+  assertEquals(names.join(" "), "carol erin bob alice dave");
+});
+
+Deno.test("round-robin stays within one request of fair for accounts that stay while others come and go", () => {
+  fc.assert(fc.property(
+    fc.array(anyStep, { minLength: 30, maxLength: 120 }),
+    fc.integer({ min: 2, max: 4 }),
+    (steps, staying) => {
+      const pool = fleet(NAMES.map(() => open()));
+      const residents = NAMES.slice(0, staying);
+      const last = new Map<string, number>();
+      const counts = new Map(residents.map((name) => [name, 0]));
+      let now = NOW;
+      for (const [index, { away, tick }] of steps.entries()) {
+        now += tick;
+        const present = pool.all.filter(({ alias }) =>
+          residents.includes(alias) || !away.includes(alias)
+        );
+        const alias = pick(pool, { now }, present)!;
+        // one who comes back gets one turn, not all that it missed
+        for (const other of residents) {
+          if (other === alias) continue;
+          const waited = index - (last.get(other) ?? -1);
+          assert(waited <= NAMES.length, `${other} waited ${waited} picks`);
+        }
+        last.set(alias, index);
+        if (counts.has(alias)) counts.set(alias, counts.get(alias)! + 1);
+        assertEven([...counts.values()]);
+      }
+    },
+  ));
+});
+
+Deno.test("round-robin stays fair when the clock is set back", () => {
+  for (const back of [1, 50, 30_000, 59_000, 61_000, HOUR]) {
+    const pool = fleet([open(), open(), open()]);
+    const at = (n: number) => n < 7 ? NOW + n : NOW - back + (n - 7) * 200;
+    const run = Array.from(
+      { length: 607 },
+      (_, n) => pick(pool, { now: at(n) })!,
+    );
+    assertEven(Object.values(countsOf(run)), `back by ${back} ms`);
+  }
+});
+
+Deno.test("round-robin goes to a use that another clock wrote into the future once, not for ever", () => {
+  const used = [NOW + 9e9, NOW, NOW - 5];
+  const pool = fleet(used.map((lastUsedAt) => open({ lastUsedAt })));
   assertEquals(
-    /aaaaa/.test(served.slice(0, 7)),
-    false,
-    "five in a row are not smooth",
+    picks(pool, 7, { now: NOW + 1 }).join(" "),
+    "alice carol bob alice carol bob alice",
   );
 });
 
-Deno.test("order() puts preferred plans first, and the strategy orders each part", () => {
-  const accounts = {
-    a: open({ lastUsedAt: NOW - 9 }),
-    b: open({ lastUsedAt: NOW - 1, plan: "pro" }),
-    c: open({ lastUsedAt: NOW - 2, plan: "pro" }),
-    d: open({ lastUsedAt: NOW - 10 }),
-  };
-  assertEquals(ordered(accounts), "cbda");
-  assertEquals(ordered(accounts, { preferPlans: new Set() }), "dacb");
-  assertEquals(ordered(accounts, { preferPlans: new Set(["plus"]) }), "dacb");
-});
-
-const full = usage([window(100)]);
-
-Deno.test("select() uses the pools in their order, preferred plans or not", () => {
-  const accounts = {
-    credited: account({ plan: "pro", usage: full, credits: credits() }),
-    unsure: account({ plan: "pro", usage: full }),
-    included: open({ lastUsedAt: NOW, weight: 0 }),
-  };
-  for (const strategy of STRATEGIES) {
-    const { all: runners } = roster(accounts);
-    const tried = new Set<string>();
-    const chosen: string[] = [];
-    for (;;) {
-      const { choice } = select(runners, query({ strategy, tried }));
-      if (!choice) break;
-      tried.add(choice.runner.alias);
-      chosen.push(`${choice.runner.alias}:${choice.pool}`);
+/** Asserts shares within `tolerance` requests in all runs of sum-of-weights picks. */
+function assertShares(
+  run: readonly string[],
+  weights: readonly number[],
+  tolerance: number,
+): void {
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  for (let start = 0; start + total <= run.length; start++) {
+    const counts = countsOf(run.slice(start, start + total));
+    for (const [index, weight] of weights.entries()) {
+      const count = counts[NAMES[index]!] ?? 0;
+      assert(
+        Math.abs(count - weight) <= tolerance,
+        `${NAMES[index]} got ${count} of ${total} at weight ${weight}`,
+      );
     }
-    assertEquals(chosen, [
-      "included:first",
-      "credited:credits",
-      "unsure:unconfirmed",
-    ]);
+  }
+}
+
+const weights = fc.array(fc.integer({ min: 1, max: 12 }), {
+  minLength: 1,
+  maxLength: 6,
+});
+
+Deno.test("weighted keeps to its weights over any run of sum-of-weights picks, wherever it began", () => {
+  fc.assert(fc.property(weights, fc.nat(), (weights, seed) => {
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const asked = {
+      strategy: "weighted",
+      random: new Random(seed).next,
+    } as const;
+    const run = picks(weighted(weights), total * 4, asked);
+    assertShares(run, weights, 2);
+  }));
+});
+
+Deno.test("weighted is smooth: a heavy account serves no burst", () => {
+  const run = picks(weighted([5, 1, 1]), 70, { strategy: "weighted" });
+  assertEquals(countsOf(run), { alice: 50, bob: 10, carol: 10 });
+  assertEquals(run.slice(0, 7), run.slice(7, 14));
+  const sequence = run.map((alias) => alias[0]).join("");
+  assert(!sequence.includes("aaaaa"), sequence);
+});
+
+Deno.test("weighted follows its weights in processes of one request each", () => {
+  const random = new Random(4).next;
+  const run = Array.from(
+    { length: 6000 },
+    () => pick(weighted([3, 2, 1]), { strategy: "weighted", random })!,
+  );
+  const counts = countsOf(run);
+  for (
+    const [name, share] of [["alice", 3], ["bob", 2], ["carol", 1]] as const
+  ) {
+    const count = counts[name]!;
+    assert(Math.abs(count - share * 1000) < 120, `${name}: ${count}`);
   }
 });
 
-Deno.test("select() leaves out who may not spend, the same set-up with leave serves", () => {
-  const accounts = { a: account({ usage: full, credits: credits() }) };
-  assertEquals(
-    select(roster(accounts, "none").all, query()).choice,
-    undefined,
-  );
-  assertEquals(
-    select(roster(accounts, ["b"]).all, query()).choice,
-    undefined,
-  );
-  assertEquals(
-    select(roster(accounts, ["a"]).all, query()).choice?.pool,
-    "credits",
-  );
+Deno.test("weighted owes nobody a burst when a heavy account goes away, nor after it came back", () => {
+  for (let gone = 1; gone < 120; gone++) {
+    const pool = weighted([1, 1, 100]);
+    picks(pool, gone, { strategy: "weighted" });
+    const left = pool.all.slice(0, 2);
+    const run = Array.from(
+      { length: 20 },
+      () => pick(pool, { strategy: "weighted" }, left)!,
+    );
+    assertShares(run, [1, 1], 1);
+    assertShares(picks(pool, 204, { strategy: "weighted" }), [1, 1, 100], 2);
+  }
 });
 
-Deno.test("select() keeps a session where it was, but not at a price", () => {
-  const accounts = {
-    a: open({ lastUsedAt: NOW - 9 }),
-    b: open({ lastUsedAt: NOW - 1 }),
-    c: account({ usage: full, credits: credits() }),
-  };
-  const chosen = (sticky: string) =>
-    select(roster(accounts).all, query({ sticky })).choice?.runner.alias;
-  assertEquals([chosen("b"), chosen("a"), chosen("c"), chosen("gone")], [
-    "b",
-    "a",
-    "a",
-    "a",
+Deno.test("weighted puts a weight of 0 last, and takes turns among several", () => {
+  const pool = weighted([0, 2, 1, 0]);
+  const run = picks(pool, 300, { strategy: "weighted" });
+  assertEquals(countsOf(run), { bob: 200, carol: 100 });
+  const tried = new Set(["bob", "carol"]);
+  const rest = picks(pool, 6, { strategy: "weighted", tried });
+  assertEquals(rest.join(" "), "alice dave alice dave alice dave");
+});
+
+Deno.test("weighted keeps to its weights inside the preferred plans and inside the others", () => {
+  const pool = fleet([
+    open({ weight: 3, plan: "pro" }),
+    open({ weight: 1, plan: "pro" }),
+    open({ weight: 9 }),
+    open({ weight: 1 }),
   ]);
+  const asked = { strategy: "weighted" } as const;
+  assertEquals(countsOf(picks(pool, 40, asked)), { alice: 30, bob: 10 });
+  const preferPlans = new Set(["plus"]);
+  const run = picks(pool, 100, { ...asked, preferPlans });
+  assertEquals(countsOf(run), { carol: 90, dave: 10 });
 });
 
-Deno.test("select() tells when a hiccup alone keeps included usage away", () => {
-  const paused = (cooldowns: AccountRecord["cooldowns"], more = {}) =>
-    open({ ...more, cooldowns: cooldowns! });
-  const at = (ms: number) => ({ until: NOW + ms, setAt: NOW });
-  const rows: [string, boolean, AccountRecord][] = [
-    ["throttle of 10 s", true, paused({ throttle: at(10_000) })],
-    ["a longer one", false, paused({ throttle: at(10_001) })],
-    ["token", true, paused({ token: at(300_000) })],
-    [
-      "a long throttle and token",
-      false,
-      paused({ throttle: at(10_001), token: at(1) }),
-    ],
-    ["exhausted as well", false, paused({ throttle: at(1) }, { usage: full })],
-    ["nothing known", true, account({ cooldowns: { throttle: at(1) } })],
-    ["disabled", false, paused({ throttle: at(1) }, { enabled: false })],
-  ];
-  for (const [why, held, record] of rows) {
-    const { all: runners } = roster({ a: record });
-    assertEquals([why, select(runners, query()).held], [why, held]);
+Deno.test("least-used evens out the counts, a new account first, then the longest unused", () => {
+  fc.assert(fc.property(
+    fc.array(fc.nat(20), { minLength: 2, maxLength: 6 }),
+    (counts) => {
+      const pool = fleet(counts.map((requests) => open({ requests })));
+      const most = Math.max(...counts);
+      const missing = counts.reduce((sum, count) => sum + most - count, 0);
+      const run = picks(pool, missing + 12, { strategy: "least-used" });
+      assertEquals(counts[NAMES.indexOf(run[0]!)], Math.min(...counts));
+      assertEven(pool.all.map(({ record }) => record.requests));
+    },
+  ));
+  const equal = [NOW - 1, NOW - 2].map((lastUsedAt) =>
+    open({ lastUsedAt, requests: 2 })
+  );
+  const pool = fleet([...equal, open({ requests: 1, lastUsedAt: NOW })]);
+  const [first, second] = picks(pool, 2, { strategy: "least-used" });
+  assertEquals([first, second], ["carol", "bob"]);
+});
+
+/** Chi-squared at 5 degrees of freedom that one in a thousand exceeds. */
+const CHI_SQUARED_LIMIT = 20.5;
+
+Deno.test("random is uniform over its pool, first or after others were tried", () => {
+  for (const seed of [1, 2, 3]) {
+    const pool = weighted([1, 2, 3, 4, 5, 6]);
+    const asked = {
+      strategy: "random",
+      random: new Random(seed).next,
+    } as const;
+    const counts = countsOf(picks(pool, 12_000, asked));
+    const chi = NAMES.reduce(
+      (sum, name) => sum + ((counts[name] ?? 0) - 2000) ** 2 / 2000,
+      0,
+    );
+    assert(chi < CHI_SQUARED_LIMIT, `chi-squared is ${chi}`);
+    assert(chi > 0.1, "a rotation is no chance");
+    const tried = new Set(NAMES.slice(0, 4));
+    const rest = countsOf(picks(pool, 2000, { ...asked, tried }));
+    assertEquals(Object.keys(rest).sort(), ["erin", "frank"]);
+    assert(Math.abs(rest["erin"]! - 1000) < 150);
   }
+});
+
+const short = (usedPercent: number, left: number): UsageWindow => ({
+  usedPercent,
+  windowSeconds: 18_000,
+  resetsAt: NOW + left,
+});
+const long = (usedPercent: number, left: number | null): UsageWindow => ({
+  usedPercent,
+  windowSeconds: 604_800,
+  resetsAt: left === null ? null : NOW + left,
+});
+
+/** The order by `drain`, of accounts with these windows. */
+function drained(all: readonly UsageWindow[][], model?: string): string {
+  const pool = fleet(all.map((windows) =>
+    open({
+      plan: "pro",
+      usage: usage([], {
+        meters: {
+          codex: { windows: model === undefined ? windows : [] },
+          [SPARK_METER]: { windows: model === undefined ? [] : windows },
+        },
+      }),
+    })
+  ));
+  return order(pool.all, "first", query({ strategy: "drain", model }))
+    .map(({ alias }) => alias).join(" ");
+}
+
+Deno.test("drain goes by the unused share per time left of the longest window of the model's meter, unknown resets last", () => {
+  const fleet = [
+    [short(1, HOUR), long(1, 20 * HOUR)],
+    [long(1, 10 * HOUR), short(90, HOUR)],
+    [short(1, HOUR), long(60, 10 * HOUR)],
+    [long(1, null)],
+    [],
+  ];
+  for (const model of [undefined, SPARK]) {
+    assertEquals(drained(fleet, model), "bob alice carol dave erin");
+  }
+});
+
+Deno.test("drain begins windows that have not begun: the sooner they begin, the sooner they are new again", () => {
+  const week = 7 * 24 * HOUR;
+  const fleet = [
+    [long(1, HOUR)],
+    [long(0, week)],
+    [long(1, HOUR), short(0, 5 * HOUR)],
+    [long(0, week - 2 * 60_000)],
+    [long(100, 0)],
+  ];
+  assertEquals(drained(fleet), "bob carol erin alice dave");
 });
 
 Deno.test("isStrategy() knows the five, and nothing else", () => {
