@@ -145,7 +145,7 @@ function mergeMeter(
     ...rest,
     allowed: newer.allowed ?? older.allowed,
     limitReached: newer.limitReached ?? older.limitReached,
-    windows: windows.filter((window) => !isOver(window, other)),
+    windows: windows.filter((window) => !isOver(window, newer)),
     observedAt: newer.observedAt,
     ...(refusedAt > 0 && { refusedAt }),
   };

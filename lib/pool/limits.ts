@@ -12,7 +12,8 @@ import type {
 } from "../normal_types.ts";
 import { type ClockReading, FRESH_MS, MAX_LIMIT_MS } from "./clock.ts";
 import { cooldownOf, usageLimitKey } from "./cooldowns.ts";
-import { isSeenWithoutCredits, NO_CREDITS_MS } from "./facts.ts";
+import { saidNone } from "./credits.ts";
+import { NO_CREDITS_MS } from "./facts.ts";
 import { isClosed } from "./windows.ts";
 
 /** When the cooldown of `key` ends, epoch ms; undefined when it does not run. */
@@ -31,11 +32,11 @@ export function runningUntil(
 
 /** Whether an observation of the last 24 hours told that there are no credits. */
 export function isWithoutCredits(
-  account: NormalRecord,
+  { credits }: NormalRecord,
   clock: ClockReading,
 ): boolean {
-  return isSeenWithoutCredits(account, clock.now) &&
-    clock.isWithin(account.credits!.observedAt, NO_CREDITS_MS);
+  return credits !== undefined && saidNone(credits) &&
+    clock.isWithin(credits.observedAt, NO_CREDITS_MS);
 }
 
 /** Until when something is limited: undefined when it is not, null when the end is unknown. */

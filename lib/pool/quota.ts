@@ -82,13 +82,10 @@ function isDoubted(usage: NormalUsage | undefined): boolean {
 }
 
 /** When an account may be asked for its usage again, epoch ms. */
-function askableAt(
-  { usageCheck }: NormalRecord,
-  { now }: ClockReading,
-): number {
+function askableAt({ usageCheck }: NormalRecord, clock: ClockReading): number {
   const again = (usageCheck?.askedAt ?? -Infinity) + CHECK_INTERVAL_MS;
   // a time that another clock wrote into the future holds nobody up
-  return again > now + 2 * CHECK_INTERVAL_MS ? -Infinity : again;
+  return clock.isBefore(again - 2 * CHECK_INTERVAL_MS) ? -Infinity : again;
 }
 
 function onUnknown(

@@ -47,7 +47,8 @@ export function pickWindow(
     return isFlip && incoming.flags !== "allowed" ? known : incoming;
   }
   const isSettled = incoming.observedAt >= known.seenAt + SETTLED_MS;
-  const isFuller = incoming.usedPercent > known.usedPercent;
+  const isFuller = incoming.usedPercent > known.usedPercent ||
+    (incoming.flags === "refused" && !isClosed(known));
   const hasPassed = incoming.resetsAt! <= incoming.seenAt;
   return isSettled || (isFuller && !hasPassed && !opens) ? incoming : known;
 }

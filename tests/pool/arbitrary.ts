@@ -1,25 +1,36 @@
 /** Random accounts, with times that like to sit on the edges of the rules. */
 import process from "node:process";
 import * as fc from "fast-check";
+import { normalRecord } from "../../lib/store/normal_form.ts";
 import type {
   AccountRecord,
   Cooldown,
   CreditFacts,
   MeterFacts,
+  NormalRecord,
   UsageFacts,
   UsageWindow,
 } from "../../lib/types.ts";
-import { DAY, HOUR, MINUTE, NOW } from "./accounts.ts";
+import {
+  DAY,
+  HOUR,
+  MINUTE,
+  NOW,
+  RESERVE,
+  RESERVE_METER,
+  SPARK,
+  SPARK_METER,
+} from "./accounts.ts";
 
 /** How often a property is tried; the environment asks for more. */
 export const RUNS = Number(process.env["PROPERTY_RUNS"] ?? 1) * 300;
 
-const EDGES = [0, MINUTE, 10_000, 5 * MINUTE, 15 * MINUTE, HOUR, DAY, 35 * DAY];
+const EDGES = [0, MINUTE, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, DAY];
 
 /** A time near `NOW`, often to the millisecond where a rule changes. */
 export const time: fc.Arbitrary<number> = fc.oneof(
   fc.tuple(
-    fc.constantFrom(...EDGES),
+    fc.constantFrom(...EDGES, 35 * DAY),
     fc.constantFrom(-1, 1),
     fc.integer({ min: -1, max: 1 }),
   )
@@ -32,22 +43,20 @@ const percent = fc.oneof(
   fc.integer({ min: 0, max: 100 }),
 );
 
-/** A window; its own time of observation may be missing. */
-export function window(dated: boolean): fc.Arbitrary<UsageWindow> {
-  return fc.record({
-    usedPercent: percent,
-    windowSeconds: fc.constantFrom(18_000, 604_800, null),
-    resetsAt: fc.option(time),
-    ...(dated ? { observedAt: time } : {}),
-  });
-}
+/** A window; its own times may be missing, as in a store written by hand. */
+export const window: fc.Arbitrary<UsageWindow> = fc.record({
+  usedPercent: percent,
+  windowSeconds: fc.constantFrom(18_000, 604_800, null),
+  resetsAt: fc.option(time),
+  observedAt: time,
+  seenAt: time,
+  flags: fc.constantFrom("allowed", "refused"),
+}, { requiredKeys: ["usedPercent", "windowSeconds", "resetsAt"] });
 
-const windows = fc.boolean().chain((dated) =>
-  fc.uniqueArray(window(dated), {
-    maxLength: 3,
-    selector: (one) => one.windowSeconds,
-  })
-);
+const windows = fc.uniqueArray(window, {
+  maxLength: 3,
+  selector: ({ windowSeconds }) => windowSeconds,
+});
 
 const flag = fc.constantFrom(true, false, null);
 
@@ -56,17 +65,19 @@ const meter: fc.Arbitrary<MeterFacts> = fc.record({
   allowed: flag,
   limitReached: flag,
   observedAt: time,
-  limit: fc.option(fc.record({ observedAt: time, windows })),
+  refusedAt: time,
+  name: fc.constantFrom("Next", "n"),
 }, { requiredKeys: ["windows"] });
 
-export const usage: fc.Arbitrary<UsageFacts> = fc.record({
+const usage: fc.Arbitrary<UsageFacts> = fc.record({
   observedAt: time,
   answeredAt: fc.option(time),
   meters: fc.dictionary(
-    fc.constantFrom("codex", "codex_bengalfox", "other"),
+    fc.constantFrom("codex", "codex", SPARK_METER, RESERVE_METER, "other"),
     meter,
   ),
-  creditOnly: fc.boolean(),
+  creditOnly: fc.constantFrom(false, false, true, null),
+  doubtedAt: time,
   modelUsage: fc.dictionary(
     fc.constantFrom("m", "n"),
     fc.record({
@@ -98,33 +109,33 @@ const cooldown: fc.Arbitrary<Cooldown> = fc.record({
   until: time,
   setAt: time,
   clearedAt: time,
-  firm: fc.boolean(),
+  returns: fc.nat(4),
 }, { requiredKeys: ["until", "setAt"] });
 
 const CAUSES = [
   "throttle",
   "token",
   "usage-limit:codex",
-  "usage-limit:codex_bengalfox",
+  `usage-limit:${SPARK_METER}`,
   "credits",
   "plan",
   "workspace",
   "model:m",
 ];
 
-const cooldowns = fc.dictionary(fc.constantFrom(...CAUSES), cooldown, {
-  maxKeys: 2,
-});
-
-/** An account in any state. */
-export const account: fc.Arbitrary<AccountRecord> = fc.record({
+/** An account in any state, as it is stored. */
+const stored: fc.Arbitrary<AccountRecord> = fc.record({
   plan: fc.constantFrom("pro", "plus", "prolite"),
   enabled: fc.integer({ min: 0, max: 9 }).map((n) => n > 0),
   weight: fc.constantFrom(0, 1, 3, -1, NaN),
+  priority: fc.constantFrom(0, 1),
+  reserve: fc.constantFrom(0, 50),
   tokens: fc.constant({ access: "a" }),
   usage,
   credits,
-  cooldowns,
+  cooldowns: fc.dictionary(fc.constantFrom(...CAUSES), cooldown, {
+    maxKeys: 2,
+  }),
   auth: fc.integer({ min: 0, max: 9 }).map((n) =>
     n === 0 ? { invalidAt: NOW, reason: "x" } : null
   ),
@@ -135,17 +146,21 @@ export const account: fc.Arbitrary<AccountRecord> = fc.record({
   lastUsedAt: fc.option(time),
 }, { requiredKeys: ["tokens"] });
 
+/** The same, as it is read. */
+export const account: fc.Arbitrary<NormalRecord> = stored.map(normalRecord);
+
 /** A model, often none. */
 export const model: fc.Arbitrary<string | undefined> = fc.constantFrom(
   undefined,
   "m",
   "n",
-  "gpt-5.3-codex-spark",
+  SPARK,
+  RESERVE,
 );
 
 /** Up to 50 accounts by name. */
 export const fleet: fc.Arbitrary<Record<string, AccountRecord>> = fc.array(
-  account,
+  stored,
   { minLength: 1, maxLength: 50 },
 )
   .map((list) =>

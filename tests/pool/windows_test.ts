@@ -165,6 +165,18 @@ table(
       seen(39, { at: 2 * MINUTE }),
     ],
     [
+      "refused, if emptier",
+      "incoming",
+      seen(60, { reset: 3 * HOUR }),
+      seen(40, { at: SECOND, flags: "refused" }),
+    ],
+    [
+      "refused, if emptier, where the known one was full",
+      "known",
+      seen(100, { reset: 3 * HOUR }),
+      seen(40, { at: SECOND, flags: "refused" }),
+    ],
+    [
       "fuller, but allowed where the known one was refused",
       "known",
       seen(97, { reset: 3 * HOUR, flags: "refused" }),
