@@ -11,7 +11,8 @@ import { rivalsOf, select, type SelectQuery } from "../../lib/pool/select.ts";
 import { Sessions } from "../../lib/pool/sessions.ts";
 import { settleWeights } from "../../lib/pool/strategy.ts";
 import { normalRecord } from "../../lib/store/normal_form.ts";
-import type { NormalRecord, StrategyName } from "../../lib/types.ts";
+import type { NormalRecord } from "../../lib/normal_types.ts";
+import type { StrategyName } from "../../lib/types.ts";
 import { median, printTable } from "./measure.ts";
 import { record } from "./traffic.ts";
 

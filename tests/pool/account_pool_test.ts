@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { AccountPool } from "../../lib/pool/account_pool.ts";
-import type { NormalState } from "../../lib/types.ts";
+import type { NormalState } from "../../lib/normal_types.ts";
 import {
   account,
   answer,

@@ -6,14 +6,16 @@ import { assess, type Assessment } from "../../lib/pool/standing.ts";
 import type { CreditPolicy, Standing } from "../../lib/report_types.ts";
 import { normalRecord } from "../../lib/store/normal_form.ts";
 import type {
-  AccountRecord,
-  Cooldown,
-  MeterFacts,
   NormalCredits,
   NormalMeter,
   NormalRecord,
   NormalUsage,
   NormalWindow,
+} from "../../lib/normal_types.ts";
+import type {
+  AccountRecord,
+  Cooldown,
+  MeterFacts,
   UsageFacts,
   UsageWindow,
 } from "../../lib/types.ts";

@@ -2,12 +2,12 @@
 import process from "node:process";
 import * as fc from "fast-check";
 import { normalRecord } from "../../lib/store/normal_form.ts";
+import type { NormalRecord } from "../../lib/normal_types.ts";
 import type {
   AccountRecord,
   Cooldown,
   CreditFacts,
   MeterFacts,
-  NormalRecord,
   UsageFacts,
   UsageWindow,
 } from "../../lib/types.ts";

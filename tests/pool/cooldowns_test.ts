@@ -5,7 +5,8 @@ import {
   setCooldown,
   usageLimitKey,
 } from "../../lib/pool/cooldowns.ts";
-import type { Cooldown, NormalRecord, NormalUsage } from "../../lib/types.ts";
+import type { NormalRecord, NormalUsage } from "../../lib/normal_types.ts";
+import type { Cooldown } from "../../lib/types.ts";
 import {
   account,
   answer,

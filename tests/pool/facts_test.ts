@@ -8,11 +8,8 @@ import {
   mergeRecord,
   mergeUsage,
 } from "../../lib/pool/facts.ts";
-import type {
-  AccountRecord,
-  NormalUsage,
-  UsageWindow,
-} from "../../lib/types.ts";
+import type { NormalUsage } from "../../lib/normal_types.ts";
+import type { AccountRecord, UsageWindow } from "../../lib/types.ts";
 import {
   account,
   answer,

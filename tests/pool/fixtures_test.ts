@@ -5,7 +5,7 @@ import { readRateLimitsEvent } from "../../lib/codex/stream.ts";
 import { readUsage } from "../../lib/codex/usage.ts";
 import { MAIN_METER, meterNames } from "../../lib/meters.ts";
 import { mergeUsage } from "../../lib/pool/facts.ts";
-import type { NormalRecord } from "../../lib/types.ts";
+import type { NormalRecord } from "../../lib/normal_types.ts";
 import { fixture } from "../fixtures.ts";
 import {
   account,

@@ -14,11 +14,8 @@ import {
   type StandingQuery,
 } from "../../lib/pool/standing.ts";
 import { STRATEGIES } from "../../lib/pool/strategy.ts";
-import type {
-  NormalCredits,
-  NormalUsage,
-  UsageWindow,
-} from "../../lib/types.ts";
+import type { NormalCredits, NormalUsage } from "../../lib/normal_types.ts";
+import type { UsageWindow } from "../../lib/types.ts";
 import {
   account,
   credits,

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import type { AccountRecord, NormalRecord } from "../../lib/types.ts";
+import type { NormalRecord } from "../../lib/normal_types.ts";
+import type { AccountRecord } from "../../lib/types.ts";
 import {
   account,
   answer,

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { isSameLength } from "../../lib/meters.ts";
 import { indexOfLength, isClosed, pickWindow } from "../../lib/pool/windows.ts";
-import type { NormalWindow } from "../../lib/types.ts";
+import type { NormalWindow } from "../../lib/normal_types.ts";
 import { HOUR, MINUTE, NOW, SECOND } from "./accounts.ts";
 import { RUNS } from "./arbitrary.ts";
 
