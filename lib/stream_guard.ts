@@ -149,8 +149,8 @@ function judge(
       options.onEvent(meaning);
       continue;
     }
-    listen(events.slice(index + 1), options);
     if (isEnd(meaning)) options.onEvent(meaning);
+    listen(events.slice(index + 1), options);
     if (meaning.kind !== "failed") return { kind: "open" };
     const outcome = readStreamFailure(meaning, options.about());
     return outcome.kind === "other"
