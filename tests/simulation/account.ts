@@ -81,6 +81,8 @@ export interface AccountOptions {
   hidesUnused: boolean;
   /** Usage answers and events never speak of its credits. */
   hidesCredits: boolean;
+  /** What the owner set for it. */
+  owner: { priority: number; reserve: number; weight: number };
 }
 
 /** What becomes of a request on an account. */

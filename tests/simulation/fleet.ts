@@ -10,10 +10,14 @@ import {
   WEEK,
 } from "./account.ts";
 import { DAY, HOUR, MINUTE, SECOND, START } from "./clock.ts";
-import type { Policy } from "./oracle.ts";
 import type { Random } from "./random.ts";
 import { MAIN, RESERVE, SPARK } from "./told.ts";
 import type { Process } from "./witness.ts";
+
+/** Who may spend. */
+export interface Policy {
+  maySpend(alias: string): boolean;
+}
 
 export interface Fleet {
   accounts: Account[];
@@ -25,6 +29,8 @@ export interface Fleet {
   days: number;
   /** How often a connection breaks. */
   breaks: number;
+  /** Clocks are set back or ahead while it runs. */
+  setsClocks: boolean;
   /** How much goes wrong: 0 is a backend without any trouble. */
   roughness: number;
 }
@@ -54,16 +60,19 @@ export function makeFleet(random: Random, days: number): Fleet {
   const accounts = aliases.map((alias) =>
     makeAccount(alias, random, roughness)
   );
-  const processes: Process[] = [{ name: "p", skew: 0, isRefreshing: false }];
-  const skew = random.pick([0, 0, 2, 50, -50]) * SECOND;
-  if (random.chance(0.4)) {
-    processes.push({ name: "q", skew, isRefreshing: false });
-  }
+  const names = random.chance(0.4) ? ["p", "q"] : ["p"];
+  const processes = names.map((name): Process => ({
+    name,
+    skew: random.pick([0, 0, 0, 2, -2, 50, -50]) * SECOND,
+    isRefreshing: false,
+  }));
+  const setsClocks = roughness > 0 && random.chance(0.2);
   const credits = makePolicy(aliases, random);
   return {
     accounts,
     processes,
-    skew: Math.abs(skew),
+    skew: spreadOf(processes) + (setsClocks ? 20 * SECOND : 0),
+    setsClocks,
     policy: {
       maySpend: (alias) =>
         credits === "all" || (credits !== "none" && credits.includes(alias)),
@@ -78,6 +87,12 @@ export function makeFleet(random: Random, days: number): Fleet {
     breaks: roughness * 0.004,
     roughness,
   };
+}
+
+/** How far the clocks of processes are apart, ms. */
+function spreadOf(processes: readonly Process[]): number {
+  const skews = processes.map(({ skew }) => skew);
+  return Math.max(...skews) - Math.min(...skews);
 }
 
 function makePolicy(aliases: readonly string[], random: Random) {
@@ -108,6 +123,11 @@ function makeAccount(alias: string, random: Random, roughness: number) {
     minutesOff: isOdd ? random.pick([0, 1]) : 0,
     hidesUnused: isOdd && random.chance(0.2),
     hidesCredits: isOdd && random.chance(0.1),
+    owner: {
+      priority: random.pick([0, 0, 0, 1]),
+      reserve: random.pick([0, 0, 0, 20]),
+      weight: random.pick([1, 1, 3]),
+    },
   });
 }
 

@@ -44,11 +44,12 @@ export function haveLife(fleet: Fleet, oracle: Oracle, random: Random): void {
       });
     }
   }
-  if (!rough) return;
+  if (!fleet.setsClocks) return;
   for (const process of fleet.processes) {
-    often(0.1, () => {
-      const steps = process.skew === 0 ? [] : [0, -20 * SECOND];
-      if (steps.length > 0) process.skew = random.pick(steps);
+    const { skew } = process;
+    often(0.5, () => {
+      process.skew = skew + random.pick([0, -20, 20]) * SECOND;
+      oracle.note(`the clock of ${process.name} is set to ${process.skew} ms`);
     });
   }
 }
@@ -135,14 +136,14 @@ export function makeCallers(
 ): Caller[] {
   const callers: Caller[] = [];
   for (let left = fleet.days * perDay; left > 0;) {
-    const isBurst = random.chance(0.15);
+    const isBurst = random.chance(0.25);
     const caller: Caller = {
       from: START + Math.floor(random.next() * fleet.days * DAY),
       turns: isBurst ? 1 : random.whole(2, 20),
       width: isBurst ? random.whole(3, 20) : 1,
       pause: random.pick([[0, 0], [0, 5 * SECOND], [MINUTE, 20 * MINUTE]]),
       model: random.pick(MODELS),
-      session: random.chance(0.6) ? `s${callers.length}` : null,
+      session: random.chance(isBurst ? 0.3 : 0.7) ? `s${callers.length}` : null,
       process: random.whole(0, fleet.processes.length - 1),
       obeys: random.chance(0.5),
     };

@@ -5,7 +5,9 @@
  */
 import type { Account } from "./account.ts";
 import { now } from "./clock.ts";
+import { type Burst, Conduct } from "./conduct.ts";
 import { type Choice, Duties } from "./duties.ts";
+import type { Fleet, Policy } from "./fleet.ts";
 import { textOf, timeText } from "./trace.ts";
 import type { Attempt, Limit, Process, Told, Witness } from "./witness.ts";
 
@@ -22,7 +24,13 @@ export type ViolationKind =
   /** It was refused although an account would have served it on its plan. */
   | "refused"
   /** It was refused although an account would have served it on credits that it may spend. */
-  | "refused-credits";
+  | "refused-credits"
+  /** It was charged as one of many that were all sent to an account while another stayed idle. */
+  | "herd"
+  /** Its failure was returned although another account of the first pool had not been tried. */
+  | "gave-up"
+  /** An account was asked for its usage twice within a minute. */
+  | "asked-too-often";
 
 /** Why a charge is no fault of the rotator. */
 export type ExceptionKind =
@@ -46,11 +54,6 @@ export interface Violation {
   text: string;
 }
 
-/** Who may spend. */
-export interface Policy {
-  maySpend(alias: string): boolean;
-}
-
 /** What a charge of a request would be. */
 type Verdict = { violation: ViolationKind; about?: Account } | ExceptionKind;
 
@@ -67,25 +70,28 @@ export class Oracle implements Witness {
   readonly #accounts: readonly Account[];
   readonly #policy: Policy;
   readonly #duties: Duties;
+  readonly #conduct: Conduct;
   readonly #sent = new Map<Attempt, { verdict: Verdict; standings: string }>();
   readonly #tried = new Map<number, Attempt[]>();
   #running: Attempt[] = [];
   /** The last events. */
   readonly #log: string[] = [];
 
-  constructor(
-    accounts: readonly Account[],
-    processes: readonly Process[],
-    { policy, skew }: { policy: Policy; skew: number },
-  ) {
+  constructor(fleet: Fleet) {
+    const { accounts, processes, skew } = fleet;
     this.#accounts = accounts;
-    this.#policy = policy;
+    this.#policy = fleet.policy;
     this.#duties = new Duties(accounts, processes, skew);
+    this.#conduct = new Conduct(fleet, this.#duties);
   }
 
   asked(process: Process, account: Account): void {
+    const { alias } = account;
     this.#duties.asked(account);
-    this.note(`${process.name} asks ${account.alias} for its usage`);
+    this.note(`${process.name} asks ${alias} for its usage`);
+    if (!this.#conduct.asked(process, account)) return;
+    const text = `${process.name} asked ${alias} less than 60 s ago`;
+    this.#fail({ kind: "asked-too-often", request: 0, at: now(), alias, text });
   }
 
   told(process: Process, account: Account, told: Told): void {
@@ -115,6 +121,7 @@ export class Oracle implements Witness {
     this.#tried.set(request, [...tried, attempt]);
     this.#running.push(attempt);
     this.#duties.sent(attempt);
+    this.#conduct.sent(attempt);
     const by = `${process.name} sends #${request} ${model}`;
     const truth = attempt.hadIncluded ? "room" : "no room";
     this.note(`${by} on ${account.alias} (${truth})`);
@@ -160,6 +167,42 @@ export class Oracle implements Witness {
       this.#duties.mustPay(account, choice)
     );
     if (payer) fail("refused-credits", payer);
+  }
+
+  /** The answer of an account was returned, whatever it was. */
+  ended(request: number, choice: Choice): void {
+    const tried = this.#tried.get(request) ?? [];
+    for (const { account, outcome } of tried) {
+      if (outcome === "failed") this.#conduct.failed(account);
+    }
+    const last = tried.at(-1);
+    if (last?.outcome !== "failed") return;
+    this.note(`#${request} ends in a failure of ${last.account.alias}`);
+    const untried = this.#conduct.untried(tried, choice);
+    if (!untried) return;
+    const { alias } = untried;
+    const text = `${alias} was not tried; ${this.#standings(choice)}`;
+    this.#fail({ kind: "gave-up", request, at: now(), alias, text });
+  }
+
+  /** A burst of requests without a session begins. */
+  begin(choice: Choice, width: number): Burst {
+    return this.#conduct.begin(choice, width);
+  }
+
+  /** A burst has been answered. */
+  end(burst: Burst, requests: readonly number[]): void {
+    const tried = requests.flatMap((id) => this.#tried.get(id) ?? []);
+    const charged = tried.find((it) => {
+      const verdict = this.#sent.get(it)?.verdict;
+      return it.charged > 0 && verdict === "filled-by-a-burst";
+    });
+    const idle = charged && this.#conduct.idle(burst, tried);
+    if (!idle) return;
+    const { request, account: { alias } } = charged;
+    const text = `charged on ${alias} while ${idle.alias} got none of ` +
+      `${burst.width}; ${this.#standings(burst.choice)}`;
+    this.#fail({ kind: "herd", request, at: now(), alias, text });
   }
 
   /** Writes a line of the trace. */

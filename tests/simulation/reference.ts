@@ -5,7 +5,7 @@
 import type { Account } from "./account.ts";
 import { MINUTE, now, SECOND, sleep } from "./clock.ts";
 import { json } from "./http.ts";
-import type { Policy } from "./oracle.ts";
+import type { Policy } from "./fleet.ts";
 import type { Standing } from "./belief.ts";
 import { Viewpoint } from "./viewpoint.ts";
 import type { Process, Witness } from "./witness.ts";
@@ -18,7 +18,10 @@ export type Fault =
   | "spends after a hiccup"
   | "spends first"
   | "refuses at the first limit"
-  | "never spends";
+  | "never spends"
+  | "sends all to the first"
+  | "gives up at the first failure"
+  | "asks every time";
 
 export interface ReferenceOptions {
   accounts: readonly Account[];
@@ -56,13 +59,26 @@ export class Reference {
     init: RequestInit = {},
   ): Promise<Response> => {
     const { model } = JSON.parse(String(init.body)) as { model: string };
+    const { fault } = this.#options;
     const tried = new Set<Account>();
-    let hiccup: Response | undefined;
+    let hiccup: Response | TypeError | undefined;
     for (;;) {
-      const account = await this.#choose(model, tried, hiccup !== undefined);
-      if (!account) return hiccup ?? json(429, { error: { type: "usage" } });
+      const isOver = hiccup && fault === "gives up at the first failure";
+      const account = isOver
+        ? undefined
+        : await this.#choose(model, tried, hiccup !== undefined);
+      if (!account) {
+        if (hiccup instanceof TypeError) throw hiccup;
+        return hiccup ?? json(429, { error: { type: "usage" } });
+      }
       tried.add(account);
-      const response = await this.#send(account, init);
+      const { state } = this.#standing(account, model);
+      const response = await this.#send(account, init).catch((error) => {
+        // what may have been charged is not repeated
+        if (state !== "included") throw error;
+        hiccup = error;
+      });
+      if (!response) continue;
       const text = await response.text();
       const answer = new Response(text, response);
       const limited = response.status === 429 || text.includes('"error"');
@@ -74,7 +90,7 @@ export class Reference {
         hiccup = answer;
         this.#servedBy.set(answer, account.alias);
       }
-      if (this.#options.fault === "refuses at the first limit") {
+      if (fault === "refuses at the first limit") {
         return json(429, { error: { type: "usage" } });
       }
     }
@@ -94,6 +110,7 @@ export class Reference {
     isHeld: boolean,
   ): Promise<Account | undefined> {
     const { fault, accounts, policy } = this.#options;
+    this.#turn++;
     const untried = accounts.filter((it) => !tried.has(it));
     const standing = (it: Account) => this.#standing(it, model);
     const inState = (state: Standing["state"]) =>
@@ -133,11 +150,13 @@ export class Reference {
   }
 
   #rotate(accounts: Account[]): Account[] {
-    const start = this.#turn++ % Math.max(1, accounts.length);
+    if (this.#options.fault === "sends all to the first") return accounts;
+    const start = this.#turn % Math.max(1, accounts.length);
     return [...accounts.slice(start), ...accounts.slice(0, start)];
   }
 
-  async #ask(accounts: readonly Account[], pause = MINUTE): Promise<void> {
+  async #ask(accounts: readonly Account[], wait = MINUTE): Promise<void> {
+    const pause = this.#options.fault === "asks every time" ? 0 : wait;
     await Promise.all(accounts.map((account) => {
       const under = this.#asking.get(account);
       if (under) return under;

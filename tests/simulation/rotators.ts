@@ -6,15 +6,16 @@ import type { Open } from "./run.ts";
 
 /** The library's rotators, with one store for all processes. */
 export const openLibrary: Open = (fleet, { world, random }) => {
-  const records = fleet.accounts.map(({ alias, options: { plan } }) => [alias, {
-    accountId: `id-${alias}`,
-    userId: `user-${alias}`,
-    plan,
-    tokens: { access: `token-${alias}`, expiresAt: START + 300 * DAY },
-    priority: random.pick([0, 0, 0, 1]),
-    reserve: random.pick([0, 0, 0, 20]),
-    weight: random.pick([1, 1, 3]),
-  }]);
+  const records = fleet.accounts.map(({ alias, options: { plan, owner } }) => [
+    alias,
+    {
+      accountId: `id-${alias}`,
+      userId: `user-${alias}`,
+      plan,
+      tokens: { access: `token-${alias}`, expiresAt: START + 300 * DAY },
+      ...owner,
+    },
+  ]);
   const store = memoryStore({ accounts: Object.fromEntries(records) });
   return new Map(fleet.processes.map((process) => {
     const options: RotatorOptions = {

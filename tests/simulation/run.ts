@@ -55,8 +55,8 @@ export async function run(options: RunOptions): Promise<RunResult> {
   resetClock();
   const random = new Random(seed);
   const fleet = makeFleet(random.fork(), days);
-  const { accounts, processes, policy, skew, breaks } = fleet;
-  const oracle = new Oracle(accounts, processes, { policy, skew });
+  const { accounts, processes, breaks } = fleet;
+  const oracle = new Oracle(fleet);
   oracle.listener = options.log;
   const witnesses: Witness[] = [oracle];
   const world = new World(
@@ -124,9 +124,7 @@ class Session {
     const { from, turns, width, pause, obeys } = line.caller;
     await sleep(from - now());
     for (let turn = 0; turn < turns; turn++) {
-      const all = Array.from({ length: width }, () => this.#request(line));
-      const waits = await Promise.all(all);
-      const wait = Math.max(...waits);
+      const wait = await this.#turn(line, width);
       const isNear = obeys && wait > 0 && wait < 6 * 3_600_000;
       await sleep(
         isNear ? wait : random.between(...pause) + (wait > 0 ? MINUTE : 0),
@@ -134,9 +132,19 @@ class Session {
     }
   }
 
+  /** Sends some requests at once; returns the longest wait that a refusal asks for, ms. */
+  async #turn(line: Line, width: number): Promise<number> {
+    const { process, caller: { model, session } } = line;
+    const burst = this.#oracle.begin({ process, model }, width);
+    const ids = Array.from({ length: width }, () => ++this.#count);
+    const waits = await Promise.all(ids.map((id) => this.#request(line, id)));
+    if (session === null) this.#oracle.end(burst, ids);
+    return Math.max(...waits);
+  }
+
   /** Sends one request and reads its answer; returns the wait that a refusal asks for, ms. */
-  async #request({ caller, process, rotator }: Line): Promise<number> {
-    const id = ++this.#count;
+  async #request(line: Line, id: number): Promise<number> {
+    const { caller, process, rotator } = line;
     const { model, session } = caller;
     const body = {
       model,
@@ -161,11 +169,13 @@ class Session {
       const isOwn = rotator.accountOf(response) === undefined;
       if (isOwn) this.#oracle.refused(id, { process, model });
       await response.text();
+      if (!isOwn) this.#oracle.ended(id, { process, model });
       return 1000 *
         Number(response.headers.get("retry-after") ?? (isOwn ? 60 : 0));
     } catch (error) {
       // a broken connection is passed on as it came
       if (!(error instanceof TypeError)) throw error;
+      this.#oracle.ended(id, { process, model });
       this.#statuses.set(0, (this.#statuses.get(0) ?? 0) + 1);
       return 0;
     }

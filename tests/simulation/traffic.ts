@@ -92,6 +92,7 @@ export function makeAccounts(scenario: Scenario, seed: number): Account[] {
       minutesOff: 0,
       hidesUnused: false,
       hidesCredits: false,
+      owner: { priority: 0, reserve: 0, weight: 1 },
     });
   });
 }

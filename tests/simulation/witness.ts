@@ -30,7 +30,13 @@ export interface Attempt {
   readonly began: number;
   /** Something was left on the plan when it began. */
   readonly hadIncluded: boolean;
-  outcome: "running" | "served" | "limited" | "failed" | "throttled";
+  outcome:
+    | "running"
+    | "served"
+    | "limited"
+    | "failed"
+    | "throttled"
+    | "unsupported";
   /** What it cost, in credits. */
   charged: number;
 }

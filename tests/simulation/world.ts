@@ -139,7 +139,7 @@ export class World {
     if (trouble.throttled > at) return await throttle(attempt, answering);
     const verdict = account.judge(model, at);
     if (verdict.kind === "unsupported") {
-      attempt.outcome = "failed";
+      attempt.outcome = "unsupported";
       const detail =
         `The '${model}' model is not supported when using Codex with a ChatGPT account.`;
       return json(400, { detail });
