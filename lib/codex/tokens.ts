@@ -5,7 +5,7 @@
  * @module
  */
 
-import { isRecord, parseJson, readPositive, readText } from "./json.ts";
+import { parseJson, readPositive, readText, recordOf } from "./json.ts";
 import { unixTime } from "./times.ts";
 
 /** What a token says about whose it is. */
@@ -39,10 +39,6 @@ export function readClaims(jwt: string | undefined): Claims {
       ? null
       : expiresAt - issuedAt,
   };
-}
-
-function recordOf(value: unknown): Record<string, unknown> {
-  return isRecord(value) ? value : {};
 }
 
 function decodePayload(jwt: string | undefined): Record<string, unknown> {
