@@ -43,9 +43,8 @@ Deno.test("README.md has a program that runs with the permissions it names", asy
   const program = join(folder, "agent.ts");
   await Deno.writeTextFile(program, code);
 
-  const named = /`--allow-env` for `([A-Z_,]+)`/.exec(
-    section("Runtimes and dependencies"),
-  );
+  const page = await Deno.readTextFile(new URL("docs/store.md", ROOT));
+  const named = /`--allow-env` for `([A-Z_,]+)`/.exec(page);
   const { code: exit, stdout, stderr } = await new Deno.Command(
     Deno.execPath(),
     {
@@ -69,8 +68,9 @@ Deno.test("README.md has a program that runs with the permissions it names", asy
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("README.md lists the commands that there are", () => {
-  const cells = [...section("Command line").matchAll(/^\| (`.*?) \|(?! )?/gm)]
+Deno.test("docs/command-line.md lists the commands that there are", async () => {
+  const page = await Deno.readTextFile(new URL("docs/command-line.md", ROOT));
+  const cells = [...page.matchAll(/^\| (`.*?) \|(?! )?/gm)]
     .map(([, cell]) => cell!.replaceAll("\\|", ""));
   for (const name of commands.keys()) {
     assert(
@@ -89,4 +89,12 @@ Deno.test("README.md and the packages tell one version and one name", async () =
   assertStringIncludes(readme, `from "${deno.name}"`);
   const changes = await Deno.readTextFile(new URL("CHANGELOG.md", ROOT));
   assertStringIncludes(changes, `## ${VERSION}`);
+});
+
+Deno.test("README.md is short, and what it links to is there", async () => {
+  const words = readme.split(/\s+/).length;
+  assert(words <= 1500, `${words} words`);
+  for (const [, target] of readme.matchAll(/\]\(([^)#]+)\)/g)) {
+    if (!target!.startsWith("http")) await Deno.stat(new URL(target!, ROOT));
+  }
 });

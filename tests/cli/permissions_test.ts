@@ -1,5 +1,5 @@
 /**
- * Each command runs with the permissions that the README lists for it, and with
+ * Each command runs with the permissions that the documentation lists for it, and with
  * any of them less it fails or warns. (Plain `status` reads the variables as
  * well when it may; else it says that nobody may spend credits.)
  */
@@ -19,7 +19,7 @@ import { account, bench } from "./run.ts";
 
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));
 
-/** The calls that show what a row of the README's table says. */
+/** The calls that show what a row of the table says. */
 const CALLS: Readonly<Record<string, readonly string[]>> = {
   "`--help`, `--version`": ["--help", "status --help", "--version"],
   "`status`, also with `--json`, `--watch`, `--check`": [
@@ -61,11 +61,10 @@ interface Row {
   readonly needs: Readonly<Record<typeof KINDS[number], string>>;
 }
 
-/** The rows of the table below "Permissions". */
+/** The rows of the table. */
 async function readRows(): Promise<Row[]> {
-  const readme = await Deno.readTextFile(join(ROOT, "README.md"));
-  const section = readme.split(/^## Permissions$/m)[1]?.split(/^## /m)[0] ?? "";
-  const lines = section.split("\n").filter((it) => it.startsWith("|"));
+  const page = await Deno.readTextFile(join(ROOT, "docs/permissions.md"));
+  const lines = page.split("\n").filter((it) => it.startsWith("|"));
   return lines.slice(2).map((line) => {
     const [command, read, write, net, env] = line.split(/ *\| */).slice(1);
     const names = (cell = "") =>
@@ -175,7 +174,7 @@ function complaints(call: string, err: string): string {
 for (const { command, needs } of await readRows()) {
   const grants = KINDS.filter((kind) => needs[kind] !== "")
     .map((kind) => `${kind}=${needs[kind]}`);
-  Deno.test(`README.md tells what ${command} needs: ${grants.join(" ") || "nothing"}`, async () => {
+  Deno.test(`docs/permissions.md tells what ${command} needs: ${grants.join(" ") || "nothing"}`, async () => {
     const calls = CALLS[command];
     if (!calls) throw new Error(`There is no call that shows ${command}`);
     await using fake = await startFakeCodex({

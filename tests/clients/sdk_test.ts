@@ -157,8 +157,8 @@ for (const runtime of RUNTIMES) {
   });
 }
 
-const README = new URL("../../README.md", import.meta.url);
-/** Headings of the README with a `ts` block below. */
+const README = new URL("../../docs/sdk.md", import.meta.url);
+/** Headings of the page with a `ts` block below. */
 const EXAMPLES = ["openai", "ai", "@openai/agents"];
 
 /** The first `ts` block under a heading of any level. */
@@ -171,14 +171,14 @@ function exampleOf(readme: string, heading: string): string {
   const section = lines.slice(start + 1).join("\n").split(/^#{1,5} /m)[0]!;
   const code = /```ts\n([\s\S]*?)```/.exec(section)?.[1];
   if (start < 0 || code === undefined) {
-    throw new Error(`README.md has no ts block under "${heading}"`);
+    throw new Error(`docs/sdk.md has no ts block under "${heading}"`);
   }
   return code;
 }
 
 for (const runtime of RUNTIMES) {
   Deno.test({
-    name: `README.md has an example for each SDK that runs on ${runtime}`,
+    name: `docs/sdk.md has an example for each SDK that runs on ${runtime}`,
     ignore: !isInstalled("openai") || !existsSync(README),
     fn: async () => {
       const readme = await Deno.readTextFile(README);
