@@ -151,7 +151,7 @@ export function lastAccountOf(
  * the one that answers first; a request alone goes on with the first that is
  * included, and a session not before its own account has answered.
  *
- * @returns The chosen account, where it turned out to be included.
+ * @returns An account that turned out to be included: the chosen one, else the best.
  */
 async function askUnknown(
   context: RotatorContext,
@@ -187,7 +187,14 @@ async function askUnknown(
   const isSame = context.accounts.get(alias) === choice.account;
   if (standing.kind === "included" && isSame) return { ...choice, standing };
   choice.release();
-  return undefined;
+  // those that have not answered yet hold nobody up who can be served
+  const answered = candidatesOf(context).filter((account) =>
+    kindOf(account, query.model, context.now()) !== "unknown"
+  );
+  const { choice: other } = select(answered, selectQuery(context, query));
+  return other?.standing.kind === "included"
+    ? use(context, query, other)
+    : undefined;
 }
 
 function askable(

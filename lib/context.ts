@@ -75,9 +75,14 @@ export interface RotatorContext extends AccountContext {
 /**
  * Wires the parts. Reads no file and asks nobody yet.
  *
+ * @param options As the owner gives them.
+ * @param more Whether the process ends by itself before long.
  * @throws {TypeError} When an option is not what it should be.
  */
-export function createContext(options: RotatorOptions): RotatorContext {
+export function createContext(
+  options: RotatorOptions,
+  { endsSoon }: Pick<AccountContext, "endsSoon"> = { endsSoon: false },
+): RotatorContext {
   checkOptions(options);
   const emit = safely(options.onEvent);
   const warnOnce = once((reason) => emit({ type: "warning", reason }));
@@ -150,6 +155,7 @@ function accountContext(
     backend: checkedBase(options.backend ?? DEFAULT_BACKEND, "backend"),
     issuer: checkedBase(options.issuer ?? DEFAULT_ISSUER, "issuer"),
     version: VERSION,
+    endsSoon,
     fetch: fetch ?? ((input, init) => globalThis.fetch(input, init)),
     now,
     policy: () => policy,

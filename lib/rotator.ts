@@ -81,7 +81,11 @@ export interface Rotator extends AsyncDisposable {
  * ```
  */
 export function createRotator(options: RotatorOptions = {}): Rotator {
-  const context = createContext(options);
+  return rotatorOf(createContext(options));
+}
+
+/** The rotator of a context. */
+export function rotatorOf(context: RotatorContext): Rotator {
   const servedBy = new WeakMap<Response, string>();
   let requests = 0;
   const close = async () => {

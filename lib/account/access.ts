@@ -1,4 +1,5 @@
 import { ClockReading } from "../pool/clock.ts";
+import { runningUntil } from "../pool/limits.ts";
 import type { AccountRecord, Tokens } from "../types.ts";
 import type { AccountContext } from "./context.ts";
 import { accountOf } from "./identity.ts";
@@ -54,17 +55,17 @@ export class AccessTokens {
     const { cache, now } = this.#context;
     const account = accountOf(cache.state, alias);
     if (!account) return GONE;
-    const { tokens, auth, cooldowns } = account;
+    const { tokens, auth } = account;
     if (auth) return { kind: "login", reason: auth.reason };
     if (!tokens) return { kind: "login", reason: "There are no usable tokens" };
     const valid = this.valid(alias, rejected);
     const isPaused = (this.#retryAt.get(alias) ?? 0) > now();
     if (valid && (valid.msLeft > EARLY_MS || isPaused)) return valid;
-    const cooldown = cooldowns["token"];
-    if (!cooldown || !new ClockReading(now()).isRunning(cooldown.until)) {
+    if (runningUntil(account, "token", new ClockReading(now())) === undefined) {
       return undefined;
     }
-    const reason = cooldown.detail ?? "The token could not be renewed";
+    const reason = account.cooldowns["token"]?.detail ??
+      "The token could not be renewed";
     return { kind: "unavailable", reason };
   }
 

@@ -50,10 +50,10 @@ export class AccountLinks {
 
   /** Runs `job` while no other rotator works on the linked file, after what a dead one left is finished. */
   async hold<T>(
-    alias: string,
+    [alias, linked]: [string, LinkedAccount],
     job: (file: LinkedFile) => Promise<T>,
   ): Promise<T> {
-    const file = this.#fileOf(this.of(alias)!);
+    const file = this.#fileOf(linked);
     return await file.hold(async () => {
       await this.#finish(alias, file);
       return await job(file);

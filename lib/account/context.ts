@@ -25,7 +25,7 @@ export interface AccountContext {
   readonly issuer: string;
   readonly version: string;
   /** The process ends by itself before long, so nothing may be in memory alone. */
-  readonly endsSoon?: boolean;
+  readonly endsSoon: boolean;
   readonly fetch: FetchLike;
   /** Epoch ms. */
   readonly now: () => number;

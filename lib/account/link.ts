@@ -19,6 +19,7 @@ import { freshness, isSameTokens, takeLogin } from "./import.ts";
 import { LinkedFile, type LinkSource } from "./linked_file.ts";
 import {
   type ImportedLogin,
+  KEYRING_ADVICE,
   type LoginFileKind,
   withTokens,
 } from "./login_files.ts";
@@ -187,7 +188,7 @@ export function judge(
 
 function gone(path: string): Look {
   const reason =
-    `The linked file ${path} is gone, and its tool may use the login that was in it from the system's keyring now; sign in again to use this account without the file, or have that tool keep its login in the file (for Codex cli_auth_credentials_store = "file" in its config.toml) and sign in there`;
+    `The linked file ${path} is gone, and its tool may use the login that was in it from elsewhere now; sign in again to use this account without the file, or ${KEYRING_ADVICE}`;
   return { kind: "gone", reason };
 }
 

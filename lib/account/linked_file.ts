@@ -23,6 +23,7 @@ import {
   realFile,
   unlessMissing,
   withBusyRetry,
+  writeAdvice,
 } from "../store/file.ts";
 import { withLock } from "../store/lock.ts";
 import type { AccountSource } from "../types.ts";
@@ -218,19 +219,12 @@ export class LinkedFile {
     if (code === undefined || !/^E[A-Z0-9]+$/.test(code)) return error;
     return new Error(
       `The linked file ${path} cannot be ${what} (${code}); ${
-        ADVICE[code] ?? "make it and its folder writable"
+        writeAdvice(code) ?? "make it and its folder writable"
       }, or take its tokens over with "codex-rotator import '${path}' --copy"`,
       { cause: error },
     );
   }
 }
-
-const ADVICE: Readonly<Record<string, string>> = {
-  EROFS: "it is mounted read-only: mount it, or better its folder, writable",
-  EBUSY: "it is mounted as a single file: mount its folder",
-  ENOSPC: "make room on that disk",
-  EDQUOT: "make room on that disk",
-};
 
 /** How copies of a file begin in a folder that is not its own. */
 function spareName(file: string): string {

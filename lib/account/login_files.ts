@@ -133,15 +133,47 @@ function codexLogin(
     tokens.refresh_token,
     tokens.id_token,
   );
-  if (read !== undefined) {
+  const other = OTHER_KINDS.find(({ isIn }) => isIn(file, read));
+  if (read !== undefined && !other?.isInstead) {
     return loginOf(read, { accountId: readText(tokens.account_id) });
   }
-  throw new Error(
-    readText(file.OPENAI_API_KEY) === null
-      ? `${path} holds no ChatGPT login (no tokens.access_token); ${NEXT}`
-      : `${path} holds an API key only, which has no ChatGPT usage to share; ${NEXT}`,
-  );
+  const what = other?.what ?? "no ChatGPT login (no tokens.access_token)";
+  throw new Error(`${path} holds ${what}; ${NEXT}`);
 }
+
+/** What the Codex CLI's file may hold besides a ChatGPT login. */
+interface OtherKind {
+  readonly isIn: (
+    file: Record<string, unknown>,
+    tokens: Tokens | undefined,
+  ) => boolean;
+  readonly what: string;
+  /** Tokens beside it are not a login of their own. */
+  readonly isInstead?: boolean;
+}
+
+const OTHER_KINDS: readonly OtherKind[] = [{
+  isIn: ({ auth_mode }) => /external|authtokens/i.test(`${auth_mode}`),
+  what:
+    "external tokens only, which the program that runs Codex renews and nobody else can",
+  isInstead: true,
+}, {
+  isIn: ({ personal_access_token: token }, tokens) =>
+    readText(token) !== null || tokens?.access.startsWith("at-") === true,
+  what:
+    "a personal access token only (at-…), which cannot be renewed or shared",
+  isInstead: true,
+}, {
+  isIn: ({ agent_identity }) => Boolean(agent_identity),
+  what: "an agent identity only, which is not a person's login",
+}, {
+  isIn: ({ OPENAI_API_KEY: key }) => readText(key) !== null,
+  what: "an API key only, which has no ChatGPT usage to share",
+}];
+
+/** What to do where the Codex CLI should have a file and has none, for people. */
+export const KEYRING_ADVICE =
+  'if Codex keeps its login in the system\'s keyring, set cli_auth_credentials_store = "file" in its config.toml and sign in with it again';
 
 function openCodeLogin(
   file: Record<string, unknown>,

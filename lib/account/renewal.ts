@@ -9,7 +9,7 @@ import { sentOnce } from "./context.ts";
 import { type AccountContext, fetchText, isDenied } from "./context.ts";
 import { accountOf, accountsWithRefreshToken } from "./identity.ts";
 import { takeIssued } from "./import.ts";
-import { lookAtLink } from "./link.ts";
+import { type LinkedAccount, lookAtLink } from "./link.ts";
 
 /** A token call may take this long (ms). */
 const CALL_LIMIT_MS = 20_000;
@@ -48,7 +48,7 @@ export class Renewal {
 
   /** Whether new tokens may be in memory alone for a while: saving is tried again. */
   get mayKeepUnsaved(): boolean {
-    const { cache, endsSoon = false } = this.#context;
+    const { cache, endsSoon } = this.#context;
     return cache.hasSaved && !endsSoon;
   }
 
@@ -66,13 +66,13 @@ export class Renewal {
       const taken = this.#tokens.kept(this.#alias, this.#rejected);
       if (taken) return taken;
     } else if (kept) return kept;
-    return linked ? await this.#renewLinked() : await this.#exchange();
+    return linked ? await this.#renewLinked(linked) : await this.#exchange();
   }
 
   /** Gives the other tool, which knows no lock, time to finish a renewal of its own. */
-  async #renewLinked(): Promise<Access> {
+  async #renewLinked(linked: LinkedAccount): Promise<Access> {
     return await this.#takeFromLink(1) ??
-      await this.#links.hold(this.#alias, async (file) => {
+      await this.#links.hold([this.#alias, linked], async (file) => {
         const taken = await this.#takeFromLink(GRACE_TURNS);
         if (taken) return taken;
         await file.tryWriting();

@@ -154,7 +154,7 @@ export class TokenManager {
         if (!linked || !await this.#links.isUnfinished(linked)) return;
         await store.exclusive(lockName(alias, linked), async () => {
           await cache.reload();
-          await this.#links.hold(alias, () => Promise.resolve());
+          await this.#links.hold([alias, linked], () => Promise.resolve());
         });
       }),
     );

@@ -177,7 +177,7 @@ function confirmation(
   const kept = renameHint(alias, wanted);
   return stored
     ? `${name} was known already and has these tokens now${link}${kept}`
-    : `${name} was known already, and its tokens are newer than these: nothing is changed${kept}`;
+    : `${name} was known already, and its tokens are newer than these, or it cannot be told: nothing is changed${kept}`;
 }
 
 function copyNotices(imported: readonly Imported[]): string[] {

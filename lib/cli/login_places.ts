@@ -8,6 +8,7 @@ import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { join } from "node:path";
 import {
+  KEYRING_ADVICE,
   LOGIN_FILE_KINDS,
   type LoginFile,
   type LoginFileKind,
@@ -88,7 +89,7 @@ export async function readLogins(
     throw new CliError(
       `There is no ${
         sanitize(file)
-      }; sign in with that tool first, or name another file`,
+      }; sign in with that tool first, or name another file (${KEYRING_ADVICE})`,
     );
   }
   const places = loginPlaces(io.env, kind && [kind]);
@@ -142,7 +143,7 @@ function nothingFound(
     }`;
   return `${what}; sign in with: ${
     suggestCommand("login")
-  }; or name the file to import`;
+  }; or name the file to import (${KEYRING_ADVICE})`;
 }
 
 /**

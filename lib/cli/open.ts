@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { createRotator, type Rotator } from "../rotator.ts";
+import { createContext } from "../context.ts";
+import { type Rotator, rotatorOf } from "../rotator.ts";
 import { type JsonStore, jsonStore } from "../store/json_store.ts";
 import { editState, normalState } from "../store/state.ts";
 import type { NormalState } from "../normal_types.ts";
@@ -60,7 +61,7 @@ export function openOnlineRotator(context: Context): OnlineRotator {
       return state;
     },
   };
-  const rotator = createRotator({
+  const parts = createContext({
     store,
     now: io.now,
     backend: backendOf(context),
@@ -70,8 +71,8 @@ export function openOnlineRotator(context: Context): OnlineRotator {
       told.add(event.reason);
       printWarning(io, event.reason);
     },
-  });
-  return { ...rotator, isKept: () => isKept };
+  }, { endsSoon: true });
+  return { ...rotatorOf(parts), isKept: () => isKept };
 }
 
 /**

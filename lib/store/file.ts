@@ -136,6 +136,21 @@ function isOpenToOthers(mode: number): boolean {
   return process.platform !== "win32" && (mode & 0o077) !== 0;
 }
 
+/** What to do where a file cannot be written; undefined: it depends. */
+export function writeAdvice(code: string): string | undefined {
+  switch (code) {
+    case "ENOSPC":
+    case "EDQUOT":
+      return "make room on that disk";
+    case "EROFS":
+      return "it is mounted read-only: mount it, or better its folder, writable";
+    case "EBUSY":
+      return "it may be mounted as a single file: mount its folder";
+    default:
+      return undefined;
+  }
+}
+
 /**
  * The error of a file operation as people need it.
  *
@@ -153,9 +168,8 @@ export function toStoreError(
   if (isDenied || code === undefined || !/^E[A-Z0-9]+$/.test(code)) {
     return error;
   }
-  const advice = code === "ENOSPC" || code === "EDQUOT"
-    ? "make room on that disk"
-    : "check the owner and the permissions of the file and its folder";
+  const advice = writeAdvice(code) ??
+    "check the owner and the permissions of the file and its folder";
   return new RotatorError(
     "store_unwritable",
     `The store ${path} cannot be ${refused} (${code}); ${advice} and try again`,

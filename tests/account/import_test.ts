@@ -94,6 +94,25 @@ Deno.test("readLoginFile() says what is wrong, and never quotes the file", () =>
     [file(undefined), "holds no ChatGPT login"],
     [file({ refresh_token: "canary" }), "holds no ChatGPT login"],
     [file({ access_token: 5, id_token: "canary" }), "holds no ChatGPT login"],
+    [
+      JSON.stringify({ personal_access_token: "at-canary" }),
+      "holds a personal access token only",
+    ],
+    [
+      file({ access_token: "at-canary" }),
+      "holds a personal access token only",
+    ],
+    [
+      JSON.stringify({ agent_identity: { token: "canary" }, tokens: null }),
+      "holds an agent identity only",
+    ],
+    [
+      JSON.stringify({
+        auth_mode: "chatgptAuthTokens",
+        tokens: { access_token: "canary", refresh_token: "" },
+      }),
+      "holds external tokens only",
+    ],
   ];
   for (const [text, message] of cases) {
     const error = assertThrows(
@@ -293,6 +312,23 @@ Deno.test("addLogin() never replaces newer tokens by older ones", () => {
   const again = addLogin(state, login({ tokens: older }));
   assertEquals(again, { alias: "me", added: false, stored: false });
   assertEquals(state.accounts.me!.tokens, newer);
+});
+
+Deno.test("addLogin() never replaces tokens by ones whose age cannot be told", () => {
+  const known = { access: "known", expiresAt: 9_000 };
+  const opaque = { access: "opaque", refresh: "r" };
+  for (const stored of [known, { access: "opaque too" }]) {
+    const state = pool();
+    addLogin(state, login({ tokens: stored }));
+    const again = addLogin(state, login({ tokens: opaque }));
+    assertEquals(again, { alias: "me", added: false, stored: false });
+    assertEquals(state.accounts.me!.tokens, stored);
+  }
+  const state = pool({ me: { userId: "user-1", accountId: "account-1" } });
+  assertEquals(addLogin(state, login({ tokens: opaque })).stored, true);
+  const signIn = { fresh: true };
+  const fresh = login({ tokens: { access: "new", refresh: "r2" } });
+  assertEquals(addLogin(state, fresh, signIn).stored, true);
 });
 
 Deno.test("addLogin() tells the age of tokens by their claims when nothing else does", () => {

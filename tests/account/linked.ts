@@ -83,12 +83,16 @@ export async function linkedSetUp(
   options: {
     accounts?: Record<string, FakeAccountOptions>;
     kind?: LoginFileKind;
+    /** The folder of the file, below the folder of all. */
+    below?: string;
   } = {},
 ): Promise<LinkedSetUp> {
-  const { accounts = { me: {}, other: {} }, kind = "codex" } = options;
+  const { accounts = { me: {}, other: {} }, kind = "codex", below = "" } =
+    options;
   const fake = await startFakeCodex({ accounts });
   const folder = await Deno.makeTempDir();
-  const file = join(folder, "auth.json");
+  const file = join(folder, below, "auth.json");
+  await Deno.mkdir(join(folder, below), { recursive: true });
   const storePath = join(folder, "store", "accounts.json");
   const store = jsonStore(storePath);
   const events: RotatorEvent[] = [];
