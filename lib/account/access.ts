@@ -37,10 +37,7 @@ export class AccessTokens {
     this.#context = context;
   }
 
-  /**
-   * The access token of an account when it can be sent as it is; undefined when
-   * that has to be looked into.
-   */
+  /** The access token of an account when it can be sent as it is. */
   current({ tokens, auth }: AccountRecord): string | undefined {
     if (!tokens || auth) return undefined;
     return this.#msLeft(tokens) > EARLY_MS ? tokens.access : undefined;

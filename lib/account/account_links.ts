@@ -2,20 +2,24 @@ import { unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { unlessMissing } from "../store/file.ts";
 import type { Tokens } from "../types.ts";
+import { delay } from "./abort.ts";
 import type { AccountContext } from "./context.ts";
-import { accountOf } from "./identity.ts";
+import { accountOf, isSameLogin } from "./identity.ts";
 import { isSameTokens } from "./import.ts";
 import {
   adopt,
-  giveBack,
   isBehind,
   isLinked,
   judge,
   type LinkedAccount,
   noteSeen,
+  PAUSE_MS,
 } from "./link.ts";
 import { LinkedFile } from "./linked_file.ts";
-import type { ImportedLogin } from "./login_files.ts";
+import { type ImportedLogin, withTokens } from "./login_files.ts";
+
+/** How often a file that is being written is read again. */
+const WRITE_TURNS = 10;
 
 /** Keeps accounts and the files they are linked to in step, with the account's lock held. */
 export class AccountLinks {
@@ -74,7 +78,8 @@ export class AccountLinks {
   }
 
   /**
-   * Gives new tokens to the tool whose file the account is linked to.
+   * Gives new tokens to the tool whose file the account is linked to, unless
+   * the file changed meanwhile. All else in it stays.
    *
    * @param alias Whose.
    * @param before The account before the renewal.
@@ -85,21 +90,43 @@ export class AccountLinks {
     before: LinkedAccount,
     tokens: Tokens,
   ): Promise<void> {
-    const { cache, emit } = this.#context;
     const file = this.#fileOf(before);
-    const given = await giveBack(file, before, tokens);
-    switch (given.kind) {
-      case "written":
-        return await cache.save((state) => noteSeen(state, tokens));
-      case "newer":
-        return await this.adopt(alias, given.login, file.path);
-      case "left": {
-        if (given.reason === undefined) return;
-        const reason =
-          `The tool of ${file.path} has to sign in again, as the renewed tokens could not be given to it: ${given.reason}`;
-        return emit({ type: "warning", alias, reason });
+    let reason = `${file.path} cannot be understood`;
+    try {
+      for (let turn = 1; turn <= WRITE_TURNS; turn++) {
+        const found = await file.read();
+        if (found === undefined) return;
+        const { text, login } = found;
+        const look = judge(before, login);
+        if (login && isSameTokens(login.tokens, tokens)) {
+          return await this.#noteSeen(tokens);
+        }
+        if (look.kind === "newer") {
+          return await this.adopt(alias, look.login, file.path);
+        }
+        if (login && !isSameLogin(before, login)) {
+          reason = `${file.path} holds another login`;
+          break;
+        }
+        const next = login && withTokens(text, before.source.kind, tokens);
+        if (next && await file.replace(text, next)) {
+          return await this.#noteSeen(tokens);
+        }
+        await delay(PAUSE_MS);
       }
+    } catch (error) {
+      reason = error instanceof Error ? error.message : String(error);
     }
+    this.#context.emit({
+      type: "warning",
+      alias,
+      reason:
+        `The tool of ${file.path} has to sign in again, as the renewed tokens could not be given to it: ${reason}`,
+    });
+  }
+
+  async #noteSeen(tokens: Tokens): Promise<void> {
+    await this.#context.cache.save((state) => noteSeen(state, tokens));
   }
 
   /** Whether a process died while it gave new tokens to the file. */

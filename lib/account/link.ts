@@ -21,7 +21,6 @@ import {
   type ImportedLogin,
   KEYRING_ADVICE,
   type LoginFileKind,
-  withTokens,
 } from "./login_files.ts";
 
 /** An account that is linked to a file this version can keep in step. */
@@ -37,17 +36,8 @@ export type Look =
   | { kind: "gone"; reason: string }
   | { kind: "nothing" };
 
-/** How giving new tokens back to the file ended. */
-export type GivenBack =
-  | { kind: "written" }
-  /** The other tool signed in or renewed meanwhile. */
-  | { kind: "newer"; login: ImportedLogin }
-  | { kind: "left"; reason?: string };
-
-/** The delay between two looks (ms). */
-const PAUSE_MS = 100;
-/** How often a file that is being written is read again. */
-const WRITE_TURNS = 10;
+/** The delay between two looks at a file (ms). */
+export const PAUSE_MS = 100;
 
 /** Whether an account is kept in step with another tool's file. */
 export function isLinked(account: AccountRecord): account is LinkedAccount {
@@ -83,43 +73,6 @@ export async function lookAtLink(
     if (turn >= turns) return found ? look : gone(file.path);
     await delay(PAUSE_MS);
   }
-}
-
-/**
- * Gives new tokens back to the file, unless it changed meanwhile. All else in
- * it, the order of its keys, its mode and its owner stay.
- *
- * @param file The file of `account`.
- * @param account As it was before the renewal.
- * @param tokens The new ones.
- */
-export async function giveBack(
-  file: LinkedFile,
-  account: LinkedAccount,
-  tokens: Tokens,
-): Promise<GivenBack> {
-  try {
-    for (let turn = 1; turn <= WRITE_TURNS; turn++) {
-      const found = await file.read();
-      if (found === undefined) return { kind: "left" };
-      const { text, login } = found;
-      if (login) {
-        if (isSameTokens(login.tokens, tokens)) return { kind: "written" };
-        const look = judge(account, login);
-        if (look.kind === "newer") return look;
-        if (look.kind === "other" || !isSameLogin(account, login)) {
-          return { kind: "left", reason: `${file.path} holds another login` };
-        }
-        const next = withTokens(text, account.source.kind, tokens);
-        if (await file.replace(text, next)) return { kind: "written" };
-      }
-      await delay(PAUSE_MS);
-    }
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return { kind: "left", reason };
-  }
-  return { kind: "left", reason: `${file.path} cannot be understood` };
 }
 
 /** Whether the file still holds tokens that were renewed and never given back to it. */

@@ -146,15 +146,15 @@ function targetOf(
   return { pathname, search };
 }
 
-const NOT_FOUND: CallbackAnswer = {
+const NOT_FOUND = {
   status: 404,
   title: "Not found",
   text: "There is nothing at this address.",
 };
-const SENT_ON: CallbackAnswer = {
+const SENT_ON = {
   status: 302,
   title: "Sign in",
-  text: "The sign-in goes on at another address.",
+  text: "It goes on elsewhere.",
 };
 
 function send(
@@ -173,12 +173,8 @@ function send(
   });
   return new Promise((resolve) => {
     response.once("close", resolve);
-    response.end(html(title, text), () => resolve());
-  });
-}
-
-function html(title: string, text: string): string {
-  return `<!DOCTYPE html>
+    response.end(
+      `<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <title>${escape(title)} – codex-rotator</title>
@@ -186,7 +182,10 @@ function html(title: string, text: string): string {
 <h1>${escape(title)}</h1>
 <p>${escape(text)}</p>
 </html>
-`;
+`,
+      () => resolve(),
+    );
+  });
 }
 
 function escape(text: string): string {

@@ -1,9 +1,4 @@
-/**
- * The login files of other tools: what they hold, and nothing of it in any
- * message.
- *
- * @module
- */
+/** The login files of other tools: what they hold, and nothing of it in any message. */
 import {
   isRecord,
   parseJson,
@@ -16,13 +11,6 @@ import type { Tokens } from "../types.ts";
 
 /** Whose login file it is. */
 export type LoginFileKind = "codex" | "opencode" | "opencode-multi-auth";
-
-/** The tools whose files can be read. */
-export const LOGIN_FILE_KINDS: readonly LoginFileKind[] = [
-  "codex",
-  "opencode",
-  "opencode-multi-auth",
-];
 
 /** A login as the issuer or another tool's file gives it. */
 export interface ImportedLogin {
@@ -65,12 +53,12 @@ export const TOOL_NAMES: Readonly<Record<LoginFileKind, string>> = {
   "opencode-multi-auth": "opencode-multi-auth",
 };
 
+/** The tools whose files can be read. */
+export const LOGIN_FILE_KINDS = Object.keys(TOOL_NAMES) as LoginFileKind[];
+
 /**
- * Reads a login file.
+ * Reads a login file; its path is for messages, its kind told by its look unless given.
  *
- * @param text Its content.
- * @param path Its path, for messages.
- * @param kind Whose it is; by default what it looks like.
  * @throws {Error} When it holds no ChatGPT login.
  */
 export function readLoginFile(
@@ -141,15 +129,11 @@ function codexLogin(
   throw new Error(`${path} holds ${what}; ${NEXT}`);
 }
 
-/** What the Codex CLI's file may hold besides a ChatGPT login. */
+/** What else the Codex CLI's file may hold; with `isInstead`, tokens beside it are no login. */
 interface OtherKind {
-  readonly isIn: (
-    file: Record<string, unknown>,
-    tokens: Tokens | undefined,
-  ) => boolean;
-  readonly what: string;
-  /** Tokens beside it are not a login of their own. */
-  readonly isInstead?: boolean;
+  isIn(file: Record<string, unknown>, tokens: Tokens | undefined): boolean;
+  what: string;
+  isInstead?: boolean;
 }
 
 const OTHER_KINDS: readonly OtherKind[] = [{

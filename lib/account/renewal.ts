@@ -102,13 +102,9 @@ export class Renewal {
   async #exchange(): Promise<Access> {
     const { issuer, version, cache } = this.#context;
     const spent = accountOf(cache.state, this.#alias)?.tokens?.refresh;
-    if (!spent) {
-      return await this.#refuse("There is no refresh token");
-    }
+    if (!spent) return await this.#refuse("There is no refresh token");
     const unwritable = await this.#tryStore();
-    if (unwritable && !this.mayKeepUnsaved) {
-      return await this.fail(unwritable);
-    }
+    if (unwritable && !this.mayKeepUnsaved) return await this.fail(unwritable);
     const called = await fetchText(this.#context, {
       url: tokenUrl(issuer),
       method: "POST",
@@ -124,9 +120,7 @@ export class Renewal {
         refresh_token: spent,
       })),
     }, { ms: CALL_LIMIT_MS });
-    if ("error" in called) {
-      return await this.fail(called.error);
-    }
+    if ("error" in called) return await this.fail(called.error);
     const answer = readTokenAnswer(called.response.status, called.text);
     switch (answer.kind) {
       case "tokens":

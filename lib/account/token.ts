@@ -40,10 +40,7 @@ export class TokenManager {
     this.#parts = { context, links: this.#links, tokens: this.#tokens };
   }
 
-  /**
-   * The access token of an account when it can be sent as it is, without any
-   * waiting; undefined when that has to be looked into.
-   */
+  /** The access token of an account when it can be sent as it is, without any waiting. */
   current(account: AccountRecord): string | undefined {
     return this.#tokens.current(account);
   }
