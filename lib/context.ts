@@ -86,7 +86,8 @@ export function createContext(
   checkOptions(options);
   const emit = safely(options.onEvent);
   const warnOnce = once((reason) => emit({ type: "warning", reason }));
-  const { account, storeName } = accountContext(options, emit, warnOnce);
+  const { account: own, storeName } = accountContext(options, emit, warnOnce);
+  const account = { ...own, endsSoon };
   const tokens = new TokenManager(account);
   const usage = new UsageChecker(account, tokens);
   let debug: boolean | undefined;
@@ -155,7 +156,7 @@ function accountContext(
     backend: checkedBase(options.backend ?? DEFAULT_BACKEND, "backend"),
     issuer: checkedBase(options.issuer ?? DEFAULT_ISSUER, "issuer"),
     version: VERSION,
-    endsSoon,
+    endsSoon: false,
     fetch: fetch ?? ((input, init) => globalThis.fetch(input, init)),
     now,
     policy: () => policy,
