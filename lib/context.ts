@@ -25,6 +25,7 @@ import { AccountPool, type PooledAccount } from "./pool/account_pool.ts";
 import { checkOptions, type RotatorOptions } from "./options.ts";
 import { pinnedIn, unpinned } from "./report.ts";
 import { ServedModels, Sessions } from "./pool/sessions.ts";
+import { sessionStoreOf, SessionSync } from "./session_file.ts";
 import {
   policyOf,
   policySources,
@@ -45,6 +46,7 @@ export interface RotatorContext extends AccountContext {
   readonly tokens: TokenManager;
   readonly usage: UsageChecker;
   readonly sessions: Sessions;
+  readonly sessionSync: SessionSync;
   readonly spending: Spending;
   readonly ledger: Ledger;
   /** Answers that have not ended. */
@@ -90,6 +92,10 @@ export function createContext(
   const account = { ...own, endsSoon };
   const tokens = new TokenManager(account);
   const usage = new UsageChecker(account, tokens);
+  const sessions = new Sessions();
+  const sessionStore = options.affinity === false
+    ? undefined
+    : sessionStoreOf(account.store, account.now);
   let debug: boolean | undefined;
   return {
     ...account,
@@ -103,7 +109,8 @@ export function createContext(
         warnOnce(`The ledger was not written: ${text(error)}`),
     }),
     open: new Set(),
-    sessions: new Sessions(),
+    sessions,
+    sessionSync: new SessionSync(sessions, sessionStore, account.now),
     servedModels: new ServedModels(),
     waiting: 0,
     random: options.random ?? Math.random,

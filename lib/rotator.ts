@@ -94,6 +94,7 @@ export function rotatorOf(context: RotatorContext): Rotator {
     await context.usage.close();
     await context.tokens.settled();
     await context.ledger.close();
+    await context.sessionSync.flush();
     await context.cache.close();
   };
   return {
@@ -204,6 +205,7 @@ async function catchUp(
   { signal }: ReplayableRequest,
 ): Promise<void> {
   await withAbort(context.cache.sync(), signal);
+  await withAbort(context.sessionSync.load(), signal);
   const look = context.tokens.lookAgain(performance.now());
   if (look) await withAbort(look, signal);
   signal?.throwIfAborted();

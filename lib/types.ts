@@ -241,6 +241,12 @@ export interface PoolState {
   accounts: Record<string, AccountRecord>;
 }
 
+/** Which account served which session last: texts by the hash of the session's name. */
+export interface SessionStore {
+  read(): Promise<Record<string, string>>;
+  write(changed: Record<string, string>): Promise<void>;
+}
+
 /** Where the state lives. */
 export interface Store {
   /**
@@ -252,6 +258,8 @@ export interface Store {
   update(change: (state: PoolState) => void): Promise<PoolState>;
   /** Runs `job` while no one else, in any process, holds `name`. */
   exclusive<T>(name: string, job: () => Promise<T>): Promise<T>;
+  /** Where it has it, the memory of sessions is in the store itself. */
+  sessions?: SessionStore;
   /** Where it has one, the ledger is in the store itself. */
   ledger?: {
     append(entries: LedgerEntry[]): Promise<void>;

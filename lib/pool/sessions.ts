@@ -1,7 +1,7 @@
 /** A session that was idle for longer is forgotten, ms. */
 const IDLE_MS = 60 * 60_000;
 /** More sessions than this are not remembered; the longest idle go first. */
-const MOST_SESSIONS = 20_000;
+const MAX_SESSIONS = 20_000;
 
 /** What is remembered of a session. */
 export interface Session {
@@ -13,9 +13,12 @@ export interface Session {
   cleaned: boolean;
 }
 
-/** Which account served which session last, in memory only. */
+/** Which account served which session last. */
 export class Sessions {
+  /** Called when there is something new to be written. */
+  onChange: () => void = () => {};
   #byKey = new Map<string, Session>();
+  #changed = new Set<string>();
 
   /** The session of that key, unless it was idle too long at `now` (epoch ms). */
   get(key: string, now: number): Session | undefined {
@@ -29,14 +32,9 @@ export class Sessions {
   /** Notes that `alias` served the session at `now` (epoch ms). */
   note(key: string, alias: string, now: number): void {
     const cleaned = this.#byKey.get(key)?.cleaned ?? false;
-    // re-inserting keeps the map in order of use
-    this.#byKey.delete(key);
-    this.#byKey.set(key, { alias, usedAt: now, cleaned });
-    if (this.#byKey.size <= MOST_SESSIONS) return;
-    for (const oldest of this.#byKey.keys()) {
-      this.#byKey.delete(oldest);
-      break;
-    }
+    this.#set(key, { alias, usedAt: now, cleaned });
+    this.#changed.add(key);
+    this.onChange();
   }
 
   /** Notes that the session's conversation came from another account. */
@@ -49,6 +47,62 @@ export class Sessions {
   get size(): number {
     return this.#byKey.size;
   }
+
+  /** What has changed since it was taken last, as text by key. */
+  takeChanged(): Record<string, string> {
+    const changed: Record<string, string> = {};
+    for (const key of this.#changed) {
+      const session = this.#byKey.get(key);
+      if (session) changed[key] = writeSession(session);
+    }
+    this.#changed.clear();
+    return changed;
+  }
+
+  /** Takes over what other processes wrote, where it is later than what is known here. */
+  merge(written: Record<string, string>, now: number): void {
+    for (const [key, text] of Object.entries(written)) {
+      const session = readSession(text);
+      const known = this.#byKey.get(key);
+      const isNews = session && now - session.usedAt <= IDLE_MS &&
+        session.usedAt > (known?.usedAt ?? -Infinity);
+      if (isNews) this.#set(key, session);
+    }
+  }
+
+  #set(key: string, session: Session): void {
+    // re-inserting keeps the map in order of use
+    this.#byKey.delete(key);
+    this.#byKey.set(key, session);
+    if (this.#byKey.size <= MAX_SESSIONS) return;
+    for (const oldest of this.#byKey.keys()) {
+      this.#byKey.delete(oldest);
+      break;
+    }
+  }
+}
+
+function writeSession({ alias, usedAt, cleaned }: Session): string {
+  return `${alias} ${usedAt}${cleaned ? " cleaned" : ""}`;
+}
+
+function readSession(text: string): Session | undefined {
+  const [, alias, usedAt, cleaned] =
+    /^(\S+) (\d+)( cleaned)?$/.exec(String(text)) ?? [];
+  if (alias === undefined) return undefined;
+  return { alias, usedAt: Number(usedAt), cleaned: cleaned !== undefined };
+}
+
+/** Sessions as they are stored, without those that were idle too long and the oldest of too many. */
+export function currentSessions(
+  written: Record<string, string>,
+  now: number,
+): Record<string, string> {
+  const current = Object.entries(written)
+    .map(([key, text]) => ({ key, text, at: readSession(text)?.usedAt ?? 0 }))
+    .filter(({ at }) => now - at <= IDLE_MS)
+    .sort((a, b) => b.at - a.at).slice(0, MAX_SESSIONS);
+  return Object.fromEntries(current.map(({ key, text }) => [key, text]));
 }
 
 /** More models are not remembered. */
