@@ -124,7 +124,12 @@ Deno.test("imports have no cycle", async () => {
 
 Deno.test("mod.ts and the other library modules need nothing but node: built-ins and no Deno.*", async () => {
   for (
-    const entry of ["mod.ts", "lib/serve/mod.ts", "lib/testing/fake_codex.ts"]
+    const entry of [
+      "mod.ts",
+      "lib/serve/mod.ts",
+      "lib/opencode.ts",
+      "lib/testing/fake_codex.ts",
+    ]
   ) {
     const graph = await graphOf(entry);
     const foreign = [...graph.keys()].filter((path) =>

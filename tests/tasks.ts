@@ -14,6 +14,7 @@ const CLIENTS = `${ROOT}tests/clients`;
 const PUBLIC = [
   "mod.ts",
   "lib/serve/mod.ts",
+  "lib/opencode.ts",
   "lib/testing/fake_codex.ts",
 ];
 

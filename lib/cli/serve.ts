@@ -3,7 +3,7 @@ import { isLoopback } from "../codex/endpoints.ts";
 import { createRotator, type Rotator } from "../rotator.ts";
 import {
   createHandler,
-  Observer,
+  Metrics,
   type RunningServer,
   type ServedRequest,
   startServer,
@@ -13,7 +13,7 @@ import {
   keyFile,
   readOrMakeKey,
   usableKey,
-} from "../serve/key.ts";
+} from "../serve/access.ts";
 import type { RotatorEvent } from "../report_types.ts";
 import { printWarning } from "./findings.ts";
 import {
@@ -93,25 +93,20 @@ async function run(context: Context): Promise<number> {
   const { key, source } = flags.on("no-key")
     ? withoutKey(hostname)
     : await keyOf(context);
-  const observer = new Observer({
+  const metrics = new Metrics({
     now: io.now,
     ...(flags.on("log") ? { onRequest: (it) => io.err(logLine(it)) } : {}),
   });
-  const rotator = openServingRotator(context, observer);
-  try {
-    // a store that cannot be read would fail each request
-    await rotator.status();
-    const hosts = [hostname];
-    const handler = createHandler(rotator, { key, observer, hosts });
-    const server = await listen(handler, hostname, port);
-    // before anyone is told where it is: they may end it at once
-    const told = untilTold(io.signal);
-    io.out(`${server.url}/v1\n`);
-    note(io, `Serving at ${server.url}/v1; ${source}`);
-    return await stopped(server, io, told);
-  } finally {
-    await rotator.close();
-  }
+  await using rotator = openServingRotator(context, metrics);
+  // a store that cannot be read would fail each request
+  await rotator.status();
+  const handler = createHandler(rotator, { key, metrics, hosts: [hostname] });
+  const server = await listen(handler, hostname, port);
+  // before anyone is told where it is: they may end it at once
+  const told = untilTold(io.signal);
+  io.out(`${server.url}/v1\n`);
+  note(io, `Serving at ${server.url}/v1; ${source}`);
+  return await stopped(server, io, told);
 }
 
 function addressOf(hostname: string, port: number | string): string {
@@ -161,7 +156,7 @@ async function keyOf(context: Context): Promise<Key> {
   return { key: await readOrMakeKey(path), source };
 }
 
-function openServingRotator(context: Context, observer: Observer): Rotator {
+function openServingRotator(context: Context, metrics: Metrics): Rotator {
   const { io } = context;
   return createRotator({
     store: openJsonStore(context),
@@ -169,7 +164,7 @@ function openServingRotator(context: Context, observer: Observer): Rotator {
     backend: backendOf(context),
     issuer: issuerOf(context),
     onEvent(event) {
-      observer.onEvent(event);
+      metrics.onEvent(event);
       tell(event, io);
     },
   });

@@ -6,6 +6,7 @@
 import type { AccountStatus, RefreshReport } from "../report_types.ts";
 import {
   ageWords,
+  clockTime,
   creditWords,
   duration,
   meterWords,
@@ -28,13 +29,11 @@ export interface RenderOptions {
   refreshed?: ReadonlyMap<string, string>;
 }
 
-/** What the rows of a table have in common. */
-export interface RowOptions extends RenderOptions {
-  /** The columns of windows. */
-  readonly lengths: readonly string[];
-  /** The account that serves next. */
-  readonly next: string | null;
-}
+/** What the rows of a table have in common: the columns of windows, and who is next. */
+type RowOptions = RenderOptions & {
+  lengths: readonly string[];
+  next: string | null;
+};
 
 type UsedWindow = AccountStatus["windows"][number];
 
@@ -44,8 +43,8 @@ export interface Row {
   readonly lead: readonly Cell[];
   /** Its windows by column, with bars of a width; undefined where it lacks one. */
   readonly windows: (bar: number) => (Cell | undefined)[];
-  /** Its windows, each on an indented line with the name of its length. */
-  readonly named: (columns: number) => Cell[][];
+  /** The same, each on an indented line with the name of its length. */
+  readonly named: (bar: number) => Cell[][];
   readonly hasWindows: boolean;
   /** Credits, requests, and the age of its facts where they are old. */
   readonly trail: readonly Cell[];
@@ -72,10 +71,8 @@ export function readRow(account: AccountStatus, options: RowOptions): Row {
   return {
     lead: leadOf(account, options),
     windows: (bar) => windows.map((it) => it && windowCell(it, bar, now)),
-    named: (columns) =>
-      windows.flatMap((it) =>
-        it ? [[INDENT, namedCell(it, barOf(columns), now)]] : []
-      ),
+    named: (bar) =>
+      windows.flatMap((it) => it ? [[INDENT, namedCell(it, bar, now)]] : []),
     hasWindows: main.length > 0,
     trail: [
       cell(creditWords(account, now)),
@@ -163,11 +160,6 @@ export function refreshRemarks(
   }));
 }
 
-/** The length of a bar that has a line for itself. */
-function barOf(columns: number): number {
-  return Math.max(1, Math.min(20, columns - 41));
-}
-
 function namedCell(it: UsedWindow, bar: number, now: number): Cell {
   return [
     { text: `${lengthOf(it).padEnd(7)} ` },
@@ -196,13 +188,17 @@ function barOfWindow({ usedPercent }: UsedWindow, width: number): Cell {
 }
 
 function resetWords(
-  { resetsAt }: UsedWindow,
+  { resetsAt, lastsUntil }: UsedWindow,
   now: number,
   prefix = "",
 ): string {
   if (resetsAt === null) return "–";
   const left = Date.parse(resetsAt) - now;
-  return left > 0 ? `${prefix}${duration(left)}` : "reset";
+  if (left <= 0) return "reset";
+  const full = lastsUntil === null
+    ? ""
+    : `, full ${clockTime(lastsUntil, now)}`;
+  return `${prefix}${duration(left)}${full}`;
 }
 
 /** A percentage as a whole part of `all`, which is neither none nor all before it is. */

@@ -22,6 +22,11 @@ const LINE_WIDTH = 60;
 export function summaryLines(report: StatusReport, now: number): string[] {
   return [
     `${counts(report)}${freesUp(report, now)}`,
+    ...(report.lastsUntil === null ? [] : [
+      `Included usage lasts until ${
+        clockTime(report.lastsUntil, now)
+      } at the present pace`,
+    ]),
     nextWords(report),
     policyWords(report.credits),
     ...policyProblems(report.credits).map((it) => `Warning: ${it}`),

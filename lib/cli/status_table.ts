@@ -157,7 +157,10 @@ function windowLines({ rows, lengths, columns }: Table): Layout {
   ]);
   const [header = [], ...others] = lines ?? [];
   return lines === undefined
-    ? { header: [], rows: rows.map((it) => it.named(columns)) }
+    ? {
+      header: [],
+      rows: rows.map((it) => it.named(Math.max(1, Math.min(20, columns - 41)))),
+    }
     : {
       header: lengths.length === 0 ? [] : [header],
       rows: others.map((it, i) => rows[i]!.hasWindows ? [it] : []),

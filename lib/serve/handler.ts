@@ -1,20 +1,24 @@
 /**
  * A rotator behind a base URL, for agents that know nothing else. It chooses
- * nothing: whom a request goes to is the rotator's own business.
+ * nothing: which account serves a request is the rotator's own business.
  *
  * @module
  */
 import process from "node:process";
-import { decompressed } from "../body.ts";
-import { readRequestBody } from "../codex/request.ts";
-import { readText } from "../codex/json.ts";
+import { RotatorError } from "../errors.ts";
 import type { Rotator } from "../rotator.ts";
-import { failure, failureOf } from "./failure.ts";
-import { type Gate, refusal } from "./gate.ts";
-import { METRICS_TYPE, metricsText } from "./metrics.ts";
-import { Observer, type Result, type ServedRequest } from "./observer.ts";
-import { headersIn, headersOut, readBounded, relay } from "./passage.ts";
-import { KEY_VARIABLE, usableKey } from "./key.ts";
+import type { StatusReport } from "../report_types.ts";
+import {
+  type Access,
+  failure,
+  KEY_VARIABLE,
+  pathOf,
+  refusal,
+  usableKey,
+} from "./access.ts";
+import { fleetUsage } from "./fleet_usage.ts";
+import { Metrics, METRICS_TYPE, type Result } from "./metrics.ts";
+import { pass, type PassOptions, relay, Tail, type Visit } from "./passing.ts";
 
 /** How a handler works. */
 export interface HandlerOptions {
@@ -31,36 +35,62 @@ export interface HandlerOptions {
    */
   hosts?: readonly string[];
   /**
-   * A larger request body is refused, bytes.
+   * A larger request body is refused (bytes).
    * @default {33554432}
    */
   maxBodyBytes?: number;
-  /** Counts requests; events of the rotator count only where it is told of them. */
-  observer?: Observer;
+  /**
+   * How long a request waits for a throttle to end (ms); how long it waits for
+   * other limits is the rotator's own `maxWait`.
+   * @default {120000}
+   */
+  throttleWait?: number;
+  /** Counts requests; events of the rotator count only where it gets them. */
+  metrics?: Metrics;
+  /** Called with what the owner should know. */
+  onWarning?: (message: string) => void;
 }
 
-const MOST_BODY_BYTES = 32 * 1024 * 1024;
-const BACKEND_PATH =
-  /^(?:\/v1|\/backend-api\/codex)?(\/responses|\/responses\/compact|\/models)$/;
-const SESSION_HEADERS = [
-  "session-id",
-  "session_id",
-  "conversation_id",
-  "thread-id",
+const MAX_BODY_BYTES = 32 * 1024 * 1024;
+const THROTTLE_WAIT = 120_000;
+
+/** The backend's paths that are served, and the method of each. */
+const PASSED: readonly [path: RegExp, method: string][] = [
+  [/^\/responses(\/compact)?$/, "POST"],
+  [/^\/models$/, "GET"],
+  [/^\/(alpha\/search|(images|memories)\/[a-z_]+)$/, "POST"],
 ];
+const BASE = /^(\/v1|\/backend-api\/codex)(?=\/)/;
+/** The paths of other APIs, which clients try. */
+const OTHER_API = /^(\/v1)?\/(chat\/completions|completions|messages)$/;
+
+/** What the server answers by itself to a GET. */
+const OWN: Record<string, (parts: Parts) => Response | Promise<Response>> = {
+  "/health": () => Response.json({ status: "ok" }),
+  "/status": async ({ rotator }) =>
+    new Response(withoutEmails(await rotator.status()), {
+      headers: { "content-type": "application/json" },
+    }),
+  "/metrics": async ({ rotator, metrics }) =>
+    new Response(metrics.text(await rotator.status()), {
+      headers: { "content-type": METRICS_TYPE },
+    }),
+  "/backend-api/wham/usage": usage,
+  "/api/codex/usage": usage,
+  "/backend-api/wham/rate-limit-reset-credits": resetCredits,
+  "/api/codex/rate-limit-reset-credits": resetCredits,
+};
 
 /** What a handler works with. */
-interface Desk {
-  readonly rotator: Rotator;
-  readonly gate: Gate;
-  readonly maxBodyBytes: number;
-  readonly observer: Observer;
+interface Parts extends PassOptions {
+  readonly access: Access;
+  readonly onWarning: (message: string) => void;
 }
 
 /**
- * Makes a rotator answer HTTP requests: `POST /v1/responses` and
- * `/v1/responses/compact`, `GET /v1/models` (also without `/v1`, and under
- * `/backend-api/codex`), `GET /health`, `/status` and `/metrics`.
+ * Makes a rotator answer HTTP requests: the Responses API and Codex's other
+ * endpoints under `/v1`, `/backend-api/codex` and `/`, the usage of the fleet,
+ * and `GET /health`, `/status` and `/metrics`.
  *
  * @param rotator Who serves.
  * @param options The key and the bounds.
@@ -73,8 +103,8 @@ interface Desk {
  * import { createHandler } from "./mod.ts";
  *
  * await using rotator = createRotator({ store: memoryStore() });
- * const handler = createHandler(rotator, { key: "secret" });
- * const headers = { authorization: "Bearer secret" };
+ * const handler = createHandler(rotator, { key: "a-long-secret" });
+ * const headers = { authorization: "Bearer a-long-secret" };
  * const url = "http://127.0.0.1:8791/health";
  * const answer = await handler(new Request(url, { headers }));
  * if (!answer.ok) throw new Error("It is not well");
@@ -84,13 +114,15 @@ export function createHandler(
   rotator: Rotator,
   options: HandlerOptions = {},
 ): (request: Request) => Promise<Response> {
-  const desk: Desk = {
+  const parts: Parts = {
     rotator,
-    gate: { key: keyOf(options), hosts: options.hosts ?? [] },
-    maxBodyBytes: options.maxBodyBytes ?? MOST_BODY_BYTES,
-    observer: options.observer ?? new Observer(),
+    access: { key: keyOf(options), hosts: options.hosts ?? [] },
+    maxBodyBytes: options.maxBodyBytes ?? MAX_BODY_BYTES,
+    throttleWait: options.throttleWait ?? THROTTLE_WAIT,
+    metrics: options.metrics ?? new Metrics(),
+    onWarning: options.onWarning ?? (() => {}),
   };
-  return (request) => serve(desk, request);
+  return (request) => serve(parts, request);
 }
 
 function keyOf(options: HandlerOptions): string | null {
@@ -104,25 +136,27 @@ function keyOf(options: HandlerOptions): string | null {
   return usableKey(key, "The key");
 }
 
-/** Answers a request, and sees it to its end. */
-async function serve(desk: Desk, request: Request): Promise<Response> {
-  const { observer } = desk;
-  const served = observer.begin();
+/** Answers a request, and watches it until its end. */
+async function serve(parts: Parts, request: Request): Promise<Response> {
+  const { metrics } = parts;
+  const served = metrics.begin(request.method, pathOf(request));
   const left = new AbortController();
+  const tail = metrics.onRequest && new Tail();
   let isOver = false;
   const end = (result: Result) => {
     if (isOver) return;
     isOver = true;
     request.signal.removeEventListener("abort", leave);
-    observer.end(served, result);
+    Object.assign(served, tail?.tokens());
+    metrics.end(served, result);
   };
   const leave = () => {
     left.abort(request.signal.reason);
     end("cancelled");
   };
-  // let go of at the end, as some servers abort it then as well
+  // removed at the end, as some servers abort it then as well
   request.signal.addEventListener("abort", leave);
-  const response = await answer(desk, request, served, left.signal)
+  const response = await answer(parts, request, { served, signal: left.signal })
     .catch(failureOf);
   served.status = response.status;
   const result = resultOf(response.status);
@@ -130,9 +164,12 @@ async function serve(desk: Desk, request: Request): Promise<Response> {
     end(result);
     return response;
   }
-  const body = relay(response.body, (error) => {
-    if (error === undefined) end(result);
-    else end(error === null ? "cancelled" : "failed");
+  const body = relay(response.body, {
+    onChunk: (chunk) => tail?.add(chunk),
+    onEnd: (error) =>
+      end(
+        error === undefined ? result : error === null ? "cancelled" : "failed",
+      ),
   });
   const { status, statusText, headers } = response;
   return new Response(body, { status, statusText, headers });
@@ -145,106 +182,90 @@ function resultOf(status: number): Result {
 }
 
 async function answer(
-  desk: Desk,
+  parts: Parts,
   request: Request,
-  served: ServedRequest,
-  signal: AbortSignal,
+  visit: Visit,
 ): Promise<Response> {
-  const refused = refusal(request, desk.gate);
+  const refused = refusal(request, parts.access);
+  if (refused?.status === 401) warnOfKey(parts);
   if (refused) return refused;
-  const { pathname, search } = new URL(request.url);
-  const path = BACKEND_PATH.exec(pathname)?.[1];
-  if (path === undefined && !isOwnPath(pathname)) {
-    return failure(
-      404,
-      "not_found",
-      "There is nothing at this path; use a base URL that ends in /v1",
-    );
-  }
-  const wanted = path?.startsWith("/responses") ? "POST" : "GET";
-  if (request.method !== wanted) {
+  const { method } = request;
+  const { path } = visit.served;
+  const own = Object.hasOwn(OWN, path) ? OWN[path] : undefined;
+  const below = path.replace(BASE, "");
+  const wanted = own ? "GET" : PASSED.find(([it]) => it.test(below))?.[1];
+  if (wanted === undefined) return notFound(path);
+  if (method !== wanted) {
     return failure(
       405,
       "method_not_allowed",
-      `The method is ${request.method}; this path takes ${wanted}`,
+      `The method is ${method}; this path takes ${wanted}`,
       { allow: wanted },
     );
   }
-  if (path !== undefined) {
-    return await pass(desk, request, path + search, served, signal);
-  }
-  return await ownAnswer(desk, pathname as OwnPath);
+  return own
+    ? await own(parts)
+    : await pass(parts, request, { ...visit, below });
 }
 
-type OwnPath = "/health" | "/status" | "/metrics";
-
-function isOwnPath(path: string): path is OwnPath {
-  return path === "/health" || path === "/status" || path === "/metrics";
-}
-
-async function ownAnswer(desk: Desk, path: OwnPath): Promise<Response> {
-  switch (path) {
-    case "/health":
-      return Response.json({ status: "ok" });
-    case "/status": {
-      const report = await desk.rotator.status();
-      const accounts = report.accounts.map((it) => ({ ...it, email: null }));
-      return Response.json({ ...report, accounts });
-    }
-    case "/metrics": {
-      const text = metricsText(desk.observer, await desk.rotator.status());
-      return new Response(text, { headers: { "content-type": METRICS_TYPE } });
-    }
-  }
-}
-
-/** Hands a request to the rotator, and its answer to the caller. */
-async function pass(
-  desk: Desk,
-  request: Request,
-  path: string,
-  served: ServedRequest,
-  signal: AbortSignal,
-): Promise<Response> {
-  const { rotator, observer, maxBodyBytes } = desk;
-  const bytes = await readBounded(request, maxBodyBytes);
-  if (bytes === undefined) {
-    return failure(
-      413,
-      "body_too_large",
-      `The body is larger than ${maxBodyBytes} bytes; send less`,
-      // what is left of it is not waited for
-      { connection: "close" },
-    );
-  }
-  if (observer.onRequest) await describe(served, request.headers, bytes);
-  const init: RequestInit = {
-    method: request.method,
-    headers: headersIn(request.headers),
-    signal,
-  };
-  if (bytes.length > 0) init.body = bytes;
-  const response = await observer.watch(
-    served,
-    () => rotator.fetch(path, init),
+function notFound(path: string): Response {
+  return failure(
+    404,
+    "not_found",
+    OTHER_API.test(path)
+      ? `Only the Responses API is served, not ${path}; set your client to it (POST /v1/responses)`
+      : "There is nothing at this path; use a base URL that ends in /v1",
   );
-  served.account = rotator.accountOf(response) ?? null;
-  const { status, statusText } = response;
-  const headers = headersOut(response.headers);
-  return new Response(response.body, { status, statusText, headers });
 }
 
-/** Notes what a request is about, as far as that gives nothing of its content away. */
-async function describe(
-  served: ServedRequest,
-  headers: Headers,
-  bytes: Uint8Array<ArrayBuffer>,
-): Promise<void> {
-  const { model, json } = readRequestBody(
-    await decompressed(bytes, headers.get("content-encoding")),
-    headers.get("content-type"),
+/** Tells the owner of wrong keys, the more of them the less often. */
+function warnOfKey({ metrics, onWarning }: Parts): void {
+  const times = metrics.count("wrong_keys");
+  if (!/^10*$/.test(String(times))) return;
+  onWarning(
+    `${times} request${
+      times === 1 ? "" : "s"
+    } without the server's key, or with a wrong one`,
   );
-  served.model = model ?? null;
-  served.session = readText(json?.prompt_cache_key) ??
-    SESSION_HEADERS.map((name) => headers.get(name)).find(Boolean) ?? null;
+}
+
+/** The report without addresses, in whichever field they stand. */
+function withoutEmails(report: StatusReport): string {
+  const accounts = report.accounts.map((it) => ({ ...it, email: null }));
+  return JSON.stringify(
+    { ...report, accounts },
+    (_name, value) =>
+      typeof value === "string"
+        ? value.replace(/[^\s"'<>()/\\]+@[\w-]+(\.[\w-]+)+/g, "(address)")
+        : value,
+  );
+}
+
+async function usage({ rotator }: Parts): Promise<Response> {
+  return Response.json(fleetUsage(await rotator.status()));
+}
+
+/** Resets in the bank belong to accounts, and are used on OpenAI's own pages. */
+function resetCredits(): Response {
+  return Response.json({ available_count: 0, credits: [] });
+}
+
+/** What a caller is told when its request could not be sent. */
+function failureOf(error: unknown): Response {
+  const message = error instanceof Error ? error.message : String(error);
+  if (!(error instanceof RotatorError)) {
+    const text = `The backend was not reached: ${message}`;
+    return failure(502, "backend_unreachable", text);
+  }
+  switch (error.code) {
+    case "no_accounts":
+      // as when no account may serve: trying again changes nothing
+      return failure(403, error.code, message);
+    case "store_locked":
+      return failure(503, error.code, message);
+    case "store_corrupt":
+    case "store_version":
+    case "store_unwritable":
+      return failure(500, error.code, message);
+  }
 }

@@ -1,73 +1,240 @@
 /**
- * Counters and standings as Prometheus reads them.
+ * What is counted of the requests, and told to Prometheus.
  *
  * @module
  */
-import type { AccountStatus, StatusReport } from "../report_types.ts";
-import type { Counts, Observer } from "./observer.ts";
+import { AsyncLocalStorage } from "node:async_hooks";
+import type {
+  AccountStatus,
+  RotatorEvent,
+  StatusReport,
+} from "../report_types.ts";
 
 /** The content type of the text format. */
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
+/**
+ * How a request ended: "ok" is 2xx and delivered whole, "limited" 429,
+ * "refused" another 4xx, "failed" 5xx or a broken stream, "cancelled" that the
+ * caller went away first.
+ */
+export type Result = "ok" | "limited" | "refused" | "failed" | "cancelled";
+
+/** One request, after its end. */
+export interface ServedRequest {
+  /** When it came (epoch ms). */
+  at: number;
+  method: string;
+  /** Without a key that stood in it. */
+  path: string;
+  /** As its body names it; null: unknown. */
+  model: string | null;
+  /** As its body or its headers name it; null: unknown. */
+  session: string | null;
+  /** Who served it; null: nobody, or it was not for the backend. */
+  account: string | null;
+  /** On what it was served; null: nobody served it. */
+  standing: "included" | "credits" | "unconfirmed" | null;
+  /** How often it was sent to the backend. */
+  attempts: number;
+  /** Of the answer. */
+  status: number;
+  result: Result;
+  /** As the answer counts them; null: unknown. */
+  inputTokens: number | null;
+  outputTokens: number | null;
+  /** From its arrival to the last byte (ms). */
+  ms: number;
+}
+
+/** How metrics are kept. */
+export interface MetricsOptions {
+  /** Called with each request when it is over. */
+  onRequest?: (request: ServedRequest) => void;
+  /** The clock (epoch ms, default `Date.now`). */
+  now?: () => number;
+}
+
 type Labels = Record<string, string>;
 type Sample = readonly [Labels, number];
 
-/** All metrics in the text format. */
-export function metricsText(observer: Observer, status: StatusReport): string {
-  const { requests, charged, switches, cooldowns } = observer.counts;
-  return [
-    family(
-      "requests_total",
-      "counter",
-      "Requests, by who served them, on what, and how they ended",
-      samples(requests, ["account", "standing", "result"]),
-    ),
-    family(
-      "requests_running",
-      "gauge",
-      "Requests being served",
-      [[{}, observer.running]],
-    ),
-    family(
-      "charged_requests_total",
-      "counter",
-      "Requests that drew purchased credits, or may have (certain=false)",
-      samples(charged, ["account", "certain"]),
-    ),
-    family(
-      "switches_total",
-      "counter",
-      "How often a request or a session went on with another account",
-      samples(switches, ["from", "account"]),
-    ),
-    family(
-      "cooldowns_total",
-      "counter",
-      "How often the backend said not now",
-      samples(cooldowns, ["account", "cause"]),
-    ),
-    family(
-      "window_used_percent",
-      "gauge",
-      "Used share of a usage window",
-      status.accounts.flatMap(windowSamples),
-    ),
-    family(
-      "account_standing",
-      "gauge",
-      "1 for the standing that an account has now",
-      status.accounts.map(({ alias, standing, reason }): Sample => [
-        { account: alias, standing, reason: reason ?? "" },
-        1,
+/** The counters, and the labels of each. */
+const COUNTERS = {
+  requests: {
+    labels: ["account", "standing", "result"],
+    help: "Requests, by who served them, on what, and how they ended",
+  },
+  charged_requests: {
+    labels: ["account", "certain"],
+    help: "Requests that drew purchased credits, or may have (certain=false)",
+  },
+  switches: {
+    labels: ["from", "account"],
+    help: "How often a request or a session went on with another account",
+  },
+  cooldowns: {
+    labels: ["account", "cause"],
+    help: "How often the backend said not now",
+  },
+  wrong_keys: {
+    labels: [],
+    help: "Requests without the key of this server, or with a wrong one",
+  },
+} satisfies Record<string, { labels: readonly string[]; help: string }>;
+
+type Counter = keyof typeof COUNTERS;
+
+/**
+ * Counts the requests that a handler serves. Give its `onEvent` to the rotator
+ * and itself to the handler.
+ *
+ * @example
+ * ```ts
+ * import { createRotator, memoryStore } from "../../mod.ts";
+ * import { createHandler, Metrics } from "./mod.ts";
+ *
+ * const metrics = new Metrics();
+ * const { onEvent } = metrics;
+ * await using rotator = createRotator({ store: memoryStore(), onEvent });
+ * const handler = createHandler(rotator, { key: "a-long-secret", metrics });
+ * const answer = await handler(new Request("http://127.0.0.1/health"));
+ * if (answer.status !== 401) throw new Error("The key was not asked for");
+ * ```
+ */
+export class Metrics {
+  /** Called with each request when it is over. */
+  readonly onRequest: ((request: ServedRequest) => void) | undefined;
+  readonly #now: () => number;
+  readonly #current = new AsyncLocalStorage<ServedRequest>();
+  readonly #counts = new Map<Counter, Map<string, number>>();
+  #running = 0;
+
+  constructor(options: MetricsOptions = {}) {
+    this.onRequest = options.onRequest;
+    this.#now = options.now ?? Date.now;
+  }
+
+  /** How many requests are being served. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** For the rotator's option of this name; may be called unbound. */
+  readonly onEvent = (event: RotatorEvent): void => {
+    switch (event.type) {
+      case "selected": {
+        // the events of a request come in its own asynchronous context
+        const request = this.#current.getStore();
+        if (request === undefined) return;
+        request.attempts++;
+        request.account = event.alias;
+        request.standing = event.standing;
+        return;
+      }
+      case "credits-spent":
+        this.count("charged_requests", event.alias, String(event.certain));
+        return;
+      case "switched":
+        this.count("switches", event.from, event.alias);
+        return;
+      case "cooldown":
+        this.count("cooldowns", event.alias, event.cause.split(":")[0]!);
+    }
+  };
+
+  /** Begins a request. */
+  begin(method: string, path: string): ServedRequest {
+    this.#running++;
+    return {
+      at: this.#now(),
+      method,
+      path,
+      model: null,
+      session: null,
+      account: null,
+      standing: null,
+      attempts: 0,
+      status: 0,
+      result: "ok",
+      inputTokens: null,
+      outputTokens: null,
+      ms: 0,
+    };
+  }
+
+  /** Runs what a request makes the rotator do. */
+  watch<T>(request: ServedRequest, job: () => Promise<T>): Promise<T> {
+    return this.#current.run(request, job);
+  }
+
+  /** Ends a request. */
+  end(request: ServedRequest, result: Result): void {
+    this.#running--;
+    request.result = result;
+    request.ms = this.#now() - request.at;
+    if (request.account === null) request.standing = null;
+    const { account, standing } = request;
+    this.count("requests", account ?? "", standing ?? "", result);
+    try {
+      this.onRequest?.(request);
+    } catch {
+      // a log that cannot be written stops no request
+    }
+  }
+
+  /** Counts something by the values of its labels, and returns how often it was. */
+  count(counter: Counter, ...labels: string[]): number {
+    const counts = this.#counts.get(counter) ?? new Map<string, number>();
+    this.#counts.set(counter, counts);
+    const key = JSON.stringify(labels);
+    const times = (counts.get(key) ?? 0) + 1;
+    counts.set(key, times);
+    return times;
+  }
+
+  /** Returns all metrics in Prometheus' text format. */
+  text({ accounts }: StatusReport): string {
+    const counters = Object.entries(COUNTERS).map(([name, { labels, help }]) =>
+      family(`${name}_total`, help, this.#samples(name as Counter, labels))
+    );
+    const gauges = [
+      family("requests_running", "Requests being served", [
+        [{}, this.#running],
       ]),
-    ),
-    family(
-      "account_blocked_until_seconds",
-      "gauge",
-      "When a blocked account is back, seconds since the epoch",
-      status.accounts.flatMap(untilSample),
-    ),
-  ].join("");
+      family(
+        "window_used_percent",
+        "Used share of a usage window",
+        accounts.flatMap(windowSamples),
+      ),
+      family(
+        "credits_balance",
+        "Purchased credits that an account has left, where it is told",
+        accounts.flatMap(balanceSample),
+      ),
+      family(
+        "account_standing",
+        "1 for the standing that an account has now",
+        accounts.map(({ alias, standing, reason }): Sample => [
+          { account: alias, standing, reason: reason ?? "" },
+          1,
+        ]),
+      ),
+      family(
+        "account_blocked_until_seconds",
+        "When a blocked account is back, seconds since the epoch",
+        accounts.flatMap(untilSample),
+      ),
+    ];
+    return [...counters, ...gauges].join("");
+  }
+
+  #samples(counter: Counter, names: readonly string[]): Sample[] {
+    return [...this.#counts.get(counter) ?? []].map(([key, value]) => {
+      const values: string[] = JSON.parse(key);
+      const labels = names.map((name, i) => [name, values[i]!]);
+      return [Object.fromEntries(labels), value];
+    });
+  }
 }
 
 function windowSamples({ alias, windows }: AccountStatus): Sample[] {
@@ -81,6 +248,11 @@ function windowSamples({ alias, windows }: AccountStatus): Sample[] {
   ]);
 }
 
+function balanceSample({ alias, credits }: AccountStatus): Sample[] {
+  const balance = Number(credits?.balance ?? NaN);
+  return Number.isFinite(balance) ? [[{ account: alias }, balance]] : [];
+}
+
 function untilSample(
   { alias, standing, reason, until }: AccountStatus,
 ): Sample[] {
@@ -89,21 +261,10 @@ function untilSample(
   return [[labels, Date.parse(until) / 1000]];
 }
 
-function samples(counts: Counts, names: readonly string[]): Sample[] {
-  return [...counts].map(([key, value]) => {
-    const values: string[] = JSON.parse(key);
-    return [Object.fromEntries(names.map((it, i) => [it, values[i]!])), value];
-  });
-}
-
-function family(
-  name: string,
-  type: "counter" | "gauge",
-  help: string,
-  all: readonly Sample[],
-): string {
+function family(name: string, help: string, samples: readonly Sample[]) {
   const full = `codex_rotator_${name}`;
-  const lines = all.map(([labels, value]) =>
+  const type = name.endsWith("_total") ? "counter" : "gauge";
+  const lines = samples.map(([labels, value]) =>
     `${full}${labelText(labels)} ${value}\n`
   );
   return `# HELP ${full} ${help}\n# TYPE ${full} ${type}\n${lines.join("")}`;

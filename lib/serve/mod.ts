@@ -11,9 +11,8 @@ export {
   startServer,
 } from "./node_server.ts";
 export {
-  type Counts,
-  Observer,
-  type ObserverOptions,
+  Metrics,
+  type MetricsOptions,
   type Result,
   type ServedRequest,
-} from "./observer.ts";
+} from "./metrics.ts";

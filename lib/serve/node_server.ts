@@ -9,9 +9,16 @@ import {
   type Server,
   type ServerResponse,
 } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect, type Socket } from "node:net";
 import { Readable } from "node:stream";
-import { clearTimeout, setTimeout } from "node:timers";
+import { pipeline } from "node:stream/promises";
+import type { ReadableStream as NodeStream } from "node:stream/web";
+import {
+  clearInterval,
+  clearTimeout,
+  setInterval,
+  setTimeout,
+} from "node:timers";
 
 /** Where to listen. */
 export interface ListenOptions {
@@ -25,11 +32,7 @@ export interface ListenOptions {
 export interface RunningServer {
   /** Its origin, for example `http://127.0.0.1:8791`. */
   readonly url: string;
-  /**
-   * Takes no more requests and waits for those that run.
-   *
-   * @param grace How long, ms; then they are cut off.
-   */
+  /** Takes no more requests, and cuts those off that still run after `grace` (ms). */
   stop(grace: number): Promise<void>;
 }
 
@@ -38,21 +41,19 @@ export type Handler = (request: Request) => Promise<Response>;
 
 /** Node's own bound, 16 KiB, is too small for the metadata of some agents. */
 const MAX_HEADER_BYTES = 64 * 1024;
+const MAX_CONNECTIONS = 2000;
 /** A request without a Host header, or with a strange one, is for nobody. */
 const NOBODY = "http://nobody.invalid";
+/** `Request` takes none of these. */
+const UNKNOWN_METHODS: ReadonlySet<string> = new Set(["TRACE", "TRACK"]);
 
-/**
- * Starts a server.
- *
- * @param handler Answers the requests.
- * @param options Where to listen.
- * @returns The server, listening.
- */
+/** Starts a server; resolves when it listens. */
 export async function startServer(
   handler: Handler,
   options: ListenOptions,
 ): Promise<RunningServer> {
   const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES });
+  server.maxConnections = MAX_CONNECTIONS;
   const running = new Set<AbortController>();
   let isStopping = false;
   let onIdle = () => {};
@@ -60,15 +61,21 @@ export async function startServer(
     const left = new AbortController();
     running.add(left);
     if (isStopping) response.setHeader("connection", "close");
-    await exchange(handler, message, response, left);
+    await exchange(handler, message, { response, left });
     running.delete(left);
     if (running.size === 0) onIdle();
   });
+  server.on("connect", (_message, socket) => {
+    socket.end("HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\n\r\n");
+  });
   await listen(server, options);
+  const address = server.address() as AddressInfo;
+  const sweeper = sweepStrangers(server, { ...options, port: address.port });
   return {
-    url: originOf(server.address() as AddressInfo, options.hostname),
+    url: originOf(address, options.hostname),
     async stop(grace) {
       isStopping = true;
+      clearInterval(sweeper);
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();
       await new Promise<void>((resolve) => {
@@ -98,17 +105,89 @@ function listen(server: Server, options: ListenOptions): Promise<void> {
 }
 
 function originOf({ port }: AddressInfo, hostname: string): string {
-  return `http://${
-    hostname.includes(":") ? `[${hostname}]` : hostname
-  }:${port}`;
+  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  return `http://${host}:${port}`;
 }
 
-/** One request from its arrival to the end of its answer. Never rejects. */
+/** How often connections are looked at (ms). */
+const SWEEP_MS = 1000;
+/** So many open connections may have used the descriptors up. */
+const CROWD = 64;
+
+/**
+ * Closes connections on which no request has come within two sweeps: the first
+ * sweep marks them, so that a busy process reads what has come before it closes
+ * any. Callers that fill up all descriptors lose them soon.
+ */
+function sweepStrangers(server: Server, options: ListenOptions) {
+  const strangers = new Map<Socket, "new" | "old">();
+  let open = 0;
+  let peak = 0;
+  server.on("connection", (socket: Socket) => {
+    strangers.set(socket, "new");
+    peak = Math.max(peak, ++open);
+    socket.once("close", () => {
+      open--;
+      strangers.delete(socket);
+    });
+  });
+  server.on("request", ({ socket }) => strangers.delete(socket));
+  const sweeper = setInterval(() => {
+    for (const [socket, age] of strangers) {
+      if (age === "old") socket.destroy();
+      else strangers.set(socket, "old");
+    }
+    if (peak < CROWD || open > peak / 2) return;
+    peak = 0;
+    void listenAgain(server, options);
+  }, SWEEP_MS);
+  sweeper.unref();
+  return sweeper;
+}
+
+/** Listens anew where a lack of descriptors has ended it, as it does in Deno without a word. */
+async function listenAgain(
+  server: Server,
+  options: ListenOptions,
+): Promise<void> {
+  if (await answers(server, options) || !server.listening) return;
+  server.close();
+  await listen(server, options).catch(() => {});
+}
+
+/** Whether a connection to the server reaches it; true where none can be made. */
+function answers(server: Server, options: ListenOptions): Promise<boolean> {
+  const { hostname, port } = options;
+  const host = hostname === "0.0.0.0" || hostname === "::"
+    ? "localhost"
+    : hostname;
+  return new Promise((resolve) => {
+    const reached = () => end(true);
+    const end = (isReached: boolean) => {
+      clearTimeout(timer);
+      server.off("connection", reached);
+      socket.destroy();
+      resolve(isReached);
+    };
+    const socket = connect(port, host);
+    const timer = setTimeout(() => end(false), SWEEP_MS);
+    server.on("connection", reached);
+    socket.on("error", reached);
+  });
+}
+
+/** Where an answer goes. */
+interface Exchange {
+  readonly response: ServerResponse;
+  /** Aborted when the caller goes away. */
+  readonly left: AbortController;
+}
+
+/** Answers one request, to the end of its answer. Never rejects. */
 async function exchange(
   handler: Handler,
   message: IncomingMessage,
-  response: ServerResponse,
-  left: AbortController,
+  { response, left }: Exchange,
 ): Promise<void> {
   const gone = new Promise<void>((resolve) => {
     response.once("close", () => {
@@ -120,8 +199,12 @@ async function exchange(
   message.on("error", () => {});
   response.on("error", () => {});
   try {
-    const request = requestOf(message, left.signal);
-    await send(await handler(request), response, left.signal);
+    if (UNKNOWN_METHODS.has(message.method ?? "")) {
+      response.writeHead(405).end();
+    } else {
+      const answer = await handler(requestOf(message, left.signal));
+      await send(answer, response, left.signal);
+    }
     await gone;
   } catch {
     response.destroy();
@@ -129,7 +212,7 @@ async function exchange(
 }
 
 function requestOf(message: IncomingMessage, signal: AbortSignal): Request {
-  const { method = "GET", headers: { host } } = message;
+  const { method = "GET", headers: { host = "" } } = message;
   const headers = new Headers();
   const { rawHeaders } = message;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
@@ -141,10 +224,10 @@ function requestOf(message: IncomingMessage, signal: AbortSignal): Request {
     init.duplex = "half";
   }
   const origin = `http://${host}`;
-  const base = URL.canParse(origin) ? origin : NOBODY;
+  const isHost = /^[\w.:[\]-]+$/.test(host) && URL.canParse(origin);
   // a path that begins with two slashes would be taken for a host
   const path = message.url?.startsWith("/") ? message.url : "/";
-  return new Request(base + path, init);
+  return new Request((isHost ? origin : NOBODY) + path, init);
 }
 
 /** Sends an answer no faster than it is taken. */
@@ -154,29 +237,7 @@ async function send(
   left: AbortSignal,
 ): Promise<void> {
   response.writeHead(answer.status, [...answer.headers].flat());
-  const reader = answer.body?.getReader();
-  if (reader === undefined) return void response.end();
-  const cancel = () => void reader.cancel(left.reason).catch(() => {});
-  if (left.aborted) return cancel();
-  left.addEventListener("abort", cancel, { once: true });
+  if (answer.body === null) return void response.end();
   response.flushHeaders();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done || left.aborted) break;
-    if (!response.write(value)) await drained(response);
-  }
-  left.removeEventListener("abort", cancel);
-  response.end();
-}
-
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const go = () => {
-      response.off("drain", go);
-      response.off("close", go);
-      resolve();
-    };
-    response.on("drain", go);
-    response.on("close", go);
-  });
+  await pipeline(answer.body as NodeStream, response, { signal: left });
 }

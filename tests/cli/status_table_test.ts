@@ -291,6 +291,17 @@ Deno.test("renderStatus() puts windows of one length in one column, also in a mi
   assert(narrow.every((it) => textWidth(it) <= 60));
 });
 
+Deno.test("renderStatus() says how long windows and fleet last at the present pace", () => {
+  const [window] = windows(42, 0);
+  const lastsUntil = later(HOUR);
+  const moving = row("a", { windows: [{ ...window!, lastsUntil }] });
+  const text = show(report([moving], { lastsUntil }), 80);
+  assertStringIncludes(text, "42% used  2h14m, full 13:00");
+  assertStringIncludes(text, "usage lasts until 13:00 at the present pace\n");
+  const still = show(report([row("a")]), 80);
+  assertEquals(/full|lasts/.test(still), false);
+});
+
 Deno.test("renderStatus() says why this account is next", () => {
   const cases: [Parameters<typeof row>[1][], Partial<StatusReport>, string][] =
     [

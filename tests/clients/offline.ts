@@ -77,7 +77,7 @@ export async function runClient(
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
-      signal: AbortSignal.timeout(50_000),
+      signal: AbortSignal.timeout(180_000),
     }).output();
     const decoder = new TextDecoder();
     const out = decoder.decode(stdout);

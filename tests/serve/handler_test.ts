@@ -9,26 +9,28 @@ import { createRotator, memoryStore, type Rotator } from "../../mod.ts";
 import {
   createHandler,
   type HandlerOptions,
-  Observer,
+  Metrics,
   type ServedRequest,
 } from "../../lib/serve/mod.ts";
 import type { FakeLogEntry } from "../../lib/testing/fake_codex.ts";
 import {
   type Fleet,
   type FleetOptions,
+  HOUR,
   requestBody,
   startFleet,
   TEN_CREDITS,
 } from "../fleet.ts";
 
-const KEY = "a-key";
+const KEY = "a-key-of-16-chars";
 const ORIGIN = "http://127.0.0.1:8791";
 const FULL = [{ seconds: 18_000, usedPercent: 100 }];
 
-interface Desk extends AsyncDisposable {
+interface Counter extends AsyncDisposable {
   fleet: Fleet;
   seen: ServedRequest[];
-  observer: Observer;
+  metrics: Metrics;
+  warnings: string[];
   /** A request with the key. */
   get(path: string, headers?: Record<string, string>): Promise<Response>;
   post(path: string, init?: RequestInit): Promise<Response>;
@@ -37,17 +39,24 @@ interface Desk extends AsyncDisposable {
 async function startDesk(
   options: FleetOptions,
   more: HandlerOptions = {},
-): Promise<Desk> {
+): Promise<Counter> {
   const seen: ServedRequest[] = [];
-  const observer = new Observer({ onRequest: (it) => seen.push(it) });
-  const { onEvent } = observer;
+  const metrics = new Metrics({ onRequest: (it) => seen.push(it) });
+  const { onEvent } = metrics;
   const fleet = await startFleet({ credits: "none", onEvent, ...options });
-  const handler = createHandler(fleet.rotator, { key: KEY, observer, ...more });
+  const warnings: string[] = [];
+  const handler = createHandler(fleet.rotator, {
+    key: KEY,
+    metrics,
+    onWarning: (message) => warnings.push(message),
+    ...more,
+  });
   const authorization = `Bearer ${KEY}`;
   return {
     fleet,
     seen,
-    observer,
+    metrics,
+    warnings,
     get: (path, headers) =>
       handler(
         new Request(ORIGIN + path, { headers: { authorization, ...headers } }),
@@ -111,9 +120,9 @@ Deno.test("createHandler() knows no other path and no other method", async () =>
   const paths = [
     "/",
     "/v1",
-    "/v1/chat/completions",
-    "/backend-api/wham/usage",
     "/v1/responses/compact/more",
+    "/v1/images/more/edits",
+    "/backend-api/wham/tasks",
     "/v1//responses",
     "/v1/responses/../../wham/usage",
     "/v1/responses%2f..%2f..%2fwham/usage",
@@ -123,10 +132,192 @@ Deno.test("createHandler() knows no other path and no other method", async () =>
   }
   const wrong = await desk.get("/v1/responses");
   assertEquals([wrong.status, wrong.headers.get("allow")], [405, "POST"]);
-  for (const path of ["/v1/models", "/health", "/status", "/metrics"]) {
+  const read = ["/v1/models", "/health", "/status", "/metrics"];
+  for (const path of [...read, "/backend-api/wham/usage"]) {
     assertEquals((await desk.post(path)).status, 405, path);
   }
   assertEquals(desk.fleet.fake.log.length, 0);
+});
+
+Deno.test("createHandler() says that other APIs are not served", async () => {
+  await using desk = await startDesk({ accounts: { alice: {} } });
+  for (const path of ["/v1/chat/completions", "/v1/messages", "/messages"]) {
+    const answer = await desk.post(path);
+    assertEquals(answer.status, 404);
+    const { message } = (await answer.json()).error;
+    assertStringIncludes(message, "Only the Responses API is served");
+    assertStringIncludes(message, path);
+  }
+});
+
+Deno.test("createHandler() passes Codex's other endpoints on, with failover", async () => {
+  await using desk = await startDesk({
+    accounts: { alice: { queue: [{ status: 503 }] }, bob: {} },
+    random: () => 0,
+  });
+  const paths = [
+    "/alpha/search",
+    "/images/generations",
+    "/images/edits",
+    "/memories/trace_summarize",
+  ];
+  for (const base of ["", "/v1", "/backend-api/codex"]) {
+    for (const path of paths) {
+      const answer = await desk.post(base + path);
+      assertEquals([base + path, answer.status], [base + path, 200]);
+      assertStringIncludes((await answer.json()).output, "Hello from");
+      const sent = desk.fleet.fake.log.at(-1)!;
+      assertEquals(sent.path, `/backend-api/codex${path}`);
+    }
+  }
+  const [first, second] = desk.fleet.fake.log
+    .filter((it) => it.kind === "search");
+  assertEquals([first?.account, first?.status, second?.account], [
+    "alice",
+    503,
+    "bob",
+  ]);
+});
+
+Deno.test("createHandler() answers an upgrade with 426 at once, and other requests go on", async () => {
+  await using desk = await startDesk({ accounts: { alice: {} } });
+  const upgrade = { connection: "Upgrade", upgrade: "websocket" };
+  const answer = await desk.get("/v1/responses", upgrade);
+  assertEquals(answer.status, 426);
+  assertEquals(desk.fleet.fake.log.length, 0);
+  const page = await desk.get("/v1/responses", { ...upgrade, origin: "null" });
+  assertEquals(page.status, 403);
+  const served = await desk.post("/v1/responses");
+  assertEquals(served.status, 200);
+  await served.text();
+});
+
+Deno.test("createHandler() takes the key in the path beside a token that is the caller's own", async () => {
+  await using desk = await startDesk({ accounts: { alice: {} } });
+  const own = {
+    "authorization": "Bearer token-of-the-caller",
+    "chatgpt-account-id": "account-of-the-caller",
+  };
+  const statusOf = async (answer: Response) => {
+    await answer.text();
+    return answer.status;
+  };
+  const inside = `/k/${KEY}`;
+  const usage = "/backend-api/wham/usage";
+  const post = desk.post(`${inside}/v1/responses`, { headers: own });
+  assertEquals(await statusOf(await post), 200);
+  const rows: [
+    path: string,
+    headers: typeof own | undefined,
+    status: number,
+  ][] = [
+    [`${inside}${usage}`, own, 200],
+    [usage, own, 401],
+    [`/k/${KEY}x${usage}`, own, 401],
+    // the key in the path counts alone
+    ["/k/x/health", undefined, 401],
+  ];
+  for (const [path, headers, status] of rows) {
+    assertEquals(await statusOf(await desk.get(path, headers)), status, path);
+  }
+  const { headers } = desk.fleet.fake.log.at(-1)!;
+  assertEquals(headers["chatgpt-account-id"], "account-alice");
+  const told = JSON.stringify([desk.fleet.fake.log, desk.seen, desk.warnings]);
+  for (const secret of [KEY, "of-the-caller"]) assert(!told.includes(secret));
+  const paths = desk.seen.map((it) => it.path);
+  assertEquals(paths, ["/v1/responses", usage, usage, usage, "/health"]);
+});
+
+Deno.test("createHandler() names account and standing on every answer of an account", async () => {
+  await using desk = await startDesk({
+    accounts: { alice: {}, bob: { windows: FULL, credits: TEN_CREDITS } },
+    credits: ["bob"],
+  });
+  const marks = async (answer: Response) => {
+    await answer.text();
+    return ["account", "standing"].map((name) =>
+      answer.headers.get(`x-codex-rotator-${name}`)
+    );
+  };
+  const models = await desk.get("/v1/models?client_version=1");
+  assertEquals((await marks(models))[0], "alice");
+  const post = async () => marks(await desk.post("/v1/responses"));
+  assertEquals(await post(), ["alice", "included"]);
+  desk.fleet.fake.account("alice").queue.push({ status: 400, body: {} });
+  assertEquals(await post(), ["alice", "included"]);
+  desk.fleet.fake.account("alice").windows = FULL;
+  assertEquals(await post(), ["bob", "credits"]);
+  desk.fleet.fake.account("bob").credits = null;
+  assertEquals(await post(), [null, null]);
+  assertEquals(await marks(await desk.get("/health")), [null, null]);
+});
+
+Deno.test("createHandler() tells the usage of the fleet, full only when nobody can serve", async () => {
+  await using desk = await startDesk({ accounts: { alice: {}, bob: {} } });
+  const { fake, clock, rotator } = desk.fleet;
+  const usage = async (path = "/backend-api/wham/usage") => {
+    const { plan_type, rate_limit } = await (await desk.get(path)).json();
+    assertEquals(plan_type, "plus");
+    const { primary_window: it, allowed, limit_reached } = rate_limit;
+    assertEquals(limit_reached, !allowed);
+    return [allowed, it.used_percent, it.reset_at * 1000 - clock.now];
+  };
+  const windows = (usedPercent: number, hours: number) => [
+    { seconds: 18_000, usedPercent, resetAt: clock.now + hours * HOUR },
+  ];
+  fake.account("alice").windows = windows(100, 3);
+  fake.account("bob").windows = windows(50, 2);
+  await rotator.refresh();
+  assertEquals(await usage(), [true, 75, 2 * HOUR]);
+  assertEquals(await usage("/api/codex/usage"), [true, 75, 2 * HOUR]);
+  fake.account("bob").windows = windows(99.9, 2);
+  await rotator.refresh();
+  assertEquals(await usage(), [true, 99, 2 * HOUR]);
+  fake.account("bob").windows = windows(100, 4);
+  await rotator.refresh();
+  assertEquals(await usage(), [false, 100, 3 * HOUR]);
+  for (const base of ["/backend-api/wham", "/api/codex"]) {
+    const resets = await desk.get(`${base}/rate-limit-reset-credits`);
+    assertEquals(await resets.json(), { available_count: 0, credits: [] });
+  }
+});
+
+/** A rotator that has only a throttle in the way for so many requests. */
+function throttled(times: number, retryAfter: string): Rotator {
+  const error = { type: "rate_limit_exceeded", message: "Later" };
+  const headers = { "retry-after": retryAfter };
+  const rotator = emptyRotator();
+  return {
+    ...rotator,
+    baseURL: "http://127.0.0.1:1/codex",
+    accountOf: () => undefined,
+    fetch: () =>
+      Promise.resolve(
+        times-- > 0
+          ? Response.json({ error }, { status: 429, headers })
+          : new Response("served"),
+      ),
+  };
+}
+
+Deno.test("createHandler() waits for a throttle to end, as long as it may", async () => {
+  const request = () => new Request(`${ORIGIN}/v1/models`);
+  const rows: [rotator: Rotator, throttleWait: number, status: number][] = [
+    [throttled(2, "0"), 60_000, 200],
+    [throttled(1, "1"), 60_000, 200],
+    [throttled(1, "0"), 0, 429],
+    [throttled(1, "30"), 20_000, 429],
+    [throttled(1, "never"), 60_000, 429],
+  ];
+  for (const [rotator, throttleWait, status] of rows) {
+    const handler = createHandler(rotator, { key: null, throttleWait });
+    assertEquals((await handler(request())).status, status);
+  }
+  const gone = new AbortController();
+  const handler = createHandler(throttled(1, "30"), { key: null });
+  const waiting = handler(new Request(request(), { signal: gone.signal }));
+  gone.abort();
+  assertEquals((await waiting).status, 502);
 });
 
 Deno.test("createHandler() lets nobody in who does not show the key", async () => {
@@ -161,6 +352,12 @@ Deno.test("createHandler() lets nobody in who does not show the key", async () =
   );
   assertEquals((await desk.get("/health")).status, 200);
   assertEquals(desk.fleet.fake.log.length, 0);
+  assertEquals(desk.warnings.slice(0, 2), [
+    "1 request without the server's key, or with a wrong one",
+    "10 requests without the server's key, or with a wrong one",
+  ]);
+  const metrics = await (await desk.get("/metrics")).text();
+  assert(Number(/wrong_keys_total (\d+)/.exec(metrics)?.[1]) > 100);
 });
 
 Deno.test("createHandler() refuses browsers and foreign hosts, key or no key", async () => {
@@ -196,7 +393,7 @@ Deno.test("createHandler() refuses browsers and foreign hosts, key or no key", a
 Deno.test("createHandler() knows the names it is given", async () => {
   const hosts = ["box.lan"];
   await using named = await startDesk({ accounts: { alice: {} } }, { hosts });
-  const statuses = async (desk: Desk, names: string[]) =>
+  const statuses = async (desk: Counter, names: string[]) =>
     await Promise.all(
       names.map(async (host) => (await desk.get("/health", { host })).status),
     );
@@ -309,7 +506,7 @@ Deno.test("createHandler() cancels upstream when its caller goes away", async ()
   await waiting;
   assert((await fake.seen(isAnswered(first.n))).aborted);
   assertEquals(desk.seen.map((it) => it.result), ["cancelled", "cancelled"]);
-  assertEquals(desk.observer.running, 0);
+  assertEquals(desk.metrics.running, 0);
 });
 
 Deno.test("createHandler() reads no more of a stream than its caller takes", async () => {
@@ -379,11 +576,16 @@ Deno.test("createHandler() tells /status without e-mails, and no token anywhere"
   });
   const { fake, rotator } = desk.fleet;
   await (await desk.post("/v1/responses")).text();
+  const error = { code: "invalid_grant", message: "x@example.com is gone" };
+  fake.account("bob").tokenAlways = { status: 400, body: { error } };
+  fake.revoke("bob", "access");
+  await rotator.refresh();
   const status = await desk.get("/status");
   const text = await status.text();
   const report = await rotator.status();
-  const accounts = report.accounts.map((it) => ({ ...it, email: null }));
-  assertEquals(JSON.parse(text), { ...report, accounts });
+  const told = JSON.stringify(report).replaceAll(/"[^"]+@example.com"/g, "null")
+    .replaceAll("x@example.com", "(address)");
+  assertEquals(JSON.parse(text), JSON.parse(told));
   assertEquals(report.accounts[0]?.email, "alice@example.com");
   const metrics = await (await desk.get("/metrics")).text();
   const health = await (await desk.get("/health")).text();
@@ -413,6 +615,7 @@ Deno.test("createHandler() counts who served on what, for /metrics", async () =>
     'charged_requests_total{account="bob",certain="true"} 1',
     'switches_total{from="alice",account="bob"} 1',
     'cooldowns_total{account="alice",cause="usage-limit"} 1',
+    'credits_balance{account="bob"} 9',
     'window_used_percent{account="bob",meter="codex",window_seconds="18000"} 100',
     'account_standing{account="alice",standing="blocked",reason="exhausted"} 1',
     'account_standing{account="bob",standing="credits",reason="exhausted"} 1',
@@ -438,6 +641,8 @@ Deno.test("createHandler() records each request once", async () => {
   const facts = desk.seen.map(({ at: _at, ms: _ms, ...rest }) => rest);
   assertEquals(facts, [
     {
+      method: "POST",
+      path: "/v1/responses",
       model: "gpt-5.5",
       session: "thread-7",
       account: "alice",
@@ -445,8 +650,12 @@ Deno.test("createHandler() records each request once", async () => {
       attempts: 1,
       status: 200,
       result: "ok",
+      inputTokens: 12,
+      outputTokens: 4,
     },
     {
+      method: "GET",
+      path: "/nothing",
       model: null,
       session: null,
       account: null,
@@ -454,6 +663,8 @@ Deno.test("createHandler() records each request once", async () => {
       attempts: 0,
       status: 404,
       result: "refused",
+      inputTokens: null,
+      outputTokens: null,
     },
   ]);
 });

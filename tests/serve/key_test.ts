@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
-import { keyFile, readOrMakeKey } from "../../lib/serve/key.ts";
+import { keyFile, readOrMakeKey } from "../../lib/serve/access.ts";
 
 async function withFolder(job: (folder: string) => Promise<void>) {
   const folder = await Deno.makeTempDir();
@@ -39,14 +39,24 @@ Deno.test("readOrMakeKey() takes no key that is none, or that others may read", 
     const path = join(folder, "serve-key");
     await Deno.writeTextFile(path, "two words\n", { mode: 0o600 });
     await assertRejects(() => readOrMakeKey(path), TypeError, "characters");
-    await Deno.writeTextFile(path, "\n");
-    await assertRejects(() => readOrMakeKey(path), Error, "There is no key in");
-    assertEquals(await Deno.readTextFile(path), "\n");
     await Deno.writeTextFile(path, "my-own-key");
     assertEquals(await readOrMakeKey(path), "my-own-key");
     if (Deno.build.os === "windows") return;
     await Deno.chmod(path, 0o644);
     const error = await assertRejects(() => readOrMakeKey(path), Error);
     assert(error.message.includes("Others") && !error.message.includes("my-"));
+  });
+});
+
+Deno.test("readOrMakeKey() makes the key anew that a process left empty, several at once the same one", async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, "serve-key");
+    await Deno.writeTextFile(path, "\n", { mode: 0o600 });
+    const keys = await Promise.all(
+      Array.from({ length: 4 }, () => readOrMakeKey(path)),
+    );
+    assertEquals(new Set(keys).size, 1);
+    assertEquals(await Deno.readTextFile(path), `${keys[0]}\n`);
+    assertEquals([...Deno.readDirSync(folder)].length, 1);
   });
 });

@@ -1,6 +1,6 @@
 /** Serves with each runtime's own server; started by portable_test.ts. */
 import { createRotator, memoryStore } from "../../mod.ts";
-import { createHandler, Observer, startServer } from "../../lib/serve/mod.ts";
+import { createHandler, Metrics, startServer } from "../../lib/serve/mod.ts";
 import { startFakeCodex } from "../../lib/testing/fake_codex.ts";
 import { recordOf, requestBody } from "../fleet.ts";
 
@@ -27,15 +27,15 @@ const store = memoryStore({
   settings: {},
   accounts: { alice: recordOf(fake, "alice") },
 });
-const observer = new Observer();
+const metrics = new Metrics();
 const rotator = createRotator({
   store,
   credits: "none",
   backend: fake.backend,
   issuer: fake.issuer,
-  onEvent: observer.onEvent,
+  onEvent: metrics.onEvent,
 });
-const handler = createHandler(rotator, { key: "secret", observer });
+const handler = createHandler(rotator, { key: "secret", metrics });
 const { Deno, Bun } = globalThis as Runtimes;
 const listen = { hostname: "127.0.0.1", port: 0 };
 
@@ -123,7 +123,7 @@ async function tryOut(
 const report = {
   own: await tryOut(await ownServer()),
   node: await tryOut(await nodeServer()),
-  running: observer.running,
+  running: metrics.running,
 };
 await rotator.close();
 await fake.close();
