@@ -28,15 +28,17 @@ export interface Session {
 /** Starts `cli.ts` in a terminal of the given width and height. */
 export function startInTerminal(
   args: readonly string[],
-  { columns = 80, rows = 24, env = {} }: {
+  { columns = 80, rows = 24, env = {}, grants = ["-A"] }: {
     columns?: number;
     rows?: number;
     env?: Record<string, string>;
+    /** What Deno is allowed before it asks. */
+    grants?: readonly string[];
   } = {},
 ): Session {
   const call = [
     Deno.execPath(),
-    ...["run", "-A", "--no-check", "--import-map=tests/npm_imports.json"],
+    ...["run", ...grants, "--no-check"],
     "cli.ts",
     ...args,
   ].map((it) => `'${it}'`).join(" ");

@@ -152,3 +152,53 @@ Deno.test({
     );
   },
 });
+
+Deno.test({
+  name: "refresh without permissions asks once for variables, folder and host",
+  ignore,
+  async fn() {
+    await using fake = await startFakeCodex({ accounts: { me: {} } });
+    const { access, refresh, id, expiresAt } = fake.tokens("me");
+    const tokens = { access, refresh, id, expiresAt };
+    await using it = await bench({ me: account("me", { tokens }) });
+    const started = startInTerminal([
+      ...["refresh", "--store", it.path],
+      ...["--backend", fake.backend, "--issuer", fake.issuer],
+    ], { grants: [], columns: 120, env: { NO_COLOR: "1" } });
+    let hasEnded = false;
+    const ended = started.end().finally(() => hasEnded = true);
+    // Deno drops what was typed before it listens
+    while (!hasEnded) {
+      await started.type("y\n").catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    assertEquals(await ended, 0, started.text);
+    const questions = started.text.matchAll(/Deno requests (.*)\.\r/g);
+    assertEquals(
+      [...new Set([...questions].map(([, it]) => it))],
+      [
+        "env access",
+        `read access to "${it.folder}"`,
+        `write access to "${it.folder}"`,
+        `net access to "${new URL(fake.backend).host}"`,
+      ],
+    );
+    assertStringIncludes(started.text.replace(ESCAPES, ""), "included");
+  },
+});
+
+Deno.test({
+  name: "remove in a terminal removes only what a person says yes to",
+  ignore,
+  async fn() {
+    await using it = await bench({ alice: account("alice") });
+    for (const [answer, code] of [["", 1], ["yes", 0]] as const) {
+      const args = ["remove", "alice", "--store", it.path];
+      const started = startInTerminal(args);
+      await started.until("Forget alice and the tokens? [y/N] ");
+      await started.type(`${answer}\n`);
+      assertEquals(await started.end(), code, started.text);
+      assertEquals("alice" in it.state().accounts, code === 1);
+    }
+  },
+});
