@@ -27,6 +27,11 @@ export const commands: CommandTable = new Map([
     summary: "shows or sets who may spend purchased credits, and how much",
     load: () => import("./credits.ts"),
   }],
+  ["spend", {
+    usage: "spend [--by KEY] [--since TIME] [--json]",
+    summary: "shows what was served and what was paid",
+    load: () => import("./spend.ts"),
+  }],
   ["set", {
     usage: "set ALIAS [weight=N] [priority=N] [reserve=PERCENT]",
     summary: "shows or sets what decides between equal accounts",
@@ -98,7 +103,8 @@ export const SYNONYMS: ReadonlyMap<string, string> = new Map(
     use: "switch select pin activate default unpin",
     refresh: "update sync reload check",
     rename: "mv alias",
-    credits: "cap budget spending",
+    credits: "cap budget",
+    spend: "spending spent cost costs bill ledger history ccusage",
     strategy: "config settings rotation",
     serve: "server proxy gateway",
     doctor: "diagnose debug verify",

@@ -1,0 +1,279 @@
+import { ledgerFolder, readLedger } from "../ledger/ledger_file.ts";
+import {
+  readFrom,
+  SPEND_KEYS,
+  type SpendItem,
+  spendItems,
+  type SpendKey,
+  type SpendReport,
+  type SpendRow,
+  spendRows,
+  type SpendSum,
+  startOfDay,
+  sumItems,
+} from "../ledger/spend.ts";
+import type { LedgerEntry } from "../spending_types.ts";
+import { suggestion } from "../nearest.ts";
+import { printWarning } from "./findings.ts";
+import { EXIT, usageError } from "./exit.ts";
+import { jsonText, sanitize } from "./format.ts";
+import { openStore } from "./open.ts";
+import { type Command, type Context, storeOf } from "./options.ts";
+import { say } from "./say.ts";
+import {
+  type Cell,
+  cell,
+  cellWidth,
+  type Color,
+  columnWidths,
+  fit,
+  line,
+  lineWidth,
+} from "./table.ts";
+
+const DAY_MS = 24 * 3_600_000;
+const DEFAULT_SINCE = "30d";
+
+/** `spend`: what was served, and what was paid. */
+export const command: Command = {
+  help: `
+Sums up the ledger beside the store, which has a line for each request that was
+answered: how many there were, their tokens, and the credits that they cost.
+Credits are measured by what the balance has lost; "≈" marks what was shared
+between requests that ran at once, or hidden by a top-up. "other" was spent
+without a request of ours, by another program for example. Days are UTC days.
+
+Options:
+  --by KEY      account (default), model, session or day
+  --since TIME  the last days, today included, such as 7d, or a date, such as
+                2026-11-01; default ${DEFAULT_SINCE}
+  --json        the sums as JSON; see lib/cli/spend.schema.json
+
+Examples:
+  cli.ts spend
+  cli.ts spend --by day --since 7d
+  cli.ts spend --by model --since 2026-11-01
+  cli.ts spend --json | jq -r .total.credits
+`,
+  booleans: ["json"],
+  strings: ["by", "since"],
+  operands: [0, 0],
+  needs: {},
+  run,
+};
+
+async function run(context: Context): Promise<number> {
+  const { flags, io } = context;
+  const by = readKey(flags.value("by") ?? "account");
+  const since = readSince(flags.value("since") ?? DEFAULT_SINCE, io.now());
+  const { items, skippedLines } = await readSpend(context, since);
+  const report: SpendReport = {
+    version: 1,
+    since: new Date(since).toISOString(),
+    until: new Date(io.now()).toISOString(),
+    by,
+    rows: spendRows(items, by),
+    total: sumItems(items),
+    skippedLines,
+  };
+  if (flags.on("json")) io.out(`${jsonText(report)}\n`);
+  else show(context, report);
+  if (skippedLines > 0) {
+    printWarning(
+      io,
+      `${skippedLines} ${
+        skippedLines === 1 ? "line" : "lines"
+      } of the ledger cannot be read, and what they hold does not count`,
+    );
+  }
+  return EXIT.ok;
+}
+
+/** What was served and spent, and what it is summed up from. */
+export interface Spend {
+  items: SpendItem[];
+  entries: LedgerEntry[];
+  skippedLines: number;
+}
+
+/**
+ * Reads what was served and spent.
+ *
+ * @param since The start of a UTC day, epoch ms.
+ */
+export async function readSpend(
+  context: Context,
+  since: number,
+): Promise<Spend> {
+  const { accounts } = await openStore(context).read();
+  const folder = ledgerFolder(storeOf(context));
+  const read = await readLedger(folder, readFrom(since));
+  const spent = Object.fromEntries(
+    Object.entries(accounts).map(([alias, { spent = {} }]) => [alias, spent]),
+  );
+  return { ...read, items: spendItems(read.entries, spent, since) };
+}
+
+function readKey(text: string): SpendKey {
+  const key = SPEND_KEYS.find((it) => it === text);
+  if (key) return key;
+  throw usageError(
+    `--by ${sanitize(text)} is not known${
+      suggestion(text, SPEND_KEYS)
+    }; give one of ${SPEND_KEYS.join(", ")}`,
+  );
+}
+
+/** Reads a number of days, or a date, as the start of a UTC day, epoch ms. */
+export function readSince(text: string, now: number): number {
+  const days = /^(\d{1,4})d$/.exec(text)?.[1];
+  if (days !== undefined && Number(days) > 0) {
+    return startOfDay(now) - (Number(days) - 1) * DAY_MS;
+  }
+  const date = /^\d{4}-\d{2}-\d{2}$/.test(text) ? Date.parse(text) : NaN;
+  const isDate = new Date(date).getTime() <= now &&
+    new Date(date).toISOString().startsWith(text);
+  if (isDate) return date;
+  throw usageError(
+    `--since ${
+      sanitize(text)
+    } is no past time; give a number of days, such as 7d, or a date, such as ${
+      new Date(startOfDay(now)).toISOString().slice(0, 10)
+    }`,
+  );
+}
+
+function show(context: Context, report: SpendReport): void {
+  const { io, flags } = context;
+  const day = report.since.slice(0, 10);
+  if (report.rows.length === 0) {
+    return say(
+      io,
+      `Nothing was served or paid since ${day}, as the ledger beside the store tells`,
+    );
+  }
+  const hint = flags.on("since") ? "" : "; another time with --since";
+  say(io, `Since ${day}, by ${report.by}${hint}`);
+  io.out("\n");
+  for (const row of spendTable(report, io.columns)) {
+    io.out(`${line(row, io.color)}\n`);
+  }
+  if (report.total.approximate) {
+    io.out("\n");
+    say(
+      io,
+      "≈ was shared between requests that ran at once, or hidden by a top-up",
+    );
+  }
+}
+
+const HEAD = ["requests", "input", "cached", "output", "credits"];
+const MAX_KEY = 40;
+const MAX_BAR = 24;
+const MIN_BAR = 6;
+
+/** The lines of the table: whole numbers where they fit, else short ones. */
+export function spendTable(report: SpendReport, columns: number): Cell[][] {
+  const numbers = [whole, short].map((format) => numberRows(report, format));
+  const rows = numbers.find((it) => keyRoom(it, columns) >= 14) ??
+    numbers.at(-1)!;
+  const keys = [
+    "total",
+    report.by,
+    ...report.rows.map(({ key }) => sanitize(key)),
+  ];
+  const wanted = Math.max(...columnWidths(keys.map((it) => [cell(it)])));
+  const width = Math.min(MAX_KEY, wanted, Math.max(5, keyRoom(rows, columns)));
+  const room = keyRoom(rows, columns) - width - 2;
+  const [head = [], ...body] = rows;
+  const lines = body.map((it, index) => {
+    const row = report.rows[index];
+    if (!row) return [keyCell("total", width, "bold"), ...it];
+    return [
+      keyCell(sanitize(row.key), width),
+      ...it,
+      ...(room >= MIN_BAR ? [bar(row, report, Math.min(MAX_BAR, room))] : []),
+    ];
+  });
+  const ruler = cell(
+    "─".repeat(lineWidth(columnWidths([lines.at(-1)!]))),
+    "dim",
+  );
+  return [
+    [keyCell(report.by, width, "dim"), ...head],
+    ...lines.slice(0, -1),
+    [ruler],
+    lines.at(-1)!,
+  ];
+}
+
+function keyCell(text: string, width: number, color?: Color): Cell {
+  const fitting = fit(text, width);
+  const spaces = " ".repeat(width - cellWidth(cell(fitting)));
+  return [...cell(fitting, color), { text: spaces }];
+}
+
+/** What is left for the keys (columns). */
+function keyRoom(rows: readonly Cell[][], columns: number): number {
+  return columns - lineWidth(columnWidths(rows)) - 2;
+}
+
+/** The columns of numbers, aligned to the right: their heads, each row, the total. */
+function numberRows(
+  { rows, total }: SpendReport,
+  format: (count: number) => string,
+): Cell[][] {
+  const texts = [...rows, total].map((it) => [
+    whole(it.requests),
+    format(it.inputTokens),
+    format(it.cachedTokens),
+    format(it.outputTokens),
+    creditText(it),
+  ]);
+  const widths = columnWidths(
+    [HEAD, ...texts].map((row) => row.map((it) => cell(it))),
+  );
+  const right = (row: readonly string[], color?: Color) =>
+    row.map((it, i) => cell(it.padStart(widths[i]!), color));
+  return [
+    right(HEAD, "dim"),
+    ...texts.map((it, index) =>
+      right(it, index === rows.length ? "bold" : undefined)
+    ),
+  ];
+}
+
+/** A count with its thousands parted: 1,234,567. */
+export function whole(count: number): string {
+  if (count === 0) return "–";
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** A count in at most five characters: 1.23M. */
+function short(count: number): string {
+  const [unit, by] = ([["G", 1e9], ["M", 1e6], ["k", 1e3]] as const)
+    .find(([, it]) => count >= it) ?? ["", 1];
+  const digits = count / by < 10 ? 2 : count / by < 100 ? 1 : 0;
+  return by === 1 ? whole(count) : `${(count / by).toFixed(digits)}${unit}`;
+}
+
+/** Credits as people read them: ≈1,234.50; the JSON has all decimals. */
+export function creditText({ credits, approximate }: SpendSum): string {
+  const rounded = Number(credits).toFixed(2);
+  if (Number(credits) === 0) return "–";
+  const text = Number(rounded) === 0
+    ? "<0.01"
+    : rounded.replace(/\B(?=(\d{3})+\.)/g, ",");
+  return approximate ? `≈${text}` : text;
+}
+
+/** A row's share of the credits; where none were paid, of the tokens. */
+function bar(row: SpendRow, { rows, total }: SpendReport, width: number): Cell {
+  const isPaid = Number(total.credits) > 0;
+  const measure = (it: SpendSum) =>
+    isPaid ? Number(it.credits) : it.inputTokens + it.outputTokens;
+  const most = Math.max(1e-9, ...rows.map(measure));
+  const share = measure(row) / most * width;
+  const length = share > 0 ? Math.max(1, Math.round(share)) : 0;
+  return cell("█".repeat(length), isPaid ? "magenta" : "green");
+}
