@@ -143,7 +143,7 @@ const OTHER_KINDS: readonly OtherKind[] = [{
   isInstead: true,
 }, {
   isIn: ({ personal_access_token: token }, tokens) =>
-    readText(token) !== null || tokens?.access.startsWith("at-") === true,
+    `${token ?? tokens?.access}`.startsWith("at-"),
   what:
     "a personal access token only (at-…), which cannot be renewed or shared",
   isInstead: true,

@@ -14,9 +14,9 @@ import {
   linkedSetUp,
   MINUTE,
   openCodeFile,
+  startWorker,
 } from "./linked.ts";
 
-const WORKER = fromFileUrl(new URL("./link_worker.ts", import.meta.url));
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));
 
 function only({ accounts }: RefreshReport): RefreshReport["accounts"][number] {
@@ -438,9 +438,8 @@ Deno.test("two processes and the file's other owner renew at the same time, and 
   });
   await s.signIn("me", 60 * MINUTE);
   await s.link();
-  const args = [s.storePath, s.fake.backend, s.fake.issuer, s.file];
   const workers = ["rotator", "rotator", "codex"].map((role) =>
-    startWorker(role, args)
+    startWorker(role, { setUp: s })
   );
   try {
     for (let round = 0; round <= ROUNDS; round++) {
@@ -474,14 +473,8 @@ Deno.test("two stores linked to one file renew one after the other", async () =>
   await s.link();
   const copy = join(s.folder, "store", "second.json");
   await Deno.copyFile(s.storePath, copy);
-  const args = (store: string) => [
-    store,
-    s.fake.backend,
-    s.fake.issuer,
-    s.file,
-  ];
-  const workers = [s.storePath, copy].map((store) =>
-    startWorker("rotator", args(store))
+  const workers = [s.storePath, copy].map((storePath) =>
+    startWorker("rotator", { setUp: { ...s, storePath } })
   );
   try {
     const told = await Promise.all(
@@ -497,34 +490,6 @@ Deno.test("two stores linked to one file renew one after the other", async () =>
   assertEquals(s.shown(), [before.refresh]);
   assertEquals(s.fake.violations, []);
 });
-
-function startWorker(role: string, args: readonly string[]) {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", WORKER, role, ...args],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  return {
-    say: (text: string) => writer.write(new TextEncoder().encode(`${text}\n`)),
-    async line() {
-      let text = "";
-      while (!text.includes("\n")) {
-        const { done, value } = await reader.read();
-        if (done) break;
-        text += value;
-      }
-      return text.trim();
-    },
-    async end() {
-      await writer.close();
-      await reader.cancel();
-      await child.status;
-    },
-  };
-}
 
 async function renew(
   issuer: string,

@@ -1,5 +1,5 @@
 /** An account that is linked to the Codex CLI's file, with a stand-in for the issuer. */
-import { join } from "@std/path";
+import { fromFileUrl, join } from "@std/path";
 import {
   createRotator,
   jsonStore,
@@ -19,6 +19,7 @@ import {
   type FakeTokens,
   startFakeCodex,
 } from "../../lib/testing/fake_codex.ts";
+import { commandOf } from "../runtimes.ts";
 
 export const MINUTE = 60_000;
 
@@ -138,6 +139,47 @@ export async function linkedSetUp(
       await rotator.close();
       await fake.close();
       await Deno.remove(folder, { recursive: true });
+    },
+  };
+}
+
+const WORKER = fromFileUrl(new URL("./link_worker.ts", import.meta.url));
+
+/** One of those who share a linked file, see link_worker.ts. */
+export function startWorker(
+  role: string,
+  { setUp, command = commandOf("deno"), env = {} }: {
+    setUp: Pick<LinkedSetUp, "storePath" | "fake" | "file">;
+    command?: readonly string[];
+    env?: Record<string, string>;
+  },
+) {
+  const { storePath, fake: { backend, issuer }, file } = setUp;
+  const [program = "", ...flags] = command;
+  const child = new Deno.Command(program, {
+    args: [...flags, WORKER, role, storePath, backend, issuer, file],
+    env,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  return {
+    say: (text: string) => writer.write(new TextEncoder().encode(`${text}\n`)),
+    async line() {
+      let text = "";
+      while (!text.includes("\n")) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        text += value;
+      }
+      return text.trim();
+    },
+    async end() {
+      await writer.close().catch(() => {});
+      await reader.cancel();
+      await child.status;
     },
   };
 }
