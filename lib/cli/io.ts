@@ -25,6 +25,8 @@ export interface Io extends Interruption {
   program(): string;
   out(text: string): void;
   err(text: string): void;
+  /** Writes to stderr and loses what cannot be written; absent: `err` does. */
+  log?(text: string): void;
   /** Whether a person sees progress on stderr. */
   readonly errIsTerminal: boolean;
   /** Whether stdout can be drawn over. */
@@ -62,6 +64,7 @@ export function processIo(runtime: Runtime, interruption: Interruption): Io {
     program: () => programOf(runtime),
     out: (text) => runtime.write("out", text),
     err: (text) => runtime.write("err", text),
+    log: runtime.log,
     get errIsTerminal() {
       return runtime.isTerminal("err");
     },

@@ -18,6 +18,8 @@ export interface Runtime {
   /** Reads a text file only where that needs no question. */
   peekText(path: string): string | undefined;
   write(to: "out" | "err", text: string): void;
+  /** Writes to stderr; neither a reader that is gone nor a full disk ends the process. */
+  log(text: string): void;
   isTerminal(stream: "in" | "out" | "err"): boolean;
   /** Returns the size of the terminal on stdout; undefined without one. */
   size(): { columns: number; rows: number } | undefined;
@@ -81,6 +83,8 @@ export function denoRuntime(): Runtime {
         : undefined;
     },
     write: (to, text) => writeAll(streams[to], encoder.encode(text)),
+    log: (text) =>
+      void attempt(() => Deno.stderr.writeSync(encoder.encode(text))),
     isTerminal: (stream) =>
       (stream === "in" ? Deno.stdin : streams[stream]).isTerminal(),
     size: () =>
@@ -172,6 +176,12 @@ function nodeRuntime(
     peekEnv: env,
     peekText: (path) => attempt(() => readFileSync(path, "utf8")),
     write: (to, text) => void streams[to].write(text),
+    log(text) {
+      if (process.stderr.listenerCount("error") === 0) {
+        process.stderr.on("error", () => {});
+      }
+      process.stderr.write(text);
+    },
     isTerminal: (stream) =>
       (stream === "in" ? process.stdin : streams[stream]).isTTY === true,
     size() {

@@ -3,26 +3,29 @@ import { isLoopback } from "../codex/endpoints.ts";
 import { createRotator, type Rotator } from "../rotator.ts";
 import {
   createHandler,
+  logLine,
   Metrics,
   type RunningServer,
-  type ServedRequest,
   startServer,
 } from "../serve/mod.ts";
 import {
+  dangersOf,
   KEY_VARIABLE,
   keyFile,
   readOrMakeKey,
   usableKey,
 } from "../serve/access.ts";
 import type { RotatorEvent } from "../report_types.ts";
-import { printWarning } from "./findings.ts";
 import {
   backendOf,
   type Command,
   type Context,
+  type Flags,
   issuerOf,
   storeOf,
 } from "./options.ts";
+import { printWarning } from "./findings.ts";
+import { EVENT_OPTIONS, eventCommand } from "./event_command.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { demandListening } from "./granted.ts";
 import type { Io } from "./io.ts";
@@ -40,24 +43,36 @@ export const command: Command = {
   help: `
 Answers as the backend does, each request on the account that should serve it:
 
-  POST /v1/responses   also /responses and /backend-api/codex/responses,
-                       and /compact beside each
+  POST /v1/responses   and /v1/responses/compact
   GET  /v1/models      the models of an account
+  POST /v1/...         Codex's alpha/search, images/... and memories/...
   GET  /health         200 while it runs
   GET  /status         as status --json, without e-mail addresses
-  GET  /metrics        counters and usage windows, for Prometheus
+  GET  /metrics        counters, credits and usage windows, for Prometheus
+
+also without /v1 and under /backend-api/codex. Codex clients learn the usage of
+all accounts together at /backend-api/wham/usage and /api/codex/usage.
 
 Callers show a key as their API key: the one in $${KEY_VARIABLE}, else
-the one in the file serve-key beside the store, made at the first start. What
-a browser sends is refused. SIGTERM or Ctrl-C lets running requests finish, for
-at most ${GRACE / 1000} s; a second one ends at once. The base URL is on stdout.
+the one in the file serve-key beside the store, made at the first start. Callers
+that send a token of their own put it into the path: /k/KEY/backend-api. What
+a browser sends is refused. A request waits up to 120 s for a throttle to end.
+SIGTERM, SIGHUP or Ctrl-C lets running requests finish, for at most ${
+    GRACE / 1000
+  } s; a
+second one ends at once. The base URL is on stdout.
 
 Options:
-  --port N     default ${DEFAULT_PORT}; 0: any free one
-  --host H     default ${DEFAULT_HOST}
-  --no-key     ask for no key; on the loopback only
-  --show-key   print the key and end
-  --log        a line per request on stderr
+  --port N             default ${DEFAULT_PORT}; 0: any free one
+  --host H             default ${DEFAULT_HOST}
+  --allow-host NAME    another name of this server, or several with commas
+  --max-wait SECONDS   wait so long for any limit to end
+  --no-key             ask for no key; on the loopback only
+  --show-key           print the key and end
+  --log                a line per request on stderr
+  --on-event COMMAND   run it for each event, which is a JSON line on its stdin
+  --on-event-types T   default switched, credits-spent, login-required and
+                       exhausted; with commas
 
 Examples:
   codex-rotator serve
@@ -66,30 +81,28 @@ Examples:
     OPENAI_API_KEY=$(codex-rotator serve --show-key) my-agent
 `,
   booleans: ["no-key", "show-key", "log"],
-  strings: ["port", "host"],
+  strings: ["port", "host", "allow-host", "max-wait", ...EVENT_OPTIONS],
   operands: [0, 0],
   needs: { write: true, network: true, policy: true },
   grants: ({ flags }) => ({
     env: [KEY_VARIABLE],
-    net: [
-      addressOf(
-        flags.value("host") ?? DEFAULT_HOST,
-        flags.value("port") ?? DEFAULT_PORT,
-      ),
-    ],
+    net: [addressOf(flags.value("host") ?? DEFAULT_HOST, portOf(flags))],
   }),
   endsItself: true,
   run,
 };
 
 async function run(context: Context): Promise<number> {
-  const { flags, io } = context;
-  const port = portOf(flags.value("port") ?? DEFAULT_PORT);
+  const { flags } = context;
+  const io = withLog(context.io);
+  const port = portOf(flags);
   const hostname = flags.value("host") ?? DEFAULT_HOST;
   if (flags.on("show-key")) {
     io.out(`${(await keyOf(context)).key}\n`);
     return EXIT.ok;
   }
+  const maxWait = maxWaitOf(flags);
+  const hosts = [hostname, ...namesOf(flags.value("allow-host"))];
   const { key, source } = flags.on("no-key")
     ? withoutKey(hostname)
     : await keyOf(context);
@@ -97,19 +110,55 @@ async function run(context: Context): Promise<number> {
     now: io.now,
     ...(flags.on("log") ? { onRequest: (it) => io.err(logLine(it)) } : {}),
   });
-  await using rotator = openServingRotator(context, metrics);
-  // a store that cannot be read would fail each request
-  await rotator.status();
-  const handler = createHandler(rotator, { key, metrics, hosts: [hostname] });
-  const server = await listen(handler, hostname, port);
-  // before anyone is told where it is: they may end it at once
-  const told = untilTold(io.signal);
-  io.out(`${server.url}/v1\n`);
-  note(io, `Serving at ${server.url}/v1; ${source}`);
-  return await stopped(server, io, told);
+  const rotator = openServingRotator({ ...context, io }, metrics, maxWait);
+  const onWarning = (text: string) => printWarning(io, text);
+  try {
+    // a store that cannot be read would fail each request
+    await rotator.status();
+    const handler = createHandler(rotator, {
+      key,
+      metrics,
+      hosts,
+      onWarning,
+      // the rotator waits for throttles as well then
+      ...(maxWait === undefined ? {} : { throttleWait: 0 }),
+    });
+    const server = await listen(handler, hostname, port);
+    // before anyone is told where it is: they may end it at once
+    const told = untilTold(io);
+    io.out(`${server.url}/v1\n`);
+    note(io, `Serving at ${server.url}/v1; ${source}`);
+    dangersOf(key, hostname).forEach(onWarning);
+    return await stopped(server, io, told);
+  } finally {
+    await rotator.close();
+  }
 }
 
-function addressOf(hostname: string, port: number | string): string {
+/** The same world, where stderr may fail without ending the server. */
+function withLog(io: Io): Io {
+  return io.log ? Object.create(io, { err: { value: io.log } }) : io;
+}
+
+function maxWaitOf(flags: Flags): number | undefined {
+  const text = flags.value("max-wait");
+  if (text === undefined) return undefined;
+  if (/^\d{1,6}(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  throw usageError(
+    `--max-wait is ${sanitize(text)}; give seconds from 0 to 999999`,
+  );
+}
+
+function namesOf(text: string | undefined): string[] {
+  const names = text?.split(",").map((it) => it.trim()) ?? [];
+  const odd = names.find((it) => !/^[\w.:-]+$/.test(it));
+  if (odd === undefined) return names;
+  throw usageError(
+    `--allow-host has ${sanitize(odd)}; give names without port, and commas`,
+  );
+}
+
+function addressOf(hostname: string, port: number): string {
   return `${bracketed(hostname)}:${port}`;
 }
 
@@ -118,7 +167,8 @@ function bracketed(hostname: string): string {
   return hostname.includes(":") ? `[${hostname}]` : hostname;
 }
 
-function portOf(text: string): number {
+function portOf(flags: Flags): number {
+  const text = flags.value("port") ?? DEFAULT_PORT;
   const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
   if (port <= 65_535) return port;
   throw usageError(
@@ -126,11 +176,8 @@ function portOf(text: string): number {
   );
 }
 
-interface Key {
-  key: string | null;
-  /** What to tell about it. */
-  source: string;
-}
+/** A key, and what to tell about it. */
+type Key = { key: string | null; source: string };
 
 function withoutKey(hostname: string): Key {
   if (isLoopback(bracketed(hostname))) {
@@ -156,15 +203,22 @@ async function keyOf(context: Context): Promise<Key> {
   return { key: await readOrMakeKey(path), source };
 }
 
-function openServingRotator(context: Context, metrics: Metrics): Rotator {
+function openServingRotator(
+  context: Context,
+  metrics: Metrics,
+  maxWait: number | undefined,
+): Rotator {
   const { io } = context;
+  const tellCommand = eventCommand(context.flags);
   return createRotator({
+    ...(maxWait === undefined ? {} : { maxWait }),
     store: openJsonStore(context),
     now: io.now,
     backend: backendOf(context),
     issuer: issuerOf(context),
     onEvent(event) {
       metrics.onEvent(event);
+      tellCommand?.(event);
       tell(event, io);
     },
   });
@@ -187,12 +241,11 @@ async function listen(
   try {
     return await startServer(handler, { hostname, port });
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    const { code = "" } = error as NodeJS.ErrnoException;
+    const host = sanitize(hostname);
     if (code === "EADDRINUSE") {
       throw new CliError(
-        `Port ${port} of ${
-          sanitize(hostname)
-        } is taken; end what uses it or give another one with --port`,
+        `Port ${port} of ${host} is taken; end what uses it or give another one with --port`,
       );
     }
     if (code === "EACCES" && port < 1024) {
@@ -200,24 +253,15 @@ async function listen(
         `Port ${port} is the system's; give one above 1023 with --port`,
       );
     }
-    if (NO_ADDRESS.has(code ?? "")) {
-      throw new CliError(
-        `--host ${
-          sanitize(hostname)
-        } is no address of this machine; leave it out, or give one that is (${code})`,
-      );
-    }
-    throw error;
+    if (!NO_ADDRESS.test(code)) throw error;
+    throw new CliError(
+      `--host ${host} is no address of this machine; leave it out, or give one that is (${code})`,
+    );
   }
 }
 
 /** How a system calls a name or an address that is not its own. */
-const NO_ADDRESS: ReadonlySet<string> = new Set([
-  "EADDRNOTAVAIL",
-  "EAI_AGAIN",
-  "EINVAL",
-  "ENOTFOUND",
-]);
+const NO_ADDRESS = /^(EADDRNOTAVAIL|EAI_AGAIN|EINVAL|ENOTFOUND)$/;
 
 /** Waits until someone ends the server, and for its running requests. */
 async function stopped(
@@ -228,38 +272,19 @@ async function stopped(
   const code = await told;
   io.err("Stopping; running requests may finish, again to end at once\n");
   io.signal.addEventListener("abort", () => process.exit(EXIT.interrupted));
-  process.on("SIGTERM", () => process.exit(EXIT.failed));
+  for (const it of endings(io)) process.on(it, () => process.exit(EXIT.failed));
   await server.stop(GRACE);
   return code;
 }
 
-function untilTold(signal: AbortSignal): Promise<number> {
+/** The signals that end the server; the last one says that its terminal has gone. */
+function endings({ isWindows }: Io): NodeJS.Signals[] {
+  return isWindows ? ["SIGTERM"] : ["SIGTERM", "SIGHUP"];
+}
+
+function untilTold(io: Io): Promise<number> {
   return new Promise((resolve) => {
-    process.once("SIGTERM", () => resolve(EXIT.ok));
-    signal.addEventListener("abort", () => resolve(EXIT.interrupted));
+    for (const it of endings(io)) process.once(it, () => resolve(EXIT.ok));
+    io.signal.addEventListener("abort", () => resolve(EXIT.interrupted));
   });
-}
-
-/** One request as a line of names and values. */
-function logLine(request: ServedRequest): string {
-  const { at, model, session, account, standing, attempts } = request;
-  const fields = {
-    model,
-    session,
-    account,
-    standing,
-    attempts,
-    status: request.status,
-    result: request.result,
-    ms: Math.round(request.ms),
-  };
-  const words = Object.entries(fields).map(([name, value]) =>
-    `${name}=${word(value)}`
-  );
-  return `${new Date(at).toISOString()} ${words.join(" ")}\n`;
-}
-
-function word(value: string | number | null): string {
-  if (value === null || value === "") return "-";
-  return sanitize(String(value)).replaceAll(" ", "_").slice(0, 64);
 }

@@ -12,6 +12,7 @@ import {
   readFile,
   rename,
   stat,
+  unlink,
   writeFile,
 } from "node:fs/promises";
 import { isIP } from "node:net";
@@ -23,7 +24,7 @@ import { isLoopback } from "../codex/endpoints.ts";
 /** Holds the key instead of the file. */
 export const KEY_VARIABLE = "CODEX_ROTATOR_SERVE_KEY";
 /** A shorter key can be guessed (characters). */
-export const MIN_KEY_LENGTH = 16;
+const MIN_KEY_LENGTH = 16;
 
 const MAX_HEADER_BYTES = 64 * 1024;
 /** A server on one of these is reached under whatever address its machine has. */
@@ -164,6 +165,22 @@ export function usableKey(key: string, source: string): string {
   );
 }
 
+/** Returns what makes it easier than need be for others to spend the accounts' usage. */
+export function dangersOf(key: string | null, hostname: string): string[] {
+  const dangers: string[] = [];
+  if (key !== null && key.length < MIN_KEY_LENGTH) {
+    dangers.push(
+      `The key has ${key.length} characters and can be guessed; use ${MIN_KEY_LENGTH} or more`,
+    );
+  }
+  if (!isLoopback(hostname.includes(":") ? `[${hostname}]` : hostname)) {
+    dangers.push(
+      `--host ${hostname} is reached from other machines without encryption: whoever listens on the way reads the key; put a server with TLS in front`,
+    );
+  }
+  return dangers;
+}
+
 /** Returns the path of the key file. */
 export function keyFile(storePath: string): string {
   return join(dirname(storePath), "serve-key");
@@ -184,6 +201,7 @@ export async function readOrMakeKey(path: string): Promise<string> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "EEXIST") return await readKey(path);
+    if (code === undefined) throw error;
     throw new Error(
       `The key file ${path} cannot be written (${code}); make its folder writable, or name a key in ${KEY_VARIABLE}`,
     );
@@ -203,7 +221,7 @@ async function readKey(path: string): Promise<string> {
   }
   // another process that starts at this moment writes it after it made it
   const key = await keyIn(path) || await sleep(200).then(() => keyIn(path)) ||
-    await replaceEmpty(path);
+    await fill(path);
   return usableKey(key, path);
 }
 
@@ -211,11 +229,20 @@ async function keyIn(path: string): Promise<string> {
   return (await readFile(path, "utf8")).trim();
 }
 
-/** Fills a file that a process left empty; several at once agree on the last. */
-async function replaceEmpty(path: string): Promise<string> {
-  const temporary = `${path}.${randomBytes(6).toString("hex")}`;
-  await writeFile(temporary, `${newKey()}\n`, { mode: 0o600, flag: "wx" });
-  await rename(temporary, path);
-  await sleep(200);
-  return await keyIn(path);
+/** Fills a file that a process left empty; of several at once the one that makes the other file. */
+async function fill(path: string): Promise<string> {
+  const other = `${path}.new`;
+  for (let tries = 0; tries < 40; tries++) {
+    try {
+      await writeFile(other, `${newKey()}\n`, { mode: 0o600, flag: "wx" });
+      // somebody else may have filled it before this one was alone
+      await ((await keyIn(path)) ? unlink(other) : rename(other, path));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      await sleep(50);
+    }
+    const key = await keyIn(path);
+    if (key) return key;
+  }
+  throw new Error(`There is no key in ${path}; delete it and ${other}`);
 }

@@ -47,6 +47,18 @@ export interface ServedRequest {
   ms: number;
 }
 
+/** Returns a request as a line of names and values, in which no caller can write what is not so. */
+export function logLine(request: ServedRequest): string {
+  const { at, ms, inputTokens, outputTokens, ...rest } = request;
+  const fields = { ...rest, in: inputTokens, out: outputTokens, ms };
+  const words = Object.entries(fields).map(([name, value]) => {
+    const whole = typeof value === "number" ? Math.round(value) : value;
+    const word = String(whole ?? "").replace(/[^\x21-\x7e]+/g, "_");
+    return `${name}=${word.slice(0, 64) || "-"}`;
+  });
+  return `${new Date(at).toISOString()} ${words.join(" ")}\n`;
+}
+
 /** How metrics are kept. */
 export interface MetricsOptions {
   /** Called with each request when it is over. */

@@ -11,6 +11,7 @@ export {
   startServer,
 } from "./node_server.ts";
 export {
+  logLine,
   Metrics,
   type MetricsOptions,
   type Result,

@@ -29,7 +29,7 @@ async function spawn(
   args: string[],
   env: Record<string, string> = {},
 ) {
-  const { code, stdout, stderr } = await serveCommand(folder, args, env)
+  const { code, stdout, stderr } = await serveCommand(folder, args, { env })
     .output();
   const decoder = new TextDecoder();
   return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
@@ -51,14 +51,15 @@ Deno.test("serve answers, logs a line per request, and ends by SIGTERM", async (
   assertEquals(await it.stop(), 0);
   const lines = it.err().trim().split("\n");
   const line =
-    /^\d{4}-\S+Z model=gpt-5.5 session=thread_7 account=alice standing=included attempts=1 status=200 result=ok ms=\d+$/;
+    /^\d{4}-\S+Z method=POST path=\/v1\/responses model=gpt-5.5 session=\w+ account=alice standing=included attempts=1 status=200 result=ok in=12 out=4 ms=\d+$/;
   assertEquals(lines.filter((text) => line.test(text)).length, 1, it.err());
   assertStringIncludes(it.err(), "status=401 result=refused");
   assert(!it.err().includes(KEY) && !it.err().includes(it.fake.canary));
 });
 
 Deno.test("serve lets running requests finish when it is told to stop", async () => {
-  for (const [signal, code] of [["SIGTERM", 0], ["SIGINT", 130]] as const) {
+  const signals = [["SIGTERM", 0], ["SIGHUP", 0], ["SIGINT", 130]] as const;
+  for (const [signal, code] of signals) {
     await using it = await startServing({
       accounts: { alice: {} },
       settings: NONE,
@@ -161,6 +162,102 @@ Deno.test("serve says what is wrong with its port", async () => {
     const { code, err } = await spawn(it.folder, [`--port=${wrong}`]);
     assertEquals(code, 2, err);
   }
+});
+
+Deno.test("serve warns of a key that can be guessed and of hosts beyond the loopback", async () => {
+  await using weak = await startServing({
+    accounts: { alice: {} },
+    env: { CODEX_ROTATOR_SERVE_KEY: "short" },
+  });
+  await weak.said("can be guessed");
+  await using open = await startServing({
+    accounts: { alice: {} },
+    args: ["--host", "0.0.0.0"],
+    start: [Deno.execPath(), "run", "-A", "cli.ts"],
+  });
+  await open.said("without encryption");
+  await using fine = await startServing({ accounts: { alice: {} } });
+  const answer = await ask(fine);
+  assertEquals(answer.status, 200);
+  await answer.text();
+  assert(!fine.err().includes("Warning"), fine.err());
+  assert(!weak.err().includes("without encryption"));
+});
+
+Deno.test("serve is reached under the names that --allow-host gives", async () => {
+  await using it = await startServing({
+    accounts: { alice: {} },
+    args: ["--allow-host", "box.lan,10.0.0.7"],
+  });
+  const port = Number(new URL(it.origin).port);
+  const statusFor = async (host: string) => {
+    const head =
+      `GET /health HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${KEY}\r\nConnection: close\r\n\r\n`;
+    return (await throwAt(port, new TextEncoder().encode(head))).slice(9, 12);
+  };
+  const hosts = ["box.lan", "10.0.0.7:80", "127.0.0.1", "evil.lan"];
+  assertEquals(await Promise.all(hosts.map(statusFor)), [
+    "200",
+    "200",
+    "200",
+    "403",
+  ]);
+  for (const wrong of [["--allow-host", "a b"], ["--max-wait", "soon"]]) {
+    assertEquals((await spawn(it.folder, wrong)).code, 2);
+  }
+});
+
+Deno.test("serve waits for a reset as long as --max-wait says", async () => {
+  const windows = [
+    { seconds: 18_000, usedPercent: 100, resetAt: Date.now() + 4000 },
+  ];
+  for (const [seconds, status] of [[0, 429], [60, 200]] as const) {
+    await using it = await startServing({
+      accounts: { alice: { windows } },
+      settings: NONE,
+      args: ["--max-wait", String(seconds)],
+    });
+    const answer = await ask(it);
+    assertEquals(answer.status, status);
+    await answer.body?.cancel();
+  }
+});
+
+Deno.test("serve runs a command for events of the named types, one at a time, and waits for none", async () => {
+  const folder = await Deno.makeTempDir();
+  const file = join(folder, "two words");
+  await using it = await startServing({
+    accounts: { alice: {}, bob: {} },
+    settings: NONE,
+    start: [Deno.execPath(), "run", "-A", "cli.ts"],
+    args: [
+      "--on-event",
+      `sh -c 'cat >> "$0"; exec sleep 60' "${file}"`,
+      "--on-event-types",
+      "selected",
+    ],
+  });
+  for (let n = 0; n < 3; n++) {
+    const answer = await ask(it);
+    assertEquals(answer.status, 200);
+    await answer.text();
+  }
+  let text = "";
+  while (!text.endsWith("\n")) {
+    text = await Deno.readTextFile(file).catch(() => "");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  // the second event waits for the first command, which hangs
+  const { type, alias } = JSON.parse(text);
+  assertEquals([type, alias], ["selected", "alice"]);
+  assert(!text.includes(it.fake.canary));
+  for (const types of ["", "selected,odd"]) {
+    const args = ["--on-event", "true", "--on-event-types", types];
+    const { code, err } = await spawn(it.folder, args);
+    assertEquals([types, code], [types, 2], err);
+  }
+  assertEquals(await it.stop(), 0);
+  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("serve refuses a body that is too large while it comes", async () => {

@@ -18,6 +18,10 @@ export interface ServingOptions {
   accounts: Record<string, FakeAccountOptions>;
   settings?: Settings;
   args?: string[];
+  /** What starts the command line; by default Deno with scoped permissions. */
+  start?: readonly string[];
+  /** A shell script that runs "$@", the server, as its last command. */
+  shell?: string;
   /** @default {{ CODEX_ROTATOR_SERVE_KEY: KEY }} */
   env?: Record<string, string>;
 }
@@ -35,35 +39,40 @@ export interface Serving extends AsyncDisposable {
   err(): string;
   /** Waits until stderr holds this. */
   said(text: string): Promise<void>;
+  /** Closes the reading end of stderr. */
+  leaveLog(): Promise<void>;
   /** Ends it. */
   stop(signal?: Deno.Signal): Promise<number>;
 }
 
-/** `cli.ts serve` with no more permissions than it needs. */
-export function serveCommand(
-  folder: string,
-  args: string[],
-  env: Record<string, string>,
-): Deno.Command {
-  const grants = [
+/** Starts Deno with no more permissions than `serve` needs. */
+function scopedDeno(folder: string): string[] {
+  return [
+    Deno.execPath(),
+    "run",
+    "--no-prompt",
+    "--quiet",
     `--allow-read=${folder}`,
     `--allow-write=${folder}`,
     "--allow-net=127.0.0.1",
     "--allow-env=CODEX_ROTATOR_SERVE_KEY,CODEX_ROTATOR_CREDIT_ACCOUNTS,OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES",
+    "cli.ts",
   ];
-  return new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--no-prompt",
-      "--quiet",
-      "--import-map=tests/npm_imports.json",
-      ...grants,
-      "cli.ts",
-      "serve",
-      "--store",
-      join(folder, "accounts.json"),
-      ...args,
-    ],
+}
+
+/** `serve` over the store in a folder. */
+export function serveCommand(
+  folder: string,
+  args: string[],
+  { env = {}, start = scopedDeno(folder), shell }: Partial<ServingOptions> = {},
+): Deno.Command {
+  const store = join(folder, "accounts.json");
+  const words = [...start, "serve", "--store", store, ...args];
+  const [program, ...rest] = shell === undefined
+    ? words
+    : ["sh", "-c", shell, "sh", ...words];
+  return new Deno.Command(program!, {
+    args: rest,
     cwd: ROOT,
     env,
     stdin: "null",
@@ -89,7 +98,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   const child = serveCommand(
     folder,
     ["--port=0", "--backend", fake.backend, "--issuer", fake.issuer, ...args],
-    options.env ?? { CODEX_ROTATOR_SERVE_KEY: KEY },
+    { env: { CODEX_ROTATOR_SERVE_KEY: KEY }, ...options },
   ).spawn();
   const err = new Collector(child.stderr);
   const out = new Collector(child.stdout);
@@ -114,6 +123,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     child,
     err: () => err.text,
     said: (text) => err.said(text),
+    leaveLog: () => err.leave(),
     stop,
     async [Symbol.asyncDispose]() {
       await fake.close();
@@ -128,9 +138,16 @@ class Collector {
   text = "";
   readonly done: Promise<void>;
   #onText = () => {};
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
 
   constructor(stream: ReadableStream<Uint8Array>) {
-    this.done = this.#read(stream);
+    this.#reader = stream.getReader();
+    this.done = this.#read();
+  }
+
+  /** Reads no more. */
+  leave(): Promise<void> {
+    return this.#reader.cancel();
   }
 
   /** Waits until it wrote this, or until its end. */
@@ -144,10 +161,12 @@ class Collector {
     return Promise.race([seen, this.done]);
   }
 
-  async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
+  async #read(): Promise<void> {
     const decoder = new TextDecoder();
-    for await (const chunk of stream) {
-      this.text += decoder.decode(chunk, { stream: true });
+    for (;;) {
+      const { done, value } = await this.#reader.read();
+      if (done) return;
+      this.text += decoder.decode(value, { stream: true });
       this.#onText();
     }
   }
