@@ -13,6 +13,8 @@ import {
   RotatorError,
   type Store,
 } from "../../mod.ts";
+import { createContext } from "../../lib/context.ts";
+import { rotatorOf } from "../../lib/rotator.ts";
 import { HOUR, MINUTE, rowOf, startFleet } from "../fleet.ts";
 import { runtimeOf, type Site, startSite, TORTURE } from "./processes.ts";
 
@@ -280,5 +282,32 @@ Deno.test("a rotator that has saved nothing yet shows no refresh token to a stor
     assertEquals((await fleet.ask()).status, 200);
     await fleet.rotator.refresh();
     assertEquals([tokenCalls(), fleet.fake.violations], [1, []]);
+  }
+});
+
+Deno.test("a command that ends by itself keeps no tokens in memory alone, though it has saved before; a rotator that goes on does", async () => {
+  for (const endsSoon of [true, false]) {
+    let store = fickleStore(memoryStore());
+    await using fleet = await startFleet({
+      fake: { accessLifetimeMs: -HOUR },
+      credits: "none",
+      accounts: { alice: {}, bob: {} },
+      store: (initial) => store = fickleStore(memoryStore(initial)),
+    });
+    const { backend, issuer, log } = fleet.fake;
+    for (const name of ["alice", "bob"]) {
+      fleet.fake.account(name).accessLifetimeMs = HOUR;
+    }
+    const now = () => fleet.clock.now;
+    const parts = createContext({ store, backend, issuer, now }, { endsSoon });
+    await using rotator = rotatorOf(parts);
+    await rotator.refresh({ aliases: ["bob"] });
+    store.fails = true;
+    const { accounts } = await rotator.refresh({ aliases: ["alice"] });
+    store.fails = false;
+    assertEquals(accounts.map(({ ok }) => ok), [!endsSoon]);
+    const names = log.filter(({ kind }) => kind === "token")
+      .map(({ account }) => account);
+    assertEquals(names, endsSoon ? ["bob"] : ["bob", "alice"]);
   }
 });
