@@ -80,6 +80,13 @@ Deno.test({
   },
 });
 
+Deno.test("the bundle has no syntax that Node 22 lacks", async () => {
+  await withBundle(async (folder) => {
+    const code = await Deno.readTextFile(join(folder, "codex-rotator.mjs"));
+    assertEquals(code.match(/\b(?:await )?using \w+ = .*/g), null);
+  });
+});
+
 Deno.test("the bundle says in one sentence that a Node is too old for it", async () => {
   await withBundle(async (folder) => {
     const bundle = join(folder, "codex-rotator.mjs");
