@@ -118,7 +118,8 @@ export async function readRequest(
   const method = init.method ?? request?.method ?? "GET";
   const isResponses = /^POST$/i.test(method) && /\/responses(\?|$)/.test(url);
   const others = othersOf(init);
-  const session = hashOf(sessionKey(json, headers));
+  const key = sessionKey(json, headers);
+  const session = key === undefined ? undefined : hashOf(key);
   const read: ReplayableRequest = {
     url,
     method,
@@ -164,10 +165,8 @@ function adapt(
 }
 
 /** A conversation's name goes nowhere as it is: it may say what it is about. */
-function hashOf(name: string | undefined): string | undefined {
-  return name === undefined
-    ? undefined
-    : createHash("sha256").update(name).digest("hex").slice(0, 16);
+function hashOf(name: string): string {
+  return createHash("sha256").update(name).digest("hex").slice(0, 16);
 }
 
 /** Takes the header away that bounds what a request may cost. */
@@ -242,11 +241,19 @@ export function mendRequest(
 /**
  * Leaves out of a request what only another account could read.
  *
- * @returns Whether there was anything of that kind.
+ * @param mark As returned for an earlier turn: what has come since then stays.
+ * @returns A mark of how far that went; undefined: there was nothing of that kind.
  */
-export function removeForeignContent(request: ReplayableRequest): boolean {
-  const cleaned = request.json && withoutCiphertext(request.json);
-  if (!cleaned) return false;
-  rewrite(request, cleaned);
-  return true;
+export function removeForeignContent(
+  request: ReplayableRequest,
+  mark?: string,
+): string | undefined {
+  if (!request.json) return undefined;
+  const isLast = mark === undefined
+    ? undefined
+    : (text: string) => hashOf(text) === mark;
+  const readable = withoutCiphertext(request.json, isLast);
+  if (!readable) return undefined;
+  rewrite(request, readable.json);
+  return hashOf(readable.last ?? "");
 }

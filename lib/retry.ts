@@ -176,7 +176,8 @@ function onServed(
   const { account, about, model } = attempt;
   account.serve();
   if (about.session !== undefined) {
-    context.sessions.note(about.session, account.alias, context.now());
+    const { alias } = account;
+    context.sessions.note(about.session, { alias, usedAt: context.now() });
   }
   if (!response.ok) return;
   tellCharge(context, attempt);

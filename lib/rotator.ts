@@ -151,7 +151,7 @@ async function serve(
   context: RotatorContext,
   request: ReplayableRequest,
 ): Promise<Served> {
-  if (isFromElsewhere(context, request)) removeForeignContent(request);
+  removeKnownForeign(context, request);
   let tries = new Tries();
   let waitLeft = context.maxWait;
   let again: Again | undefined;
@@ -234,11 +234,16 @@ function mend(
   if (refused !== undefined) {
     return mendRequest(request, context.refused, refused);
   }
-  if (!removeForeignContent(request)) return false;
+  const mark = removeForeignContent(request);
+  if (mark === undefined) return false;
   tries.isCleaned = true;
   const { alias } = attempt.account;
   if (request.session !== undefined) {
-    context.sessions.markCleaned(request.session, alias, context.now());
+    context.sessions.note(request.session, {
+      alias,
+      usedAt: context.now(),
+      mark,
+    });
   }
   const reason =
     "The conversation came from another account; it goes on without the reasoning that only that one can read";
@@ -246,13 +251,15 @@ function mend(
   return true;
 }
 
-/** Whether an earlier turn of the conversation was found to hold what another account wrote. */
-function isFromElsewhere(
-  context: RotatorContext,
-  { session }: ReplayableRequest,
-): boolean {
-  return session !== undefined &&
-    context.sessions.get(session, context.now())?.cleaned === true;
+/** Leaves out of the conversation what an earlier turn of it was found to hold of another account. */
+function removeKnownForeign(
+  { sessions, now }: RotatorContext,
+  request: ReplayableRequest,
+): void {
+  const { session } = request;
+  if (session === undefined) return;
+  const mark = sessions.get(session, now())?.mark;
+  if (mark !== undefined) removeForeignContent(request, mark);
 }
 
 /** How a request ends that nobody can serve now. */

@@ -63,7 +63,7 @@ SIGTERM, SIGHUP or Ctrl-C lets running requests finish, for at most ${
 second one ends at once. The base URL is on stdout.
 
 Options:
-  --port N             default ${DEFAULT_PORT}; 0: any free one
+  --port N             default ${DEFAULT_PORT}; 0 takes a free one
   --host H             default ${DEFAULT_HOST}
   --allow-host NAME    another name of this server, or several with commas
   --max-wait SECONDS   wait so long for any limit to end

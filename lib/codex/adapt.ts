@@ -184,28 +184,55 @@ function isSame(a: object, b: object): boolean {
     );
 }
 
+/** A body without what only another account can read. */
+export interface Readable {
+  json: Json;
+  /** The last ciphertext that was left out; undefined: only a response to go on from was. */
+  last: string | undefined;
+}
+
 /**
  * A body without what only the account that made it can read; undefined when
  * there is nothing of that kind in it.
+ *
+ * @param isLast Tells the last ciphertext of another account: what comes after
+ * it stays. By default nothing does.
  */
-export function withoutCiphertext(json: Json): Json | undefined {
+export function withoutCiphertext(
+  json: Json,
+  isLast?: (ciphertext: string) => boolean,
+): Readable | undefined {
   const { previous_response_id: previous, ...rest } = json;
+  const hasPrevious = !isLast && previous !== undefined && previous !== null;
   const input: unknown[] = Array.isArray(json.input) ? json.input : [];
-  const kept = input.map(readableItem).filter((item) => item !== undefined);
-  const hasPrevious = previous !== undefined && previous !== null;
-  if (isSame(input, kept) && !hasPrevious) return undefined;
-  return Array.isArray(json.input) ? { ...rest, input: kept } : rest;
+  const end = isLast
+    ? input.findLastIndex((item) => ciphertextsOf(item).some(isLast))
+    : input.length - 1;
+  const foreign = input.slice(0, end + 1);
+  const last = foreign.flatMap(ciphertextsOf).at(-1);
+  if (last === undefined && !hasPrevious) return undefined;
+  const kept = foreign.map(readableItem).filter((item) => item !== undefined);
+  const body = hasPrevious ? rest : { ...json };
+  if (Array.isArray(json.input)) {
+    body.input = [...kept, ...input.slice(end + 1)];
+  }
+  return { json: body, last };
+}
+
+/** Every ciphertext of an item: its own, and those of its parts. */
+function ciphertextsOf(item: unknown): string[] {
+  if (!isRecord(item)) return [];
+  const parts = [item.content, item.output].filter(Array.isArray).flat();
+  return [item, ...parts].filter(isEncrypted)
+    .map(({ encrypted_content: text }) => text);
 }
 
 /** What every account can read of an item; undefined: nothing. */
 function readableItem(item: unknown): unknown {
-  if (!isRecord(item)) return item;
+  if (!isRecord(item) || ciphertextsOf(item).length === 0) return item;
   const type = readText(item.type) ?? "";
-  if (type === "reasoning" || type.startsWith("compaction")) {
-    return isEncrypted(item) ? undefined : item;
-  }
-  const readable = { ...item };
-  if (isEncrypted(item)) delete readable.encrypted_content;
+  if (type === "reasoning" || type.startsWith("compaction")) return undefined;
+  const { encrypted_content: _, ...readable } = item;
   for (const name of ["content", "output"]) {
     const parts = item[name];
     if (!Array.isArray(parts) || !parts.some(isEncrypted)) continue;
@@ -213,9 +240,11 @@ function readableItem(item: unknown): unknown {
     if (kept.length === 0 && name === "content") return undefined;
     readable[name] = kept.length === 0 ? UNREADABLE : kept;
   }
-  return isSame(item, readable) ? item : readable;
+  return readable;
 }
 
-function isEncrypted(value: unknown): boolean {
+function isEncrypted(
+  value: unknown,
+): value is Json & { encrypted_content: string } {
   return isRecord(value) && readText(value.encrypted_content) !== null;
 }

@@ -77,6 +77,9 @@ const DROPPED: ReadonlySet<string> = new Set([
   "transfer-encoding",
   "x-api-key",
   "x-openai-fedramp",
+  // where the caller's own account is served, not ours
+  "x-openai-account-routing-override",
+  "x-openai-internal-codex-residency",
 ]);
 /** What runtimes and SDKs call themselves when nobody tells them otherwise. */
 const DEFAULT_AGENT =

@@ -9,8 +9,8 @@ export interface Session {
   alias: string;
   /** Epoch ms. */
   usedAt: number;
-  /** Its conversation holds ciphertext of another account, which must be left out. */
-  cleaned: boolean;
+  /** A hash of the last ciphertext in it of another account: all up to there must be left out. */
+  mark?: string;
 }
 
 /** Which account served which session last. */
@@ -29,18 +29,12 @@ export class Sessions {
     return undefined;
   }
 
-  /** Notes that `alias` served the session at `now` (epoch ms). */
-  note(key: string, alias: string, now: number): void {
-    const cleaned = this.#byKey.get(key)?.cleaned ?? false;
-    this.#set(key, { alias, usedAt: now, cleaned });
+  /** Notes who has just served a session; without a new mark the last one stays. */
+  note(key: string, session: Session): void {
+    const mark = session.mark ?? this.#byKey.get(key)?.mark;
+    this.#set(key, mark === undefined ? session : { ...session, mark });
     this.#changed.add(key);
     this.onChange();
-  }
-
-  /** Notes that the session's conversation came from another account. */
-  markCleaned(key: string, alias: string, now: number): void {
-    this.note(key, alias, now);
-    this.#byKey.get(key)!.cleaned = true;
   }
 
   /** How many are remembered. */
@@ -82,15 +76,17 @@ export class Sessions {
   }
 }
 
-function writeSession({ alias, usedAt, cleaned }: Session): string {
-  return `${alias} ${usedAt}${cleaned ? " cleaned" : ""}`;
+function writeSession({ alias, usedAt, mark }: Session): string {
+  return [alias, usedAt, mark].filter((it) => it !== undefined).join(" ");
 }
 
 function readSession(text: string): Session | undefined {
-  const [, alias, usedAt, cleaned] =
-    /^(\S+) (\d+)( cleaned)?$/.exec(String(text)) ?? [];
+  const [, alias, usedAt, mark] =
+    /^(\S+) (\d+)(?: (\w+))?$/.exec(String(text)) ??
+      [];
   if (alias === undefined) return undefined;
-  return { alias, usedAt: Number(usedAt), cleaned: cleaned !== undefined };
+  const session = { alias, usedAt: Number(usedAt) };
+  return mark === undefined ? session : { ...session, mark };
 }
 
 /** Sessions as they are stored, without those that were idle too long and the oldest of too many. */

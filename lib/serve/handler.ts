@@ -65,7 +65,10 @@ const BASE = /^(\/v1|\/backend-api\/codex)(?=\/)/;
 const OTHER_API = /^(\/v1)?\/(chat\/completions|completions|messages)$/;
 
 /** What the server answers by itself to a GET. */
-const OWN: Record<string, (parts: Parts) => Response | Promise<Response>> = {
+const OWN: Record<
+  string,
+  (parts: Parts, request: Request) => Response | Promise<Response>
+> = {
   "/health": () => Response.json({ status: "ok" }),
   "/status": async ({ rotator }) =>
     new Response(withoutEmails(await rotator.status()), {
@@ -79,6 +82,8 @@ const OWN: Record<string, (parts: Parts) => Response | Promise<Response>> = {
   "/api/codex/usage": usage,
   "/backend-api/wham/rate-limit-reset-credits": resetCredits,
   "/api/codex/rate-limit-reset-credits": resetCredits,
+  "/backend-api/wham/accounts/check": workspaces,
+  "/api/codex/accounts/check": workspaces,
 };
 
 /** What a handler works with. */
@@ -204,7 +209,7 @@ async function answer(
     );
   }
   return own
-    ? await own(parts)
+    ? await own(parts, request)
     : await pass(parts, request, { ...visit, below });
 }
 
@@ -243,6 +248,16 @@ function withoutEmails(report: StatusReport): string {
 
 async function usage({ rotator }: Parts): Promise<Response> {
   return Response.json(fleetUsage(await rotator.status()));
+}
+
+/** A Codex that is signed in sends nothing before it is told where its workspace is served. */
+function workspaces(_parts: Parts, { headers }: Request): Response {
+  const workspace = {
+    id: headers.get("chatgpt-account-id") ?? "",
+    workspace_backend_origin: "https://chatgpt.com",
+    account_routing_override: "NO_CONSTRAINT",
+  };
+  return Response.json({ accounts: [workspace] });
 }
 
 /** Resets in the bank belong to accounts, and are used on OpenAI's own pages. */

@@ -113,7 +113,8 @@ function printSessions(): void {
   const sessions = new Sessions();
   const began = performance.now();
   for (let n = 0; n < SESSIONS; n++) {
-    sessions.note(`prompt_cache_key:36:session-${n}`, `user-${n % 10}`, n);
+    const session = { alias: `user-${n % 10}`, usedAt: n };
+    sessions.note(`prompt_cache_key:36:session-${n}`, session);
   }
   const time = (performance.now() - began) * 1000 / SESSIONS;
   printTable("sessions", ["seen", "remembered", "µs each"], [[

@@ -195,6 +195,8 @@ Deno.test("backendHeaders() drops what must not go to the backend and keeps the 
     "Content-Length": "5",
     "Connection": "close",
     "X-OpenAI-Fedramp": "true",
+    "X-OpenAI-Account-Routing-Override": "us",
+    "X-OpenAI-Internal-Codex-Residency": "us",
     "x-codex-turn-state": "t",
     "chatgpt-account-id": "someone-else",
   });

@@ -4,9 +4,9 @@ import { MINUTE, NOW } from "./accounts.ts";
 
 Deno.test("sessions.get() forgets a session after 60 idle minutes", () => {
   const sessions = new Sessions();
-  sessions.note("s", "a", NOW);
+  sessions.note("s", { alias: "a", usedAt: NOW });
   assertEquals(sessions.get("s", NOW + 60 * MINUTE)?.alias, "a");
-  sessions.note("s", "b", NOW + 60 * MINUTE);
+  sessions.note("s", { alias: "b", usedAt: NOW + 60 * MINUTE });
   assertEquals(sessions.get("s", NOW + 120 * MINUTE)?.alias, "b");
   assertEquals(sessions.get("s", NOW + 120 * MINUTE + 1), undefined);
   assertEquals(sessions.get("other", NOW), undefined);
@@ -14,16 +14,23 @@ Deno.test("sessions.get() forgets a session after 60 idle minutes", () => {
 
 Deno.test("sessions.note() keeps the memory bounded and the latest sessions in it", () => {
   const sessions = new Sessions();
-  for (let n = 0; n < 25_000; n++) sessions.note(`s${n}`, "a", NOW);
+  for (let n = 0; n < 25_000; n++) {
+    sessions.note(`s${n}`, { alias: "a", usedAt: NOW });
+  }
   assertEquals(sessions.size, 20_000);
   assertEquals(sessions.get("s0", NOW), undefined);
   assertEquals(sessions.get("s24999", NOW)?.alias, "a");
 });
 
-Deno.test("sessions.markCleaned() is remembered when another account goes on", () => {
+Deno.test("sessions.note() keeps a mark when another account goes on", () => {
   const sessions = new Sessions();
-  sessions.markCleaned("s", "a", NOW);
-  sessions.note("s", "b", NOW + 1);
-  const { alias, cleaned } = sessions.get("s", NOW + 2)!;
-  assertEquals([alias, cleaned], ["b", true]);
+  sessions.note("s", { alias: "a", usedAt: NOW, mark: "mark1" });
+  sessions.note("s", { alias: "b", usedAt: NOW + 1 });
+  const { alias, mark } = sessions.get("s", NOW + 2)!;
+  assertEquals([alias, mark], ["b", "mark1"]);
+  const other = new Sessions();
+  other.merge(sessions.takeChanged(), NOW + 2);
+  assertEquals(other.get("s", NOW + 2)?.mark, "mark1");
+  sessions.note("s", { alias: "b", usedAt: NOW + 3, mark: "mark2" });
+  assertEquals(sessions.get("s", NOW + 3)?.mark, "mark2");
 });

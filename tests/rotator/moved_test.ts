@@ -106,6 +106,36 @@ Deno.test("a conversation that moves keeps being cleaned, and other sessions are
   assertEquals(moves.length, 1, "the second try on Bob is no move");
 });
 
+Deno.test("a conversation that moved keeps what its new account adds to it", async () => {
+  await using fleet = await startKnown({ accounts: { alice: {} } });
+  const sealed = (account: string, n: number) => ({
+    type: n % 2 ? "reasoning" : "compaction",
+    encrypted_content: `enc:${account}:${n}`,
+  });
+  const foreign = [sealed("bob", 1), USER, sealed("bob", 3)];
+  const own = [sealed("alice", 5), USER, sealed("alice", 6)];
+  const turns: [input: unknown[], sent: unknown[][]][] = [
+    [[USER, ...foreign], [[USER, ...foreign], [USER, USER]]],
+    [[USER, ...foreign, ...own], [[USER, USER, ...own]]],
+    // compacted: what came from elsewhere is in it no more
+    [[USER, own[2], USER], [[USER, own[2], USER]]],
+    // and it goes on after a move that nobody saw
+    [[USER, own[2], sealed("bob", 7)], [
+      [USER, own[2], sealed("bob", 7)],
+      [USER],
+    ]],
+  ];
+  for (const [input, inputs] of turns) {
+    const { status } = await fleet.ask({ input, prompt_cache_key: "one" });
+    assertEquals(status, 200);
+    assertEquals(
+      fleet.fake.log.map(({ json }) => (json as { input: unknown[] }).input),
+      inputs,
+    );
+    fleet.fake.clearLog();
+  }
+});
+
 const TEXT = { type: "input_text", text: "Seen" };
 const SEALED = { type: "encrypted_content", encrypted_content: "enc:bob:1" };
 const AGENT = { type: "agent_message", author: "/root", recipient: "/root/a" };

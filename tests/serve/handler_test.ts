@@ -282,6 +282,21 @@ Deno.test("createHandler() tells the usage of the fleet, full only when nobody c
   }
 });
 
+Deno.test("createHandler() names a signed-in Codex the workspace that it asks about, and leads it nowhere else", async () => {
+  await using desk = await startDesk({ accounts: { alice: {} } });
+  for (const base of ["/backend-api/wham", "/api/codex"]) {
+    const headers = { "chatgpt-account-id": "account-mine" };
+    const answer = await desk.get(`${base}/accounts/check`, headers);
+    assertEquals(await answer.json(), {
+      accounts: [{
+        id: "account-mine",
+        workspace_backend_origin: "https://chatgpt.com",
+        account_routing_override: "NO_CONSTRAINT",
+      }],
+    });
+  }
+});
+
 /** A rotator that has only a throttle in the way for so many requests. */
 function throttled(times: number, retryAfter: string): Rotator {
   const error = { type: "rate_limit_exceeded", message: "Later" };
