@@ -28,7 +28,7 @@ export const commands: CommandTable = new Map([
     load: () => import("./credits.ts"),
   }],
   ["spend", {
-    usage: "spend [--by KEY] [--since TIME] [--json]",
+    usage: "spend [--by KEY] [--since TIME] [--json] [--html FILE]",
     summary: "shows what was served and what was paid",
     load: () => import("./spend.ts"),
   }],

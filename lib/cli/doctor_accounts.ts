@@ -17,6 +17,7 @@ import {
 } from "./format.ts";
 import { openOnlineRotator, refreshAccounts } from "./open.ts";
 import type { Context } from "./options.ts";
+import { capWords, topUpWords } from "./spending_words.ts";
 import { statusReader } from "./stored_status.ts";
 
 /** Checks whether what the owner set makes sense. */
@@ -40,6 +41,10 @@ export async function checkSettings(
       ),
     readMessage(policy.includes("; ") ? "note" : "ok", policy),
     ...policyProblems(credits).map((it) => finding("warning", it, change)),
+    ...capWords(report).map((it) => finding("ok", it)),
+    ...topUpWords(report).map(({ text, command }) =>
+      finding("warning", text, `set a cap with: ${command}`)
+    ),
     ...(pinned === null ? [] : [
       report.accounts.some((it) => it.alias === pinned)
         ? finding(

@@ -19,7 +19,8 @@ import { EXIT, usageError } from "./exit.ts";
 import { jsonText, sanitize } from "./format.ts";
 import { openStore } from "./open.ts";
 import { type Command, type Context, storeOf } from "./options.ts";
-import { say } from "./say.ts";
+import { note, say } from "./say.ts";
+import { creditText, whole } from "./spending_words.ts";
 import {
   type Cell,
   cell,
@@ -48,17 +49,20 @@ Options:
   --since TIME  the last days, today included, such as 7d, or a date, such as
                 2026-11-01; default ${DEFAULT_SINCE}
   --json        the sums as JSON; see lib/cli/spend.schema.json
+  --html FILE   a page with charts instead: one file that only you can read
 
 Examples:
   cli.ts spend
   cli.ts spend --by day --since 7d
   cli.ts spend --by model --since 2026-11-01
+  cli.ts spend --html spend.html
   cli.ts spend --json | jq -r .total.credits
 `,
   booleans: ["json"],
-  strings: ["by", "since"],
+  strings: ["by", "since", "html"],
   operands: [0, 0],
-  needs: {},
+  needs: { policy: true },
+  grants: ({ flags }) => ({ write: flags.values("html") }),
   run,
 };
 
@@ -76,8 +80,10 @@ async function run(context: Context): Promise<number> {
     total: sumItems(items),
     skippedLines,
   };
+  const html = flags.value("html");
+  if (html !== undefined) await writeSpendPage(context, html, { by, since });
   if (flags.on("json")) io.out(`${jsonText(report)}\n`);
-  else show(context, report);
+  else if (html === undefined) show(context, report);
   if (skippedLines > 0) {
     printWarning(
       io,
@@ -89,8 +95,24 @@ async function run(context: Context): Promise<number> {
   return EXIT.ok;
 }
 
+/** Writes a page of what was served and spent, by default of the last days. */
+export async function writeSpendPage(
+  context: Context,
+  path: string,
+  options: { by?: SpendKey; since?: number } = {},
+): Promise<void> {
+  const { statusReader } = await import("./stored_status.ts");
+  const { writePage } = await import("./html.ts");
+  const now = context.io.now();
+  const { by = "account", since = readSince(DEFAULT_SINCE, now) } = options;
+  const { items, entries } = await readSpend(context, since);
+  const report = await statusReader(context)();
+  await writePage(path, { by, since, now, report, items, entries });
+  note(context.io, `${path} is written`);
+}
+
 /** What was served and spent, and what it is summed up from. */
-export interface Spend {
+interface Spend {
   items: SpendItem[];
   entries: LedgerEntry[];
   skippedLines: number;
@@ -101,7 +123,7 @@ export interface Spend {
  *
  * @param since The start of a UTC day, epoch ms.
  */
-export async function readSpend(
+async function readSpend(
   context: Context,
   since: number,
 ): Promise<Spend> {
@@ -125,7 +147,7 @@ function readKey(text: string): SpendKey {
 }
 
 /** Reads a number of days, or a date, as the start of a UTC day, epoch ms. */
-export function readSince(text: string, now: number): number {
+function readSince(text: string, now: number): number {
   const days = /^(\d{1,4})d$/.exec(text)?.[1];
   if (days !== undefined && Number(days) > 0) {
     return startOfDay(now) - (Number(days) - 1) * DAY_MS;
@@ -243,28 +265,12 @@ function numberRows(
   ];
 }
 
-/** A count with its thousands parted: 1,234,567. */
-export function whole(count: number): string {
-  if (count === 0) return "–";
-  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
-}
-
 /** A count in at most five characters: 1.23M. */
 function short(count: number): string {
   const [unit, by] = ([["G", 1e9], ["M", 1e6], ["k", 1e3]] as const)
     .find(([, it]) => count >= it) ?? ["", 1];
   const digits = count / by < 10 ? 2 : count / by < 100 ? 1 : 0;
   return by === 1 ? whole(count) : `${(count / by).toFixed(digits)}${unit}`;
-}
-
-/** Credits as people read them: ≈1,234.50; the JSON has all decimals. */
-export function creditText({ credits, approximate }: SpendSum): string {
-  const rounded = Number(credits).toFixed(2);
-  if (Number(credits) === 0) return "–";
-  const text = Number(rounded) === 0
-    ? "<0.01"
-    : rounded.replace(/\B(?=(\d{3})+\.)/g, ",");
-  return approximate ? `≈${text}` : text;
 }
 
 /** A row's share of the credits; where none were paid, of the tokens. */

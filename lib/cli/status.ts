@@ -36,6 +36,7 @@ Options:
                until someone signs in, 69 nothing can serve for another
                reason
   --model M    for this model
+  --html FILE  a page with charts instead: one file that only you can read
 
 Examples:
   cli.ts status
@@ -45,11 +46,12 @@ Examples:
   cli.ts status --check || echo "no included usage left"
 `,
   booleans: ["json", "line", "refresh", "check"],
-  strings: ["model"],
+  strings: ["model", "html"],
   optional: ["watch"],
   operands: [0, Infinity],
   needs: { policy: true },
   onlineSwitch: "refresh",
+  grants: ({ flags }) => ({ write: flags.values("html") }),
   run,
 };
 
@@ -64,6 +66,9 @@ async function run(context: Context): Promise<number> {
   const interval = flags.value("watch");
   if (interval === undefined) {
     return await withSource(context, (source) => once(source, context));
+  }
+  if (flags.on("html")) {
+    throw usageError("--html writes one page; leave out --watch");
   }
   if (flags.on("check")) {
     throw usageError(
@@ -138,7 +143,13 @@ async function once(source: Source, context: Context): Promise<number> {
   const refreshed = await refresh(source, context);
   const report = await source.read();
   const isEmpty = report.accounts.length === 0;
-  if (!isEmpty || !isTable(context)) io.out(text(report, context, refreshed));
+  const html = flags.value("html");
+  if (html !== undefined) {
+    const { writeSpendPage } = await import("./spend.ts");
+    await writeSpendPage(context, html);
+  }
+  const isShown = html === undefined && !isEmpty || !isTable(context);
+  if (isShown) io.out(text(report, context, refreshed));
   if (isEmpty) throw new CliError(noAccount(), EXIT.noAccount);
   if (flags.on("check")) return checkCode(report);
   const isOk = refreshed?.accounts.every((it) => it.ok) ?? true;

@@ -12,6 +12,7 @@ import {
   sanitize,
   suggestCommand,
 } from "./format.ts";
+import { capWords, topUpWords } from "./spending_words.ts";
 import { fit } from "./table.ts";
 
 const NAME_WIDTH = 32;
@@ -30,6 +31,10 @@ export function summaryLines(report: StatusReport, now: number): string[] {
     nextWords(report),
     policyWords(report.credits),
     ...policyProblems(report.credits).map((it) => `Warning: ${it}`),
+    ...capWords(report),
+    ...topUpWords(report).map(({ text, command }) =>
+      `${text}; set a cap with: ${command}`
+    ),
     ...pin(report),
   ];
 }

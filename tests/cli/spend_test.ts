@@ -238,3 +238,80 @@ Deno.test("spend shows what names itself like an escape sequence as harmless tex
     assert(!/[\u001b\u0007]/.test(out), out);
   }
 });
+
+Deno.test("spend --html and status --html write one page that only its owner can read, with nothing from elsewhere", async () => {
+  const bad = "</script><img src=x onerror=alert(1)>&\"'";
+  const lines = [
+    ...PAID,
+    entry({ model: bad, alias: bad, balanceAfter: "12.5", credits: "2" }),
+  ];
+  await using it = await filled(lines, SPENT);
+  const store = join(it.folder, "accounts.json");
+  for (const name of ["spend", "status"]) {
+    const path = join(it.folder, `${name}.html`);
+    await Deno.writeTextFile(path, "old", { mode: 0o644 });
+    const { code, out, err } = await run(
+      [name, "--html", path, "--store", store],
+      {},
+      { now: () => NOW },
+    );
+    assertEquals([name, code, out, err], [name, 0, "", `${path} is written\n`]);
+    assertEquals(Deno.statSync(path).mode! & 0o777, 0o600);
+    const page = await Deno.readTextFile(path);
+    assert(!page.includes("<img") && !page.includes("<script"), page);
+    assert(
+      !/https?:|src=|url\(|@import|<link/.test(page.replaceAll("src=x", "")),
+    );
+    assert(!/canary|@example/.test(page));
+    // alice's day and the day's other charges, with the sum as a tooltip
+    assertStringIncludes(page, "<title>2026-11-29, alice: ≈3.75 credits");
+    assertStringIncludes(page, '<path class="line');
+    assertStringIncludes(page, "prefers-color-scheme:dark");
+  }
+});
+
+Deno.test("spend --html does not replace the store", async () => {
+  await using it = await filled(PAID, SPENT);
+  const store = join(it.folder, "accounts.json");
+  const before = await Deno.readTextFile(store);
+  assertEquals((await it.spend(["--html", store])).code, 2);
+  assertEquals(await Deno.readTextFile(store), before);
+});
+
+Deno.test("status and doctor show what is spent of a cap, and that a balance that rises is no limit", async () => {
+  const topped = account("bob", {
+    spent: { "2026-11-30": "1.5", "2026-11-02": "2" },
+    spending: {
+      observedAt: 1,
+      seenAt: 1,
+      paid: {},
+      dearest: {},
+      toppedUpAt: NOW - 1000,
+    },
+  });
+  const warning = "The balance of bob has risen";
+  for (
+    const [creditCaps, shown] of [
+      [{}, [warning, "cli.ts credits --cap bob=20/day --store"]],
+      [{ alice: { day: 1 } }, ["cap for alice: 0 of 1 today", warning]],
+      [{ bob: { day: 10, month: 1000 } }, [
+        "cap for bob: 1.50 of 10 today, 3.50 of 1,000 this month",
+      ]],
+      [{ "*": { day: 10.5 } }, ["cap for all together: 1.50 of 10.5 today"]],
+    ] as const
+  ) {
+    await using it = await filled([], { alice: account("alice"), bob: topped });
+    const store = join(it.folder, "accounts.json");
+    const state = JSON.parse(await Deno.readTextFile(store));
+    state.settings = { creditCaps };
+    await Deno.writeTextFile(store, JSON.stringify(state));
+    for (const args of [["status"], ["doctor", "--offline"]]) {
+      const { out } = await run([...args, "--store", store], {}, {
+        now: () => NOW,
+        columns: 1000,
+      });
+      for (const words of shown) assertStringIncludes(out, words);
+      assertEquals(out.includes(warning), shown.some((it) => it === warning));
+    }
+  }
+});
