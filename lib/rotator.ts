@@ -6,7 +6,6 @@
 import { delay, withAbort } from "./account/abort.ts";
 import type { Attempt } from "./account/context.ts";
 import { type Again, isStillIn, prepare } from "./attempt.ts";
-import { announce } from "./announce.ts";
 import { choose } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
 import { candidatesOf, createContext, type RotatorContext } from "./context.ts";

@@ -68,9 +68,11 @@ export interface LedgerEntry {
   inputTokens: number | null;
   /** Those of the input that were cached. */
   cachedTokens: number | null;
+  /** What the answer had; null when it told none. */
   outputTokens: number | null;
   /** The balance as known before and after; null when unknown. */
   balanceBefore: string | null;
+  /** The same afterwards. */
   balanceAfter: string | null;
   /** What it cost: a decimal text; null when nothing was paid or nobody told. */
   credits: string | null;

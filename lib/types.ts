@@ -168,6 +168,7 @@ export interface AccountSource {
 export interface UsageSample {
   /** Epoch ms. */
   at: number;
+  /** Used share in percent. */
   percent: number;
 }
 
@@ -243,7 +244,9 @@ export interface PoolState {
 
 /** Which account served which session last: texts by the hash of the session's name. */
 export interface SessionStore {
+  /** All that are remembered. */
   read(): Promise<Record<string, string>>;
+  /** Adds those that changed to what is remembered. */
   write(changed: Record<string, string>): Promise<void>;
 }
 

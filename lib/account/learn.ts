@@ -4,7 +4,6 @@
  *
  * @module
  */
-import type { TokenUsage } from "../codex/stream.ts";
 import type { Outcome } from "../codex/answer.ts";
 import type { HeaderFacts } from "../codex/headers.ts";
 import { meterFacts, meterOfModel } from "../meters.ts";
@@ -17,8 +16,6 @@ import {
   learnUsage,
   recordOfLogin,
 } from "../pool/facts.ts";
-import type { Pool } from "../pool/standing.ts";
-import type { EventContext } from "../report_types.ts";
 import type { Cooldown } from "../types.ts";
 import type { NormalRecord } from "../normal_types.ts";
 import type { AccountContext, Attempt } from "./context.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createRotator, memoryStore, type RotatorOptions } from "../../mod.ts";
+import type { FakeAccountOptions } from "../../lib/testing/fake_codex.ts";
 import {
-  CREDITED,
   DAY,
   type Fleet,
   fullWindows,
@@ -11,7 +11,7 @@ import {
 } from "../fleet.ts";
 
 /** An account on credits: 50 of them, 3 for each request. */
-function onCredits(): typeof CREDITED {
+function onCredits(): FakeAccountOptions {
   return {
     windows: fullWindows(START),
     credits: {
