@@ -176,12 +176,14 @@ export interface Switches {
   addressBlocked: boolean;
 }
 
-/** The scripted answer that is next, if there is one. */
+/** The scripted answer that is next, if there is one; some are for one path only. */
 export function nextScript(
   queue: FakeAnswer[],
   always: FakeAnswer | undefined,
+  path = "",
 ): FakeAnswer | undefined {
-  return queue.shift() ?? always;
+  const index = queue.findIndex(({ for: only = "" }) => path.endsWith(only));
+  return index < 0 ? always : queue.splice(index, 1)[0];
 }
 
 /** Lifetime of this account's new access tokens (ms). */

@@ -89,7 +89,8 @@ export function answerBackend(world: World, entry: Entry): Plan {
   if (entry.kind === "other" || isMissing(entry, account)) {
     return json(404, { detail: "Not Found" });
   }
-  const script = nextScript(account.queue, account.always);
+  const [path] = entry.path.split("?");
+  const script = nextScript(account.queue, account.always, path);
   const turn = { world, entry, account, script };
   return scripted(
     script,

@@ -128,6 +128,8 @@ export interface FakeRefusalForm {
  * ordinary answer: it uses up nothing and charges nothing.
  */
 export interface FakeAnswer {
+  /** Only for requests to this path below `/codex`, such as `/responses`; others leave it in the queue. */
+  for?: string;
   /** Default 200, or 307 for `redirect`. */
   status?: number;
   /** Added to, or replacing, the headers of the answer. */
