@@ -27,9 +27,9 @@ export interface ServedRequest {
   method: string;
   /** Without a key that stood in it. */
   path: string;
-  /** As its body names it; null: unknown. */
+  /** null: unknown, or it was sent to nobody. */
   model: string | null;
-  /** As its body or its headers name it; null: unknown. */
+  /** A hash; null: it has none, or it was sent to nobody. */
   session: string | null;
   /** Who served it; null: nobody, or it was not for the backend. */
   account: string | null;
@@ -140,6 +140,8 @@ export class Metrics {
         if (request === undefined) return;
         request.attempts++;
         request.account = event.alias;
+        request.model = event.model ?? null;
+        request.session = event.session ?? null;
         request.standing = event.standing;
         return;
       }

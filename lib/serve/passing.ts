@@ -131,7 +131,6 @@ export async function pass(
       { connection: "close" },
     );
   }
-  if (metrics.onRequest) describe(served, request.headers, bytes);
   const init: RequestInit = {
     method: request.method,
     headers: headersIn(request.headers),
@@ -179,29 +178,6 @@ function headerText(text: string): string {
   return /^[\x21-\x7e]+$/.test(text)
     ? text
     : encodeURIComponent(text.toWellFormed());
-}
-
-/** Notes what a request is about, as far as that tells nothing of its content. */
-function describe(
-  served: ServedRequest,
-  headers: Headers,
-  bytes: Uint8Array,
-): void {
-  const { model, prompt_cache_key } = fieldsOf(headers, bytes);
-  const named = ["session-id", "session_id", "conversation_id", "thread-id"];
-  served.model = typeof model === "string" ? model : null;
-  served.session = typeof prompt_cache_key === "string"
-    ? prompt_cache_key
-    : named.map((name) => headers.get(name)).find(Boolean) ?? null;
-}
-
-function fieldsOf(headers: Headers, bytes: Uint8Array) {
-  if (headers.has("content-encoding")) return {};
-  try {
-    return Object(JSON.parse(new TextDecoder().decode(bytes)));
-  } catch {
-    return {};
-  }
 }
 
 /** Who watches a body pass. */

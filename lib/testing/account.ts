@@ -25,6 +25,50 @@ export type Admission =
   | { readonly kind: "included" | "charged" }
   | { readonly kind: "limited"; readonly code: string };
 
+/** A fresh Plus account, but for what its name tells. */
+const FRESH: Omit<FakeAccount, "name" | "email" | "userId" | "accountId"> = {
+  plan: "plus",
+  fedramp: false,
+  windows: [
+    { seconds: 18_000, usedPercent: 0 },
+    { seconds: 604_800, usedPercent: 0 },
+  ],
+  flags: null,
+  meters: {},
+  modelUsage: {},
+  limited: null,
+  costPercent: 0,
+  credits: { hasCredits: false, unlimited: false, balance: "0" },
+  spendControl: null,
+  rateLimitReachedType: undefined,
+  bankedResets: null,
+  chargesAtEnd: false,
+  usageCacheSeconds: 0,
+  supportedModels: undefined,
+  missingModels: Object.freeze([]),
+  missingPaths: Object.freeze([]),
+  deactivated: false,
+  workspaceRefusal: null,
+  noCodex: false,
+  overloaded: null,
+  flexUnavailable: false,
+  creditsRefused: false,
+  refusals: {},
+  rejectAll: false,
+  accessLifetimeMs: undefined,
+  tokenFields: Object.freeze(["id_token", "access_token", "refresh_token"]),
+  tokenRefusal: null,
+  reply: {},
+  headers: (defaults) => defaults,
+  usageOverride: (payload) => payload,
+  queue: [],
+  always: undefined,
+  usageQueue: [],
+  usageAlways: undefined,
+  tokenQueue: [],
+  tokenAlways: undefined,
+};
+
 /** Makes a live account that differs from a fresh Plus one by `options`. */
 export function createAccount(
   name: string,
@@ -33,56 +77,20 @@ export function createAccount(
 ): FakeAccount {
   const account: FakeAccount = {
     name,
-    plan: "plus",
     email: `${name}@example.com`,
     userId: `user-${name}`,
     accountId: `account-${name}`,
-    fedramp: false,
-    windows: [
-      { seconds: 18_000, usedPercent: 0 },
-      { seconds: 604_800, usedPercent: 0 },
-    ],
-    flags: null,
-    meters: {},
-    modelUsage: {},
-    limited: null,
-    costPercent: 0,
-    credits: { hasCredits: false, unlimited: false, balance: "0" },
-    spendControl: null,
-    rateLimitReachedType: undefined,
-    bankedResets: null,
-    chargesAtEnd: false,
-    usageCacheSeconds: 0,
-    supportedModels: undefined,
-    missingModels: [],
-    missingPaths: [],
-    deactivated: false,
-    workspaceRefusal: null,
-    noCodex: false,
-    overloaded: null,
-    flexUnavailable: false,
-    creditsRefused: false,
-    refusals: {},
-    rejectAll: false,
-    accessLifetimeMs: undefined,
-    tokenFields: ["id_token", "access_token", "refresh_token"],
-    tokenRefusal: null,
-    reply: {},
-    headers: (defaults) => defaults,
-    usageOverride: (payload) => payload,
-    queue: [],
-    always: undefined,
-    usageQueue: [],
-    usageAlways: undefined,
-    tokenQueue: [],
-    tokenAlways: undefined,
+    ...FRESH,
     ...options,
   };
   // Options may be shared between accounts; what is live must not be.
   account.windows = structuredClone(account.windows);
   account.meters = structuredClone(account.meters);
+  account.modelUsage = structuredClone(account.modelUsage);
   account.credits = structuredClone(account.credits);
   account.spendControl = structuredClone(account.spendControl);
+  account.refusals = { ...account.refusals };
+  account.reply = { ...account.reply };
   account.queue = [...account.queue];
   account.usageQueue = [...account.usageQueue];
   account.tokenQueue = [...account.tokenQueue];

@@ -22,7 +22,6 @@ import {
 import { html, json, type Plan, scripted, stream, text } from "./http.ts";
 import {
   limitHeaders,
-  namedLimitsEvent,
   rateLimitsEvent,
   usageLimitError,
   usagePayload,
@@ -170,10 +169,7 @@ function contextOf({ world, entry, account }: Turn): ReplyContext {
     now,
     encrypted: encrypts ? mintCiphertext(account, entry.n) : undefined,
     compacts,
-    rateLimits: (named) =>
-      named
-        ? namedLimitsEvent(account, entry.model, now)
-        : rateLimitsEvent(account, now),
+    rateLimits: () => rateLimitsEvent(account, now),
   };
 }
 

@@ -222,23 +222,6 @@ export function rateLimitsEvent(account: FakeAccount, now: number) {
   };
 }
 
-/** The event as it was before September 2026: the model's own meter, by its name. */
-export function namedLimitsEvent(
-  account: FakeAccount,
-  model: string | null,
-  now: number,
-) {
-  const meter = meterOf(account, model);
-  return {
-    type: "codex.rate_limits",
-    plan_type: account.plan,
-    rate_limits: eventLimits(account, meter, now),
-    credits: credits(account),
-    metered_limit_name: meter,
-    limit_name: account.meters[meter]?.limitName ?? null,
-  };
-}
-
 function eventLimits(account: FakeAccount, meter: string, now: number) {
   const windows = windowsOf(account, meter);
   const { allowed, limitReached } = flagsOf(account, meter);

@@ -32,21 +32,21 @@ export type FakeLogEntry = Readonly<Entry>;
 /** A log entry while its request is under way. */
 export class Entry {
   /** Position among all requests, from 1. */
-  readonly n: number;
+  declare readonly n: number;
   /** When it arrived (epoch ms of the stand-in's clock). */
-  readonly at: number;
+  declare readonly at: number;
   /** What it was for. */
-  readonly kind: FakeKind;
+  declare readonly kind: FakeKind;
   /** How many requests of this kind were under way when it arrived, itself included. */
-  readonly parallel: number;
+  declare readonly parallel: number;
   /** In upper case. */
-  readonly method: string;
+  declare readonly method: string;
   /** With the query. */
-  readonly path: string;
+  declare readonly path: string;
   /** Names in lower case. */
-  readonly headers: Readonly<Record<string, string>>;
+  declare readonly headers: Readonly<Record<string, string>>;
   /** As it came over the wire. */
-  readonly body: Uint8Array;
+  declare readonly body: Uint8Array;
   /** The account whose token was shown; null: none. */
   account: string | null = null;
   /** 0 until the headers of the answer were sent. */
@@ -60,16 +60,8 @@ export class Entry {
   #text: string | undefined;
   #json: { readonly value: unknown } | undefined;
 
-  constructor(arrival: Arrival, n: number, parallel: number) {
-    const { at, kind, method, path, headers, body } = arrival;
-    this.n = n;
-    this.at = at;
-    this.kind = kind;
-    this.parallel = parallel;
-    this.method = method;
-    this.path = path;
-    this.headers = headers;
-    this.body = body;
+  constructor(facts: Arrival & { n: number; parallel: number }) {
+    Object.assign(this, facts);
   }
 
   /** Length of `body`. */
@@ -146,7 +138,8 @@ export class RequestLog {
   /** Enters a request that arrived. */
   add(arrival: Arrival): Entry {
     const alike = [...this.#running].filter((it) => it.kind === arrival.kind);
-    const entry = new Entry(arrival, ++this.#count, alike.length + 1);
+    const parallel = alike.length + 1;
+    const entry = new Entry({ ...arrival, n: ++this.#count, parallel });
     this.entries.push(entry);
     this.#running.add(entry);
     return entry;

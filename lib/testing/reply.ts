@@ -21,7 +21,7 @@ export interface ReplyContext {
   /** The ciphertext is the whole answer: the conversation was compacted. */
   readonly compacts: boolean;
   /** The `codex.rate_limits` event, where the reply asks for one. */
-  readonly rateLimits: (named: boolean) => StreamEvent;
+  readonly rateLimits: () => StreamEvent;
 }
 
 export type StreamEvent = Record<string, unknown>;
@@ -55,9 +55,7 @@ function* contentEvents(
 ): Generator<StreamEvent | string> {
   yield* preamble(context);
   if (reply.noise === true) yield* NOISE;
-  if (reply.rateLimitsEvent) {
-    yield context.rateLimits(reply.rateLimitsEvent === "named");
-  }
+  if (reply.rateLimitsEvent === true) yield context.rateLimits();
   const output: StreamEvent[] = [];
   if (context.encrypted !== undefined) {
     const item = encryptedItem(context, context.encrypted);

@@ -103,8 +103,8 @@ export interface FakeReply {
   padBytes?: number;
   /** Sends `response.completed` with an empty `output`. */
   emptyOutput?: boolean;
-  /** Sends a `codex.rate_limits` event before the content; "named": as before September 2026. */
-  rateLimitsEvent?: boolean | "named";
+  /** Sends a `codex.rate_limits` event before the content. */
+  rateLimitsEvent?: boolean;
   /** Sends every kind of event that is no output before the content, and a comment. */
   noise?: boolean;
 }

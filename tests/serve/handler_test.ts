@@ -297,6 +297,23 @@ Deno.test("createHandler() names a signed-in Codex the workspace that it asks ab
   }
 });
 
+Deno.test("createHandler() serves a request once the only account's throttle is over", async () => {
+  const busy = {
+    status: 429,
+    headers: { "retry-after": "1" },
+    body: { error: { type: "rate_limit_exceeded", message: "Slow down" } },
+  };
+  for (const [throttleWait, status] of [[0, 429], [60_000, 200]] as const) {
+    await using desk = await startDesk({
+      accounts: { alice: { queue: [busy] } },
+      now: Date.now,
+    }, { throttleWait });
+    const answer = await desk.post("/v1/responses");
+    assertEquals([throttleWait, answer.status], [throttleWait, status]);
+    await answer.text();
+  }
+});
+
 /** A rotator that has only a throttle in the way for so many requests. */
 function throttled(times: number, retryAfter: string): Rotator {
   const error = { type: "rate_limit_exceeded", message: "Later" };
@@ -653,13 +670,15 @@ Deno.test("createHandler() records each request once", async () => {
   const body = JSON.stringify(requestBody({ prompt_cache_key: "thread-7" }));
   await (await desk.post("/v1/responses", { body })).text();
   await (await desk.get("/nothing")).text();
-  const facts = desk.seen.map(({ at: _at, ms: _ms, ...rest }) => rest);
+  const facts = desk.seen.map(({ at: _at, ms: _ms, session, ...rest }) => ({
+    ...rest,
+    hasSession: session !== null && session !== "thread-7",
+  }));
   assertEquals(facts, [
     {
       method: "POST",
       path: "/v1/responses",
       model: "gpt-5.5",
-      session: "thread-7",
       account: "alice",
       standing: "included",
       attempts: 1,
@@ -667,12 +686,12 @@ Deno.test("createHandler() records each request once", async () => {
       result: "ok",
       inputTokens: 12,
       outputTokens: 4,
+      hasSession: true,
     },
     {
       method: "GET",
       path: "/nothing",
       model: null,
-      session: null,
       account: null,
       standing: null,
       attempts: 0,
@@ -680,6 +699,7 @@ Deno.test("createHandler() records each request once", async () => {
       result: "refused",
       inputTokens: null,
       outputTokens: null,
+      hasSession: false,
     },
   ]);
 });
