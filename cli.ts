@@ -4,6 +4,6 @@
  *
  * @module
  */
-import { runProcess } from "./lib/cli/process.ts";
+import { runProcess } from "./lib/cli/main.ts";
 
 await runProcess();

@@ -6,23 +6,15 @@
 import { isRecord } from "../codex/json.ts";
 import { creditPolicy, isAlias } from "../pool/credits.ts";
 import type { Settings } from "../types.ts";
-import { type CliError, usageError } from "./exit.ts";
+import { usageError } from "./exit.ts";
 import { sanitize } from "./format.ts";
 
-/**
- * Checks that a text can be an alias.
- *
- * @throws {CliError} Exit code 2, when it cannot.
- */
+/** Throws where a text is given that cannot be an alias. */
 export function requireAlias(text: string | undefined): void {
-  if (text !== undefined && !isAlias(text)) throw notAnAlias(text);
-}
-
-function notAnAlias(text: string): CliError {
-  return usageError(
-    `${
-      sanitize(text) || "Nothing"
-    } cannot be an alias; use letters, digits, '.', '_' and '-', begin with a letter or digit, at most 64 characters, and neither all nor none`,
+  if (text === undefined || isAlias(text)) return;
+  const found = sanitize(text) || "Nothing";
+  throw usageError(
+    `${found} cannot be an alias; use letters, digits, '.', '_' and '-', begin with a letter or digit, at most 64 characters, and neither all nor none`,
   );
 }
 
@@ -36,15 +28,7 @@ export function storedCreditList(
   return typeof allow === "string" || warning !== undefined ? undefined : allow;
 }
 
-/**
- * Renames an alias in the settings, or drops it from them. An emptied credit
- * list stays a list: it means nobody, while none at all would mean everybody.
- *
- * @param settings Changed in place.
- * @param alias The name that it has there.
- * @param replacement Its new name; undefined: drop it.
- * @returns The settings that named it, in words.
- */
+/** Renames an alias in the settings, or drops it from them. Returns which settings named it, in words. */
 export function replaceAlias(
   settings: Settings,
   alias: string,
@@ -54,12 +38,10 @@ export function replaceAlias(
   const list = storedCreditList(settings);
   if (list?.includes(alias)) {
     places.push("the credit list");
-    settings.creditAccountAliases = [
-      ...new Set(
-        list.map((it) => it === alias ? replacement : it)
-          .filter((it) => it !== undefined),
-      ),
-    ];
+    const names = list.map((it) => it === alias ? replacement : it);
+    // an emptied list means nobody, while none at all would mean everybody
+    settings.creditAccountAliases = [...new Set(names)]
+      .filter((it) => it !== undefined);
   }
   const caps = storedCaps(settings);
   const cap = caps && Object.hasOwn(caps, alias) ? caps[alias] : undefined;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-export { runProcess } from "./process.ts";
+export { runProcess } from "./main.ts";
 
 /** Loads the library. */
 export const library = (): Promise<typeof import("../../mod.ts")> =>

@@ -2,6 +2,7 @@ import { EXIT } from "./exit.ts";
 import { sanitize } from "./format.ts";
 import { openStore } from "./open.ts";
 import { type Command, type Context, requireAccounts } from "./options.ts";
+import { say } from "./say.ts";
 
 /** `enable`: lets accounts serve again. */
 export const enable: Command = {
@@ -33,25 +34,19 @@ async function setEnabled(
   context: Context,
   enabled: boolean,
 ): Promise<number> {
-  const { io, operands } = context;
-  const changed = new Set<string>();
-  await openStore(context).update((state) => {
-    requireAccounts(state, operands);
-    changed.clear();
-    for (const alias of operands) {
-      const account = state.accounts[alias]!;
-      if ((account.enabled ?? true) === enabled) continue;
-      account.enabled = enabled;
-      changed.add(alias);
-    }
-  });
+  const aliases = [...new Set(context.operands)];
   const word = enabled ? "enabled" : "disabled";
-  for (const alias of new Set(operands)) {
-    io.out(
-      changed.has(alias)
-        ? `${sanitize(alias)} is ${word} now\n`
-        : `${sanitize(alias)} was already ${word}\n`,
-    );
-  }
+  let lines: string[] = [];
+  await openStore(context).update((state) => {
+    requireAccounts(state, aliases);
+    lines = aliases.map((alias) => {
+      const account = state.accounts[alias]!;
+      const already = (account.enabled ?? true) === enabled;
+      if (!already) account.enabled = enabled;
+      const name = sanitize(alias);
+      return already ? `${name} was already ${word}` : `${name} is ${word} now`;
+    });
+  });
+  for (const line of lines) say(context.io, line);
   return EXIT.ok;
 }

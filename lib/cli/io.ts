@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { programOf } from "./program.ts";
-import { colorMode, type Runtime } from "./runtime.ts";
+import { isGranted } from "./granted.ts";
+import { colorMode, programOf, type Runtime } from "./runtime.ts";
 
 /** How a command learns of Ctrl-C. */
 export interface Interruption {
@@ -94,10 +94,28 @@ export function processIo(runtime: Runtime, interruption: Interruption): Io {
   };
 }
 
-// Few commands need these, and all would wait for them to load.
+// Few commands need these, and all would wait for what they load.
 
+const OPENERS: Readonly<Record<string, readonly string[]>> = {
+  darwin: ["open"],
+  win32: ["rundll32", "url.dll,FileProtocolHandler"],
+};
+
+/** Opens an address in the person's browser, where there is one and Deno permits it without asking. */
 async function openUrl(url: string): Promise<void> {
-  (await import("./open_url.ts")).openUrl(url);
+  const { platform } = (await import("node:process")).default;
+  const [command = "", ...args] = OPENERS[platform] ?? ["xdg-open"];
+  if (!isGranted({ name: "run", command })) return;
+  const { spawn } = await import("node:child_process");
+  try {
+    const options = { stdio: "ignore", detached: true } as const;
+    const child = spawn(command, [...args, url], options);
+    // the address is shown as well, so nothing is lost without an opener
+    child.on("error", () => {});
+    child.unref();
+  } catch {
+    // likewise
+  }
 }
 
 async function* readLines(signal: AbortSignal): AsyncGenerator<string> {

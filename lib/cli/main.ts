@@ -5,12 +5,17 @@
  */
 import { VERSION } from "../version.ts";
 import { RotatorError } from "../errors.ts";
-import { commands, SYNONYMS } from "./commands.ts";
+import {
+  commandHelp,
+  commands,
+  generalHelp,
+  reflow,
+  SYNONYMS,
+} from "./commands.ts";
 import { CliError, EXIT, usageError } from "./exit.ts";
 import { sanitize, suggestAs } from "./format.ts";
 import { isAllGranted } from "./granted.ts";
-import { commandHelp, generalHelp, reflow } from "./help.ts";
-import type { Io } from "./io.ts";
+import { type Interruption, type Io, processIo } from "./io.ts";
 import { nearest } from "../nearest.ts";
 import {
   type Command,
@@ -19,14 +24,9 @@ import {
   mergeFlags,
   readArguments,
 } from "./options.ts";
+import { openRuntime, type Runtime } from "./runtime.ts";
 
-/**
- * Runs one command line.
- *
- * @param args The arguments, without the program's name.
- * @param io What the command sees of the world.
- * @returns The exit code.
- */
+/** Runs one command line, given without the program's name. Returns the exit code. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
   suggestAs(startOf(io));
   try {
@@ -154,4 +154,39 @@ function exitCode(error: unknown): number {
     return EXIT.noAccount;
   }
   return EXIT.failed;
+}
+
+/** A command that does not listen must not keep the person waiting longer (ms). */
+const PATIENCE = 2000;
+
+/** Runs the command line of this process, and ends it with its exit code. */
+export async function runProcess(): Promise<void> {
+  const runtime = await openRuntime();
+  const io = processIo(runtime, interruptionOf(runtime));
+  runtime.finish(await main(runtime.args, io));
+}
+
+/** Until somebody asks for the signal, Ctrl-C ends the process as it ends any. */
+function interruptionOf(runtime: Runtime): Interruption {
+  let signal: AbortSignal | undefined;
+  let isPatient = false;
+  return {
+    get signal() {
+      return signal ??= listen();
+    },
+    get isInterrupted() {
+      return signal?.aborted === true;
+    },
+    bePatient: () => isPatient = true,
+  };
+
+  function listen(): AbortSignal {
+    const interrupted = new AbortController();
+    runtime.onInterrupt(() => {
+      if (interrupted.signal.aborted) runtime.exit(EXIT.interrupted);
+      interrupted.abort(new Error("Interrupted"));
+      if (!isPatient) runtime.exitAfter(PATIENCE, EXIT.interrupted);
+    });
+    return interrupted.signal;
+  }
 }

@@ -41,10 +41,7 @@ export interface OnlineRotator extends Rotator {
   isKept(): boolean;
 }
 
-/**
- * A rotator for a command that asks the backend; its warnings go to stderr,
- * each once.
- */
+/** Opens a rotator for a command that asks the backend; its warnings go to stderr, each once. */
 export function openOnlineRotator(context: Context): OnlineRotator {
   const { io } = context;
   const told = new Set<string>();
@@ -75,13 +72,7 @@ export function openOnlineRotator(context: Context): OnlineRotator {
   return { ...rotatorOf(parts), isKept: () => isKept };
 }
 
-/**
- * Refreshes all accounts, or those named.
- *
- * @param rotator Where.
- * @param context Whose interruption ends it, and who sees its progress.
- * @param aliases Empty: all.
- */
+/** Refreshes the accounts named, or all where none is, and shows the progress. */
 export async function refreshAccounts(
   rotator: Rotator,
   { io }: Context,

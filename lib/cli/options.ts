@@ -111,8 +111,6 @@ const SHORT: Readonly<Record<string, string>> = {
 /**
  * Reads arguments into flags and operands.
  *
- * @param args The arguments.
- * @param names The options that are known besides the common ones.
  * @param until "operand": leaves all from the first operand on as it is.
  * @throws {CliError} Exit code 2, on an unknown option or a missing value.
  */
@@ -141,14 +139,24 @@ export function readArguments(
     const name = option.slice(2);
     let value = given;
     if (booleans.includes(name)) {
-      if (value !== undefined) throw needlessValue(option);
+      if (value !== undefined) {
+        throw usageError(
+          `${option} takes no value; give ${option} or leave it out`,
+        );
+      }
     } else if (strings.includes(name)) {
       if (value === undefined && !isOption(rest[0] ?? "-")) {
         value = rest.shift();
       }
-      if (!value) throw missingValue(option);
+      if (!value) {
+        throw usageError(
+          `${option} was given without a value; write ${option}=VALUE`,
+        );
+      }
     } else if (!optional.includes(name)) {
-      throw unknownOption(start, [...booleans, ...strings, ...optional]);
+      const known = [...booleans, ...strings, ...optional];
+      const meant = suggestion(start, known.map((it) => `--${it}`));
+      throw usageError(`Unknown option ${sanitize(start)}${meant}`);
     }
     found.set(name, [...found.get(name) ?? [], value ?? ""]);
   }
@@ -173,25 +181,6 @@ export function mergeFlags(later: Flags, earlier: Flags): Flags {
     value: (name) => later.value(name) ?? earlier.value(name),
     values: (name) => [...earlier.values(name), ...later.values(name)],
   };
-}
-
-function needlessValue(option: string): CliError {
-  return usageError(
-    `${option} takes no value; give ${option} or leave it out`,
-  );
-}
-
-function missingValue(option: string): CliError {
-  return usageError(
-    `${option} was given without a value; write ${option}=VALUE`,
-  );
-}
-
-function unknownOption(option: string, known: readonly string[]): CliError {
-  const options = known.map((it) => `--${it}`);
-  return usageError(
-    `Unknown option ${sanitize(option)}${suggestion(option, options)}`,
-  );
 }
 
 /** Names the store. */

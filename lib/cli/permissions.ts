@@ -40,13 +40,11 @@ export function requestPermissions(command: Command, context: Context): void {
   }
   // where they are is known by now
   const { read, write, net } = grantsFor(command, context);
-  for (const path of known(read)) request({ name: "read", path });
-  for (const path of known(write)) request({ name: "write", path });
+  read.delete(UNKNOWN_FOLDER);
+  write.delete(UNKNOWN_FOLDER);
+  for (const path of read) request({ name: "read", path });
+  for (const path of write) request({ name: "write", path });
   for (const host of net) request({ name: "net", host });
-}
-
-function known(paths: ReadonlySet<string>): string[] {
-  return [...paths].filter((it) => it !== UNKNOWN_FOLDER);
 }
 
 /** Whether Deno refused a permission. */
@@ -90,17 +88,20 @@ export function permissionAdvice(
 function grantsFor(command: Command, call: Context): Granted {
   const { needs, onlineSwitch } = command;
   const { flags } = call;
-  const context = { ...call, io: askingNobody(call.io) };
-  const granted: Granted = {
-    env: new Set(),
-    read: new Set(),
-    write: new Set(),
-    net: new Set(),
-  };
+  // reads only what may be read
+  const peek = (variable: string) =>
+    isGranted({ name: "env", variable }) ? call.io.env(variable) : undefined;
+  const io: Io = Object.create(call.io, { env: { value: peek } });
+  const context = { ...call, io };
+  const [env, read, write, net] = Array.from({ length: 4 }, () => new Set());
+  const granted = { env, read, write, net } as Granted;
   const online = needs.network ||
     (onlineSwitch !== undefined && flags.on(onlineSwitch));
   if (needs.store !== false) {
-    storeVariables(context).forEach((name) => granted.env.add(name));
+    if (!flags.on("store")) granted.env.add(STORE_VARIABLE);
+    if (!flags.on("store") && !io.env(STORE_VARIABLE)) {
+      HOME_VARIABLES.forEach((name) => granted.env.add(name));
+    }
     const folder = storeFolder(context);
     granted.read.add(folder);
     if (needs.write || online) granted.write.add(folder);
@@ -117,20 +118,6 @@ function grantsFor(command: Command, call: Context): Granted {
     for (const name of names) add(granted[kind as Kind], name);
   }
   return granted;
-}
-
-/** Reads only the variables that may be read. */
-function askingNobody(io: Io): Io {
-  const env = (variable: string) =>
-    isGranted({ name: "env", variable }) ? io.env(variable) : undefined;
-  return Object.create(io, { env: { value: env } });
-}
-
-/** Returns the variables that tell where the store is. */
-function storeVariables({ flags, io }: Context): readonly string[] {
-  if (flags.on("store")) return [];
-  if (io.env(STORE_VARIABLE)) return [STORE_VARIABLE];
-  return [STORE_VARIABLE, ...HOME_VARIABLES];
 }
 
 function storeFolder(context: Context): string {

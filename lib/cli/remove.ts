@@ -3,7 +3,7 @@ import { EXIT } from "./exit.ts";
 import { sanitize } from "./format.ts";
 import { openStore } from "./open.ts";
 import { type Command, type Context, requireAccounts } from "./options.ts";
-import { confirm } from "./say.ts";
+import { confirm, note, say } from "./say.ts";
 
 /** `remove`: forgets accounts. */
 export const command: Command = {
@@ -26,12 +26,13 @@ Examples:
 };
 
 async function run(context: Context): Promise<number> {
-  const { io } = context;
+  const { io, flags } = context;
   const aliases = [...new Set(context.operands)];
   const store = openStore(context);
   requireAccounts(await store.read(), aliases);
-  if (!await isConfirmed(context, aliases)) {
-    io.err("Nothing is removed\n");
+  const question = `Forget ${aliases.map(sanitize).join(", ")} and the tokens?`;
+  if (!flags.on("yes") && await confirm(io, question) === false) {
+    note(io, "Nothing is removed");
     return EXIT.failed;
   }
   let lines: string[] = [];
@@ -41,20 +42,11 @@ async function run(context: Context): Promise<number> {
       delete state.accounts[alias];
       const places = replaceAlias(state.settings, alias);
       const also = places.length > 0 ? `, also from ${andList(places)}` : "";
-      return `${sanitize(alias)} is removed${also}\n`;
+      return `${sanitize(alias)} is removed${also}`;
     });
   });
-  io.out(lines.join(""));
+  for (const line of lines) say(io, line);
   return EXIT.ok;
-}
-
-async function isConfirmed(
-  { io, flags }: Context,
-  aliases: readonly string[],
-): Promise<boolean> {
-  if (flags.on("yes")) return true;
-  const names = aliases.map(sanitize).join(", ");
-  return await confirm(io, `Forget ${names} and the tokens?`) ?? true;
 }
 
 function andList(words: readonly string[]): string {

@@ -15,6 +15,7 @@ import {
   CREDIT_VARIABLES,
   requireAccounts,
 } from "./options.ts";
+import { say } from "./say.ts";
 
 /** `rename`: gives an account another alias. */
 export const command: Command = {
@@ -35,24 +36,23 @@ async function run(context: Context): Promise<number> {
   const { io, operands } = context;
   const [from, to] = operands as [string, string];
   requireAlias(to);
-  const lists = creditLists(context);
+  const listing = environmentList(context);
   await openStore(context).update((state) => {
     requireAccounts(state, [from]);
     if (from === to) return;
     if (Object.hasOwn(state.accounts, to)) {
       throw new CliError(`An account is named ${to} already; choose another`);
     }
-    for (const it of [...lists, ...namesOf(state.settings)]) {
-      refuseNewRole(it, from, to);
+    for (const role of [...listing, ...rolesIn(state.settings)]) {
+      refuseNewRole(role, from, to);
     }
     state.accounts[to] = state.accounts[from]!;
     delete state.accounts[from];
     replaceAlias(state.settings, from, to);
   });
-  io.out(
-    from === to ? `${from} is its name already\n` : `${from} is ${to} now\n`,
-  );
-  for (const { where, names } of lists) {
+  if (from === to) say(io, `${from} is its name already`);
+  else say(io, `${from} is ${to} now`);
+  for (const { where, names } of listing) {
     if (from === to || !names.includes(from)) continue;
     printWarning(
       io,
@@ -62,50 +62,42 @@ async function run(context: Context): Promise<number> {
   return EXIT.ok;
 }
 
-/** Aliases that a setting names. */
-interface Named {
+/** What it means that a setting names an alias. */
+interface Role {
   readonly where: string;
   readonly names: readonly string[];
-  /** What comes of it for an account that bears one of the names. */
   readonly effect: string;
 }
 
 const MAY_SPEND = "the account could spend purchased credits";
 
-/** Returns the environment's credit list, where there is one. */
-function creditLists({ io }: Context): Named[] {
+function environmentList({ io }: Context): Role[] {
   const where = CREDIT_VARIABLES.find((name) => io.env(name) !== undefined);
   if (where === undefined) return [];
-  const { allow } = creditPolicy({ environment: io.env(where) });
-  return typeof allow === "string"
-    ? []
-    : [{ where, names: allow, effect: MAY_SPEND }];
+  const { allow: names } = creditPolicy({ environment: io.env(where) });
+  return typeof names === "string" ? [] : [{ where, names, effect: MAY_SPEND }];
 }
 
-function namesOf(settings: Settings): Named[] {
+function rolesIn(settings: Settings): Role[] {
   const { pinned } = settings;
-  return [
-    {
-      where: "the store's credit list",
-      names: storedCreditList(settings) ?? [],
-      effect: MAY_SPEND,
-    },
-    {
-      where: "the caps",
-      names: Object.keys(storedCaps(settings) ?? {}),
-      effect: "another cap would hold for the account",
-    },
-    {
-      where: "the pin",
-      names: pinned ? [pinned] : [],
-      effect: "the account alone would serve",
-    },
-  ];
+  return [{
+    where: "the store's credit list",
+    names: storedCreditList(settings) ?? [],
+    effect: MAY_SPEND,
+  }, {
+    where: "the caps",
+    names: Object.keys(storedCaps(settings) ?? {}),
+    effect: "another cap would hold for the account",
+  }, {
+    where: "the pin",
+    names: pinned ? [pinned] : [],
+    effect: "the account alone would serve",
+  }];
 }
 
 /** A new name must not bring what the old one lacked, above all a right to spend money. */
 function refuseNewRole(
-  { where, names, effect }: Named,
+  { where, names, effect }: Role,
   from: string,
   to: string,
 ): void {

@@ -5,26 +5,17 @@ import { suggestion } from "../nearest.ts";
 import { openStore } from "./open.ts";
 import { type Command, type Context, requireAccounts } from "./options.ts";
 
-type Field = "weight" | "priority" | "reserve";
-
-/** What each field is without a setting, and what it may be. */
-const FIELDS: Readonly<
-  Record<Field, { usual: number; least: number; most: number; range: string }>
-> = {
-  weight: {
-    usual: 1,
-    least: 0,
-    most: Number.MAX_SAFE_INTEGER,
-    range: "0 or more",
-  },
+const FIELDS = {
+  weight: { usual: 1, least: 0, most: Infinity, range: "0 or more" },
   priority: {
     usual: 0,
-    least: -Number.MAX_SAFE_INTEGER,
-    most: Number.MAX_SAFE_INTEGER,
+    least: -Infinity,
+    most: Infinity,
     range: "for example 1 or -1",
   },
   reserve: { usual: 0, least: 0, most: 100, range: "a percentage" },
-};
+} as const;
+type Field = keyof typeof FIELDS;
 const NAMES = Object.keys(FIELDS) as Field[];
 
 /** `set`: what decides between accounts that can serve on the same terms. */

@@ -6,6 +6,7 @@ import { sanitize } from "./format.ts";
 import { suggestion } from "../nearest.ts";
 import { openStore } from "./open.ts";
 import type { Command, Context } from "./options.ts";
+import { say } from "./say.ts";
 
 const WORDS: Readonly<Record<StrategyName, string>> = {
   "round-robin": "longest unused first",
@@ -35,39 +36,35 @@ Examples:
 };
 
 async function run(context: Context): Promise<number> {
-  const [name] = context.operands;
-  context.io.out(
-    name === undefined ? await show(context) : await set(context, name),
+  const { io, operands: [name] } = context;
+  if (name !== undefined && !isStrategy(name)) {
+    const meant = suggestion(name, STRATEGIES);
+    throw usageError(
+      `Unknown strategy ${sanitize(name)}${meant}; known are: ${
+        STRATEGIES.join(", ")
+      }`,
+    );
+  }
+  const store = openStore(context);
+  const { settings: { strategy: before } } = await store.read();
+  if (name === undefined) {
+    const isKnown = isStrategy(before);
+    if (before !== undefined && !isKnown) {
+      printWarning(
+        io,
+        `The store names the strategy ${before}, which is not known: ${DEFAULT} is used`,
+      );
+    }
+    const current = isKnown ? before : DEFAULT;
+    say(io, `${current}: ${WORDS[current]}`);
+    return EXIT.ok;
+  }
+  await store.update(({ settings }) => void (settings.strategy = name));
+  say(
+    io,
+    before === name
+      ? `The strategy was ${name} already`
+      : `The strategy is ${name} now: ${WORDS[name]}`,
   );
   return EXIT.ok;
-}
-
-async function show(context: Context): Promise<string> {
-  const { settings: { strategy } } = await openStore(context).read();
-  if (strategy !== undefined && !isStrategy(strategy)) {
-    printWarning(
-      context.io,
-      `The store names the strategy ${strategy}, which is not known: ${DEFAULT} is used`,
-    );
-  }
-  const name = isStrategy(strategy) ? strategy : DEFAULT;
-  return `${name}: ${WORDS[name]}\n`;
-}
-
-async function set(context: Context, name: string): Promise<string> {
-  if (!isStrategy(name)) {
-    throw usageError(
-      `Unknown strategy ${sanitize(name)}${
-        suggestion(name, STRATEGIES)
-      }; known are: ${STRATEGIES.join(", ")}`,
-    );
-  }
-  let before: unknown;
-  await openStore(context).update(({ settings }) => {
-    before = settings.strategy;
-    settings.strategy = name;
-  });
-  return before === name
-    ? `The strategy was ${name} already\n`
-    : `The strategy is ${name} now: ${WORDS[name]}\n`;
 }

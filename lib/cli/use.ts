@@ -25,53 +25,39 @@ Examples:
 };
 
 async function run(context: Context): Promise<number> {
-  const { flags, operands: [alias] } = context;
+  const { io, flags, operands: [alias] } = context;
   if (flags.on("auto") === (alias !== undefined)) {
     throw usageError("Give either an alias or --auto; for example: use work");
   }
-  await (alias === undefined ? unpin(context) : pin(context, alias));
-  return EXIT.ok;
-}
-
-async function unpin(context: Context): Promise<void> {
   let before: string | null = null;
-  await openStore(context).update(({ settings }) => {
-    before = settings.pinned ?? null;
-    if (before !== null) settings.pinned = null;
+  const { accounts } = await openStore(context).update((state) => {
+    if (alias !== undefined) requireAccounts(state, [alias]);
+    before = state.settings.pinned ?? null;
+    state.settings.pinned = alias ?? null;
   });
-  say(
-    context.io,
-    before === null
-      ? "All accounts may serve already: none was pinned"
-      : `All accounts may serve again: ${
-        sanitize(String(before))
-      } is not pinned any more`,
-  );
-}
-
-async function pin(context: Context, alias: string): Promise<void> {
-  const { io } = context;
-  let already = false;
-  const state = await openStore(context).update((state) => {
-    requireAccounts(state, [alias]);
-    already = state.settings.pinned === alias;
-    state.settings.pinned = alias;
-  });
-  const name = sanitize(alias);
+  if (alias === undefined) {
+    const name = sanitize(String(before));
+    say(
+      io,
+      before === null
+        ? "All accounts may serve already: none was pinned"
+        : `All accounts may serve again: ${name} is not pinned any more`,
+    );
+    return EXIT.ok;
+  }
+  const [name, undo] = [sanitize(alias), suggestCommand("use --auto")];
   say(
     io,
-    already
+    before === alias
       ? `Only ${name} served already`
-      : `From now on only ${name} serves; undo with: ${
-        suggestCommand("use --auto")
-      }`,
+      : `From now on only ${name} serves; undo with: ${undo}`,
   );
-  if (state.accounts[alias]?.enabled === false) {
+  if (accounts[alias]?.enabled === false) {
+    const enable = suggestCommand("enable", alias);
     printWarning(
       io,
-      `${name} is disabled, so nobody serves; enable it with: ${
-        suggestCommand("enable", alias)
-      }`,
+      `${name} is disabled, so nobody serves; enable it with: ${enable}`,
     );
   }
+  return EXIT.ok;
 }

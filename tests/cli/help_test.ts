@@ -1,6 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { reflow } from "../../lib/cli/help.ts";
-import { commands } from "../../lib/cli/commands.ts";
+import { commands, reflow } from "../../lib/cli/commands.ts";
 import { run } from "./run.ts";
 
 const COMMON = `

@@ -1,6 +1,6 @@
 /** How suggested commands begin: as this process was started. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { programOf } from "../../lib/cli/program.ts";
+import { programOf } from "../../lib/cli/runtime.ts";
 import { run } from "./run.ts";
 
 /** The program's name for a file that was started. */
