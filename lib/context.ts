@@ -10,7 +10,7 @@ import type { AccountContext } from "./account/context.ts";
 import { TokenManager } from "./account/token.ts";
 import { UsageChecker } from "./account/usage_check.ts";
 import { MAX_REPLAY_BYTES } from "./body.ts";
-import { RefusedParts } from "./codex/adapt.ts";
+import { type Learned, RefusedParts, ServedItems } from "./codex/adapt.ts";
 import {
   checkedBase,
   DEFAULT_BACKEND,
@@ -62,8 +62,8 @@ export interface RotatorContext extends AccountContext {
   readonly maxWait: number;
   readonly maxReplayBytes: number;
   readonly codexVersion: string;
-  /** What the backend refuses in a body. */
-  readonly refused: RefusedParts;
+  /** What has been learned about bodies. */
+  readonly learned: Learned;
   /** Explain each selection on stderr. */
   readonly debug: () => boolean;
   /** The strategy in force now. */
@@ -119,7 +119,7 @@ export function createContext(
     maxWait: options.maxWait ?? 0,
     maxReplayBytes: options.maxReplayBytes ?? MAX_REPLAY_BYTES,
     codexVersion: options.codexVersion ?? CODEX_VERSION,
-    refused: new RefusedParts(),
+    learned: { refused: new RefusedParts(), items: new ServedItems() },
     // read when first needed: a scoped run is asked for each name
     debug: () => debug ??= isDebug(),
     strategy: () => options.strategy ?? strategyOf(account.cache.state),

@@ -7,9 +7,8 @@
 import { withAbort } from "./account/abort.ts";
 import { type Outcome, readStreamFailure } from "./codex/answer.ts";
 import { statusOfFailure } from "./codex/error_table.ts";
-import { isRecord, parseJson } from "./codex/json.ts";
 import { type ServerSentEvent, ServerSentEventParser } from "./codex/sse.ts";
-import { readEvent } from "./codex/stream.ts";
+import { doneItem, readEvent } from "./codex/stream.ts";
 import { withBody } from "./response.ts";
 import type { Guarded, GuardOptions } from "./stream_guard.ts";
 
@@ -68,7 +67,9 @@ function foldEvent(
     case "completed":
     case "incomplete": {
       options.onEvent(meaning);
-      const body = JSON.stringify(folder.finish(meaning.response));
+      const whole = folder.finish(meaning.response);
+      whole.output.forEach((item) => options.onItem?.(item));
+      const body = JSON.stringify(whole);
       return { kind: "open", response: asJson(response, body, 200) };
     }
     case "failed": {
@@ -114,20 +115,18 @@ class Folder {
   /** Takes the data of a content event. */
   take(data: string): void {
     this.#hasContent = true;
-    // deltas are most of a stream and are repeated in the items
-    if (!data.includes("response.output_item.done")) return;
-    const json = parseJson(data);
-    if (!isRecord(json) || json.type !== "response.output_item.done") return;
-    const index = typeof json.output_index === "number"
-      ? json.output_index
-      : this.#items.size;
-    this.#items.set(index, json.item);
+    const done = doneItem(data);
+    if (done) this.#items.set(done.index ?? this.#items.size, done.item);
   }
 
   /** The whole response; its output is put together where it carries none. */
-  finish(response: Record<string, unknown>): Record<string, unknown> {
+  finish(
+    response: Record<string, unknown>,
+  ): Record<string, unknown> & { output: unknown[] } {
     const { output } = response;
-    if (Array.isArray(output) && output.length > 0) return response;
+    if (Array.isArray(output) && output.length > 0) {
+      return { ...response, output };
+    }
     const items = [...this.#items].sort(([a], [b]) => a - b);
     return { ...response, output: items.map(([, item]) => item) };
   }

@@ -10,11 +10,7 @@ import {
   type ReplayBody,
   STRING_TYPE,
 } from "./body.ts";
-import {
-  adaptBody,
-  type RefusedParts,
-  withoutCiphertext,
-} from "./codex/adapt.ts";
+import { adaptBody, type Learned, withoutCiphertext } from "./codex/adapt.ts";
 import { isModelsUrl, withClientVersion } from "./codex/models.ts";
 import {
   type HeaderRecord,
@@ -49,6 +45,8 @@ export interface ReplayableRequest {
   includedOnly: boolean;
   /** The caller did not ask for a stream, so it is to be folded into one response. */
   folds: boolean;
+  /** The caller may go on from the items of the answer by their ids. */
+  refersBack: boolean;
   /** It asks for the models as SDKs do, so they are to be told in OpenAI's shape. */
   listsModels: boolean;
   /** The body as sent, where it could be read. */
@@ -65,8 +63,8 @@ export interface ReadOptions {
   maxReplayBytes: number;
   /** The version of the Codex client, where the caller names none. */
   codexVersion: string;
-  /** What the backend refuses in a body. */
-  refused: RefusedParts;
+  /** What has been learned about bodies. */
+  learned: Learned;
   /** When it was made, epoch ms. */
   startedAt: number;
   /** Its number among the requests of the rotator. */
@@ -100,7 +98,7 @@ export interface FetchArguments {
 export async function readRequest(
   url: string,
   { input, init }: FetchArguments,
-  { maxReplayBytes, codexVersion, refused, number, startedAt }: ReadOptions,
+  { maxReplayBytes, codexVersion, learned, number, startedAt }: ReadOptions,
 ): Promise<ReplayableRequest> {
   const request = input instanceof Request ? input : undefined;
   const signal = init.signal === undefined ? request?.signal : init.signal;
@@ -133,6 +131,7 @@ export async function readRequest(
     isFree: /^(?:GET|HEAD)$/i.test(method),
     includedOnly,
     folds: false,
+    refersBack: false,
     listsModels: false,
     json,
     startedAt,
@@ -142,19 +141,20 @@ export async function readRequest(
       ...(session !== undefined && { session }),
     },
   };
-  adapt(read, { codexVersion, refused });
+  adapt(read, { codexVersion, learned });
   return read;
 }
 
 /** Makes a request acceptable to the backend, where it is not. */
 function adapt(
   request: ReplayableRequest,
-  { codexVersion, refused }: Pick<ReadOptions, "codexVersion" | "refused">,
+  { codexVersion, learned }: Pick<ReadOptions, "codexVersion" | "learned">,
 ): void {
   const { url, method, headers, isResponses, json } = request;
   if (isResponses && json) {
-    const adapted = adaptBody(json, refused);
+    const adapted = adaptBody(json, learned);
     request.folds = adapted.folds;
+    request.refersBack = adapted.refersBack;
     if (adapted.json) rewrite(request, adapted.json);
   }
   if (/^GET$/i.test(method) && isModelsUrl(url)) {
@@ -228,12 +228,12 @@ function rewrite(
  */
 export function mendRequest(
   request: ReplayableRequest,
-  refused: RefusedParts,
+  learned: Learned,
   text: string,
 ): boolean {
   if (!request.isResponses || !request.json) return false;
-  refused.learn(text, request.json);
-  const { json } = adaptBody(request.json, refused);
+  learned.refused.learn(text, request.json);
+  const { json } = adaptBody(request.json, learned);
   if (json) rewrite(request, json);
   return json !== undefined;
 }

@@ -102,9 +102,9 @@ export function rotatorOf(context: RotatorContext): Rotator {
       const url = targetOf(urlOf(input), context.backend);
       if (url === undefined) return await context.fetch(input, init);
       const startedAt = context.now();
-      const { maxReplayBytes, codexVersion, refused } = context;
+      const { maxReplayBytes, codexVersion, learned } = context;
       const number = ++requests;
-      const read = { maxReplayBytes, codexVersion, refused, startedAt, number };
+      const read = { maxReplayBytes, codexVersion, learned, startedAt, number };
       try {
         const request = await readRequest(url, { input, init }, read);
         const { response, alias } = await serve(context, request);
@@ -231,7 +231,7 @@ function mend(
 ): boolean {
   if (!attempt.isFree && !isStillIn(context, attempt)) return false;
   if (refused !== undefined) {
-    return mendRequest(request, context.refused, refused);
+    return mendRequest(request, context.learned, refused);
   }
   const mark = removeForeignContent(request);
   if (mark === undefined) return false;

@@ -93,6 +93,9 @@ export async function send(
     about: () => aboutNow(context, attempt),
     onEvent: (meaning) => learnEvent(context, attempt, meaning),
     onEnd: () => attempt.onEnd(),
+    ...(request.refersBack && {
+      onItem: (item: unknown) => context.learned.items.note(item),
+    }),
     signal,
   });
   signal?.throwIfAborted();

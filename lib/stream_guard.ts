@@ -11,7 +11,9 @@ import { type Outcome, readStreamFailure } from "./codex/answer.ts";
 import type { AboutRequest } from "./codex/headers.ts";
 import { type ServerSentEvent, ServerSentEventParser } from "./codex/sse.ts";
 import {
+  doneItem,
   type EventMeaning,
+  ITEM_DONE,
   readEvent,
   type StreamFailure,
 } from "./codex/stream.ts";
@@ -55,6 +57,8 @@ export interface GuardOptions {
   signal?: AbortSignal | null | undefined;
   /** Nothing is held back for longer, ms. */
   maxHeldMs?: number;
+  /** Called with every item of the output, where somebody wants them. */
+  onItem?: (item: unknown) => void;
 }
 
 type Read = ReadableStreamReadResult<Uint8Array>;
@@ -150,6 +154,7 @@ function judge(
       continue;
     }
     if (isEnd(meaning)) options.onEvent(meaning);
+    tellItem(data, options);
     listen(events.slice(index + 1), options);
     if (meaning.kind !== "failed") return { kind: "open" };
     const outcome = readStreamFailure(meaning, options.about());
@@ -167,19 +172,27 @@ function isEnd({ kind }: EventMeaning): boolean {
 /** Passes on the events that say something about the account. */
 function listen(
   events: readonly ServerSentEvent[],
-  { onEvent }: GuardOptions,
+  options: GuardOptions,
 ): void {
   for (const { data, event } of events) {
+    tellItem(data, options);
     const meaning = readEvent(data, event);
     const isAboutAccount = meaning.kind === "rate-limits" ||
       meaning.kind === "failed";
-    if (isAboutAccount || isEnd(meaning)) onEvent(meaning);
+    if (isAboutAccount || isEnd(meaning)) options.onEvent(meaning);
   }
+}
+
+/** Tells of the item that an event carries. */
+function tellItem(data: string, { onItem }: GuardOptions): void {
+  const done = onItem && doneItem(data);
+  if (done) onItem(done.item);
 }
 
 /** The response with all its bytes, read as its reader asks for them, and listened to. */
 function passOn(held: Held, options: GuardOptions): Response {
   const { response, reader, parser, chunks } = held;
+  const wanted = options.onItem ? [...ABOUT_ACCOUNT, ITEM_DONE] : ABOUT_ACCOUNT;
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
       const chunk = chunks.shift();
@@ -193,7 +206,7 @@ function passOn(held: Held, options: GuardOptions): Response {
         return controller.close();
       }
       try {
-        listen(parser.push(value, ABOUT_ACCOUNT), options);
+        listen(parser.push(value, wanted), options);
       } catch (error) {
         reader.cancel(error).catch(() => {});
         throw error;

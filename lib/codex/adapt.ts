@@ -57,6 +57,8 @@ export interface Adapted {
   json: Json | undefined;
   /** The caller did not ask for a stream, so it is to be folded into one response. */
   folds: boolean;
+  /** The caller takes the answer for stored, and may go on from its items by their ids. */
+  refersBack: boolean;
 }
 
 /** What the backend refuses in a body: what is known of it, and what it said since. */
@@ -95,6 +97,47 @@ export class RefusedParts {
   }
 }
 
+/** More than this of served items is not remembered, characters of JSON. */
+const MAX_ITEMS_LENGTH = 4 * 1024 * 1024;
+
+/** Items of answers that their caller takes for stored: it names them later, and sends them no more. */
+export class ServedItems {
+  readonly #texts = new Map<string, string>();
+  #length = 0;
+
+  /** Remembers an item; reasoning is left to the account that can read it. */
+  note(item: unknown): void {
+    if (!isRecord(item) || item.type === "reasoning") return;
+    const id = readText(item.id);
+    if (id === null) return;
+    this.#forget(id);
+    const text = JSON.stringify(item);
+    this.#texts.set(id, text);
+    this.#length += text.length;
+    for (const oldest of this.#texts.keys()) {
+      if (this.#length <= MAX_ITEMS_LENGTH) return;
+      this.#forget(oldest);
+    }
+  }
+
+  /** The item of that id; undefined when it is not known (any more). */
+  get(id: unknown): unknown {
+    const text = this.#texts.get(String(id));
+    return text === undefined ? undefined : JSON.parse(text);
+  }
+
+  #forget(id: string): void {
+    this.#length -= this.#texts.get(id)?.length ?? 0;
+    this.#texts.delete(id);
+  }
+}
+
+/** What has been learned that adapting needs. */
+export interface Learned {
+  readonly refused: RefusedParts;
+  readonly items: ServedItems;
+}
+
 /** Codex's own requests have their prompt in a first item of the developer. */
 function kindOf({ input }: Json): "prompted" | "other" {
   const first: unknown = Array.isArray(input) ? input[0] : undefined;
@@ -102,7 +145,7 @@ function kindOf({ input }: Json): "prompted" | "other" {
 }
 
 /** Makes the body of a request for a response acceptable. */
-export function adaptBody(json: Json, refused: RefusedParts): Adapted {
+export function adaptBody(json: Json, { refused, items }: Learned): Adapted {
   const adapted = withoutRefused(json, refused);
   if (json.store !== false) {
     adapted.store = false;
@@ -110,12 +153,16 @@ export function adaptBody(json: Json, refused: RefusedParts): Adapted {
   }
   const folds = json.stream !== true;
   adapted.stream = true;
-  adapted.input = adaptInput(json.input);
+  adapted.input = adaptInput(json.input, items);
   adapted.instructions = refused.instructionsFor(adapted);
   for (const name of ["input", "instructions"]) {
     if (adapted[name] === undefined) delete adapted[name];
   }
-  return { json: isSame(json, adapted) ? undefined : adapted, folds };
+  return {
+    json: isSame(json, adapted) ? undefined : adapted,
+    folds,
+    refersBack: json.store !== false,
+  };
 }
 
 /** A copy without the parameters that the backend refuses. */
@@ -153,26 +200,25 @@ function withCiphertext(include: unknown): unknown[] {
 }
 
 /** The input as a list that holds nothing that would have to be stored. */
-function adaptInput(input: unknown): unknown {
+function adaptInput(input: unknown, served: ServedItems): unknown {
   if (typeof input === "string") {
     const content = [{ type: "input_text", text: input }];
     return [{ type: "message", role: "user", content }];
   }
   if (!Array.isArray(input)) return input;
-  const kept = input.filter((item) => !isStoredElsewhere(item));
-  const items = kept.map((item) =>
-    isRecord(item) && item.role === "system"
-      ? { ...item, role: "developer" }
-      : item
-  );
+  const items = input.map((item) => adaptItem(item, served))
+    .filter((item) => item !== undefined);
   return isSame(input, items) ? input : items;
 }
 
-/** Whether an item stands for one that the backend has not kept. */
-function isStoredElsewhere(item: unknown): boolean {
-  if (!isRecord(item)) return false;
-  return item.type === "item_reference" ||
-    (item.type === "reasoning" && readText(item.encrypted_content) === null);
+/** An item as the backend takes it; undefined: it stands for one that the backend has not kept. */
+function adaptItem(item: unknown, served: ServedItems): unknown {
+  if (!isRecord(item)) return item;
+  if (item.type === "item_reference") return served.get(item.id);
+  if (item.type === "reasoning") {
+    return readText(item.encrypted_content) === null ? undefined : item;
+  }
+  return item.role === "system" ? { ...item, role: "developer" } : item;
 }
 
 /** Whether two objects or lists hold the very same values. */

@@ -260,3 +260,18 @@ export function readTokenUsage(
     outputTokens: readNumber(usage.output_tokens) ?? null,
   };
 }
+
+/** The event that tells a whole item of the output. */
+export const ITEM_DONE = "response.output_item.done";
+
+/** The item that an event tells, and its place in the output; undefined when it tells none. */
+export function doneItem(
+  data: string,
+): { index: number | undefined; item: unknown } | undefined {
+  // deltas are most of a stream and are repeated in the items
+  if (!data.includes(ITEM_DONE)) return undefined;
+  const json = recordOf(parseJson(data));
+  if (json.type !== ITEM_DONE) return undefined;
+  const { output_index: index, item } = json;
+  return { index: typeof index === "number" ? index : undefined, item };
+}

@@ -178,6 +178,42 @@ Deno.test("rotator.fetch() leaves out the items that the backend has not kept", 
   }
 });
 
+Deno.test("rotator.fetch() puts the items back that it served to a caller who takes them for stored", async () => {
+  for (const stream of [true, false]) {
+    for (const emptyOutput of [true, false]) {
+      await using fleet = await startKnown({
+        accounts: { alice: { reply: { emptyOutput } } },
+      });
+      const first = await post(fleet, requestBody({ store: true, stream }));
+      const [, id] = /"id":"(msg_\d+)"/.exec(first[1])!;
+      const [, reasoning] = /"id":"(rs_\d+)"/.exec(first[1])!;
+      fleet.fake.clearLog();
+      const input = [
+        { type: "item_reference", id: reasoning },
+        { type: "item_reference", id },
+        { type: "item_reference", id: "msg_of_yesterday" },
+        USER,
+      ];
+      const [status] = await post(fleet, requestBody({ input, store: true }));
+      assertEquals(status, 200);
+      const [message, ...more] = sent(fleet)[0]?.input as Json[];
+      assertEquals(more, [USER]);
+      const { content, role, type } = message as Record<string, Json[]>;
+      assertEquals([role, type], ["assistant", "message"]);
+      assertEquals(content?.[0]?.text, "Hello from alice");
+    }
+  }
+});
+
+Deno.test("rotator.fetch() remembers no item of a caller who stores nothing", async () => {
+  await using fleet = await startKnown({ accounts: { alice: {} } });
+  const [, text] = await post(fleet, requestBody());
+  const [, id] = /"id":"(msg_\d+)"/.exec(text)!;
+  const input = [{ type: "item_reference", id }, USER];
+  await post(fleet, requestBody({ input }));
+  assertEquals(sent(fleet).at(-1)?.input, [USER]);
+});
+
 Deno.test("rotator.fetch() sends what conforms byte for byte", async () => {
   await using fleet = await start();
   const prompted = { ...requestBody({ input: [DEVELOPER, USER] }) };

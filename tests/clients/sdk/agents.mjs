@@ -19,7 +19,14 @@ function runnerOf({ baseURL, fetch }) {
   });
 }
 
-function agentOf(called) {
+const STORELESS = {
+  modelSettings: {
+    store: false,
+    providerData: { include: ["reasoning.encrypted_content"] },
+  },
+};
+
+function agentOf(called, settings = STORELESS) {
   const weather = tool({
     name: "weather",
     description: "Tells the weather",
@@ -33,10 +40,7 @@ function agentOf(called) {
     name: "Forecaster",
     instructions: "Be brief.",
     model: "gpt-5.5",
-    modelSettings: {
-      store: false,
-      providerData: { include: ["reasoning.encrypted_content"] },
-    },
+    ...settings,
     tools: [weather],
   });
 }
@@ -50,10 +54,12 @@ async function plain(runner) {
 }
 
 /** Alice calls the tool and runs out; Bob finishes with what it returned. */
-async function useTool(runner, fake, stream) {
+async function useTool(runner, fake, { stream = false, settings } = {}) {
   const called = [];
   const question = "How is the weather in Oslo?";
-  const result = await runner.run(agentOf(called), question, { stream });
+  const result = await runner.run(agentOf(called, settings), question, {
+    stream,
+  });
   if (stream) await result.completed;
   const { json } = fake.log.findLast(({ kind }) => kind === "responses");
   return {
@@ -71,11 +77,16 @@ await report({
   tool: () =>
     scenario(
       [call(), RAN_OUT],
-      (at, fake) => useTool(runnerOf(at), fake, false),
+      (at, fake) => useTool(runnerOf(at), fake),
+    ),
+  defaultTool: () =>
+    scenario(
+      [call(), RAN_OUT],
+      (at, fake) => useTool(runnerOf(at), fake, { settings: {} }),
     ),
   streamedTool: () =>
     scenario(
       [call(), RAN_OUT_IN_STREAM],
-      (at, fake) => useTool(runnerOf(at), fake, true),
+      (at, fake) => useTool(runnerOf(at), fake, { stream: true }),
     ),
 });

@@ -36,8 +36,27 @@ async function stream(model) {
   return texts;
 }
 
+const STORELESS = {
+  providerOptions: {
+    openai: { store: false, include: ["reasoning.encrypted_content"] },
+  },
+};
+
+/** A second question, with what the first one came to as the SDK tells it. */
+async function converse(model, fake) {
+  const messages = [{ role: "user", content: PROMPT }];
+  const first = await generateText({ model, messages });
+  messages.push(...first.response.messages, { role: "user", content: "Sure?" });
+  const { text } = await generateText({ model, messages });
+  const { json } = fake.log.findLast(({ kind }) => kind === "responses");
+  return {
+    text,
+    sent: json.input.map(({ role, content }) => [role, content[0].text]),
+  };
+}
+
 /** Alice calls the tool and runs out; Bob finishes with what it returned. */
-async function useTool(model, fake, run) {
+async function useTool(model, fake, run, options = STORELESS) {
   const called = [];
   const weather = tool({
     description: "Tells the weather",
@@ -52,9 +71,7 @@ async function useTool(model, fake, run) {
     prompt: "How is the weather in Oslo?",
     tools: { weather },
     stopWhen: isStepCount(3),
-    providerOptions: {
-      openai: { store: false, include: ["reasoning.encrypted_content"] },
-    },
+    ...options,
   });
   return { text, called, toolOutput: toolOutputOf(fake) };
 }
@@ -86,6 +103,19 @@ await report({
         useTool(modelOf(at), fake, async (options) =>
           (await generateText(options)).text),
     ),
+  defaultTool: () =>
+    scenario(
+      tooling(),
+      (at, fake) =>
+        useTool(
+          modelOf(at),
+          fake,
+          async (options) => (await generateText(options)).text,
+          {},
+        ),
+    ),
+  conversation: () =>
+    scenario([{}, RAN_OUT], (at, fake) => converse(modelOf(at), fake)),
   streamedTool: () =>
     scenario(
       tooling(),

@@ -113,8 +113,9 @@ export function toolCall(name, args, { emptyOutput = false } = {}) {
  *
  * @param queue Alice's next answers; `{}` is an ordinary one.
  * @param use Gets the rotator and the stand-in; what it returns is reported.
+ * @param switches How often another account has to take over.
  */
-export async function scenario(queue, use) {
+export async function scenario(queue, use, switches = 1) {
   await using fake = await startFakeCodex({
     accounts: { alice: { plan: "pro", queue }, bob: {} },
   });
@@ -128,7 +129,7 @@ export async function scenario(queue, use) {
     result,
     attempts: fake.log.filter(({ kind }) => kind === "responses")
       .map(({ account, status }) => `${account} ${status}`),
-    switches: events.filter((type) => type === "switched").length,
+    switches: events.filter((type) => type === "switched").length - switches,
     other: fake.log.filter(({ kind }) => kind === "other").length,
     violations: fake.violations,
   };
