@@ -204,7 +204,8 @@ export function reflow(help: string, columns: number): string {
   }
   return blocks.flatMap(({ indent, text }) => {
     // what is there to be pasted stays whole
-    if (text.trimStart().startsWith(`${programName()} `)) return [text];
+    const isCommand = text.trimStart().startsWith(`${programName()} `);
+    if (isCommand && !/\S {2,}\S/.test(text)) return [text];
     const [head, rest] = [text.slice(0, indent), text.slice(indent)];
     const lines = wrap(rest, Math.max(20, columns - indent));
     return lines.map((it, i) => (i === 0 ? head : " ".repeat(indent)) + it);

@@ -159,6 +159,24 @@ Deno.test("login says whether the new account may spend credits", async () => {
   assertStringIncludes(out, "me may not spend purchased credits");
 });
 
+Deno.test("login settles that the first account with credits may not spend them where nobody can be asked", async () => {
+  await using s = await setUp();
+  s.fake.account("me").credits = {
+    hasCredits: true,
+    unlimited: false,
+    balance: "12.5",
+  };
+  const { code, out, err } = await s.device("me");
+  assertEquals(code, 0, err);
+  assertEquals(s.it.state().settings.creditAccountAliases, "none");
+  assertStringIncludes(err, "me has purchased credits, and nobody may spend");
+  // before the table says who may
+  assertStringIncludes(out, "Nobody may spend purchased credits");
+  await using without = await setUp();
+  assertEquals((await without.device("me")).code, 0);
+  assertEquals(without.it.state().settings, {});
+});
+
 Deno.test("login is no failure when only the usage is not told", async () => {
   await using s = await setUp();
   s.fake.account("me").usageAlways = { status: 503 };
