@@ -7,7 +7,7 @@ import { type Choice, lastAccountOf } from "./choose.ts";
 import type { RotatorContext } from "./context.ts";
 import { pinnedIn, reasonOf } from "./report.ts";
 import type { ReplayableRequest } from "./request.ts";
-import type { Tries } from "./retry.ts";
+import type { Tries } from "./tries.ts";
 
 const REASONS: Record<Choice["pool"], string> = {
   first: "It has included usage left",

@@ -11,7 +11,7 @@ import type { Choice } from "./choose.ts";
 import type { RotatorContext } from "./context.ts";
 import { POOLS } from "./pool/standing.ts";
 import type { ReplayableRequest } from "./request.ts";
-import type { Tries } from "./retry.ts";
+import type { Tries } from "./tries.ts";
 
 /** The same account once more. */
 export interface Again {

@@ -12,6 +12,9 @@ import { doneItem, readEvent } from "./codex/stream.ts";
 import { withBody } from "./response.ts";
 import type { Guarded, GuardOptions } from "./stream_guard.ts";
 
+/** A larger response is not put together, bytes. */
+const MAX_FOLDED_BYTES = 64 * 1024 * 1024;
+
 /** Reads a whole stream into one JSON response, for a caller who did not ask for a stream. */
 export async function foldStream(
   response: Response,
@@ -22,9 +25,11 @@ export async function foldStream(
   const parser = new ServerSentEventParser(Infinity);
   const folder = new Folder();
   try {
-    for (;;) {
+    for (let size = 0;;) {
       const { done, value } = await withAbort(reader.read(), options.signal);
       if (done) throw new TypeError("The stream ended before its response");
+      size += value.length;
+      if (size > MAX_FOLDED_BYTES) return tooLarge(reader, response, folder);
       for (const event of parser.push(value)) {
         const end = foldEvent(event, folder, { response, options });
         if (!end) continue;
@@ -44,8 +49,28 @@ export async function foldStream(
       kind: "broken",
       error,
       response: asJson(response, body, 502),
+      hasContent: folder.hasContent,
     };
   }
+}
+
+/** What nobody can hold is not asked for again. */
+function tooLarge(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  response: Response,
+  { hasContent }: Folder,
+): Guarded {
+  reader.cancel().catch(() => {});
+  const message =
+    "The response is larger than 64 MiB; ask for a stream (stream: true) instead";
+  const error = { type: "server_error", message };
+  return {
+    kind: "failed",
+    failure: { kind: "failed", error },
+    outcome: { kind: "other" },
+    response: asJson(response, JSON.stringify({ error }), 502),
+    hasContent,
+  };
 }
 
 function foldEvent(
@@ -81,9 +106,9 @@ function foldEvent(
         : read;
       const body = JSON.stringify({ error });
       const answer = asJson(response, body, statusOfFailure(error));
-      return outcome.kind === "other"
-        ? { kind: "open", response: answer }
-        : { kind: "failed", failure: meaning, outcome, response: answer };
+      const { hasContent } = folder;
+      const failure = meaning;
+      return { kind: "failed", failure, outcome, response: answer, hasContent };
     }
   }
 }

@@ -10,7 +10,7 @@ import { parseJson, recordOf } from "./codex/json.ts";
 import { readTokenUsage } from "./codex/stream.ts";
 import type { RotatorContext } from "./context.ts";
 import type { ReplayableRequest } from "./request.ts";
-import type { Tries } from "./retry.ts";
+import type { Tries } from "./tries.ts";
 import type { Answer, NetworkError } from "./send.ts";
 import type { LedgerEntry } from "./spending_types.ts";
 
@@ -62,7 +62,7 @@ function finish(
   const entry = entryOf(context, response, answered);
   const { paid, account, usage } = attempt;
   if (paid === undefined) return context.ledger.add(entry);
-  if (!response.ok) {
+  if (!response.ok && !attempt.hasBegun) {
     context.spending.cancel(account, paid);
     return context.ledger.add(entry);
   }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { sentOnce } from "./account/context.ts";
 import { type HeaderRecord, targetOf } from "./codex/request.ts";
 import type { RotatorContext } from "./context.ts";
 import type { ReplayableRequest } from "./request.ts";
@@ -59,7 +60,11 @@ export async function follow(
     }
     target.hash = "";
     url = target.href;
-    init = redirected(init, response.status, init.body === request.body.body);
+    init = redirected(
+      { ...init, ...anew(init, request.body) },
+      response.status,
+      request.body.replayable,
+    );
     if (targetOf(url, context.backend) !== url) {
       for (const name of IDENTITY_HEADERS) delete init.headers[name];
       response = await context.fetch(url, { ...init, redirect: "follow" });
@@ -68,6 +73,15 @@ export async function follow(
     response = await context.fetch(url, init);
   }
   return { response: marked(response), isForeign: false };
+}
+
+/** The body once more, where it is sent as a stream. */
+function anew(
+  init: OutgoingInit,
+  { body, replayable }: ReplayableRequest["body"],
+): Omit<RequestInit, "headers"> {
+  const isSpent = replayable && init.body && init.body !== body;
+  return isSpent ? sentOnce(body!) : {};
 }
 
 /** Tells of the redirects that `fetch` did not follow itself. */

@@ -5,6 +5,7 @@
  */
 import type { CheckResult } from "./account/usage_check.ts";
 import type { RotatorContext } from "./context.ts";
+import { windowsOf } from "./report.ts";
 import type { RefreshReport } from "./report_types.ts";
 
 /** What to refresh. */
@@ -47,7 +48,9 @@ function refreshed(
   context: RotatorContext,
   { alias, ok, tokenRefreshed, error }: CheckResult,
 ): RefreshReport["accounts"][number] {
-  const standing = context.accounts.get(alias)
-    ?.assess(undefined, context.now()).standing.kind ?? "blocked";
-  return { alias, ok, tokenRefreshed, standing, error };
+  const account = context.accounts.get(alias);
+  const standing = account?.assess(undefined, context.now()).standing.kind ??
+    "blocked";
+  const windows = account ? windowsOf(account.record) : [];
+  return { alias, ok, tokenRefreshed, standing, error, windows };
 }

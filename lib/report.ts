@@ -186,7 +186,7 @@ function accountStatus(
 }
 
 /** The main meter's windows first, shorter ones before longer ones. */
-function windowsOf(
+export function windowsOf(
   { usage, samples = {} }: NormalRecord,
 ): AccountStatus["windows"] {
   const meters = Object.entries(usage?.meters ?? {});

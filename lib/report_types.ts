@@ -152,6 +152,8 @@ export interface RefreshReport {
     tokenRefreshed: boolean;
     standing: Standing["kind"];
     error: string | null;
+    /** All windows as they are known now. */
+    windows: AccountStatus["windows"];
   }[];
 }
 

@@ -11,65 +11,13 @@ import { learnCharge } from "./account/learn_charge.ts";
 import { TOKEN_REFUSED_MS } from "./account/learn_usage.ts";
 import type { RotatorContext } from "./context.ts";
 import type { ReplayableRequest } from "./request.ts";
+import type { Failure, Tries } from "./tries.ts";
 import type { Answer, NetworkError } from "./send.ts";
 
 /** Retries that transient failures of one request may cost. */
 const MAX_RETRIES = 2;
 /** The delay before the first of them, ms; it doubles. */
 const BACKOFF_MS = 200;
-
-/** How an attempt failed: an unread response, or an error of the network. */
-type Failure = { response: Response } | NetworkError;
-
-/** The attempts of one request. */
-export class Tries {
-  /** Accounts that were tried. */
-  readonly tried = new Set<string>();
-  /** Those of them that failed transiently and may be tried again. */
-  readonly retriable = new Set<string>();
-  /** Accounts whose token was renewed because the backend refused it. */
-  readonly renewed = new Set<string>();
-  /** Attempts whose model was refused: whose fault that is, another account tells. */
-  readonly refusedModel: { attempt: Attempt; until: number; detail: string }[] =
-    [];
-  /** Those that only a cap keeps out, as long as the cost of others is not known. */
-  readonly capped = new Set<string>();
-  retries = 0;
-  /** How often the request was sent. */
-  sent = 0;
-  /** What another account wrote was left out of the conversation. */
-  isCleaned = false;
-  /** The account that was given up last, and why. */
-  lastGivenUp: { alias: string; reason: string } | undefined;
-  /** How the last attempt failed, and whose it was. */
-  failure: { alias: string; how: Failure } | undefined;
-
-  /** Gives an account up; one that failed transiently may be tried again. */
-  leave(alias: string, reason: string, isTransient = false): void {
-    this.tried.add(alias);
-    this.lastGivenUp = { alias, reason };
-    if (isTransient) this.retriable.add(alias);
-    else this.retriable.delete(alias);
-  }
-
-  /** Gives an account up that only a cap keeps out. */
-  cap(alias: string): void {
-    this.leave(alias, "Its cap on credits is reached");
-    this.capped.add(alias);
-  }
-
-  /** Stores a failure for the end, and cancels the body of the one before. */
-  fail(alias: string, how: Failure): void {
-    this.discard();
-    this.failure = { alias, how };
-  }
-
-  discard(): void {
-    const how = this.failure?.how;
-    this.failure = undefined;
-    if (how && "response" in how) how.response.body?.cancel().catch(() => {});
-  }
-}
 
 /** What comes next. */
 export type Step =
@@ -115,6 +63,10 @@ async function decide(
   query: StepQuery,
   answer: Answer | NetworkError,
 ): Promise<Step> {
+  const { pool, isFree } = query.attempt;
+  if (answer.hasContent && pool !== "first" && !isFree) {
+    return await onBegun(context, query, answer);
+  }
   if ("error" in answer) return await onTransient(context, query, answer, 502);
   const { outcome, response } = answer;
   const { attempt, tries, request } = query;
@@ -152,6 +104,22 @@ async function decide(
       return giveUp(query, response, reason);
     }
   }
+}
+
+/** A response that failed after it had begun, on credits: it may have been charged, so no other account is. */
+async function onBegun(
+  context: RotatorContext,
+  { attempt }: StepQuery,
+  answer: Answer | NetworkError,
+): Promise<Step> {
+  attempt.hasBegun = true;
+  tellCharge(context, attempt);
+  if ("error" in answer) {
+    attempt.account.fail(context.now());
+    throw answer.error;
+  }
+  await learnOutcome(context, attempt, answer.outcome);
+  return { kind: "return", response: answer.response };
 }
 
 /** The next account, if the body can be sent again. */

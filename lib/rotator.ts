@@ -30,7 +30,8 @@ import {
   urlOf,
 } from "./request.ts";
 import { record } from "./record.ts";
-import { nextStep, Tries } from "./retry.ts";
+import { nextStep } from "./retry.ts";
+import { Tries } from "./tries.ts";
 import { send } from "./send.ts";
 import type { FetchLike } from "./types.ts";
 

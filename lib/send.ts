@@ -43,6 +43,8 @@ import { type Guarded, guardStream, isEventStream } from "./stream_guard.ts";
 export interface Answer {
   response: Response;
   outcome: Outcome;
+  /** Content had come before it failed, so that it may have been charged. */
+  hasContent?: boolean;
   /** The response is a stream whose end is told to the attempt. */
   isStream?: boolean;
 }
@@ -50,6 +52,8 @@ export interface Answer {
 /** An error of the network. */
 export interface NetworkError {
   error: unknown;
+  /** Content had come, so that it may have been charged. */
+  hasContent?: boolean;
 }
 
 /** From this share on, an account with credits is asked for its usage after an answer, percent. */
@@ -264,12 +268,17 @@ function answerOf(
   switch (guarded.kind) {
     case "open":
       return { response, outcome: { kind: "ok" } };
-    case "failed":
-      return { response, outcome: guarded.outcome };
+    case "failed": {
+      const { outcome, hasContent = false } = guarded;
+      return { response, outcome, hasContent };
+    }
     case "broken":
       // it may have been served, and charged, like one that a gateway lost
       return request.folds
-        ? { error: explained(guarded.error, request.url) }
+        ? {
+          error: explained(guarded.error, request.url),
+          hasContent: guarded.hasContent === true,
+        }
         : { response, outcome: { kind: "transient", status: 502 } };
   }
 }

@@ -42,9 +42,16 @@ export type Guarded =
     failure: StreamFailure;
     outcome: Outcome;
     response: Response;
+    /** Content had come, so that it may have been charged. */
+    hasContent?: boolean;
   }
   /** It ended or broke before any content. */
-  | { kind: "broken"; error: unknown; response: Response };
+  | {
+    kind: "broken";
+    error: unknown;
+    response: Response;
+    hasContent?: boolean;
+  };
 
 /** Options of {@linkcode guardStream} and {@linkcode foldStream}. */
 export interface GuardOptions {

@@ -59,6 +59,8 @@ export interface Attempt {
   usage: TokenUsage | null;
   /** Names it among the paid requests; undefined when it costs nothing. */
   readonly paid: string | undefined;
+  /** It failed after content had come, so that it may have been charged. */
+  hasBegun?: boolean;
   /** A balance that fell although nothing was to be paid. */
   charged: string | null;
   /** Called when the answer has ended. */

@@ -221,3 +221,27 @@ Deno.test("a response that has begun and is folded is not repeated where it may 
   assertEquals(await sent([CREATED, overloaded], CREDITED), [503, 3]);
   assertEquals(await sent(begun, {}), [503, 3]);
 });
+
+Deno.test("a folded response that fails after it began on credits is told as spent, and no second account's credits are used", async () => {
+  const created = { type: "response.created", response: {} };
+  const added = { type: "response.output_item.added", item: {} };
+  const failed = {
+    type: "response.failed",
+    response: { error: { code: "usage_limit_reached" } },
+  };
+  for (
+    const [events, paid] of [
+      [[created, added, failed], 1],
+      [[created, failed], 0],
+    ] as const
+  ) {
+    await using fleet = await startKnown({
+      accounts: { alice: CREDITED, bob: CREDITED },
+    });
+    fleet.fake.account("alice").queue.push({ events });
+    const { status, alias } = await fleet.ask({ stream: false });
+    const spent = fleet.events.filter(({ type }) => type === "credits-spent");
+    assertEquals([status, alias], paid ? [429, "alice"] : [200, "bob"]);
+    assertEquals(spent.map((it) => "alias" in it && it.alias), [alias]);
+  }
+});

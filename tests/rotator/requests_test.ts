@@ -3,7 +3,13 @@ import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Buffer } from "node:buffer";
 import type { Store } from "../../mod.ts";
-import { type Fleet, requestBody, startFleet, startKnown } from "../fleet.ts";
+import {
+  CREDITED,
+  type Fleet,
+  requestBody,
+  startFleet,
+  startKnown,
+} from "../fleet.ts";
 
 interface Seen {
   method: string;
@@ -420,4 +426,13 @@ Deno.test("rotator.fetch() lets go of the answers that the caller never sees", a
       entry.account === name && entry.done && entry.status === 429
     );
   }
+});
+
+Deno.test("rotator.fetch() follows a 307 of a request on credits with its body", async () => {
+  await using fleet = await startKnown({ accounts: { alice: CREDITED } });
+  const redirect = `${fleet.rotator.baseURL}/responses?again`;
+  fleet.fake.account("alice").queue.push({ redirect });
+  const { status, text } = await fleet.ask();
+  assertEquals(status, 200);
+  assertMatch(text, /Hello from alice/);
 });
