@@ -26,8 +26,7 @@ export function announce(
 ): void {
   const { account: { alias }, pool } = choice;
   const { about, isFree } = request;
-  const isCertain = pool === "first" || isFree;
-  const standing = isCertain
+  const standing = pool === "first"
     ? "included"
     : pool === "credits"
     ? pool

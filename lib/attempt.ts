@@ -41,7 +41,7 @@ export async function prepare(
   const { account, pool } = choice;
   const { model, isFree, about, signal } = request;
   const access = await accessOf(context, request, { choice, tries, again });
-  const isPaid = access !== undefined && pool !== "first" && !isFree;
+  const isPaid = access !== undefined && pool !== "first";
   const paid = isPaid
     ? await context.spending.admit(account, signal)
     : undefined;

@@ -85,8 +85,8 @@ function entryOf(
   response: Response,
   { request, attempt, tries }: Answered,
 ): LedgerEntry {
-  const { pool, isFree, usage, charged, about } = attempt;
-  const isPaid = pool !== "first" && !isFree;
+  const { pool, usage, charged, about } = attempt;
+  const isPaid = pool !== "first";
   return {
     at: new Date(request.startedAt).toISOString(),
     request: about.request ?? 0,

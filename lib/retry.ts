@@ -150,7 +150,7 @@ function onServed(
   if (!response.ok) return;
   tellCharge(context, attempt);
   learnCharge(context, attempt);
-  if (model === undefined || attempt.isFree) return;
+  if (model === undefined) return;
   context.servedModels.note(model, account.alias);
   void blameModel(context, tries, model);
 }
@@ -231,8 +231,8 @@ async function onTransient(
 
 /** Tells what was spent, or may have been. */
 function tellCharge(context: RotatorContext, attempt: Attempt): void {
-  const { pool, isFree, balanceBefore, balanceAfter, account } = attempt;
-  if (pool === "first" || isFree) return;
+  const { pool, balanceBefore, balanceAfter, account } = attempt;
+  if (pool === "first") return;
   const certain = pool === "credits";
   if (context.policy().source === "default") {
     context.warnOnce(

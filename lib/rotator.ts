@@ -230,7 +230,7 @@ function mend(
     step: { refused?: string };
   },
 ): boolean {
-  if (!attempt.isFree && !isStillIn(context, attempt)) return false;
+  if (!isStillIn(context, attempt)) return false;
   if (refused !== undefined) {
     return mendRequest(request, context.learned, refused);
   }

@@ -162,7 +162,7 @@ function verdictOf(
   const isFirst = cap > 0 && compareAmounts(spent, "0") === 0;
   const counted = countsPending ? pending : 0;
   if (fits(counted + 1) || (isFirst && counted === 0)) return { kind: "open" };
-  return counted > 0 && (fits(1) || isFirst)
+  return fits(1) || isFirst
     ? { kind: "wait" }
     : { kind: "capped", until: endOf(period, now) };
 }

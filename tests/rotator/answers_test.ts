@@ -339,7 +339,11 @@ Deno.test("rotator.fetch() does not try refused credits again for five minutes, 
     await using fleet = await startKnown({
       accounts: { alice: { ...CREDITED, creditsRefused: code } },
     });
+    const isUsable = async () =>
+      (await fleet.rotator.status()).accounts[0]?.credits?.usable;
+    assertEquals(await isUsable(), true);
     assertEquals((await fleet.ask()).status, 429);
+    assertEquals([code, await isUsable()], [code, false]);
     assertEquals(
       fleet.fake.log.filter((entry) => entry.kind === "responses").length,
       1,
@@ -368,6 +372,63 @@ Deno.test("rotator.fetch() never calls an account unconfirmed whose credits were
     fleet.fake.log.filter((entry) => entry.kind === "responses").length,
     1,
   );
+});
+
+Deno.test("rotator.fetch() does not try an unconfirmed account's credits again for five minutes after they were refused", async () => {
+  const refusals = [
+    limit({ resets_in_seconds: 60 }),
+    { status: 429, body: { error: { code: "insufficient_quota" } } },
+  ];
+  for (const refusal of refusals) {
+    await using fleet = await startFleet({
+      credits: "all",
+      accounts: { alice: { usageAlways: { status: 500 }, queue: [refusal] } },
+    });
+    const sent = () => kindsOf(fleet).filter((it) => it === "responses:alice");
+    assertEquals((await fleet.ask()).status, 429);
+    assertEquals((await rowOf(fleet, "alice"))[0], "exhausted");
+    for (const wait of [61_000, 4 * MINUTE - 1_001]) {
+      fleet.clock.now += wait;
+      assertEquals((await fleet.ask()).status, 429);
+    }
+    assertEquals(sent().length, 1);
+    fleet.clock.now += 1;
+    assertEquals((await fleet.ask()).status, 200);
+    assertEquals(sent().length, 2);
+  }
+});
+
+Deno.test("rotator.fetch() tells a limit without an end until all full windows have reset", async () => {
+  const windows = (week: number) => [
+    { seconds: 18_000, usedPercent: 100, resetAt: START + HOUR },
+    { seconds: 604_800, usedPercent: week, resetAt: START + 3 * DAY },
+  ];
+  const headers = (week: number) => ({
+    "x-codex-primary-used-percent": "100",
+    "x-codex-primary-window-minutes": "300",
+    "x-codex-primary-reset-at": String((START + HOUR) / 1000),
+    "x-codex-secondary-used-percent": String(week),
+    "x-codex-secondary-window-minutes": "10080",
+    "x-codex-secondary-reset-at": String((START + 3 * DAY) / 1000),
+  });
+  for (const [week, until] of [[100, 3 * DAY], [99, HOUR]] as const) {
+    for (const isTold of [true, false]) {
+      await using fleet = await startKnown({
+        accounts: {
+          alice: { windows: windows(week), credits: { ...TEN_CREDITS } },
+        },
+      });
+      const answer = isTold ? { headers: headers(week) } : {};
+      fleet.fake.account("alice").queue.push({ ...limit(), ...answer });
+      await fleet.ask();
+      const ends = fleet.events.map((event) =>
+        event.type === "cooldown" && event.cause.startsWith("usage-limit")
+          ? event.until - START
+          : 0
+      );
+      assertEquals([week, isTold, Math.max(...ends)], [week, isTold, until]);
+    }
+  }
 });
 
 Deno.test("rotator.fetch() pauses a throttled account for as long as it is told", async () => {
@@ -585,6 +646,30 @@ Deno.test("rotator.fetch() writes at once what a response says of the other mete
     });
     const { accounts } = await second.status({ model: other });
     assertEquals([model, accounts[0]?.reason], [model, "exhausted"]);
+  }
+});
+
+Deno.test("rotator.fetch() writes at once what the answer of another meter says of credits, so that other programs know", async () => {
+  const model = "gpt-5.3-codex-spark";
+  for (const [balance, standing] of [["0", "blocked"], ["9", "credits"]]) {
+    const headers = {
+      "x-codex-credits-has-credits": balance === "0" ? "False" : "True",
+      "x-codex-credits-unlimited": "False",
+      "x-codex-credits-balance": balance!,
+    };
+    await using fleet = await startKnown({
+      credits: "all",
+      accounts: { alice: { ...CREDITED, plan: "pro", queue: [{ headers }] } },
+    });
+    assertEquals((await fleet.ask({ model })).status, 200);
+    await using second = createRotator({
+      store: fleet.store,
+      backend: fleet.fake.backend,
+      now: () => fleet.clock.now,
+      credits: "all",
+    });
+    const { accounts } = await second.status();
+    assertEquals([balance, accounts[0]?.standing], [balance, standing]);
   }
 });
 

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import {
   HOUR,
   MINUTE,
+  rowOf,
   START,
   startFleet,
   startKnown,
@@ -78,4 +79,23 @@ Deno.test("a session whose account turns out used up goes on as soon as another 
   fleet.fake.account("c").usageAlways = { until: never.promise };
   assertEquals(await ask(), "b");
   never.resolve();
+});
+
+Deno.test("a session waits for what its own account answers, though another one is included already", async () => {
+  const released = Promise.withResolvers<void>();
+  await using fleet = await startKnown({
+    accounts: { a: { credits: TEN_CREDITS }, b: { credits: TEN_CREDITS } },
+  });
+  const body = { prompt_cache_key: "k" };
+  assertEquals((await fleet.ask(body)).alias, "a");
+  fleet.clock.now += 16 * MINUTE;
+  fleet.fake.clearLog();
+  fleet.fake.account("a").usageAlways = { until: released.promise };
+  const asked = fleet.ask(body);
+  while ((await rowOf(fleet, "b"))[0] !== "included") {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  assertEquals((await fleet.ask()).alias, "b", "others need not wait");
+  released.resolve();
+  assertEquals((await asked).alias, "a");
 });

@@ -89,6 +89,31 @@ Deno.test("credits-spent knows no balance after an answer that tells none", asyn
   assertEquals([spent?.balanceBefore, spent?.balanceAfter], ["10", null]);
 });
 
+Deno.test("credits-spent tells the balance of the answer's head also when an event names none", async () => {
+  const told = { has_credits: true, unlimited: false };
+  for (
+    const [credits, after] of [
+      [told, "9.5"],
+      [{ ...told, balance: "9.2" }, "9.2"],
+    ] as const
+  ) {
+    await using fleet = await startFleet({
+      credits: ["alice"],
+      accounts: { alice: credited() },
+    });
+    fleet.fake.account("alice").queue.push({
+      headers: { "x-codex-credits-balance": "9.5" },
+      events: [
+        { type: "codex.rate_limits", credits },
+        { type: "response.output_item.added", item: {} },
+      ],
+    });
+    await fleet.ask();
+    const [spent] = eventsOf(fleet, "credits-spent");
+    assertEquals([spent?.balanceBefore, spent?.balanceAfter], ["10", after]);
+  }
+});
+
 Deno.test("credits-spent is uncertain, after a warning, when the account could not be asked", async () => {
   await using fleet = await startFleet({
     credits: "all",

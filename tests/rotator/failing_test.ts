@@ -206,3 +206,26 @@ Deno.test("rotator.fetch() serves what costs nothing whatever the quota, and tel
   await refused.body?.cancel();
   assertEquals(refused.status, 403);
 });
+
+Deno.test("a balance that fell is held against a request that may cost something, not against one that costs nothing", async () => {
+  for (const [path, charges] of [["/models", 0], ["/responses", 1]] as const) {
+    await using fleet = await startKnown({
+      accounts: { alice: { credits: { ...TEN_CREDITS } } },
+    });
+    const headers = { "x-codex-credits-balance": "7" };
+    const told = { "x-codex-credits-has-credits": "True" };
+    const more = { "x-codex-credits-unlimited": "False" };
+    fleet.fake.account("alice").queue.push({
+      headers: { ...headers, ...told, ...more },
+    });
+    if (path === "/responses") await fleet.ask();
+    else await (await fleet.rotator.fetch(path)).body?.cancel();
+    const spent = fleet.events.filter(({ type }) => type === "credits-spent");
+    const { accounts: [alice] } = await fleet.rotator.status();
+    assertEquals([path, spent.length, alice?.credits?.balance], [
+      path,
+      charges,
+      "7",
+    ]);
+  }
+});

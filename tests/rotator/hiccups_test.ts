@@ -5,11 +5,14 @@ import type {
 } from "../../lib/testing/fake_codex.ts";
 import {
   CREDITED,
+  EXHAUSTED,
   type Fleet,
   kindsOf,
   MINUTE,
   rowOf,
+  START,
   startKnown,
+  TEN_CREDITS,
 } from "../fleet.ts";
 
 /** alice has included usage and trouble; bob could serve on credits, or on included usage. */
@@ -255,4 +258,64 @@ Deno.test("rotator.fetch() prefers an account last seen with room to known credi
   const { alias } = await fleet.ask();
   assertEquals([alias, fleet.fake.charged.length], ["alice", 0]);
   assertEquals(fleet.events.some(({ type }) => type === "warning"), true);
+});
+
+Deno.test("rotator.fetch() asks an account that is throttled for a short time and unknown, as it holds the later pools only while it has room", async () => {
+  for (
+    const [seconds, isFull, isAsked] of [
+      [600, true, true],
+      [600, false, true],
+      [3600, false, false],
+    ] as const
+  ) {
+    await using fleet = await startKnown({
+      credits: ["bob"],
+      accounts: { alice: { credits: { ...TEN_CREDITS } }, bob: CREDITED },
+    });
+    const alice = fleet.fake.account("alice");
+    const asksAlice = () => kindsOf(fleet).includes("usage:alice");
+    const headers = { "retry-after": String(seconds) };
+    alice.queue.push({ status: 429, headers, body: {} });
+    fleet.clock.now += 10 * MINUTE;
+    await fleet.ask();
+    assertEquals(asksAlice(), false, "what is known of it is fresh");
+    if (isFull) alice.windows = EXHAUSTED.windows!;
+    fleet.clock.now += 6 * MINUTE;
+    const { status, alias } = await fleet.ask();
+    const isHeld = seconds === 600 && !isFull;
+    assertEquals([status, alias], isHeld ? [429, undefined] : [200, "bob"]);
+    assertEquals([seconds, asksAlice()], [seconds, isAsked]);
+  }
+});
+
+Deno.test("rotator.fetch() does not ask an account in vain whose token was just refused", async () => {
+  for (const rejectAll of [true, false]) {
+    await using fleet = await startKnown({
+      credits: ["bob"],
+      accounts: {
+        alice: {
+          windows: [{
+            seconds: 18_000,
+            usedPercent: 100,
+            resetAt: START + 5 * MINUTE,
+          }],
+          credits: { ...TEN_CREDITS },
+        },
+        bob: CREDITED,
+      },
+    });
+    fleet.fake.account("alice").rejectAll = rejectAll;
+    fleet.clock.now += 4 * MINUTE;
+    await (await fleet.rotator.fetch("/models")).body?.cancel();
+    fleet.clock.now += MINUTE;
+    fleet.fake.clearLog();
+    const { status, alias } = await fleet.ask();
+    assertEquals(
+      [status, alias],
+      rejectAll ? [429, undefined] : [200, "alice"],
+    );
+    const isAsked = kindsOf(fleet).includes("usage:alice");
+    assertEquals([rejectAll, isAsked], [rejectAll, !rejectAll]);
+    assertEquals(fleet.fake.charged, []);
+  }
 });

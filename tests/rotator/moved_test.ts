@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { EXHAUSTED, type Fleet, startKnown } from "../fleet.ts";
+import { EXHAUSTED, type Fleet, startKnown, TEN_CREDITS } from "../fleet.ts";
 
 const USER = { type: "message", role: "user", content: "Hello" };
 const FOREIGN = [
@@ -222,4 +222,30 @@ Deno.test("a turn state goes to the account that gave it, and to no other", asyn
   await fleet.ask({}, { headers: unnamed });
   assertEquals(states(), [["bob", undefined]], "nobody knows whose it is");
   assertEquals(fleet.fake.violations, []);
+});
+
+Deno.test("a body that is refused is not mended and sent again where that would be charged by now", async () => {
+  const refusals = [
+    { error: { code: "invalid_encrypted_content", message: "No" } },
+    { detail: "Unsupported parameter: novel" },
+  ];
+  for (const body of refusals) {
+    for (const isFull of [true, false]) {
+      await using fleet = await startKnown({
+        credits: "none",
+        accounts: { alice: { credits: { ...TEN_CREDITS } } },
+      });
+      const released = Promise.withResolvers<void>();
+      const alice = fleet.fake.account("alice");
+      alice.queue.push({ status: 400, body, until: released.promise });
+      const asked = fleet.ask({ input: [USER, ...FOREIGN], novel: 1 });
+      await fleet.fake.seen(({ kind }) => kind === "responses");
+      if (isFull) alice.windows = structuredClone(EXHAUSTED.windows!);
+      await fleet.rotator.refresh();
+      released.resolve();
+      const { status } = await asked;
+      assertEquals([isFull, status], [isFull, isFull ? 400 : 200]);
+      assertEquals(fleet.fake.charged, []);
+    }
+  }
 });
