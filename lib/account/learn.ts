@@ -62,7 +62,7 @@ export function learnFacts(
     attempt.balanceAfter = balance ?? attempt.balanceAfter;
     if (balance !== undefined) {
       const told = { balance, observedAt, seenAt: now, isAsked: false };
-      learnBalance(context, account, told);
+      learnBalance(context, attempt, told);
     }
     record.credits = creditsFromHeaders(record.credits, facts.credits, now);
   }

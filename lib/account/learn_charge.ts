@@ -4,29 +4,41 @@
  *
  * @module
  */
-import { subtractAmounts } from "../decimal.ts";
-import type { PooledAccount } from "../pool/account_pool.ts";
+import { addAmounts } from "../decimal.ts";
 import { recordOfLogin } from "../pool/facts.ts";
 import { type BalanceObservation, observeBalance } from "../pool/spending.ts";
 import { readDecimal } from "../values.ts";
 import type { AccountContext } from "./context.ts";
 import type { Attempt } from "./context.ts";
 
-/** Books what a balance tells; one that is as it was is only noted in memory. */
+/**
+ * Books what a balance tells; one that is as it was is only noted in memory.
+ * A charge that no paid request accounts for is that of the request whose
+ * answer shows it.
+ */
 export function learnBalance(
   context: AccountContext,
-  { alias, record }: PooledAccount,
+  attempt: Attempt,
   told: BalanceObservation,
 ): void {
+  const { account: { alias, record }, pool, isFree } = attempt;
   const now = context.now();
   if (record.spending?.balance === told.balance) {
     observeBalance(record, told, now);
     return;
   }
+  const before = attempt.charged;
   let topUp: string | null = null;
   void context.cache.write((state) => {
     const stored = recordOfLogin(state, alias, record);
-    if (stored) topUp = observeBalance(stored, told, now).topUp;
+    if (!stored) return;
+    const change = observeBalance(stored, told, now);
+    topUp = change.topUp;
+    if (pool !== "first" || isFree) return;
+    // the last time that this is applied is the one that is kept
+    attempt.charged = change.unexpected === null
+      ? before
+      : addAmounts(before ?? "0", change.unexpected);
   });
   tellTopUp(context, alias, topUp);
 }
@@ -56,7 +68,6 @@ export function learnCharge(context: AccountContext, attempt: Attempt): void {
   const before = readDecimal(balanceBefore);
   const after = readDecimal(balanceAfter);
   if (before === undefined || after === undefined || after >= before) return;
-  attempt.charged = subtractAmounts(balanceBefore!, balanceAfter!);
   const { alias, record } = account;
   const doubtedAt = context.now();
   void context.cache.write((state) => {

@@ -10,7 +10,6 @@ import {
   type SpendItem,
   type SpendKey,
   spendRows,
-  type SpendSum,
   sumItems,
 } from "../ledger/spend.ts";
 import type { AccountStatus, StatusReport } from "../report_types.ts";

@@ -39,6 +39,8 @@ export interface BalanceObservation {
 export interface BalanceChange {
   /** By how much the balance rose: a top-up; null when it did not. */
   topUp: string | null;
+  /** What was booked that no paid request accounts for; null when there is none. */
+  unexpected: string | null;
 }
 
 type Spender = Pick<AccountRecord, "spent" | "spending">;
@@ -110,7 +112,7 @@ export function observeBalance(
 ): BalanceChange {
   const spending = spendingOf(record);
   const { balance, observedAt, seenAt } = observation;
-  const change: BalanceChange = { topUp: null };
+  const change: BalanceChange = { topUp: null, unexpected: null };
   if (balance === null || readDecimal(balance) === undefined) {
     settle(record, observation, now);
     return change;
@@ -119,10 +121,12 @@ export function observeBalance(
   const isLate = observedAt < spending.observedAt;
   const order = known === undefined ? 0 : compareAmounts(balance, known);
   if (known !== undefined && !isLate && order < 0) {
-    bookDecrease(record, subtractAmounts(known, balance), observation);
+    const amount = subtractAmounts(known, balance);
+    const isShared = bookDecrease(record, amount, observation);
+    if (!isShared) change.unexpected = amount;
   }
   if (known !== undefined && order > 0) {
-    if (isLate || observedAt < spending.seenAt) return change;
+    if (isLate || observedAt <= spending.seenAt) return change;
     spending.toppedUpAt = now;
     change.topUp = subtractAmounts(balance, known);
     bookHidden(record, observation);
@@ -143,11 +147,12 @@ function running(
   );
 }
 
+/** Books a decrease; returns whether there are paid requests, which it is shared among. */
 function bookDecrease(
   record: Spender,
   amount: string,
   observation: BalanceObservation,
-): void {
+): boolean {
   book(record, amount, observation.observedAt);
   const requests = running(spendingOf(record), observation);
   const ended = requests.filter(({ endedAt }) => endedAt !== undefined);
@@ -161,6 +166,7 @@ function bookDecrease(
     request.credits = addAmounts(request.credits ?? "0", shares[index]!);
     if (requests.length > 1) request.approximate = true;
   }
+  return paying.length > 0;
 }
 
 /** A balance that rose hides what its requests cost: each is taken for the dearest seen. */
@@ -175,12 +181,21 @@ function bookHidden(
   }
 }
 
+/** Where none of the last day is known, an older one, or one that is not settled yet, is better than none. */
+function dearestSeen(record: Spender, at: number): string {
+  const known = dearestOf(record, at) ?? dearestOf(record, -Infinity);
+  const open = Object.values(spendingOf(record).paid)
+    .map(({ credits = "0" }) => credits);
+  return [known ?? "0", ...open]
+    .reduce((a, b) => compareAmounts(a, b) >= 0 ? a : b);
+}
+
 function bookDearest(
   record: Spender,
   request: PaidRequest,
   at: number,
 ): void {
-  const amount = dearestOf(record, at) ?? "0";
+  const amount = dearestSeen(record, at);
   request.credits = amount;
   request.approximate = true;
   book(record, amount, at);
@@ -201,8 +216,9 @@ function settle(
       }
       continue;
     }
-    const { endedAt } = request;
-    if (isAsked && endedAt !== undefined && endedAt <= observedAt) {
+    // whoever sent it may have died: every charge until now is booked already
+    const { endedAt = request.startedAt + MAX_PENDING_MS } = request;
+    if (isAsked && endedAt <= observedAt) {
       request.isSettled = true;
       rememberDearest(spending, request.credits ?? "0", now);
     }
