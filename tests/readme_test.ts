@@ -4,6 +4,7 @@ import { join } from "@std/path";
 import { commands } from "../lib/cli/commands.ts";
 import { startFakeCodex } from "../lib/testing/fake_codex.ts";
 import { VERSION } from "../lib/version.ts";
+import { run } from "./cli/run.ts";
 import { recordOf } from "./fleet.ts";
 
 const ROOT = new URL("..", import.meta.url);
@@ -78,6 +79,24 @@ Deno.test("docs/command-line.md lists the commands that there are", async () => 
       `${name} is missing`,
     );
   }
+});
+
+Deno.test("docs/money.md shows commands that work", async () => {
+  const page = await Deno.readTextFile(new URL("docs/money.md", ROOT));
+  const lines = [...page.matchAll(/^deno run -A cli\.ts ([^#\n]+)/gm)]
+    .map(([, line]) => line!.trim().split(/\s+/));
+  assert(lines.length >= 10);
+  const folder = await Deno.makeTempDir();
+  const store = join(folder, "accounts.json");
+  const accounts = { personal: {}, work: {} };
+  await Deno.writeTextFile(store, JSON.stringify({ version: 1, accounts }));
+  for (const line of lines) {
+    const args = line.map((it) => it === "spend.html" ? join(folder, it) : it);
+    const now = () => Date.parse("2026-11-30T12:00:00Z");
+    const { code, err } = await run([...args, "--store", store], {}, { now });
+    assertEquals([line, code], [line, 0], err);
+  }
+  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("README.md and the packages tell one version and one name", async () => {
