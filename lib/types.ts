@@ -204,6 +204,8 @@ export interface AccountRecord {
   samples?: Record<string, UsageSample[]>;
   /** Credits spent by UTC day (YYYY-MM-DD) as decimal texts, of the last 62 days. */
   spent?: Record<string, string>;
+  /** Names that it bore, and until when, epoch ms: the ledger goes on calling it so. */
+  formerAliases?: Record<string, number>;
   /** What tells what is spent next. */
   spending?: SpendingFacts;
   /** Keys: throttle, token, usage-limit:METER, credits, plan, workspace, model:SLUG. */

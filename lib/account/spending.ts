@@ -108,8 +108,10 @@ export class Spending {
       });
       if (verdict.kind === "open") startPaid(stored, id, now);
     });
+    if (!cache.isBehind) return verdict;
     // what cannot be booked is not spent
-    return cache.isBehind ? { kind: "capped", until: null } : verdict;
+    void this.#change(account, (it) => cancelPaid(it, id));
+    return { kind: "capped", until: null };
   }
 
   #note(account: PooledAccount, id: string): void {

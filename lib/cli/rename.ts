@@ -46,7 +46,8 @@ async function run(context: Context): Promise<number> {
     for (const role of [...listing, ...rolesIn(state.settings)]) {
       refuseNewRole(role, from, to);
     }
-    state.accounts[to] = state.accounts[from]!;
+    const account = state.accounts[to] = state.accounts[from]!;
+    account.formerAliases = { ...account.formerAliases, [from]: io.now() };
     delete state.accounts[from];
     replaceAlias(state.settings, from, to);
   });

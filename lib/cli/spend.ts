@@ -130,10 +130,7 @@ async function readSpend(
   const { accounts } = await openStore(context).read();
   const folder = ledgerFolder(storeOf(context));
   const read = await readLedger(folder, readFrom(since));
-  const spent = Object.fromEntries(
-    Object.entries(accounts).map(([alias, { spent = {} }]) => [alias, spent]),
-  );
-  return { ...read, items: spendItems(read.entries, spent, since) };
+  return { ...read, items: spendItems(read.entries, accounts, since) };
 }
 
 function readKey(text: string): SpendKey {

@@ -6,6 +6,7 @@
  */
 import { addAmounts, compareAmounts, subtractAmounts } from "../decimal.ts";
 import type { LedgerEntry } from "../spending_types.ts";
+import type { AccountRecord } from "../types.ts";
 
 const DAY_MS = 24 * 3_600_000;
 
@@ -65,18 +66,22 @@ export function readFrom(since: number): number {
  * All that was served and paid since a time.
  *
  * @param entries The ledger from {@linkcode readFrom} on.
- * @param spent What is booked by account and UTC day (YYYY-MM-DD).
+ * @param accounts The store's, with what is booked by UTC day.
  * @param since The start of a UTC day, epoch ms.
  */
 export function spendItems(
   entries: readonly LedgerEntry[],
-  spent: Readonly<Record<string, Readonly<Record<string, string>>>>,
+  accounts: Accounts,
   since: number,
 ): SpendItem[] {
   const first = dayText(since);
-  const items = entries.map(itemOf);
-  const others = Object.entries(spent).flatMap(([account, days]) =>
-    otherItems(account, days, items.filter((it) => it.account === account))
+  const items = entries.map((entry) => itemOf(entry, accounts));
+  const others = Object.entries(accounts).flatMap(([account, { spent }]) =>
+    otherItems(
+      account,
+      spent ?? {},
+      items.filter((it) => it.account === account),
+    )
   );
   return [...items, ...others].filter(({ day }) => day >= first);
 }
@@ -85,9 +90,27 @@ function dayText(time: number): string {
   return new Date(time).toISOString().slice(0, 10);
 }
 
-function itemOf(entry: LedgerEntry): SpendItem {
+type Accounts = Readonly<
+  Record<string, Pick<AccountRecord, "spent" | "formerAliases">>
+>;
+
+/** What an account is called now that had this name at a time (epoch ms). */
+function presentAlias(alias: string, at: number, accounts: Accounts): string {
+  const bearers = Object.entries(accounts)
+    .map(([name, { formerAliases }]) => ({
+      name,
+      until: formerAliases?.[alias] ?? -Infinity,
+    }))
+    // a process that runs may go on with a name that nobody bears any more
+    .filter(({ until }) => until >= (accounts[alias] ? at : 0)).sort((a, b) =>
+      a.until - b.until
+    );
+  return bearers[0]?.name ?? alias;
+}
+
+function itemOf(entry: LedgerEntry, accounts: Accounts): SpendItem {
   return {
-    account: entry.alias,
+    account: presentAlias(entry.alias, Date.parse(entry.at), accounts),
     model: entry.model ?? "unknown",
     session: entry.session ?? "none",
     day: entry.at.slice(0, 10),

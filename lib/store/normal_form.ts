@@ -326,6 +326,7 @@ const readRecord = shape<NormalRecord>({
   credits: optional(readCredits),
   samples: lenient(readSamples),
   spent: optional(readAmounts),
+  formerAliases: lenient(recordOf(number)),
   spending: lenient(readSpending),
   cooldowns: readCooldowns,
   tokenCallAt: lenient(number),

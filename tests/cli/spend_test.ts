@@ -169,6 +169,25 @@ Deno.test("spend books no request twice that cost its credits behind midnight", 
   assertEquals(keysOf(later), [["other", 0, "1"]]);
 });
 
+Deno.test("spend counts what an account was charged under an earlier name", async () => {
+  await using it = await filled(PAID, { ...SPENT, bob: account("bob") });
+  const store = join(it.folder, "accounts.json");
+  for (const [from, to] of [["alice", "carol"], ["bob", "alice"]]) {
+    const io = { now: () => NOW };
+    const { code } = await run(
+      ["rename", from!, to!, "--store", store],
+      {},
+      io,
+    );
+    assertEquals(code, 0);
+  }
+  assertEquals(keysOf(await it.json()), [["carol", 3, "3.75"], [
+    "alice",
+    2,
+    "0",
+  ]]);
+});
+
 Deno.test("spend refuses a time or a key that it does not know, and says what it wants", async () => {
   await using it = await filled(PAID);
   for (

@@ -129,6 +129,27 @@ Deno.test("the ledger starts a line of its own where a process died in the middl
   assertEquals([entries.length, skippedLines], [1, 1]);
 });
 
+Deno.test("the ledger drops months that are older than thirteen", async () => {
+  await using filed = await startFiled({ accounts: { alice: {} } });
+  const { fleet, folder } = filed;
+  const month = (ago: number) => {
+    const date = new Date(START);
+    return new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() - ago))
+      .toISOString().slice(0, 7);
+  };
+  const others = ["ledger-old.jsonl", "ledger-2020-01.jsonl.bak"];
+  const months = [1, 13, 14, 30].map((it) => `ledger-${month(it)}.jsonl`);
+  for (const name of [...others, ...months]) {
+    await Deno.writeTextFile(join(folder, name), "");
+  }
+  await fleet.ask();
+  await fleet.rotator.close();
+  const names = [...Deno.readDirSync(folder)].map(({ name }) => name)
+    .filter((it) => it.startsWith("ledger"));
+  const kept = [`ledger-${month(0)}.jsonl`, ...months.slice(0, 2), ...others];
+  assertEquals(names.sort(), kept.sort());
+});
+
 Deno.test("what is spent is what the backend has charged, to the last decimal", async () => {
   const credits = {
     hasCredits: true,

@@ -175,10 +175,7 @@ async function check(
     await fleet.rotator.refresh();
     await fleet.rotator.close();
     const { accounts } = await (fleet.store as Store).read();
-    const spent = Object.fromEntries(
-      Object.entries(accounts).map(([alias, it]) => [alias, it.spent ?? {}]),
-    );
-    const items = spendItems(entries, spent, START - START % DAY);
+    const items = spendItems(entries, accounts, START - START % DAY);
     for (const alias of NAMES) {
       const own = items.filter((it) => it.account === alias);
       compare(sumItems(own).credits, booked(played, alias), alias);
