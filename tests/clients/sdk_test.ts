@@ -8,7 +8,7 @@ import { DELIMITER, fromFileUrl, join } from "@std/path";
 import { startFakeCodex } from "../../lib/testing/fake_codex.ts";
 import { recordOf } from "../fleet.ts";
 import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
-import { RAN_OUT } from "./sdk/stand_in.mjs";
+import { RAN_OUT, toolCall } from "./sdk/stand_in.mjs";
 
 const FOLDER = fromFileUrl(new URL(".", import.meta.url));
 const MODULES = join(FOLDER, "node_modules");
@@ -239,12 +239,18 @@ for (const runtime of RUNTIMES) {
   });
 }
 
-/** Runs an example as it is printed, but with a stand-in's accounts; the first one has just run out. */
+/** Runs an example as it is printed, but with a stand-in's accounts; the first one calls a tool and runs out. */
 async function runExample(runtime: Runtime, code: string): Promise<string> {
   const here = code.replace('"@codex-rotator/core"', '"./readme_rotator.mjs"');
   assert(here !== code, "The example does not import the rotator");
   await using fake = await startFakeCodex({
-    accounts: { alice: { plan: "pro", queue: [RAN_OUT] }, bob: {} },
+    accounts: {
+      alice: {
+        plan: "pro",
+        queue: [toolCall("weather", { city: "Oslo" }), RAN_OUT],
+      },
+      bob: {},
+    },
   });
   const accounts = {
     alice: recordOf(fake, "alice"),
@@ -255,9 +261,12 @@ async function runExample(runtime: Runtime, code: string): Promise<string> {
   const script = await Deno.makeTempFile({ dir: folder, suffix: ".mts" });
   try {
     await Deno.writeTextFile(script, here);
-    return await run(runtime, script, {
+    const printed = await run(runtime, script, {
       STAND_IN: JSON.stringify({ accounts, backend, issuer }),
     });
+    const last = fake.log.findLast(({ kind }) => kind === "responses");
+    assertMatch(last?.text ?? "", /The sky over Oslo is clear/);
+    return printed;
   } finally {
     await Deno.remove(script);
   }
