@@ -170,7 +170,7 @@ Deno.test(
 );
 
 Deno.test(
-  "jsonStore() isolates changes that are written together",
+  "jsonStore() isolates changes that are made at the same time",
   withPath(async (path) => {
     const store = jsonStore(path);
     const results = await Promise.allSettled([
