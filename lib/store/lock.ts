@@ -15,7 +15,12 @@
  */
 import { type FileHandle, readFile, unlink } from "node:fs/promises";
 import process from "node:process";
-import { clearInterval, setInterval } from "node:timers";
+import {
+  clearInterval,
+  clearTimeout,
+  setInterval,
+  setTimeout,
+} from "node:timers";
 import { RotatorError } from "../errors.ts";
 import {
   codeOf,
@@ -24,27 +29,27 @@ import {
   isBusy,
   newToken,
   realFile,
+  remove,
   sleep,
   sweep,
   TempFile,
-  unlessMissing,
   withBusyRetry,
 } from "./file.ts";
 
-const HEARTBEAT = 1_000;
-const STALE_AFTER = 3_500;
-/** How long the right to remove may take, ms. */
-const REMOVAL_LIMIT = 1_000;
+const HEARTBEAT_MS = 1_000;
+const STALE_AFTER_MS = 3_500;
+/** How long the right to remove may take. */
+const REMOVAL_LIMIT_MS = 1_000;
 /** A longer gap between two looks means that we were suspended ourselves. */
-const LONGEST_GAP = 500;
-const SHORTEST_PAUSE = 2;
-const LONGEST_PAUSE = 50;
+const MAX_GAP_MS = 500;
+const MIN_PAUSE_MS = 2;
+const MAX_PAUSE_MS = 50;
 /** Stands for the token of a holder that died before it wrote one. */
 const UNTOLD = "untold";
 
 /** Options of {@linkcode withLock}. */
 export interface LockOptions {
-  /** How long to wait for the lock, ms. @default {30_000} */
+  /** How long to wait for the lock (ms). @default {30_000} */
   waitLimit?: number;
 }
 
@@ -67,11 +72,11 @@ export async function withLock<T>(
 ): Promise<T> {
   const giveUpAt = performance.now() + (options.waitLimit ?? 30_000);
   return await inOrder(lockQueues, path, giveUpAt, async () => {
-    const lock = await acquire(path, giveUpAt);
+    const { token, release } = await acquire(path, giveUpAt);
     try {
-      return await job(lock.token);
+      return await job(token);
     } finally {
-      await release(path, lock);
+      await release();
     }
   });
 }
@@ -89,89 +94,99 @@ export async function inOrder<T>(
   job: () => Promise<T>,
 ): Promise<T> {
   const before = queues.get(key);
-  const { promise: done, resolve } = Promise.withResolvers<void>();
+  const { promise: done, resolve: leave } = Promise.withResolvers<void>();
   const end = Promise.all([before, done]);
   queues.set(key, end);
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const wait = Math.max(0, giveUpAt - performance.now());
+  const timer = setTimeout(() => reject(lockedError(key)), wait);
   try {
-    if (before !== undefined) await inTime(before, key, giveUpAt);
+    if (before !== undefined) await Promise.race([before, late]);
+    clearTimeout(timer);
     return await job();
   } finally {
-    resolve();
+    clearTimeout(timer);
+    leave();
     end.then(() => {
       if (queues.get(key) === end) queues.delete(key);
     });
   }
 }
 
-async function inTime(
-  turn: Promise<unknown>,
-  key: string,
-  giveUpAt: number,
-): Promise<void> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => reject(lockedError(key)),
-    Math.max(0, giveUpAt - performance.now()),
-  );
-  try {
-    await Promise.race([turn, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-export function lockedError(path: string): RotatorError {
+function lockedError(path: string): RotatorError {
   return new RotatorError(
     "store_locked",
     `The lock ${path} did not come free in time; close the programs that use this store, delete the file if it remains, and try again`,
   );
 }
 
+/** A lock that this process holds. */
 interface Lock {
   readonly token: string;
-  /** Ends the heartbeat. */
-  stop(): Promise<void>;
+  /** Never fails: a lock that stays behind is found stale. */
+  release(): Promise<void>;
 }
 
 async function acquire(path: string, giveUpAt: number): Promise<Lock> {
-  const token = newToken();
-  let sight: Sight | undefined;
-  let pause = SHORTEST_PAUSE;
+  let seen: string | undefined;
+  let seenAt = performance.now();
+  let unchangedMs = 0;
+  let pause = MIN_PAUSE_MS;
   for (;;) {
-    const lock = await tryLock(path, token);
+    const lock = await tryLock(path);
     if (lock !== undefined) return lock;
-    sight = await look(path, sight);
-    // Whoever removed a dead holder's lock goes first, or it might never.
-    if (sight.unchangedFor >= STALE_AFTER && await takeAway(path, sight)) {
-      continue;
+    const content = await readLock(path);
+    const now = performance.now();
+    const isSame = content !== undefined && content === seen;
+    unchangedMs = isSame ? unchangedMs + Math.min(now - seenAt, MAX_GAP_MS) : 0;
+    [seen, seenAt] = [content, now];
+    const overdue = unchangedMs - STALE_AFTER_MS;
+    if (overdue >= 0) {
+      const round = Math.floor(overdue / REMOVAL_LIMIT_MS);
+      // Whoever removed a dead holder's lock goes first, or it might never.
+      if (await takeAway(path, tokenIn(content), round)) continue;
     }
-    if (performance.now() >= giveUpAt) throw lockedError(path);
+    if (now >= giveUpAt) throw lockedError(path);
     await sleep(pause * (0.5 + Math.random()));
-    pause = Math.min(pause * 2, LONGEST_PAUSE);
+    pause = Math.min(pause * 2, MAX_PAUSE_MS);
   }
 }
 
-async function release(path: string, lock: Lock): Promise<void> {
-  await lock.stop();
-  // What the job did stands; a lock that stays behind is found stale.
-  await remove(path, lock.token, 0).catch(() => {});
-}
-
-async function tryLock(path: string, token: string): Promise<Lock | undefined> {
+async function tryLock(path: string): Promise<Lock | undefined> {
   const handle = await createLockFile(path);
   if (handle === undefined) return undefined;
+  const token = newToken();
+  let beats = 0;
+  // Through the open file, so that a successor's lock is never written to.
+  const beat = () =>
+    handle.write(`${token} ${String(beats++).padStart(8, "0")}\n`, 0);
   try {
-    await writeBeat(handle, token, 0);
+    await beat();
   } catch (error) {
     await handle.close();
-    await unlessMissing(unlink(path));
+    await remove(path);
     throw error;
   }
-  const lock = { token, stop: startHeartbeat(handle, token) };
+  let beaten: Promise<unknown> = Promise.resolve();
+  const timer = setInterval(() => {
+    beaten = beaten.then(beat).catch(() => {});
+  }, HEARTBEAT_MS);
+  timer.unref();
+  const stop = async () => {
+    clearInterval(timer);
+    await beaten;
+    await handle.close();
+  };
   // Taken over already if we were suspended before the token was written.
-  if (tokenIn(await readLock(path)) === token) return lock;
-  await lock.stop();
-  return undefined;
+  if (tokenIn(await readLock(path)) !== token) {
+    await stop();
+    return undefined;
+  }
+  const release = async () => {
+    await stop();
+    await takeAway(path, token, 0).catch(() => {});
+  };
+  return { token, release };
 }
 
 async function createLockFile(path: string): Promise<FileHandle | undefined> {
@@ -184,42 +199,12 @@ async function createLockFile(path: string): Promise<FileHandle | undefined> {
   }
 }
 
-/** @returns What ends it and closes the file. */
-function startHeartbeat(
-  handle: FileHandle,
-  token: string,
-): () => Promise<void> {
-  let count = 0;
-  let last: Promise<unknown> = Promise.resolve();
-  const timer = setInterval(() => {
-    count++;
-    last = last.then(() => writeBeat(handle, token, count)).catch(() => {});
-  }, HEARTBEAT);
-  timer.unref();
-  return async () => {
-    clearInterval(timer);
-    await last;
-    await handle.close();
-  };
-}
-
-/** Through the open file, so that a successor's lock is never written to. */
-async function writeBeat(
-  handle: FileHandle,
-  token: string,
-  count: number,
-): Promise<void> {
-  const text = `${token} ${String(count).padStart(8, "0")}\n`;
-  const bytes = new TextEncoder().encode(text);
-  await handle.write(bytes, 0, bytes.length, 0);
-}
-
 async function readLock(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
     if (codeOf(error) === "ENOENT") return undefined;
-    // Being deleted, as Windows says it.
+    // Being deleted, as Windows tells it.
     if (process.platform === "win32" && isBusy(error)) return undefined;
     throw error;
   }
@@ -230,42 +215,15 @@ function tokenIn(content: string | undefined): string | undefined {
   return /^([0-9a-f]{24}) /.exec(content)?.[1] ?? UNTOLD;
 }
 
-/** What a waiter has seen of the lock so far. */
-interface Sight {
-  readonly content: string | undefined;
-  /** For how long it was seen like this, ms. */
-  readonly unchangedFor: number;
-  /** Time of the last look, by `performance.now()`. */
-  readonly at: number;
-}
-
-async function look(path: string, before: Sight | undefined): Promise<Sight> {
-  const content = await readLock(path);
-  const at = performance.now();
-  if (content === undefined || content !== before?.content) {
-    return { content, unchangedFor: 0, at };
-  }
-  const gap = Math.min(at - before.at, LONGEST_GAP);
-  return { content, unchangedFor: before.unchangedFor + gap, at };
-}
-
-/** @returns Whether the dead holder's lock is gone by our hand. */
-async function takeAway(path: string, sight: Sight): Promise<boolean> {
-  const token = tokenIn(sight.content);
-  if (token === undefined) return false;
-  const overdue = sight.unchangedFor - STALE_AFTER;
-  return await remove(path, token, Math.floor(overdue / REMOVAL_LIMIT));
-}
-
 /**
  * Removes the lock if it is still the one of `token`.
  *
  * @param round 0, or the number of removers that seem to have died at it.
  * @returns Whether it was there and has been removed.
  */
-async function remove(
+async function takeAway(
   path: string,
-  token: string,
+  token: string | undefined,
   round: number,
 ): Promise<boolean> {
   const mark = (round: number) => `${path}.${token}.end${round}`;
@@ -277,9 +235,7 @@ async function remove(
     await withBusyRetry(() => unlink(path));
     return true;
   } finally {
-    for (let past = round; past >= 0; past--) {
-      await unlessMissing(withBusyRetry(() => unlink(mark(past))));
-    }
+    for (let past = round; past >= 0; past--) await remove(mark(past));
   }
 }
 

@@ -69,7 +69,8 @@ export async function withFolder(
   try {
     await test(folder);
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    // a worker of a test that failed may still write
+    await rm(folder, { recursive: true, force: true, maxRetries: 50 });
   }
 }
 
