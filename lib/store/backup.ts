@@ -1,8 +1,10 @@
 import { chmod, constants, copyFile, readFile, rename } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 import { RotatorError } from "../errors.ts";
-import { statFile, TempFile, toStoreError } from "./file.ts";
-import { type LockOptions, replaceStore } from "./lock.ts";
+import { statFile, toStoreError } from "./file.ts";
+import type { LockOptions } from "./lock.ts";
+import { replaceStore, TempFile } from "./replace.ts";
 import {
   corrupt,
   emptyState,
@@ -82,7 +84,7 @@ function isCorrupt(error: unknown): error is RotatorError {
 /** Keeps `FILE.bak` up with what must not be lost of `FILE`. */
 export class Backup {
   /** What the backup holds, as long as it has this version. */
-  #known: { version: string; lasting: string } | undefined;
+  #known: { version: string; lasting: unknown } | undefined;
 
   /** Writes the new backup beside the old one, where it is due. */
   async prepare(
@@ -90,7 +92,7 @@ export class Backup {
     next: Snapshot,
   ): Promise<TempFile | undefined> {
     const lasting = lastingPart(next.state);
-    if (await this.#read(main) === lasting) return undefined;
+    if (isDeepStrictEqual(await this.#read(main), lasting)) return undefined;
     const temp = await TempFile.create(backupOf(main.target), main.token);
     try {
       await temp.write(next.text);
@@ -102,7 +104,7 @@ export class Backup {
   }
 
   /** What the backup holds; undefined when it has to be written anew. */
-  async #read(main: TempFile): Promise<string | undefined> {
+  async #read(main: TempFile): Promise<unknown> {
     const path = backupOf(main.target);
     const facts = await statFile(path);
     if (facts === undefined) return undefined;

@@ -1,20 +1,18 @@
 /**
- * One file on disk: replaced whole through a temporary file, looked at, and its
- * errors told apart.
+ * What is done with single files: created, looked at, removed, and their errors
+ * told apart.
  */
 import { randomBytes } from "node:crypto";
 import {
   type FileHandle,
   mkdir,
   open,
-  readdir,
   readlink,
   realpath,
-  rename,
   stat,
   unlink,
 } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RotatorError } from "../errors.ts";
@@ -132,7 +130,8 @@ export async function statFile(path: string): Promise<FileFacts | undefined> {
   };
 }
 
-function isOpenToOthers(mode: number): boolean {
+/** Whether a mode lets others than the owner read or write; never on Windows. */
+export function isOpenToOthers(mode: number): boolean {
   return process.platform !== "win32" && (mode & 0o077) !== 0;
 }
 
@@ -175,128 +174,4 @@ export function toStoreError(
     `The store ${path} cannot be ${refused} (${code}); ${advice} and try again`,
     { cause: error },
   );
-}
-
-/**
- * A file in the making, by which the holder of the lock will replace `target`
- * whole. Whoever holds the lock next removes it.
- */
-export class TempFile {
-  readonly target: string;
-  /** The acquisition of the lock that it belongs to. */
-  readonly token: string;
-  /** As the file system tells the time, epoch ms. */
-  createdAt = 0;
-  /** False where the file system keeps no modes. */
-  isPrivate = true;
-  readonly #path: string;
-  readonly #handle: FileHandle;
-
-  private constructor(target: string, token: string, handle: FileHandle) {
-    this.target = target;
-    this.token = token;
-    this.#path = tempPath(target, token);
-    this.#handle = handle;
-  }
-
-  static async create(target: string, token: string): Promise<TempFile> {
-    const handle = await open(tempPath(target, token), "wx", 0o600);
-    const temp = new TempFile(target, token, handle);
-    const { mtimeMs, mode } = await handle.stat();
-    temp.createdAt = mtimeMs;
-    temp.isPrivate = !isOpenToOthers(mode);
-    return temp;
-  }
-
-  /**
-   * Writes the content to disk.
-   *
-   * @param after The modification time of the file to be replaced, epoch ms.
-   * Ours becomes later, whatever the clock says, so that a reader who compares
-   * times can tell the two apart.
-   * @returns What {@linkcode statFile} will tell of it; undefined when someone
-   * who took the lock over has removed it.
-   */
-  async write(content: string, after = 0): Promise<FileFacts | undefined> {
-    await this.#handle.writeFile(content);
-    const earliest = Math.floor(after) + 1;
-    if ((await this.#handle.stat()).mtimeMs < earliest) {
-      // Half a millisecond more survives the rounding to seconds and back.
-      const seconds = (earliest + 0.5) / 1000;
-      await this.#handle.utimes(seconds, seconds);
-    }
-    await this.#handle.sync();
-    await this.#handle.close();
-    return await statFile(this.#path);
-  }
-
-  /**
-   * Puts it in the place of its target.
-   *
-   * @returns False when someone who took the lock over has removed it: then
-   * nothing has happened.
-   */
-  async commit(): Promise<boolean> {
-    try {
-      await withBusyRetry(() => rename(this.#path, this.target));
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") return false;
-      throw error;
-    }
-    await syncFolderOf(this.target);
-    return true;
-  }
-
-  /** Removes what is left of it, if anything. */
-  async discard(): Promise<void> {
-    await this.#handle.close().catch(() => {});
-    await unlink(this.#path).catch(() => {});
-  }
-}
-
-function tempPath(target: string, token: string): string {
-  return `${target}.${token}.tmp`;
-}
-
-/** Without it a rename may be forgotten when the power fails. */
-async function syncFolderOf(path: string): Promise<void> {
-  try {
-    const folder = await open(dirname(path), "r");
-    await folder.sync().finally(() => folder.close());
-  } catch {
-    // Not every system can; the file is whole either way.
-  }
-}
-
-const TEMP = /^(?:bak\.)?[0-9a-f]{24}\.(?:bak\.)?tmp$/;
-const END_MARK = /^lock\.(?:[0-9a-f]{24}|untold)\.end\d+$/;
-const OTHER_LOCK = /^[0-9a-f]{16}\.lock(?:\.\w+\.end\d+)?$/;
-/** A lock on another name that nobody touched for so long is dead, ms. */
-const ABANDONED_AFTER_MS = 3_600_000;
-
-/**
- * Removes the temporary files of everyone else, so that no earlier holder of
- * the lock can commit any more, and what dead processes left.
- *
- * @param own The file of the one who holds the lock now, not yet written.
- */
-export async function sweep(own: TempFile): Promise<void> {
-  const folder = dirname(own.target);
-  const prefix = basename(own.target) + ".";
-  for (let isDone = false; !isDone;) {
-    isDone = true;
-    for (const name of await readdir(folder)) {
-      const tail = name.startsWith(prefix) ? name.slice(prefix.length) : "";
-      if (tail === "" || tail.includes(own.token)) continue;
-      const path = join(folder, name);
-      // Again: one that was being renamed just now may have a companion.
-      if (TEMP.test(tail)) isDone = false;
-      else if (OTHER_LOCK.test(tail)) {
-        const facts = await statFile(path);
-        const age = own.createdAt - (facts?.mtimeMs ?? Infinity);
-        if (age <= ABANDONED_AFTER_MS) continue;
-      } else if (!END_MARK.test(tail)) continue;
-      await remove(path);
-    }
-  }
 }

@@ -2,14 +2,9 @@ import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { PoolState, Store } from "../types.ts";
 import { Backup, readStoreFile, type StoreFile } from "./backup.ts";
-import {
-  codeOf,
-  realFile,
-  statFile,
-  type TempFile,
-  toStoreError,
-} from "./file.ts";
-import { replaceStore, withLock } from "./lock.ts";
+import { codeOf, realFile, statFile, toStoreError } from "./file.ts";
+import { withLock } from "./lock.ts";
+import { replaceStore, type TempFile } from "./replace.ts";
 import { applyChange, type Snapshot } from "./state.ts";
 
 /** Options of {@linkcode jsonStore}. */

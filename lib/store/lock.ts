@@ -4,46 +4,57 @@
  *
  * The lock is a file that its holder creates, and rewrites every second from a
  * counter. Whoever waits and sees the same content for 3.5 s of its own time
- * takes the holder for dead and removes the file. The right to remove the lock
- * of holder T is the file `LOCK.T.end0`, which only one can create; when that
- * one dies at it, `LOCK.T.end1`, and so on. As no token comes twice, a remover
- * that is late finds another token and leaves it alone.
+ * takes the holder for dead and removes the file; that a process of this machine
+ * has ended is known at once where `/proc` can be read. The right to remove the
+ * lock of holder T is the file `LOCK.T.end0`, which only one can create; when
+ * that one dies at it, `LOCK.T.end1`, and so on. As no token comes twice, a
+ * remover that is late finds another token and leaves it alone.
+ *
+ * Who waits puts down a ticket, a file named by the time, and the oldest ticket
+ * goes first. A ticket whose owner does not take the free lock is removed, as
+ * its owner has ended; one that was only slow puts it down again.
  *
  * A holder that was suspended for longer and goes on afterwards does not know
  * that it was replaced. What it may still do has to be fenced off by other
- * means: see `sweep()`.
+ * means: see `replace.ts`.
  */
-import { type FileHandle, readFile, unlink } from "node:fs/promises";
-import process from "node:process";
 import {
-  clearInterval,
-  clearTimeout,
-  setInterval,
-  setTimeout,
-} from "node:timers";
-import { RotatorError } from "../errors.ts";
+  type FileHandle,
+  readdir,
+  readFile,
+  readlink,
+  unlink,
+} from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import process from "node:process";
+import { clearInterval, setInterval } from "node:timers";
 import {
   codeOf,
   createFolderOf,
   createNew,
   isBusy,
   newToken,
-  realFile,
   remove,
   sleep,
-  sweep,
-  TempFile,
+  unlessMissing,
   withBusyRetry,
 } from "./file.ts";
+import { lockedError, Queue } from "./queue.ts";
 
 const HEARTBEAT_MS = 1_000;
 const STALE_AFTER_MS = 3_500;
 /** How long the right to remove may take. */
 const REMOVAL_LIMIT_MS = 1_000;
 /** A longer gap between two looks means that we were suspended ourselves. */
-const MAX_GAP_MS = 500;
-const MIN_PAUSE_MS = 2;
-const MAX_PAUSE_MS = 50;
+const MAX_GAP_MS = 1_500;
+/** A lock that is seen for so long is worth a look at its holder's process. */
+const SUSPICIOUS_AFTER_MS = 100;
+/** The owner of the oldest ticket has so long to take the free lock. */
+const TICKET_LIMIT_MS = 100;
+/** Between two looks of the next one; those behind it look less often. */
+const MIN_PAUSE_MS = 4;
+const PAUSE_PER_TICKET_MS = 12;
+const MAX_PAUSE_MS = 200;
 /** Stands for the token of a holder that died before it wrote one. */
 const UNTOLD = "untold";
 
@@ -53,10 +64,7 @@ export interface LockOptions {
   waitLimit?: number;
 }
 
-/** For each key the end of its queue. */
-export type Queues = Map<string, Promise<unknown>>;
-
-const lockQueues: Queues = new Map();
+const queue = new Queue();
 
 /**
  * Runs `job` while this process holds the lock, and releases it.
@@ -71,7 +79,7 @@ export async function withLock<T>(
   options: LockOptions = {},
 ): Promise<T> {
   const giveUpAt = performance.now() + (options.waitLimit ?? 30_000);
-  return await inOrder(lockQueues, path, giveUpAt, async () => {
+  return await queue.run(path, giveUpAt, async () => {
     const { token, release } = await acquire(path, giveUpAt);
     try {
       return await job(token);
@@ -79,45 +87,6 @@ export async function withLock<T>(
       await release();
     }
   });
-}
-
-/**
- * Runs jobs of the same key one after another, in the order they came.
- *
- * @param giveUpAt When to stop waiting, in time of `performance.now()`.
- * @throws {RotatorError} `store_locked` when its turn has not come by then.
- */
-export async function inOrder<T>(
-  queues: Queues,
-  key: string,
-  giveUpAt: number,
-  job: () => Promise<T>,
-): Promise<T> {
-  const before = queues.get(key);
-  const { promise: done, resolve: leave } = Promise.withResolvers<void>();
-  const end = Promise.all([before, done]);
-  queues.set(key, end);
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const wait = Math.max(0, giveUpAt - performance.now());
-  const timer = setTimeout(() => reject(lockedError(key)), wait);
-  try {
-    if (before !== undefined) await Promise.race([before, late]);
-    clearTimeout(timer);
-    return await job();
-  } finally {
-    clearTimeout(timer);
-    leave();
-    end.then(() => {
-      if (queues.get(key) === end) queues.delete(key);
-    });
-  }
-}
-
-function lockedError(path: string): RotatorError {
-  return new RotatorError(
-    "store_locked",
-    `The lock ${path} did not come free in time; close the programs that use this store, delete the file if it remains, and try again`,
-  );
 }
 
 /** A lock that this process holds. */
@@ -128,38 +97,90 @@ interface Lock {
 }
 
 async function acquire(path: string, giveUpAt: number): Promise<Lock> {
-  let seen: string | undefined;
-  let seenAt = performance.now();
-  let unchangedMs = 0;
-  let pause = MIN_PAUSE_MS;
-  for (;;) {
-    const lock = await tryLock(path);
-    if (lock !== undefined) return lock;
-    const content = await readLock(path);
-    const now = performance.now();
-    const isSame = content !== undefined && content === seen;
-    unchangedMs = isSame ? unchangedMs + Math.min(now - seenAt, MAX_GAP_MS) : 0;
-    [seen, seenAt] = [content, now];
-    const overdue = unchangedMs - STALE_AFTER_MS;
-    if (overdue >= 0) {
-      const round = Math.floor(overdue / REMOVAL_LIMIT_MS);
-      // Whoever removed a dead holder's lock goes first, or it might never.
-      if (await takeAway(path, tokenIn(content), round)) continue;
-    }
-    if (now >= giveUpAt) throw lockedError(path);
-    await sleep(pause * (0.5 + Math.random()));
-    pause = Math.min(pause * 2, MAX_PAUSE_MS);
+  const ticket = `${path}.${Date.now()}.${newToken()}.wait`;
+  try {
+    return await acquireInTurn(path, ticket, giveUpAt);
+  } finally {
+    await remove(ticket).catch(() => {});
   }
+}
+
+async function acquireInTurn(
+  path: string,
+  ticket: string,
+  giveUpAt: number,
+): Promise<Lock> {
+  let look: Look = { content: undefined, at: performance.now(), sameForMs: 0 };
+  for (;;) {
+    const tickets = await ticketsOf(path);
+    const older = tickets.filter((other) => other < ticket);
+    const lock = older.length === 0 ? await tryLock(path) : undefined;
+    if (lock !== undefined) return lock;
+    if (!tickets.includes(ticket)) await (await createNew(ticket))?.close();
+    look = await lookAgain(path, look);
+    if (look.content === undefined) {
+      // its owner has ended, or puts it down again
+      if (older[0] && look.sameForMs > TICKET_LIMIT_MS) await remove(older[0]);
+    } else if (await takeFromDead(path, look)) continue;
+    if (look.at >= giveUpAt) throw lockedError(path);
+    // a holder that takes long is looked at less often, too
+    const slow = Math.min(look.sameForMs / 20, 50);
+    const pause = MIN_PAUSE_MS + PAUSE_PER_TICKET_MS * older.length + slow;
+    await sleep(Math.min(pause, MAX_PAUSE_MS) * (0.75 + Math.random() / 2));
+  }
+}
+
+/** The tickets of those who wait, the oldest first. */
+async function ticketsOf(path: string): Promise<string[]> {
+  const folder = dirname(path);
+  const names = await unlessMissing(readdir(folder)) ?? [];
+  const prefix = basename(path) + ".";
+  return names.filter((it) => it.startsWith(prefix) && it.endsWith(".wait"))
+    .sort().map((name) => join(folder, name));
+}
+
+/** What a waiter has seen of the lock. */
+interface Look {
+  /** Undefined: it was free. */
+  readonly content: string | undefined;
+  /** By `performance.now()`. */
+  readonly at: number;
+  readonly sameForMs: number;
+}
+
+async function lookAgain(path: string, before: Look): Promise<Look> {
+  const content = await readLock(path);
+  const at = performance.now();
+  const gap = Math.min(at - before.at, MAX_GAP_MS);
+  const isSame = content === before.content;
+  return { content, at, sameForMs: isSame ? before.sameForMs + gap : 0 };
+}
+
+/** Whether the lock's holder is dead and the lock was removed by us. */
+async function takeFromDead(
+  path: string,
+  { content, sameForMs }: Look,
+): Promise<boolean> {
+  if (sameForMs < SUSPICIOUS_AFTER_MS) return false;
+  const deadAfter = await hasEnded(content!)
+    ? SUSPICIOUS_AFTER_MS
+    : STALE_AFTER_MS;
+  if (sameForMs < deadAfter) return false;
+  const round = Math.floor((sameForMs - deadAfter) / REMOVAL_LIMIT_MS);
+  return await takeAway(path, tokenIn(content), round);
 }
 
 async function tryLock(path: string): Promise<Lock | undefined> {
   const handle = await createLockFile(path);
   if (handle === undefined) return undefined;
   const token = newToken();
+  const owner = await ownProcess();
   let beats = 0;
   // Through the open file, so that a successor's lock is never written to.
-  const beat = () =>
-    handle.write(`${token} ${String(beats++).padStart(8, "0")}\n`, 0);
+  const beat = () => {
+    const count = String(beats++).padStart(8, "0");
+    return handle.write(`${token} ${count} ${owner}\n`, 0);
+  };
   try {
     await beat();
   } catch (error) {
@@ -239,37 +260,47 @@ async function takeAway(
   }
 }
 
-/** How often an update starts over after others took its lock away. */
-const TURNS = 10;
+let own: Promise<string> | undefined;
 
-/**
- * Replaces a store's file while this process holds its lock.
- *
- * @param path The store as it was given.
- * @param job Gets the file in the making, before anything was read. Run again
- * when it returns undefined: the lock was taken over and nothing has happened.
- * @throws {RotatorError} `store_locked` when others held it all the time.
- */
-export async function replaceStore<T>(
-  path: string,
-  job: (temp: TempFile) => Promise<T | undefined>,
-  options: LockOptions = {},
-): Promise<T> {
-  for (let turn = 0; turn < TURNS; turn++) {
-    const file = await realFile(path);
-    const done = await withLock(`${file}.lock`, async (token) => {
-      // The order matters: our file first, then everyone else's away, then
-      // read. Of two that believe to hold the lock at least one loses its
-      // file, and the other has read what the first one wrote, if it did.
-      const temp = await TempFile.create(file, token);
-      try {
-        await sweep(temp);
-        return await job(temp);
-      } finally {
-        await temp.discard();
-      }
-    }, options);
-    if (done !== undefined) return done;
+/** This process as others can tell it from any other; empty where it cannot be told. */
+function ownProcess(): Promise<string> {
+  return own ??= (async () => {
+    // Deno asks its user before it reads there
+    if (navigator.userAgent.startsWith("Deno/")) return "";
+    try {
+      const started = await startOf(process.pid);
+      // those of another user, container or machine cannot be seen from here
+      const boot = await readFile("/proc/sys/kernel/random/boot_id", "utf8");
+      const space = await readlink("/proc/self/ns/pid");
+      const where = `${process.getuid?.()}/${space}/${boot.trim()}`;
+      return started === undefined ? "" : `${process.pid} ${started} ${where}`;
+    } catch {
+      return "";
+    }
+  })();
+}
+
+/** Whether the process that wrote a lock is known to have ended. */
+async function hasEnded(content: string): Promise<boolean> {
+  const [, , pid, started, where] = content.trim().split(" ");
+  const owner = await ownProcess();
+  if (where === undefined || !owner.endsWith(` ${where}`)) return false;
+  try {
+    return await startOf(Number(pid)) !== started;
+  } catch {
+    return false;
   }
-  throw lockedError(`${path}.lock`);
+}
+
+/** When a process was started, as the kernel counts; undefined when it has ended. */
+async function startOf(pid: number): Promise<string | undefined> {
+  try {
+    const text = await readFile(`/proc/${pid}/stat`, "utf8");
+    // the name in parentheses may hold anything
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
+  } catch (error) {
+    if (codeOf(error) === "ENOENT" || codeOf(error) === "ESRCH") return;
+    throw error;
+  }
 }

@@ -1,9 +1,9 @@
 import type { PoolState, Store } from "../types.ts";
-import { inOrder, type Queues } from "./lock.ts";
+import { Queue } from "./queue.ts";
 import { applyChange, emptyState, snapshotOf } from "./state.ts";
 
-/** How long `exclusive` waits for its turn, ms. */
-const WAIT_LIMIT = 30_000;
+/** How long `exclusive` waits for its turn. */
+const WAIT_LIMIT_MS = 30_000;
 
 /**
  * A store that forgets everything when the process ends.
@@ -16,7 +16,7 @@ export function memoryStore(initial: Partial<PoolState> = {}): Store {
     given,
     (state) => void Object.assign(state, initial),
   );
-  const queues: Queues = new Map();
+  const queue = new Queue();
   return {
     read() {
       return Promise.resolve(current.state);
@@ -28,7 +28,7 @@ export function memoryStore(initial: Partial<PoolState> = {}): Store {
       });
     },
     exclusive(name, job) {
-      return inOrder(queues, name, performance.now() + WAIT_LIMIT, job);
+      return queue.run(name, performance.now() + WAIT_LIMIT_MS, job);
     },
   };
 }

@@ -84,7 +84,9 @@ export interface Snapshot {
 
 /** @param state Becomes part of the snapshot and is frozen. */
 export function snapshotOf(state: PoolState): Snapshot {
-  return { state: deepFreeze(state), text: formatState(state) };
+  // in this order, as frozen objects are slow to format
+  const text = formatState(state);
+  return { state: deepFreeze(state), text };
 }
 
 /**
@@ -107,7 +109,7 @@ export function applyChange(
   const text = formatState(draft);
   if (text === before.text) return before;
   try {
-    return snapshotOf(parseState(text, "copy"));
+    return { state: deepFreeze(parseState(text, "copy")), text };
   } catch (cause) {
     throw new TypeError(
       "The change given to update() left something that is not a state, so nothing was kept of it; let it only add to or edit what it is given",
@@ -116,13 +118,13 @@ export function applyChange(
   }
 }
 
-/** The parts of a state that the backup must mirror, as text to compare. */
-export function lastingPart(state: PoolState): string {
+/** The parts of a state that the backup must mirror. */
+export function lastingPart(state: PoolState): unknown {
   const accounts = Object.entries(state.accounts).map(([alias, account]) => [
     alias,
     Object.entries(account).filter(([name]) => !VOLATILE_FIELDS.has(name)),
   ]);
-  return JSON.stringify([{ ...state, accounts: null }, accounts]);
+  return { ...state, accounts };
 }
 
 /** The error for a store that cannot be understood; the file stays as it is. */

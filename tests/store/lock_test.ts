@@ -3,7 +3,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "@std/path";
 import { RotatorError } from "../../lib/errors.ts";
 import { jsonStore } from "../../lib/store/json_store.ts";
-import { inOrder, type Queues, withLock } from "../../lib/store/lock.ts";
+import { withLock } from "../../lib/store/lock.ts";
+import { Queue } from "../../lib/store/queue.ts";
 import {
   assertTakesTurns,
   RUNTIMES,
@@ -80,19 +81,19 @@ Deno.test("withLock() does not wait longer than told for another process", () =>
     await holder.rest();
   }));
 
-Deno.test("inOrder() lets the others go on when one gives up waiting", async () => {
-  const queues: Queues = new Map();
+Deno.test("Queue lets the others go on when one gives up waiting", async () => {
+  const queue = new Queue();
   const later = () => performance.now() + 10_000;
   const { promise: gate, resolve: open } = Promise.withResolvers<void>();
-  const first = inOrder(queues, "k", later(), () => gate);
+  const first = queue.run("k", later(), () => gate);
   const impatient = () =>
-    inOrder(queues, "k", performance.now(), () => Promise.resolve());
+    queue.run("k", performance.now(), () => Promise.resolve());
   assertEquals(
     (await assertRejects(impatient, RotatorError)).code,
     "store_locked",
   );
   let isDone = false;
-  const last = inOrder(queues, "k", later(), () => {
+  const last = queue.run("k", later(), () => {
     isDone = true;
     return Promise.resolve();
   });
@@ -100,7 +101,7 @@ Deno.test("inOrder() lets the others go on when one gives up waiting", async () 
   open();
   await Promise.all([first, last]);
   assertEquals(isDone, true);
-  assertEquals(queues.size, 0);
+  assertEquals(queue.size, 0);
 });
 
 Deno.test("withLock() lets one of many processes in at a time", () =>

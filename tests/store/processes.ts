@@ -20,6 +20,8 @@ export interface Worker {
   rest(): Promise<string[]>;
 }
 
+const started = new Set<Deno.ChildProcess>();
+
 /** Starts `worker.ts`. */
 export function startWorker(
   runtime: Runtime,
@@ -34,6 +36,8 @@ export function startWorker(
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
+  started.add(child);
+  child.status.then(() => started.delete(child));
   const lines = readLines(child.stdout);
   return {
     child,
@@ -69,8 +73,16 @@ export async function withFolder(
   try {
     await test(folder);
   } finally {
-    // a worker of a test that failed may still write
-    await rm(folder, { recursive: true, force: true, maxRetries: 50 });
+    await endWorkers();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Those of a test that failed would go on writing. */
+async function endWorkers(): Promise<void> {
+  for (const child of started) {
+    child.kill("SIGKILL");
+    await child.status;
   }
 }
 

@@ -1,4 +1,9 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assertEquals,
+  assertStringIncludes,
+  assertThrows,
+  equal,
+} from "@std/assert";
 import fc from "fast-check";
 import { RotatorError } from "../../lib/errors.ts";
 import {
@@ -475,7 +480,7 @@ Deno.test("lastingPart() tells apart what the backup must mirror", () => {
   const part = (change: (state: PoolState) => void) => {
     const state = structuredClone(base);
     change(state);
-    return lastingPart(state) === lastingPart(base);
+    return equal(lastingPart(state), lastingPart(base));
   };
   assertEquals(part((state) => state.accounts["a"]!.requests = 2), true);
   assertEquals(part((state) => state.accounts["a"]!.lastUsedAt = 2), true);

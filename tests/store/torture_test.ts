@@ -7,7 +7,7 @@ import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "@std/path";
 import { jsonStore } from "../../lib/store/json_store.ts";
 import { withLock } from "../../lib/store/lock.ts";
-import type { PoolState } from "../../lib/types.ts";
+import type { AccountRecord, PoolState } from "../../lib/types.ts";
 import {
   assertTakesTurns,
   type Runtime,
@@ -19,9 +19,11 @@ import {
 
 const WRITERS = TORTURE ? 8 : 4;
 const UPDATES = TORTURE ? 500 : 50;
+/** Writers of one store with 200 accounts. */
+const CROWD = TORTURE ? 16 : 4;
 const KILLS = TORTURE ? 500 : 30;
 /** Stores under attack at the same time, as each kill costs its store seconds. */
-const STORES = TORTURE ? 20 : 10;
+const STORES = TORTURE ? 10 : 6;
 /** Writers of each that live at the same time. */
 const AT_ONCE = 2;
 
@@ -63,6 +65,38 @@ Deno.test(`jsonStore() loses none of ${WRITERS}×${UPDATES} updates of processes
     );
     await assertOnlyStoreIn(folder);
   }));
+
+Deno.test(`jsonStore() lets none of ${CROWD} writers that never pause wait for 3 s`, () =>
+  withFolder(async (folder) => {
+    const path = join(folder, "accounts.json");
+    await jsonStore(path).update((state) => {
+      for (let index = 0; index < 200; index++) {
+        state.accounts[`a${index}`] = fullAccount(index);
+      }
+    });
+    // whoever has to wait longer than that fails
+    const updates = TORTURE ? 100 : 15;
+    const job = ["countUp", path, "shared", String(updates), "3000"];
+    const workers = Array.from(
+      { length: CROWD },
+      (_, index) => startWorker(runtimeOf(index), job),
+    );
+    for (const worker of workers) {
+      assertEquals((await worker.rest()).length, updates);
+    }
+    assertEquals(await requestsOf(path, "shared"), CROWD * updates);
+    await assertOnlyStoreIn(folder);
+  }));
+
+/** An account of usual size. */
+function fullAccount(index: number): AccountRecord {
+  const window = { usedPercent: 5, windowSeconds: 18_000, resetsAt: 1 };
+  return {
+    email: `${index}@example.com`,
+    tokens: { access: "a".repeat(2_000), refresh: "r".repeat(90) },
+    usage: { observedAt: 1, meters: { codex: { windows: [window, window] } } },
+  };
+}
 
 /** Lets a writer reach a random number, kills it, and checks what remains. */
 async function killOne(path: string, index: number): Promise<void> {

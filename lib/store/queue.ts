@@ -1,0 +1,51 @@
+import { clearTimeout, setTimeout } from "node:timers";
+import { RotatorError } from "../errors.ts";
+
+/** Runs jobs of the same key one after another, in the order they came. */
+export class Queue {
+  readonly #ends = new Map<string, Promise<unknown>>();
+
+  /** How many keys have jobs. */
+  get size(): number {
+    return this.#ends.size;
+  }
+
+  /**
+   * Runs a job when its turn has come.
+   *
+   * @param giveUpAt When to stop waiting, in time of `performance.now()`.
+   * @throws {RotatorError} `store_locked` when its turn has not come by then.
+   */
+  async run<T>(
+    key: string,
+    giveUpAt: number,
+    job: () => Promise<T>,
+  ): Promise<T> {
+    const before = this.#ends.get(key);
+    const { promise: done, resolve: leave } = Promise.withResolvers<void>();
+    const end = Promise.all([before, done]);
+    this.#ends.set(key, end);
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const wait = Math.max(0, giveUpAt - performance.now());
+    const timer = setTimeout(() => reject(lockedError(key)), wait);
+    try {
+      if (before !== undefined) await Promise.race([before, late]);
+      clearTimeout(timer);
+      return await job();
+    } finally {
+      clearTimeout(timer);
+      leave();
+      end.then(() => {
+        if (this.#ends.get(key) === end) this.#ends.delete(key);
+      });
+    }
+  }
+}
+
+/** The error of a lock that was not got in time. */
+export function lockedError(path: string): RotatorError {
+  return new RotatorError(
+    "store_locked",
+    `The lock ${path} did not come free in time; close the programs that use this store, delete the file if it remains, and try again`,
+  );
+}
