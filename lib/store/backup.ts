@@ -1,19 +1,25 @@
-import { chmod, constants, copyFile, readFile, rename } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
+import { readFile } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { RotatorError } from "../errors.ts";
-import { statFile, toStoreError } from "./file.ts";
-import type { LockOptions } from "./lock.ts";
-import { replaceStore, TempFile } from "./replace.ts";
+import type { PoolState } from "../types.ts";
+import { remove, sleep, statFile } from "./file.ts";
+import { currentFile, TempFile } from "./replace.ts";
 import {
+  adoptTokens,
+  applyChange,
   corrupt,
   emptyState,
+  isSameLogin,
   lastingPart,
+  ownerPart,
   parseState,
   type Snapshot,
   snapshotOf,
   withoutBackup,
 } from "./state.ts";
+
+/** A store that cannot be understood is read again after this. */
+const REREAD_AFTER_MS = 50;
 
 /** What a store's file held when it was read. */
 export interface StoreFile extends Snapshot {
@@ -32,9 +38,15 @@ const NOTHING: StoreFile = {
   openToOthers: false,
 };
 
-/** The backup of a store. */
-export function backupOf(file: string): string {
-  return `${file}.bak`;
+/** How many backups there are of a store. */
+export const GENERATIONS = 3;
+
+/**
+ * A backup of a store: the first mirrors it, the others are what it was before
+ * its owner changed something.
+ */
+export function backupOf(file: string, generation = 1): string {
+  return generation === 1 ? `${file}.bak` : `${file}.bak.${generation}`;
 }
 
 /**
@@ -43,19 +55,31 @@ export function backupOf(file: string): string {
  * @throws {RotatorError} `store_corrupt` or `store_version`.
  */
 export async function readStoreFile(file: string): Promise<StoreFile> {
-  // Looked at before it is read: what a writer does in between makes the
-  // content newer than its facts, and the next look finds out.
-  const facts = await statFile(file);
-  if (facts === undefined) return await readMissing(file);
   try {
-    if (facts.kind === "folder") throw corrupt(file, "it is a folder");
-    if (facts.kind === "other") throw corrupt(file, "it is not a regular file");
-    const text = decode(await readFile(file), file);
-    return { ...facts, ...snapshotOf(parseState(text, file)) };
+    return await readOnce(file);
+  } catch (error) {
+    if (!isCorrupt(error)) throw error;
+  }
+  // someone may be writing to it by hand
+  await sleep(REREAD_AFTER_MS);
+  try {
+    return await readOnce(file);
   } catch (error) {
     if (!isCorrupt(error) || await statFile(backupOf(file))) throw error;
     throw withoutBackup(error, file);
   }
+}
+
+async function readOnce(file: string): Promise<StoreFile> {
+  const source = await currentFile(file);
+  // Looked at before it is read: what a writer does in between makes the
+  // content newer than its facts, and the next look finds out.
+  const facts = await statFile(source);
+  if (facts === undefined) return await readMissing(file);
+  if (facts.kind === "folder") throw corrupt(file, "it is a folder");
+  if (facts.kind === "other") throw corrupt(file, "it is not a regular file");
+  const text = decode(await readFile(source), file);
+  return { ...facts, ...snapshotOf(parseState(text, file)) };
 }
 
 async function readMissing(file: string): Promise<StoreFile> {
@@ -77,25 +101,79 @@ function decode(bytes: Uint8Array, file: string): string {
   }
 }
 
-function isCorrupt(error: unknown): error is RotatorError {
+/** Whether a store was read and could not be understood. */
+export function isCorrupt(error: unknown): error is RotatorError {
   return error instanceof RotatorError && error.code === "store_corrupt";
 }
 
-/** Keeps `FILE.bak` up with what must not be lost of `FILE`. */
+/** A state with the tokens of later ones, given as texts; what is not whole is skipped. */
+export function withLaterTokens(
+  state: Snapshot,
+  later: readonly string[],
+): Snapshot {
+  return applyChange(state, (draft) => {
+    for (const text of later) {
+      try {
+        adoptTokens(draft, parseState(text, "later"));
+      } catch {
+        // its writer died before it had written all
+      }
+    }
+  });
+}
+
+/** Keeps the backups up with what must not be lost of a store. */
 export class Backup {
-  /** What the backup holds, as long as it has this version. */
+  /** What the first one holds, as long as it has this version. */
   #known: { version: string; lasting: unknown } | undefined;
 
-  /** Writes the new backup beside the old one, where it is due. */
+  /** Writes the new first backup beside the old one, where it is due. */
   async prepare(
     main: TempFile,
     next: Snapshot,
   ): Promise<TempFile | undefined> {
     const lasting = lastingPart(next.state);
     if (isDeepStrictEqual(await this.#read(main), lasting)) return undefined;
-    const temp = await TempFile.create(backupOf(main.target), main.token);
+    return await this.#write(main, 1, next.text);
+  }
+
+  /**
+   * Keeps what the store was before its owner changed it. An account that is
+   * removed leaves no tokens in there.
+   */
+  async keepGeneration(
+    main: TempFile,
+    { state, version, text }: StoreFile,
+    next: Snapshot,
+  ): Promise<void> {
+    const [before, after] = [state, next.state].map(ownerPart);
+    if (version === undefined || isDeepStrictEqual(before, after)) return;
+    const removed = removedAccounts(state, next.state);
+    const [second, third] = [2, 3].map((it) => backupOf(main.target, it));
+    const older = await readWhole(second!) ?? await readWhole(third!);
+    if (older === undefined) await remove(third!);
+    else await this.#replace(main, 3, withoutTokens(older, removed));
+    await this.#replace(main, 2, withoutTokens(text, removed));
+  }
+
+  async #replace(
+    main: TempFile,
+    generation: number,
+    text: string,
+  ): Promise<void> {
+    const temp = await this.#write(main, generation, text);
+    await temp.commit().finally(() => temp.discard());
+  }
+
+  async #write(
+    { target, token }: TempFile,
+    generation: number,
+    text: string,
+  ): Promise<TempFile> {
+    const path = backupOf(target, generation);
+    const temp = await TempFile.create(path, token, target);
     try {
-      await temp.write(next.text);
+      await temp.write(text);
       return temp;
     } catch (error) {
       await temp.discard();
@@ -103,7 +181,7 @@ export class Backup {
     }
   }
 
-  /** What the backup holds; undefined when it has to be written anew. */
+  /** What the first backup holds; undefined when it has to be written anew. */
   async #read(main: TempFile): Promise<unknown> {
     const path = backupOf(main.target);
     const facts = await statFile(path);
@@ -111,7 +189,7 @@ export class Backup {
     if (facts.openToOthers && main.isPrivate) return undefined;
     if (facts.version !== this.#known?.version) {
       try {
-        const lasting = lastingPart((await readStoreFile(path)).state);
+        const lasting = lastingPart((await readOnce(path)).state);
         this.#known = { version: facts.version, lasting };
       } catch {
         return undefined;
@@ -121,89 +199,34 @@ export class Backup {
   }
 }
 
-/** What {@linkcode restoreBackup} did. */
-export interface RestoredBackup {
-  /** When the backup was written, epoch ms. */
-  readonly writtenAt: number;
-  /** Where the replaced file was kept; null when there was none. */
-  readonly kept: string | null;
+/** The text of a backup; undefined when there is none or it is damaged. */
+async function readWhole(path: string): Promise<string | undefined> {
+  if (await statFile(path) === undefined) return undefined;
+  return await readOnce(path).then((it) => it.text, () => undefined);
 }
 
-/**
- * Puts `FILE.bak` in the place of the store, whatever is there, which is kept
- * beside it. Only a store that a newer version wrote is left alone.
- *
- * @param path The store's file, or a `file:` URL.
- * @throws {RotatorError} `store_corrupt` when the backup is missing or
- * damaged too, `store_version` when the store is of a newer version; then
- * nothing is changed.
- */
-export async function restoreBackup(
-  path: string | URL,
-  options: LockOptions = {},
-): Promise<RestoredBackup> {
-  const given = path instanceof URL ? fileURLToPath(path) : path;
-  try {
-    return await replaceStore(given, async (temp) => {
-      const file = temp.target;
-      const replaced = await isReadable(file);
-      const backup = await readBackup(file, replaced !== undefined);
-      await temp.write(backup.text, (await statFile(file))?.mtimeMs);
-      const kept = replaced === undefined
-        ? null
-        : await keepAside(file, replaced ? "replaced" : "corrupt");
-      const isDone = await temp.commit();
-      return isDone ? { writtenAt: backup.mtimeMs, kept } : undefined;
-    }, options);
-  } catch (error) {
-    throw toStoreError(error, given, "written");
-  }
+/** The accounts that are gone, also not under another name. */
+function removedAccounts(before: PoolState, after: PoolState): PoolState {
+  const kept = Object.values(after.accounts)
+    .map(({ tokens }) => JSON.stringify(tokens));
+  const removed = Object.entries(before.accounts).filter(([alias, account]) =>
+    after.accounts[alias] === undefined &&
+    !kept.includes(JSON.stringify(account.tokens))
+  );
+  return { ...before, accounts: Object.fromEntries(removed) };
 }
 
-/**
- * Whether a store is whole; undefined when there is none. One that a newer
- * version wrote is not damaged: it has newer tokens than the backup.
- */
-async function isReadable(file: string): Promise<boolean | undefined> {
-  if (await statFile(file) === undefined) return undefined;
-  try {
-    await readStoreFile(file);
-    return true;
-  } catch (error) {
-    if (!isCorrupt(error)) throw error;
-    return false;
-  }
-}
-
-async function readBackup(file: string, isThere: boolean): Promise<StoreFile> {
-  const path = backupOf(file);
-  if (await statFile(path) === undefined) {
-    const way = isThere ? "move the store away, and " : "";
-    throw new RotatorError(
-      "store_corrupt",
-      `There is no backup ${path}; ${way}add the accounts again with "codex-rotator login" or "codex-rotator import"`,
-    );
-  }
-  try {
-    return await readStoreFile(path);
-  } catch (error) {
-    if (!isCorrupt(error)) throw error;
-    throw new RotatorError(
-      "store_corrupt",
-      `The backup ${path} is damaged, so nothing was changed; add the accounts again with another --store`,
-    );
-  }
-}
-
-/** Nothing is thrown away: a damaged file may still be read by a person. */
-async function keepAside(file: string, why: string): Promise<string> {
-  const time = new Date().toISOString().replaceAll(":", "-");
-  const kept = `${file}.${why}-${time}`;
-  if ((await statFile(file))?.kind === "file") {
-    await copyFile(file, kept, constants.COPYFILE_EXCL);
-    await chmod(kept, 0o600);
-  } else {
-    await rename(file, kept);
-  }
-  return kept;
+function withoutTokens(text: string, { accounts }: PoolState): string {
+  if (Object.keys(accounts).length === 0) return text;
+  const removed = Object.entries(accounts);
+  const kept = { text, state: parseState(text, "backup") };
+  return applyChange(kept, (state) => {
+    for (const [alias, account] of Object.entries(state.accounts)) {
+      const isRemoved = removed.some(([name, it]) =>
+        name === alias ||
+        (it.accountId && it.userId && isSameLogin(it, account))
+      );
+      if (isRemoved) delete account.tokens;
+    }
+  }).text;
 }

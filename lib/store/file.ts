@@ -74,16 +74,36 @@ export async function remove(path: string): Promise<void> {
   await unlessMissing(withBusyRetry(() => unlink(path)));
 }
 
-/** Creates a file that must not exist yet; undefined when it does. */
-export async function createNew(path: string): Promise<FileHandle | undefined> {
+/**
+ * Creates a file that must not exist yet; undefined when it does.
+ *
+ * @param like Whose owner it gets when root creates it.
+ */
+export async function createNew(
+  path: string,
+  like = path,
+): Promise<FileHandle | undefined> {
   try {
-    return await open(path, "wx", 0o600);
+    const handle = await open(path, "wx", 0o600);
+    await keepOwner(handle, like);
+    return handle;
   } catch (error) {
     if (codeOf(error) === "EEXIST") return undefined;
     // Windows answers so while a deleted file of that name is still open.
     if (process.platform === "win32" && isBusy(error)) return undefined;
     throw error;
   }
+}
+
+/** Gives a file that root created to the owner of another one, or of its folder. */
+export async function keepOwner(
+  handle: FileHandle,
+  like: string,
+): Promise<void> {
+  if (process.platform === "win32" || (await handle.stat()).uid !== 0) return;
+  const { uid, gid } = await unlessMissing(stat(like)) ??
+    await stat(dirname(like));
+  if (uid !== 0) await handle.chown(uid, gid).catch(() => {});
 }
 
 /** Creates the folder of `path`, private, where it is missing. */
@@ -135,21 +155,6 @@ export function isOpenToOthers(mode: number): boolean {
   return process.platform !== "win32" && (mode & 0o077) !== 0;
 }
 
-/** What to do where a file cannot be written; undefined: it depends. */
-export function writeAdvice(code: string): string | undefined {
-  switch (code) {
-    case "ENOSPC":
-    case "EDQUOT":
-      return "make room on that disk";
-    case "EROFS":
-      return "it is mounted read-only: mount it, or better its folder, writable";
-    case "EBUSY":
-      return "it may be mounted as a single file: mount its folder";
-    default:
-      return undefined;
-  }
-}
-
 /**
  * The error of a file operation as people need it.
  *
@@ -167,11 +172,39 @@ export function toStoreError(
   if (isDenied || code === undefined || !/^E[A-Z0-9]+$/.test(code)) {
     return error;
   }
-  const advice = writeAdvice(code) ??
-    "check the owner and the permissions of the file and its folder";
+  const [reason, advice] = REASONS[code] ?? DENIED;
+  const { path: at } = error as NodeJS.ErrnoException;
+  const where = at === undefined || at === path ? "" : ` at ${at}`;
   return new RotatorError(
     "store_unwritable",
-    `The store ${path} cannot be ${refused} (${code}); ${advice} and try again`,
+    `The store ${path} cannot be ${refused}: ${reason} (${code}${where}); ${advice} and try again`,
     { cause: error },
   );
 }
+
+/** What to do where a file cannot be written; undefined: it depends. */
+export function writeAdvice(code: string): string | undefined {
+  return REASONS[code]?.[1];
+}
+
+const DENIED = [
+  "access is denied",
+  "check the owner and the permissions of the file and its folder",
+] as const;
+
+/** Why a file operation fails, and what to do. */
+const REASONS: Record<string, readonly [reason: string, advice: string]> = {
+  ENOSPC: ["the disk is full", "make room on that disk"],
+  EDQUOT: ["the quota of the disk is used up", "make room on that disk"],
+  EROFS: [
+    "it is on a read-only disk or mount",
+    "mount it, or better its folder, writable",
+  ],
+  EBUSY: [
+    "it is in use or mounted as a single file",
+    "mount its folder instead of the file",
+  ],
+  ENOTDIR: ["a part of its path is no folder", "correct the path"],
+  EIO: ["the disk fails", "check that disk"],
+  EMFILE: ["too many files are open", "close other programs"],
+};

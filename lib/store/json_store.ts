@@ -1,10 +1,15 @@
 import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { PoolState, Store } from "../types.ts";
-import { Backup, readStoreFile, type StoreFile } from "./backup.ts";
+import {
+  Backup,
+  readStoreFile,
+  type StoreFile,
+  withLaterTokens,
+} from "./backup.ts";
 import { codeOf, realFile, statFile, toStoreError } from "./file.ts";
 import { withLock } from "./lock.ts";
-import { replaceStore, type TempFile } from "./replace.ts";
+import { currentFile, replaceStore, type TempFile } from "./replace.ts";
 import { applyChange, type Snapshot } from "./state.ts";
 
 /** Options of {@linkcode jsonStore}. */
@@ -68,12 +73,12 @@ class JsonFile implements JsonStore {
     // what a change throws is not the file's fault
     let refused: { reason: unknown } | undefined;
     try {
-      const state = await replaceStore(this.path, async (temp) => {
+      const state = await replaceStore(this.path, async (temp, left) => {
         refused = undefined;
         const before = await this.#read();
-        let after: Snapshot = before;
+        let after = withLaterTokens(before, left);
         try {
-          after = applyChange(before, change);
+          after = applyChange(after, change);
         } catch (reason) {
           refused = { reason };
         }
@@ -103,9 +108,10 @@ class JsonFile implements JsonStore {
 
   /** Returns what was read before as long as the file is the same. */
   async #read(): Promise<StoreFile> {
-    const facts = await statFile(this.path);
+    const file = await realFile(this.path);
+    const facts = await statFile(await currentFile(file));
     if (facts === undefined || facts.version !== this.#known?.version) {
-      this.#known = await readStoreFile(await realFile(this.path));
+      this.#known = await readStoreFile(file);
     }
     return this.#known;
   }
@@ -118,6 +124,8 @@ class JsonFile implements JsonStore {
   ): Promise<boolean> {
     const isTooWide = before.openToOthers && temp.isPrivate;
     if (after === before && before.version === undefined) return true;
+    await this.#backup.keepGeneration(temp, before, after)
+      .catch((error) => this.#warnOfBackup(temp.target, error));
     const backup = await this.#backup.prepare(temp, after);
     try {
       if (after !== before || isTooWide) {
@@ -131,17 +139,19 @@ class JsonFile implements JsonStore {
         );
       }
       // The store is written by now, so this must not fail the update.
-      await backup?.commit().catch((error) =>
-        this.#warn(
-          `The backup ${backup.target} cannot be written (${
-            codeOf(error) ?? "unknown reason"
-          }); check what is in its place`,
-        )
-      );
+      await backup?.commit()
+        .catch((error) => this.#warnOfBackup(temp.target, error));
       return true;
     } finally {
       await backup?.discard();
     }
+  }
+
+  #warnOfBackup(file: string, error: unknown): void {
+    const code = codeOf(error) ?? "unknown reason";
+    this.#warn(
+      `The backup ${file}.bak cannot be written (${code}); check what is in its place`,
+    );
   }
 
   #warn(message: string): void {

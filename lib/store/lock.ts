@@ -18,13 +18,7 @@
  * that it was replaced. What it may still do has to be fenced off by other
  * means: see `replace.ts`.
  */
-import {
-  type FileHandle,
-  readdir,
-  readFile,
-  readlink,
-  unlink,
-} from "node:fs/promises";
+import { readdir, readFile, readlink, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { clearInterval, setInterval } from "node:timers";
@@ -116,7 +110,9 @@ async function acquireInTurn(
     const older = tickets.filter((other) => other < ticket);
     const lock = older.length === 0 ? await tryLock(path) : undefined;
     if (lock !== undefined) return lock;
-    if (!tickets.includes(ticket)) await (await createNew(ticket))?.close();
+    if (!tickets.includes(ticket)) {
+      await (await createNew(ticket, lockedFile(path)))?.close();
+    }
     look = await lookAgain(path, look);
     if (look.content === undefined) {
       // its owner has ended, or puts it down again
@@ -133,9 +129,11 @@ async function acquireInTurn(
 /** The tickets of those who wait, the oldest first. */
 async function ticketsOf(path: string): Promise<string[]> {
   const folder = dirname(path);
-  const names = await unlessMissing(readdir(folder)) ?? [];
+  const names = await unlessMissing(readdir(folder));
+  if (names === undefined) await createFolderOf(path);
   const prefix = basename(path) + ".";
-  return names.filter((it) => it.startsWith(prefix) && it.endsWith(".wait"))
+  return (names ?? [])
+    .filter((it) => it.startsWith(prefix) && it.endsWith(".wait"))
     .sort().map((name) => join(folder, name));
 }
 
@@ -171,7 +169,7 @@ async function takeFromDead(
 }
 
 async function tryLock(path: string): Promise<Lock | undefined> {
-  const handle = await createLockFile(path);
+  const handle = await createNew(path, lockedFile(path));
   if (handle === undefined) return undefined;
   const token = newToken();
   const owner = await ownProcess();
@@ -210,14 +208,9 @@ async function tryLock(path: string): Promise<Lock | undefined> {
   return { token, release };
 }
 
-async function createLockFile(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await createNew(path);
-  } catch (error) {
-    if (codeOf(error) !== "ENOENT") throw error;
-    await createFolderOf(path);
-    return await createNew(path);
-  }
+/** The file that a lock is about. */
+function lockedFile(path: string): string {
+  return path.replace(/(?:\.[0-9a-f]{16})?\.lock$/, "");
 }
 
 async function readLock(path: string): Promise<string | undefined> {
@@ -248,7 +241,7 @@ async function takeAway(
   round: number,
 ): Promise<boolean> {
   const mark = (round: number) => `${path}.${token}.end${round}`;
-  const right = await createNew(mark(round));
+  const right = await createNew(mark(round), lockedFile(path));
   if (right === undefined) return false;
   try {
     await right.close();

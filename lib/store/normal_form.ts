@@ -21,23 +21,25 @@ import type {
   NormalUsage,
   NormalWindow,
 } from "../normal_types.ts";
-
-/** Any JSON object. */
-export type JsonObject = Record<string, unknown>;
+import {
+  dated,
+  dictionary,
+  flag,
+  isObject,
+  type JsonObject,
+  lenient,
+  nullable,
+  number,
+  optional,
+  type Read,
+  shape,
+  text,
+  UNREADABLE,
+} from "./shape.ts";
 
 const MAX_ENTRIES = 32;
 const MAX_WINDOWS = 8;
 const MAX_TEXT = 64;
-
-/** Whether `value` is a JSON object, as opposed to a list, null or a scalar. */
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** The same entries without a prototype: `constructor` finds nothing, `__proto__` is a key. */
-export function dictionary<T>(entries: Record<string, T>): Record<string, T> {
-  return Object.assign(Object.create(null), entries);
-}
 
 /** The normal form of one account. */
 export function normalRecord(stored: unknown): NormalRecord {
@@ -48,40 +50,7 @@ export function normalRecord(stored: unknown): NormalRecord {
   return record;
 }
 
-/** Reads a value; `at` is when the fact that it is part of was observed. */
-type Read<T> = (value: unknown, at: number) => T;
-
-/** How each field of a `T` is read. */
-type Fields<T> = {
-  [K in keyof T]-?: Read<
-    Record<never, never> extends Pick<T, K> ? T[K] | undefined : T[K]
-  >;
-};
-
-/** Thrown where a value has another form; nobody is told. */
-const UNREADABLE = new Error("A stored value has another form");
-
-const text: Read<string> = (value) => {
-  if (typeof value !== "string") throw UNREADABLE;
-  return value;
-};
-
 const name: Read<string> = (value, at) => text(value, at).slice(0, MAX_TEXT);
-
-const flag: Read<boolean> = (value) => {
-  if (typeof value !== "boolean") throw UNREADABLE;
-  return value;
-};
-
-const number: Read<number> = (value) => {
-  if (typeof value !== "number" || !Number.isFinite(value)) throw UNREADABLE;
-  return value;
-};
-
-const weight: Read<number> = (value, at) => {
-  if (number(value, at) < 0) throw UNREADABLE;
-  return number(value, at);
-};
 
 const balance: Read<string> = (value, at) => {
   const read = typeof value === "number" ? String(number(value, at)) : value;
@@ -89,45 +58,10 @@ const balance: Read<string> = (value, at) => {
   return text(read, at);
 };
 
-/** A time, or when the whole fact was observed. */
-const dated: Read<number> = (value, at) => number(value ?? at, at);
-
-function optional<T, D = undefined>(read: Read<T>, absent?: D): Read<T | D> {
-  return (value, at) => value === undefined ? absent as D : read(value, at);
-}
-
-function nullable<T>(read: Read<T>): Read<T | null> {
-  return (value, at) =>
-    value === undefined || value === null ? null : read(value, at);
-}
-
-/** What cannot be read is like what is absent. */
-function lenient<T, D = undefined>(read: Read<T>, absent?: D): Read<T | D> {
-  return (value, at) => {
-    try {
-      if (value !== undefined) return read(value, at);
-    } catch (error) {
-      if (error !== UNREADABLE) throw error;
-    }
-    return absent as D;
-  };
-}
-
-function shape<T extends object>(fields: Fields<T>): Read<T> {
-  const reads = Object.entries(fields) as [string, Read<unknown>][];
-  return (value, at) => {
-    if (!isObject(value)) throw UNREADABLE;
-    const own = value["observedAt"];
-    const observedAt = typeof own === "number" ? own : at;
-    const found: JsonObject = {};
-    for (const [name, read] of reads) {
-      const field = read(value[name], observedAt);
-      // absent fields are not there, as deleting them makes an object slow
-      if (field !== undefined) found[name] = field;
-    }
-    return found as T;
-  };
-}
+const weight: Read<number> = (value, at) => {
+  if (number(value, at) < 0) throw UNREADABLE;
+  return number(value, at);
+};
 
 /** At most 32 entries; the main meter is never the one too many. */
 function recordOf<T>(read: Read<T>): Read<Record<string, T>> {

@@ -1,22 +1,32 @@
 /**
  * Replaces a store's file whole: the new content is written to a temporary file
  * and renamed, by the holder of the store's lock alone.
+ *
+ * A file that is mounted by itself cannot be renamed onto. It is written in
+ * place then: the temporary file becomes `FILE.journal`, which counts instead of
+ * the file until its content is in there.
  */
 import {
   type FileHandle,
   open,
   readdir,
+  readFile,
   rename,
+  stat,
   unlink,
 } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import process from "node:process";
 import {
   codeOf,
   type FileFacts,
   isOpenToOthers,
+  keepOwner,
+  newToken,
   realFile,
   remove,
   statFile,
+  unlessMissing,
   withBusyRetry,
 } from "./file.ts";
 import { type LockOptions, withLock } from "./lock.ts";
@@ -25,43 +35,103 @@ import { lockedError } from "./queue.ts";
 /** How often an update starts over after others took its lock away. */
 const TURNS = 10;
 
+/** Replaces a file; undefined when nothing has happened. */
+type Replace<T> = (
+  temp: TempFile,
+  left: readonly string[],
+) => Promise<T | undefined>;
+
 /**
  * Replaces a store's file while this process holds its lock.
  *
  * @param path The store as it was given.
- * @param job Gets the file in the making, before anything was read. Run again
- * when it returns undefined: the lock was taken over and nothing has happened.
+ * @param job Gets the file in the making, before anything was read, and what
+ * writers that died had written. Run again when it returns undefined: the lock
+ * was taken over and nothing has happened.
  * @throws {RotatorError} `store_locked` when others held it all the time.
  */
 export async function replaceStore<T>(
   path: string,
-  job: (temp: TempFile) => Promise<T | undefined>,
+  job: Replace<T>,
   options: LockOptions = {},
 ): Promise<T> {
   for (let turn = 0; turn < TURNS; turn++) {
     const file = await realFile(path);
-    const done = await withLock(`${file}.lock`, async (token) => {
-      // The order matters: our file first, then everyone else's away, then
-      // read. Of two that believe to hold the lock at least one loses its
-      // file, and the other has read what the first one wrote, if it did.
-      const temp = await TempFile.create(file, token);
-      try {
-        await sweep(temp);
-        const done = await job(temp);
-        if (done !== undefined) await syncFolderOf(file);
-        return done;
-      } finally {
-        await temp.discard();
-      }
-    }, options);
+    const once = (token: string) => replaceOnce(file, token, job);
+    const done = await withLock(`${file}.lock`, once, options);
     if (done !== undefined) return done;
   }
   throw lockedError(`${path}.lock`);
 }
 
+async function replaceOnce<T>(
+  file: string,
+  token: string,
+  job: Replace<T>,
+): Promise<T | undefined> {
+  // The order matters: our file first, then everyone else's away, then read. Of
+  // two that believe to hold the lock at least one loses its file, and the
+  // other has read what the first one wrote, if it did.
+  const temp = await TempFile.create(file, token);
+  try {
+    const found = await sweep(temp);
+    await finishJournal(file);
+    const done = await job(temp, await readNewer(found, file));
+    if (done === undefined) return undefined;
+    await syncFolderOf(file);
+    // not earlier: they may hold the only copy of a token
+    for (const path of found) await remove(path);
+    return done;
+  } finally {
+    await temp.discard();
+  }
+}
+
+/** The texts of those that were written after the file. */
+async function readNewer(paths: string[], file: string): Promise<string[]> {
+  const texts: string[] = [];
+  const { mtimeMs } = await statFile(file) ?? { mtimeMs: 0 };
+  for (const path of paths) {
+    const facts = await statFile(path);
+    if (facts && facts.mtimeMs > mtimeMs) {
+      texts.push(await readFile(path, "utf8").catch(() => ""));
+    }
+  }
+  return texts;
+}
+
+/** The file that holds a store's content now. */
+export async function currentFile(file: string): Promise<string> {
+  const journal = journalOf(file);
+  return await statFile(journal) === undefined ? file : journal;
+}
+
+function journalOf(file: string): string {
+  return `${file}.journal`;
+}
+
+/** Brings what is in the journal into the file. */
+async function finishJournal(file: string): Promise<void> {
+  const journal = await unlessMissing(open(journalOf(file), "r"));
+  if (journal === undefined) return;
+  const content = await journal.readFile();
+  const { atime, mtime } = await journal.stat();
+  await journal.close();
+  const handle = await open(file, "r+");
+  try {
+    await handle.writeFile(content);
+    await handle.truncate(content.length);
+    await handle.utimes(atime, mtime);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await remove(journalOf(file));
+}
+
 /**
  * A file in the making, by which the holder of the lock will replace `target`
- * whole. Whoever holds the lock next removes it.
+ * whole. Whoever holds the lock next takes it away.
  */
 export class TempFile {
   readonly target: string;
@@ -81,8 +151,14 @@ export class TempFile {
     this.#handle = handle;
   }
 
-  static async create(target: string, token: string): Promise<TempFile> {
+  /** @param like Whose owner it gets when root creates it. */
+  static async create(
+    target: string,
+    token: string,
+    like = target,
+  ): Promise<TempFile> {
     const handle = await open(tempPath(target, token), "wx", 0o600);
+    await keepOwner(handle, like);
     const temp = new TempFile(target, token, handle);
     const { mtimeMs, mode } = await handle.stat();
     temp.createdAt = mtimeMs;
@@ -97,7 +173,7 @@ export class TempFile {
    * Ours becomes later, whatever the clock says, so that a reader who compares
    * times can tell the two apart.
    * @returns What {@linkcode statFile} will tell of it; undefined when someone
-   * who took the lock over has removed it.
+   * who took the lock over has taken it away.
    */
   async write(content: string, after = 0): Promise<FileFacts | undefined> {
     await this.#handle.writeFile(content);
@@ -115,17 +191,31 @@ export class TempFile {
   /**
    * Puts it in the place of its target.
    *
-   * @returns False when someone who took the lock over has removed it: then
+   * @returns False when someone who took the lock over has taken it away: then
    * nothing has happened.
    */
   async commit(): Promise<boolean> {
-    try {
-      await withBusyRetry(() => rename(this.#path, this.target));
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") return false;
-      throw error;
-    }
+    if (await this.#moveTo(this.target)) return true;
+    if (await statFile(this.#path) === undefined) return false;
+    // what is mounted by itself is written in place
+    if (!await this.#moveTo(journalOf(this.target))) return false;
+    await finishJournal(this.target);
     return true;
+  }
+
+  /** @returns False when it is gone, or its target is mounted by itself. */
+  async #moveTo(target: string): Promise<boolean> {
+    const isMount = (error: unknown) =>
+      codeOf(error) === "EBUSY" && process.platform !== "win32";
+    return await withBusyRetry(async () => {
+      try {
+        await rename(this.#path, target);
+        return true;
+      } catch (error) {
+        if (codeOf(error) === "ENOENT" || isMount(error)) return false;
+        throw error;
+      }
+    });
   }
 
   /** Removes what is left of it, if anything. */
@@ -150,34 +240,61 @@ async function syncFolderOf(path: string): Promise<void> {
 }
 
 const TEMP = /^(?:bak\.)?[0-9a-f]{24}\.(?:bak\.)?tmp$/;
-const END_MARK = /^lock\.(?:[0-9a-f]{24}|untold)\.end\d+$/;
-const OTHER_LOCK = /^[0-9a-f]{16}\.lock(?:\.\w+\.end\d+)?$|\.wait$/;
+const LEFT = /^[0-9a-f]{24}\.left$/;
+const DEAD =
+  /^bak\.\d\.[0-9a-f]{24}\.tmp$|^lock\.(?:[0-9a-f]{24}|untold)\.end\d+$/;
+const OTHER_LOCK =
+  /^[0-9a-f]{16}\.lock(?:\.\w+\.end\d+)?$|\block\.\d+\.\w+\.wait$/;
 /** A lock on another name, or a ticket, that nobody touched for so long is dead. */
 const ABANDONED_AFTER_MS = 3_600_000;
 
 /**
- * Removes the temporary files of everyone else, so that no earlier holder of
- * the lock can commit any more, and what dead processes left.
+ * Takes away the temporary files of everyone else, so that no earlier holder of
+ * the lock can commit any more, and removes what dead processes left.
  *
  * @param own The file of the one who holds the lock now, not yet written.
+ * @returns Files that may hold what a writer had on disk when it died.
  */
-export async function sweep(own: TempFile): Promise<void> {
+async function sweep(own: TempFile): Promise<string[]> {
   const folder = dirname(own.target);
   const prefix = basename(own.target) + ".";
+  const left = new Set<string>();
   for (let isDone = false; !isDone;) {
     isDone = true;
     for (const name of await readdir(folder)) {
       const tail = name.startsWith(prefix) ? name.slice(prefix.length) : "";
-      if (tail === "" || tail.includes(own.token)) continue;
       const path = join(folder, name);
-      // Again: one that was being renamed just now may have a companion.
-      if (TEMP.test(tail)) isDone = false;
-      else if (OTHER_LOCK.test(tail)) {
-        const facts = await statFile(path);
-        const age = own.createdAt - (facts?.mtimeMs ?? Infinity);
-        if (age <= ABANDONED_AFTER_MS) continue;
-      } else if (!END_MARK.test(tail)) continue;
-      await remove(path);
+      if (tail === "" || tail.includes(own.token)) continue;
+      if (LEFT.test(tail)) left.add(path);
+      else if (TEMP.test(tail)) {
+        // Again: one that was being renamed just now may have a companion.
+        isDone = false;
+        const kept = await takeAway(path, own);
+        if (kept) left.add(kept);
+      } else if (await isAbandoned(path, tail, own)) await remove(path);
     }
   }
+  return [...left];
+}
+
+/** Takes a writer's file from it; undefined when there is nothing in it or it is gone. */
+async function takeAway(
+  path: string,
+  { target }: TempFile,
+): Promise<string | void> {
+  const facts = await unlessMissing(stat(path));
+  if (facts === undefined || facts.size === 0) return await remove(path);
+  const kept = `${target}.${newToken()}.left`;
+  const move = withBusyRetry(() => rename(path, kept));
+  return await unlessMissing(move.then(() => kept));
+}
+
+async function isAbandoned(
+  path: string,
+  tail: string,
+  { createdAt }: TempFile,
+): Promise<boolean> {
+  if (DEAD.test(tail) || !OTHER_LOCK.test(tail)) return DEAD.test(tail);
+  const { mtimeMs } = await statFile(path) ?? { mtimeMs: createdAt };
+  return createdAt - mtimeMs > ABANDONED_AFTER_MS;
 }

@@ -24,15 +24,10 @@
  * as {@linkcode editState} writes only what a change made different.
  */
 import { RotatorError } from "../errors.ts";
-import type { PoolState } from "../types.ts";
+import type { AccountRecord, PoolState } from "../types.ts";
 import type { NormalState } from "../normal_types.ts";
-import {
-  dictionary,
-  isObject,
-  type JsonObject,
-  normalRecord,
-  readSettings,
-} from "./normal_form.ts";
+import { normalRecord, readSettings } from "./normal_form.ts";
+import { dictionary, isObject, type JsonObject } from "./shape.ts";
 
 /** The newest layout of the file that this version reads. */
 const VERSION = 1;
@@ -125,6 +120,42 @@ export function lastingPart(state: PoolState): unknown {
     Object.entries(account).filter(([name]) => !VOLATILE_FIELDS.has(name)),
   ]);
   return { ...state, accounts };
+}
+
+/** What its owner changes, as opposed to what is observed and renewed. */
+export function ownerPart({ settings, accounts }: PoolState): unknown {
+  const chosen = Object.entries(accounts).map(([alias, it]) => [
+    alias,
+    [it.accountId, it.userId, it.enabled, it.weight, it.priority, it.reserve],
+    it.source?.path,
+  ]);
+  return { settings, chosen };
+}
+
+/** Whether two records are of one login, as far as is known. */
+export function isSameLogin(a: AccountRecord, b: AccountRecord): boolean {
+  const differ = (name: "accountId" | "userId") =>
+    a[name] !== undefined && b[name] !== undefined && a[name] !== b[name];
+  return !differ("accountId") && !differ("userId");
+}
+
+/**
+ * Takes over the tokens that are in a later state of the same store, unless
+ * they expire earlier.
+ *
+ * @param state Changed in place.
+ */
+export function adoptTokens(state: PoolState, later: PoolState): void {
+  for (const [alias, account] of Object.entries(state.accounts)) {
+    const found = later.accounts[alias];
+    const { tokens } = normalRecord(found);
+    if (!found || !tokens || !isSameLogin(account, found)) continue;
+    const before = normalRecord(account).tokens?.expiresAt ?? -Infinity;
+    if ((tokens.expiresAt ?? Infinity) < before) continue;
+    account.tokens = structuredClone(found.tokens!);
+    if (found.auth) account.auth = { ...found.auth };
+    else delete account.auth;
+  }
 }
 
 /** The error for a store that cannot be understood; the file stays as it is. */

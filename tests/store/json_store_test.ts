@@ -7,56 +7,20 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import {
-  chmod,
-  mkdir,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  symlink,
-  unlink,
-  utimes,
-  writeFile,
-} from "node:fs/promises";
-import { dirname, join, toFileUrl } from "@std/path";
+import { readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
+import { ensureDir } from "@std/fs";
+import { join, toFileUrl } from "@std/path";
 import { RotatorError } from "../../lib/errors.ts";
-import { restoreBackup } from "../../lib/store/backup.ts";
 import { jsonStore } from "../../lib/store/json_store.ts";
 import type { PoolState } from "../../lib/types.ts";
-import { startWorker, withFolder } from "./processes.ts";
-
-const isWindows = Deno.build.os === "windows";
-/** Modes mean nothing to the superuser, who may write everywhere. */
-const isSuperuser = !isWindows && Deno.uid() === 0;
-
-function count(state: PoolState): void {
-  const account = state.accounts["a"] ??= {};
-  account.requests = (account.requests ?? 0) + 1;
-}
-
-function addAccount(alias: string): (state: PoolState) => void {
-  return (state) => {
-    state.accounts[alias] = { tokens: { access: `token of ${alias}` } };
-  };
-}
-
-async function modeOf(path: string): Promise<number> {
-  return (await stat(path)).mode & 0o777;
-}
-
-async function json(path: string): Promise<unknown> {
-  return JSON.parse(await readFile(path, "utf8"));
-}
-
-/** Runs `test` with the path of a store in a folder of its own. */
-function withPath(
-  test: (path: string, folder: string) => Promise<void>,
-): () => Promise<void> {
-  return () =>
-    withFolder((folder) => test(join(folder, "accounts.json"), folder));
-}
+import {
+  addAccount,
+  count,
+  isWindows,
+  modeOf,
+  readJson,
+  withPath,
+} from "./stores.ts";
 
 Deno.test(
   "jsonStore() reads a missing file as empty and creates nothing",
@@ -82,7 +46,7 @@ Deno.test(
     assertEquals(store.path, path);
     const state = await store.update(addAccount("a"));
     await store.exclusive("x", () => Promise.resolve());
-    assertEquals(await json(path), JSON.parse(JSON.stringify(state)));
+    assertEquals(await readJson(path), JSON.parse(JSON.stringify(state)));
     const names = await readdir(join(folder, "new"));
     assertEquals(names.sort(), ["accounts.json", "accounts.json.bak"]);
     if (isWindows) return;
@@ -261,7 +225,7 @@ Deno.test(
 Deno.test(
   "jsonStore() refuses a folder in its place",
   withPath(async (path, folder) => {
-    await mkdir(path);
+    await ensureDir(path);
     const store = jsonStore(path);
     for (const use of [() => store.read(), () => store.update(count)]) {
       const error = await assertRejects(use, RotatorError);
@@ -271,323 +235,6 @@ Deno.test(
     assertEquals(await readdir(folder), ["accounts.json"]);
   }),
 );
-
-Deno.test(
-  "jsonStore() does not take a missing file with a backup for empty",
-  withPath(async (path) => {
-    const store = jsonStore(path);
-    await store.update(addAccount("a"));
-    await unlink(path);
-    for (const use of [() => store.read(), () => store.update(count)]) {
-      const error = await assertRejects(use, RotatorError);
-      assertEquals(error.code, "store_corrupt");
-      assertStringIncludes(error.message, `${path}.bak`);
-      assertStringIncludes(error.message, "restore");
-    }
-    await assertRejects(() => stat(path));
-  }),
-);
-
-Deno.test(
-  "jsonStore() says when it cannot write, and damages nothing",
-  withPath(async (path, folder) => {
-    await jsonStore(path).update(addAccount("a"));
-    const blocked = join(path, "below", "accounts.json");
-    for (
-      const use of [
-        () => jsonStore(blocked).update(count),
-        () => jsonStore(blocked).exclusive("x", () => Promise.resolve()),
-        () => jsonStore(blocked).read(),
-      ]
-    ) {
-      const error = await assertRejects(use, RotatorError);
-      assertEquals(error.code, "store_unwritable");
-      assertStringIncludes(error.message, blocked);
-    }
-    assertEquals((await readdir(folder)).length, 2);
-  }),
-);
-
-Deno.test({
-  name: "jsonStore() says that a folder or file is not accessible",
-  ignore: isWindows || isSuperuser,
-  fn: withPath(async (path, folder) => {
-    const store = jsonStore(path);
-    await store.update(addAccount("a"));
-    await chmod(folder, 0o500);
-    const failed = () => store.update(count);
-    const error = await assertRejects(failed, RotatorError);
-    assertEquals(error.code, "store_unwritable");
-    await chmod(folder, 0o700);
-    await chmod(path, 0o000);
-    const unread = () => jsonStore(path).read();
-    assertEquals(
-      (await assertRejects(unread, RotatorError)).code,
-      "store_unwritable",
-    );
-  }),
-});
-
-Deno.test({
-  name: "jsonStore() says when the disk is full, and keeps the old file",
-  ignore: Deno.build.os !== "linux" || !isSuperuser,
-  fn: withPath(async (path, folder) => {
-    const mount = (...args: string[]) =>
-      new Deno.Command(args[0]!, { args: args.slice(1), stderr: "null" })
-        .output();
-    const options = ["-t", "tmpfs", "-o", "size=64k", "tmpfs", folder];
-    // Not everywhere is it allowed to mount.
-    if (!(await mount("mount", ...options)).success) return;
-    try {
-      const store = jsonStore(path);
-      await store.update(addAccount("a"));
-      const before = await readFile(path, "utf8");
-      const fill = () =>
-        store.update((state) =>
-          state.accounts["b"] = { email: "x".repeat(1e5) }
-        );
-      const error = await assertRejects(fill, RotatorError);
-      assertEquals(error.code, "store_unwritable");
-      assertStringIncludes(error.message, "ENOSPC");
-      assertEquals(await readFile(path, "utf8"), before);
-      assertEquals((await readdir(folder)).length, 2);
-      await store.update(count);
-    } finally {
-      await mount("umount", folder);
-    }
-  }),
-});
-
-Deno.test({
-  name: "jsonStore() narrows a mode that is too wide, and says so once",
-  ignore: isWindows,
-  fn: withPath(async (path) => {
-    const warnings: string[] = [];
-    const onWarning = (message: string) => {
-      warnings.push(message);
-      throw new Error("a callback that throws disturbs nothing");
-    };
-    await writeFile(path, `{"version":1,"accounts":{}}`);
-    await writeFile(`${path}.bak`, `{"version":1,"accounts":{}}`);
-    await chmod(path, 0o644);
-    await chmod(`${path}.bak`, 0o644);
-    const store = jsonStore(path, { onWarning });
-    await store.read();
-    assertEquals(await modeOf(path), 0o644);
-    await store.update(() => {});
-    assertEquals(await modeOf(path), 0o600);
-    assertEquals(await modeOf(`${path}.bak`), 0o600);
-    await chmod(path, 0o666);
-    await store.update(count);
-    assertEquals(await modeOf(path), 0o600);
-    assertEquals(warnings.length, 1);
-    assertStringIncludes(warnings[0]!, path);
-  }),
-});
-
-Deno.test({
-  name: "jsonStore() leaves the mode of an existing folder alone",
-  ignore: isWindows,
-  fn: withPath(async (path, folder) => {
-    await chmod(folder, 0o755);
-    await jsonStore(path).update(count);
-    assertEquals(await modeOf(folder), 0o755);
-  }),
-});
-
-Deno.test({
-  name: "jsonStore() follows a symbolic link and keeps it one",
-  ignore: isWindows,
-  fn: withPath(async (path, folder) => {
-    await mkdir(join(folder, "real"));
-    await symlink(join("real", "file.json"), path);
-    const store = jsonStore(path);
-    assertEquals((await store.read()).accounts, {});
-    await store.update(addAccount("a"));
-    await store.update(addAccount("b"));
-    assertEquals((await Deno.lstat(path)).isSymlink, true);
-    assertEquals((await readdir(folder)).sort(), ["accounts.json", "real"]);
-    const names = await readdir(join(folder, "real"));
-    assertEquals(names.sort(), ["file.json", "file.json.bak"]);
-    const state = await jsonStore(join(folder, "real", "file.json")).read();
-    assertEquals(Object.keys(state.accounts), ["a", "b"]);
-  }),
-});
-
-Deno.test(
-  "jsonStore() mirrors tokens, accounts and settings in the backup, no more",
-  withPath(async (path) => {
-    const store = jsonStore(path);
-    await store.update(addAccount("a"));
-    assertEquals(await json(`${path}.bak`), await json(path));
-    const version = await readFile(`${path}.bak`, "utf8");
-    await store.update(count);
-    assertEquals(await readFile(`${path}.bak`, "utf8"), version);
-    await store.update((state) => {
-      state.accounts["a"]!.tokens!.access = "newer";
-    });
-    assertEquals(await json(`${path}.bak`), await json(path));
-    await store.update((state) => state.settings.pinned = "a");
-    assertEquals(await json(`${path}.bak`), await json(path));
-  }),
-);
-
-Deno.test(
-  "jsonStore() mends a backup that is missing, damaged or behind",
-  withPath(async (path) => {
-    const store = jsonStore(path);
-    await store.update(addAccount("a"));
-    const old = await readFile(`${path}.bak`, "utf8");
-    await store.update(addAccount("b"));
-    const mend: (() => Promise<void>)[] = [
-      () => unlink(`${path}.bak`),
-      () => writeFile(`${path}.bak`, "{"),
-      () => writeFile(`${path}.bak`, old),
-    ];
-    for (const damage of mend) {
-      await damage();
-      await store.update(count);
-      assertEquals(await json(`${path}.bak`), await json(path));
-    }
-  }),
-);
-
-Deno.test(
-  "jsonStore() writes on when the backup cannot be written",
-  withPath(async (path) => {
-    const warnings: string[] = [];
-    const onWarning = (message: string) => warnings.push(message);
-    await mkdir(`${path}.bak`);
-    await writeFile(path, `{"version":1,"accounts":{}}`, { mode: 0o600 });
-    const store = jsonStore(path, { onWarning });
-    await store.update(addAccount("a"));
-    await store.update(addAccount("b"));
-    const { accounts } = await jsonStore(path).read();
-    assertEquals(Object.keys(accounts), ["a", "b"]);
-    assertEquals(warnings.length, 1);
-    assertStringIncludes(warnings[0]!, `${path}.bak`);
-  }),
-);
-
-Deno.test(
-  "restoreBackup() puts the backup in the place of a damaged or missing file",
-  withPath(async (path, folder) => {
-    const store = jsonStore(path);
-    await store.update(addAccount("a"));
-    const writtenAt = Math.floor((await stat(`${path}.bak`)).mtimeMs);
-    await writeFile(path, "{ broken");
-    const restored = await restoreBackup(path);
-    assertEquals(Math.floor(restored.writtenAt), writtenAt);
-    assertStringIncludes(restored.kept!, `${path}.corrupt-`);
-    assertEquals(await readFile(restored.kept!, "utf8"), "{ broken");
-    assertEquals(Object.keys((await store.read()).accounts), ["a"]);
-    if (!isWindows) assertEquals(await modeOf(restored.kept!), 0o600);
-    await rm(restored.kept!);
-    await unlink(path);
-    assertEquals((await restoreBackup(toFileUrl(path))).kept, null);
-    assertEquals(Object.keys((await store.read()).accounts), ["a"]);
-    assertEquals((await readdir(folder)).length, 2);
-  }),
-);
-
-Deno.test(
-  "restoreBackup() keeps a healthy file and a folder aside as well",
-  withPath(async (path) => {
-    const store = jsonStore(path);
-    await store.update(addAccount("a"));
-    const healthy = await restoreBackup(path);
-    assertStringIncludes(healthy.kept!, `${path}.replaced-`);
-    await unlink(path);
-    await mkdir(path);
-    const folder = await restoreBackup(path);
-    assertEquals((await stat(folder.kept!)).isDirectory(), true);
-    assertEquals(Object.keys((await store.read()).accounts), ["a"]);
-  }),
-);
-
-Deno.test(
-  "restoreBackup() changes nothing without a sound backup",
-  withPath(async (path, folder) => {
-    await writeFile(path, "{ broken");
-    const restore = () => restoreBackup(path);
-    const missing = await assertRejects(restore, RotatorError);
-    assertEquals(missing.code, "store_corrupt");
-    await writeFile(`${path}.bak`, "broken too");
-    const damaged = await assertRejects(restore, RotatorError);
-    assertEquals(damaged.code, "store_corrupt");
-    assertStringIncludes(damaged.message, `${path}.bak`);
-    assertEquals(await readFile(path, "utf8"), "{ broken");
-    assertEquals((await readdir(folder)).length, 2);
-  }),
-);
-
-Deno.test(
-  "restoreBackup() leaves a store of a newer version alone",
-  withPath(async (path, folder) => {
-    await jsonStore(path).update(addAccount("a"));
-    const newer = '{"version":2,"accounts":{}}';
-    await writeFile(path, newer);
-    const error = await assertRejects(() => restoreBackup(path), RotatorError);
-    assertEquals(error.code, "store_version");
-    assertEquals(await readFile(path, "utf8"), newer);
-    assertEquals((await readdir(folder)).length, 2);
-  }),
-);
-
-Deno.test(
-  "jsonStore() clears away what dead processes left, and nothing else",
-  withPath(async (path, folder) => {
-    const dead = "0123456789abcdef01234567";
-    const name = "0123456789abcdef";
-    const left = [
-      `.${dead}.tmp`,
-      `.bak.${dead}.tmp`,
-      `.${dead}.bak.tmp`,
-      `.lock.${dead}.end0`,
-    ];
-    const abandoned = `.${name}.lock`;
-    for (const tail of [...left, abandoned]) await writeFile(path + tail, "");
-    await utimes(path + abandoned, 1, 1);
-    const kept = [".mine.tmp", ".tmp", `.${"f".repeat(16)}.lock`, "x"];
-    for (const tail of kept) await writeFile(path + tail, "");
-    await jsonStore(path).update(count);
-    const names = kept.map((tail) => `accounts.json${tail}`);
-    assertEquals(
-      (await readdir(folder)).sort(),
-      [...names, "accounts.json", "accounts.json.bak"].sort(),
-    );
-  }),
-);
-
-Deno.test(
-  "jsonStore() starts over when its lock was taken away meanwhile",
-  withPath(async (path) => {
-    const store = jsonStore(path);
-    await store.update(count);
-    let runs = 0;
-    await store.update((state) => {
-      runs++;
-      if (runs === 1) takeOver(path);
-      count(state);
-    });
-    assertEquals(runs, 2);
-    assertEquals((await json(path) as PoolState).accounts, {
-      a: { requests: 11 },
-    });
-  }),
-);
-
-/** What another process does that takes the running update for dead. */
-function takeOver(path: string): void {
-  const folder = dirname(path);
-  for (const { name } of Deno.readDirSync(folder)) {
-    const isTemp = name.endsWith(".tmp") && !name.includes(".bak.");
-    if (isTemp || name.endsWith(".lock")) Deno.removeSync(join(folder, name));
-  }
-  const state = JSON.parse(Deno.readTextFileSync(path));
-  state.accounts.a.requests = 10;
-  Deno.writeTextFileSync(path, JSON.stringify(state));
-}
 
 Deno.test(
   "jsonStore() passes on what an exclusive job returns or throws",
@@ -606,50 +253,5 @@ Deno.test(
     const store = jsonStore(path);
     const state = await store.exclusive("x", () => store.update(count));
     assertEquals(state.accounts["a"]!.requests, 1);
-  }),
-);
-
-Deno.test(
-  "jsonStore() works with access to its folder alone",
-  withPath(async (_path, folder) => {
-    const below = join(folder, "config");
-    const flags = [`--allow-read=${below}`, `--allow-write=${below}`];
-    const path = join(below, "accounts.json");
-    const worker = startWorker("deno", ["everything", path, "me"], flags);
-    const [line] = await worker.rest();
-    const { before, alone, after } = JSON.parse(line!);
-    assertEquals([before.accounts, alone], [{}, "alone"]);
-    assertEquals(after.accounts.me.requests, 1);
-    assertEquals((await readdir(below)).length, 2);
-  }),
-);
-
-Deno.test({
-  name: "jsonStore() lets permission errors of the runtime through",
-  permissions: { read: [import.meta.dirname!], write: false },
-  fn: async () => {
-    const store = jsonStore("/somewhere/else/accounts.json");
-    await assertRejects(() => store.read(), Deno.errors.NotCapable);
-    await assertRejects(() => store.update(count), Deno.errors.NotCapable);
-  },
-});
-
-Deno.test(
-  "jsonStore() reads a file that is replaced all the time",
-  withPath(async (path) => {
-    const store = jsonStore(path);
-    await store.update((state) => state.accounts["a"] = { requests: 0 });
-    let isWriting = true;
-    const writing = (async () => {
-      for (let done = 0; done < 50; done++) {
-        await writeFile(`${path}.new`, await readFile(path));
-        await rename(`${path}.new`, path);
-      }
-      isWriting = false;
-    })();
-    while (isWriting) {
-      assertEquals((await store.read()).accounts["a"]!.requests, 0);
-    }
-    await writing;
   }),
 );

@@ -1,16 +1,12 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "@std/path";
 import { RotatorError } from "../../lib/errors.ts";
 import { jsonStore } from "../../lib/store/json_store.ts";
 import { withLock } from "../../lib/store/lock.ts";
 import { Queue } from "../../lib/store/queue.ts";
-import {
-  assertTakesTurns,
-  RUNTIMES,
-  startWorker,
-  withFolder,
-} from "./processes.ts";
+import { assertTakesTurns, RUNTIMES, startWorker } from "./processes.ts";
+import { withFolder } from "./stores.ts";
 
 Deno.test("withLock() leaves no file behind, whatever the job does", () =>
   withFolder(async (folder) => {
@@ -116,3 +112,34 @@ Deno.test("withLock() lets one of many processes in at a time", () =>
     const names = ["accounts.json.log", "accounts.json.tally"];
     assertEquals((await readdir(folder)).sort(), names);
   }));
+
+Deno.test("withLock() is not held up by the ticket of one who died", () =>
+  withFolder(async (folder) => {
+    const path = join(folder, "x.lock");
+    const token = "0123456789abcdef01234567";
+    for (let time = 0; time < 3; time++) {
+      await writeFile(`${path}.${1_700_000_000_000 + time}.${token}.wait`, "");
+    }
+    const inside = () => readdir(folder);
+    // sooner than a holder is taken for dead
+    assertEquals(await withLock(path, inside, { waitLimit: 3_000 }), [
+      "x.lock",
+    ]);
+    assertEquals(await readdir(folder), []);
+  }));
+
+Deno.test({
+  name: "withLock() knows at once that a holder on this machine has ended",
+  ignore: Deno.build.os !== "linux" || !RUNTIMES.includes("node") ||
+    !RUNTIMES.includes("bun"),
+  fn: () =>
+    withFolder(async (folder) => {
+      const path = join(folder, "accounts.json");
+      for (const [dying, next] of [["node", "bun"], ["bun", "node"]] as const) {
+        await startWorker(dying, ["dieInside", path, "x"]).rest();
+        // sooner than one whose process is not known is taken for dead
+        const waiter = startWorker(next, ["countUp", path, "x", "1", "3000"]);
+        assertEquals((await waiter.rest()).length, 1);
+      }
+    }),
+});

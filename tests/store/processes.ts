@@ -1,7 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { fromFileUrl, join } from "@std/path";
+import { readFile } from "node:fs/promises";
+import { fromFileUrl } from "@std/path";
 import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
 
 export { type Runtime, RUNTIMES } from "../runtimes.ts";
@@ -65,21 +64,8 @@ async function* readLines(
   }
 }
 
-/** Runs `test` with a folder of its own. */
-export async function withFolder(
-  test: (folder: string) => Promise<void>,
-): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "codex-rotator-store-"));
-  try {
-    await test(folder);
-  } finally {
-    await endWorkers();
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
 /** Those of a test that failed would go on writing. */
-async function endWorkers(): Promise<void> {
+export async function endWorkers(): Promise<void> {
   for (const child of started) {
     child.kill("SIGKILL");
     await child.status;

@@ -14,8 +14,8 @@ import {
   RUNTIMES,
   startWorker,
   TORTURE,
-  withFolder,
 } from "./processes.ts";
+import { withFolder } from "./stores.ts";
 
 const WRITERS = TORTURE ? 8 : 4;
 const UPDATES = TORTURE ? 500 : 50;

@@ -91,6 +91,20 @@ async function everything(): Promise<void> {
   say(JSON.stringify({ before, alone, after }));
 }
 
+/** Saves new tokens, as a renewal does. */
+async function renew(): Promise<void> {
+  await store.exclusive(name, async () => {
+    await store.update((state) => {
+      state.accounts[name]!.tokens = {
+        access: "new-access",
+        refresh: "new-refresh",
+        expiresAt: count,
+      };
+    });
+  });
+  say("renewed");
+}
+
 const commands: Record<string, () => Promise<void>> = {
   countUp,
   hold,
@@ -98,5 +112,6 @@ const commands: Record<string, () => Promise<void>> = {
   stopInside,
   dieInside,
   everything,
+  renew,
 };
 await commands[command ?? ""]?.();

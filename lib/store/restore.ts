@@ -1,0 +1,154 @@
+import {
+  chmod,
+  chown,
+  constants,
+  copyFile,
+  rename,
+  stat,
+} from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { RotatorError } from "../errors.ts";
+import {
+  Backup,
+  backupOf,
+  GENERATIONS,
+  isCorrupt,
+  readStoreFile,
+  type StoreFile,
+  withLaterTokens,
+} from "./backup.ts";
+import { realFile, statFile, toStoreError } from "./file.ts";
+import type { LockOptions } from "./lock.ts";
+import { replaceStore } from "./replace.ts";
+
+/** A backup as it can be restored. */
+export interface FoundBackup {
+  readonly generation: number;
+  /** When it was written, epoch ms. */
+  readonly writtenAt: number;
+  /** The accounts in it; undefined when it is damaged. */
+  readonly aliases: readonly string[] | undefined;
+}
+
+/** Lists the backups of a store. */
+export async function listBackups(path: string): Promise<FoundBackup[]> {
+  const file = await realFile(path);
+  const found: FoundBackup[] = [];
+  for (let generation = 1; generation <= GENERATIONS; generation++) {
+    const facts = await statFile(backupOf(file, generation));
+    if (facts === undefined) continue;
+    const backup = await readStoreFile(backupOf(file, generation))
+      .catch(() => undefined);
+    const aliases = backup && Object.keys(backup.state.accounts);
+    found.push({ generation, writtenAt: facts.mtimeMs, aliases });
+  }
+  return found;
+}
+
+/** What {@linkcode restoreBackup} did. */
+export interface RestoredBackup {
+  /** When the backup was written, epoch ms. */
+  readonly writtenAt: number;
+  /** Where the replaced file was kept; null when there was none. */
+  readonly kept: string | null;
+}
+
+/** Options of {@linkcode restoreBackup}. */
+export interface RestoreOptions extends LockOptions {
+  /** Which backup. @default {1} */
+  generation?: number;
+}
+
+/**
+ * Puts a backup in the place of the store, whatever is there, which is kept
+ * beside it. Accounts that are in both keep their newer tokens. Only a store
+ * that a newer version wrote is left alone.
+ *
+ * @param path The store's file, or a `file:` URL.
+ * @throws {RotatorError} `store_corrupt` when the backup is missing or
+ * damaged too, `store_version` when the store is of a newer version; then
+ * nothing is changed.
+ */
+export async function restoreBackup(
+  path: string | URL,
+  options: RestoreOptions = {},
+): Promise<RestoredBackup> {
+  const given = path instanceof URL ? fileURLToPath(path) : path;
+  const { generation = 1 } = options;
+  try {
+    return await replaceStore(given, async (temp, left) => {
+      const file = temp.target;
+      const replaced = await isReadable(file);
+      const backup = await readBackup(file, generation, replaced);
+      // what is there or mirrored has newer tokens
+      const later = await readStoreFile(replaced ? file : backupOf(file))
+        .catch(() => backup);
+      const next = withLaterTokens(backup, [later.text, ...left]);
+      await temp.write(next.text, (await statFile(file))?.mtimeMs);
+      const mirror = await new Backup().prepare(temp, next);
+      const kept = replaced === undefined
+        ? null
+        : await keepAside(file, replaced ? "replaced" : "corrupt");
+      const isDone = await temp.commit();
+      if (isDone) await mirror?.commit();
+      await mirror?.discard();
+      return isDone ? { writtenAt: backup.mtimeMs, kept } : undefined;
+    }, options);
+  } catch (error) {
+    throw toStoreError(error, given, "written");
+  }
+}
+
+/**
+ * Whether a store is whole; undefined when there is none. One that a newer
+ * version wrote is not damaged: it has newer tokens than the backup.
+ */
+async function isReadable(file: string): Promise<boolean | undefined> {
+  if (await statFile(file) === undefined) return undefined;
+  try {
+    await readStoreFile(file);
+    return true;
+  } catch (error) {
+    if (!isCorrupt(error)) throw error;
+    return false;
+  }
+}
+
+async function readBackup(
+  file: string,
+  generation: number,
+  replaced: boolean | undefined,
+): Promise<StoreFile> {
+  const path = backupOf(file, generation);
+  if (await statFile(path) === undefined) {
+    const way = replaced === undefined ? "" : "move the store away, and ";
+    throw new RotatorError(
+      "store_corrupt",
+      `There is no backup ${path}; ${way}add the accounts again with "codex-rotator login" or "codex-rotator import"`,
+    );
+  }
+  try {
+    return await readStoreFile(path);
+  } catch (error) {
+    if (!isCorrupt(error)) throw error;
+    throw new RotatorError(
+      "store_corrupt",
+      `The backup ${path} is damaged, so nothing was changed; add the accounts again with another --store`,
+    );
+  }
+}
+
+/** Nothing is thrown away: a damaged file may still be read by a person. */
+async function keepAside(file: string, why: string): Promise<string> {
+  const time = new Date().toISOString().replaceAll(":", "-");
+  const kept = `${file}.${why}-${time}`;
+  const found = await stat(file);
+  if (found.isFile()) {
+    await copyFile(file, kept, constants.COPYFILE_EXCL);
+    await chmod(kept, 0o600);
+    await chown(kept, found.uid, found.gid).catch(() => {});
+  } else {
+    await rename(file, kept);
+  }
+  return kept;
+}
