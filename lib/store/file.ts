@@ -174,10 +174,10 @@ export function toStoreError(
   }
   const [reason, advice] = REASONS[code] ?? DENIED;
   const { path: at } = error as NodeJS.ErrnoException;
-  const where = at === undefined || at === path ? "" : ` at ${at}`;
+  const where = at === undefined || at === path ? "" : `, at ${at}`;
   return new RotatorError(
     "store_unwritable",
-    `The store ${path} cannot be ${refused}: ${reason} (${code}${where}); ${advice} and try again`,
+    `The store ${path} cannot be ${refused}: ${reason}${where} (${code}); ${advice} and try again`,
     { cause: error },
   );
 }

@@ -197,7 +197,8 @@ export class TempFile {
   async commit(): Promise<boolean> {
     if (await this.#moveTo(this.target)) return true;
     if (await statFile(this.#path) === undefined) return false;
-    // what is mounted by itself is written in place
+    // what is mounted by itself is written in place, if it can be
+    await (await open(this.target, "r+")).close();
     if (!await this.#moveTo(journalOf(this.target))) return false;
     await finishJournal(this.target);
     return true;
@@ -229,14 +230,11 @@ function tempPath(target: string, token: string): string {
   return `${target}.${token}.tmp`;
 }
 
-/** Without it a rename may be forgotten when the power fails. */
+/** Without it a rename may be forgotten when the power fails; not every system can. */
 async function syncFolderOf(path: string): Promise<void> {
-  try {
-    const folder = await open(dirname(path), "r");
-    await folder.sync().finally(() => folder.close());
-  } catch {
-    // Not every system can; the file is whole either way.
-  }
+  const folder = await open(dirname(path), "r").catch(() => undefined);
+  await folder?.sync().catch(() => {});
+  await folder?.close();
 }
 
 const TEMP = /^(?:bak\.)?[0-9a-f]{24}\.(?:bak\.)?tmp$/;

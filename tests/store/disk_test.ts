@@ -107,7 +107,7 @@ Deno.test({
         const error = await assertRejects(update, RotatorError);
         assertEquals(error.code, "store_unwritable");
         assertStringIncludes(error.message, `The store ${path} cannot be`);
-        assertStringIncludes(error.message, `(EROFS at ${path}.lock)`);
+        assertStringIncludes(error.message, `, at ${path}.lock (EROFS);`);
         assertStringIncludes(
           error.message,
           "mount it, or better its folder, writable",

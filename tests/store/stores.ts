@@ -17,8 +17,19 @@ export async function withFolder(
   try {
     await test(folder);
   } finally {
+    await removeAll(folder);
+  }
+}
+
+/** A test that failed may still start workers, which end as well. */
+async function removeAll(folder: string): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) {
     await endWorkers();
-    await rm(folder, { recursive: true, force: true });
+    try {
+      return await rm(folder, { recursive: true, force: true });
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
   }
 }
 
