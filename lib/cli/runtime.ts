@@ -12,7 +12,7 @@ export interface Runtime {
   readonly args: readonly string[];
   readonly isWindows: boolean;
   /** Returns the file that was started, what runs it, and the current folder. */
-  start(): { path: string; runner: string; folder: string | undefined };
+  start(): { path: string; program: string; folder: string | undefined };
   /** Reads an environment variable; Deno may ask the person for permission. */
   env(name: string): string | undefined;
   /** Reads an environment variable only where that needs no question. */
@@ -66,7 +66,7 @@ export function denoRuntime(): Runtime {
     isWindows: Deno.build.os === "windows",
     start: () => ({
       path: pathOf(Deno.mainModule),
-      runner: "deno run -A",
+      program: "deno run -A",
       folder: attempt(() => Deno.cwd()),
     }),
     env: (name) => Deno.env.get(name),
@@ -171,7 +171,7 @@ function nodeRuntime(
     isWindows: process.platform === "win32",
     start: () => ({
       path: process.argv[1] ?? "",
-      runner: process.argv0,
+      program: process.argv0,
       folder: attempt(() => process.cwd()),
     }),
     env,
@@ -208,7 +208,7 @@ const COMMAND = "codex-rotator";
 /** Returns what a person types before a command to start this program again. */
 export function programOf(runtime: Started): string {
   const { isWindows, peekEnv } = runtime;
-  const { path, runner, folder } = runtime.start();
+  const { path, program, folder } = runtime.start();
   const separator = isWindows ? "\\" : "/";
   const within = folder === undefined ? undefined : `${folder}${separator}`;
   const modules = path.lastIndexOf(`${separator}node_modules${separator}`);
@@ -226,7 +226,7 @@ export function programOf(runtime: Started): string {
   if (isInstalled(path, runtime)) return COMMAND;
   const isInside = within !== undefined && path.startsWith(within);
   const file = isInside ? path.slice(within.length) : path;
-  return `${runner} ${quote(file, isWindows)}`;
+  return `${program} ${quote(file, isWindows)}`;
 }
 
 /** Whether the command on the PATH, as `deno install` writes it, starts this file. */

@@ -7,17 +7,17 @@ import { run } from "./run.ts";
 function started(
   path: string,
   changes: {
-    runner?: string;
+    program?: string;
     folder?: string | undefined;
     isWindows?: boolean;
     env?: Record<string, string>;
     files?: Record<string, string>;
   } = {},
 ): string {
-  const { runner = "node", env = {}, files = {} } = changes;
+  const { program = "node", env = {}, files = {} } = changes;
   const folder = "folder" in changes ? changes.folder : "/home/me/work";
   return programOf({
-    start: () => ({ path, runner, folder }),
+    start: () => ({ path, program, folder }),
     isWindows: changes.isWindows ?? false,
     peekEnv: (name) => env[name],
     peekText: (name) => files[name],
@@ -25,7 +25,7 @@ function started(
 }
 
 Deno.test("suggested commands start a clone with its runtime, from where the person is", () => {
-  const deno = { runner: "deno run -A" };
+  const deno = { program: "deno run -A" };
   assertEquals(
     started("/home/me/work/cli.ts", deno),
     "deno run -A cli.ts",
@@ -62,7 +62,7 @@ Deno.test("suggested commands start the bundle by its path", () => {
   const bundle = "/home/me/work/dist/codex-rotator.mjs";
   assertEquals(started(bundle), "node dist/codex-rotator.mjs");
   assertEquals(
-    started(bundle, { folder: "/tmp", runner: "bun" }),
+    started(bundle, { folder: "/tmp", program: "bun" }),
     `bun ${bundle}`,
   );
 });
@@ -92,7 +92,7 @@ Deno.test("suggested commands start an installed package by npx, or by its name"
 
 Deno.test("suggested commands start what deno install installed by its name", () => {
   const changes = {
-    runner: "deno run -A",
+    program: "deno run -A",
     env: { PATH: "/usr/bin:/home/me/.deno/bin" },
     files: {
       "/home/me/.deno/bin/codex-rotator":
