@@ -24,6 +24,7 @@ export type Result = "ok" | "limited" | "refused" | "failed" | "cancelled";
 export interface ServedRequest {
   /** When it came (epoch ms). */
   at: number;
+  /** HTTP method. */
   method: string;
   /** Without a key that stood in it. */
   path: string;
@@ -39,9 +40,11 @@ export interface ServedRequest {
   attempts: number;
   /** Of the answer. */
   status: number;
+  /** How it ended. */
   result: Result;
   /** As the answer counts them; null: unknown. */
   inputTokens: number | null;
+  /** The same for the output. */
   outputTokens: number | null;
   /** From its arrival to the last byte (ms). */
   ms: number;
@@ -94,7 +97,8 @@ const COUNTERS = {
   },
 } satisfies Record<string, { labels: readonly string[]; help: string }>;
 
-type Counter = keyof typeof COUNTERS;
+/** What is counted. */
+export type Counter = keyof typeof COUNTERS;
 
 /**
  * Counts the requests that a handler serves. Give its `onEvent` to the rotator
@@ -121,6 +125,7 @@ export class Metrics {
   readonly #counts = new Map<Counter, Map<string, number>>();
   #running = 0;
 
+  /** @param options What is called, and the clock. */
   constructor(options: MetricsOptions = {}) {
     this.onRequest = options.onRequest;
     this.#now = options.now ?? Date.now;

@@ -11,6 +11,7 @@ export {
   startServer,
 } from "./node_server.ts";
 export {
+  type Counter,
   logLine,
   Metrics,
   type MetricsOptions,

@@ -36,7 +36,7 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { AddressInfo } from "node:net";
-import { lifetimeOf, type Switches, TokenMint, type World } from "./access.ts";
+import { lifetimeOf, TokenMint, type World } from "./access.ts";
 import { createAccount, topUp } from "./account.ts";
 import { answerBackend, ENDPOINTS } from "./backend.ts";
 import { Delivery, headersOf, json, type Plan, readBody } from "./http.ts";
@@ -54,7 +54,7 @@ import type {
   FakeTokens,
 } from "./types.ts";
 
-export type { FakeKind, FakeLogEntry } from "./log.ts";
+export type { Entry, FakeKind, FakeLogEntry } from "./log.ts";
 export type * from "./types.ts";
 export type { FakeCodex };
 
@@ -96,7 +96,7 @@ export async function startFakeCodex(
 }
 
 /** A running stand-in. */
-class FakeCodex implements AsyncDisposable, Switches {
+class FakeCodex implements AsyncDisposable {
   /** The backend's URL. */
   readonly backend: string;
   /** The issuer's URL. */
@@ -115,14 +115,21 @@ class FakeCodex implements AsyncDisposable, Switches {
   readonly violations: readonly string[];
   /** A marker in every token, to search outputs for leaks. */
   readonly canary: string;
+  /** Who signs in at the issuer's page; null: nobody does. */
   signInAs: string | null = null;
+  /** The issuer answers sign-ins by device code. */
   deviceLogin = true;
+  /** Answers every request as Cloudflare answers an address that it blocks. */
   addressBlocked = false;
   readonly #server: Server;
   readonly #world: World;
   readonly #issuer: Issuer;
   readonly #log = new RequestLog();
 
+  /**
+   * @param server Listens already.
+   * @param options How the backend is to behave.
+   */
   constructor(server: Server, options: FakeCodexOptions) {
     const { port } = server.address() as AddressInfo;
     const { backendPath = "/backend-api" } = options;
@@ -239,6 +246,7 @@ class FakeCodex implements AsyncDisposable, Switches {
     await closed;
   }
 
+  /** Closes it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -29,7 +29,9 @@ export interface FakeWindow {
 
 /** What usage says beside the percentages, and what is enforced instead of them. */
 export interface FakeFlags {
+  /** Sent as `allowed`. */
   allowed?: boolean;
+  /** Sent as `limit_reached`. */
   limitReached?: boolean;
 }
 
@@ -39,6 +41,7 @@ export interface FakeMeter {
   windows: FakeWindow[] | null;
   /** Shown to people, for example `GPT-5.3-Codex-Spark`; a model of this name draws on the meter. */
   limitName?: string;
+  /** Sent as `normal_model_slug`. */
   normalModelSlug?: string;
   /** Outrank the percentages. */
   flags?: FakeFlags;
@@ -70,7 +73,9 @@ export interface FakeCost {
 
 /** A movement of purchased credits. */
 export interface FakeBooking {
+  /** Drawn or added. */
   readonly kind: "charge" | "top-up";
+  /** Whose credits. */
   readonly account: string;
   /** What was asked for; null: a top-up, or a request without one. */
   readonly model: string | null;
@@ -84,6 +89,7 @@ export interface FakeBooking {
 
 /** A limit on one model, as `model_usage` tells it. */
 export interface FakeModelUsage {
+  /** Sent as `available`. */
   available: boolean;
   /** Epoch ms. */
   availableAt?: number | null;
@@ -272,6 +278,7 @@ export type FakeAccountOptions = Partial<Omit<FakeAccount, "name">>;
 export interface FakeTokens {
   /** A JWT. */
   access: string;
+  /** Serves once. */
   refresh: string;
   /** A JWT. */
   id: string;
