@@ -53,10 +53,10 @@ export function learnFacts(
   facts: Pick<HeaderFacts, "plan" | "usage" | "credits">,
 ): Promise<void> | undefined {
   if (!isCurrent(context, attempt)) return undefined;
-  const { account, model } = attempt;
+  const { account } = attempt;
   const { record, alias } = account;
   const now = context.now();
-  const before = verdictKey(account, model, now);
+  const before = verdictKey(account, now);
   if (facts.credits) {
     const { balance, observedAt } = facts.credits;
     attempt.balanceAfter = balance ?? attempt.balanceAfter;
@@ -79,17 +79,14 @@ export function learnFacts(
       if (stored) stored.plan = plan;
     });
   }
-  const isSame = verdictKey(account, model, now) === before;
+  const isSame = verdictKey(account, now) === before;
   return isSame ? undefined : context.cache.write();
 }
 
 /** What tells whether an observation changed a verdict. */
-function verdictKey(
-  account: PooledAccount,
-  model: string | undefined,
-  now: number,
-): string {
-  const { standing } = account.assess(model, now);
+function verdictKey(account: PooledAccount, now: number): string {
+  // credits count for the main meter, whatever the model of the request
+  const { standing } = account.assess(undefined, now);
   return `${closedMeters(account.record)} ${standing.kind}`;
 }
 

@@ -651,11 +651,17 @@ Deno.test("rotator.fetch() writes at once what a response says of the other mete
 
 Deno.test("rotator.fetch() writes at once what the answer of another meter says of credits, so that other programs know", async () => {
   const model = "gpt-5.3-codex-spark";
-  for (const [balance, standing] of [["0", "blocked"], ["9", "credits"]]) {
+  for (
+    const [hasCredits, balance, standing] of [
+      ["False", "0", "blocked"],
+      ["False", "", "blocked"],
+      ["True", "9", "credits"],
+    ] as const
+  ) {
     const headers = {
-      "x-codex-credits-has-credits": balance === "0" ? "False" : "True",
+      "x-codex-credits-has-credits": hasCredits,
       "x-codex-credits-unlimited": "False",
-      "x-codex-credits-balance": balance!,
+      "x-codex-credits-balance": balance,
     };
     await using fleet = await startKnown({
       credits: "all",

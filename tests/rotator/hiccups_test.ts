@@ -277,7 +277,7 @@ Deno.test("rotator.fetch() asks an account that is throttled for a short time an
     const headers = { "retry-after": String(seconds) };
     alice.queue.push({ status: 429, headers, body: {} });
     fleet.clock.now += 10 * MINUTE;
-    await fleet.ask();
+    for (let n = 0; n < 2; n++) await fleet.ask();
     assertEquals(asksAlice(), false, "what is known of it is fresh");
     if (isFull) alice.windows = EXHAUSTED.windows!;
     fleet.clock.now += 6 * MINUTE;
@@ -317,5 +317,26 @@ Deno.test("rotator.fetch() does not ask an account in vain whose token was just 
     const isAsked = kindsOf(fleet).includes("usage:alice");
     assertEquals([rejectAll, isAsked], [rejectAll, !rejectAll]);
     assertEquals(fleet.fake.charged, []);
+  }
+});
+
+Deno.test("rotator.fetch() asks again what it knew before it waited long for a token", async () => {
+  for (const isFull of [true, false]) {
+    await using fleet = await startKnown({
+      credits: "none",
+      accounts: { alice: { credits: { ...TEN_CREDITS } } },
+    });
+    const released = Promise.withResolvers<void>();
+    const alice = fleet.fake.account("alice");
+    fleet.fake.revoke("alice", "access");
+    alice.tokenQueue.push({ until: released.promise });
+    const asked = fleet.ask();
+    await fleet.fake.seen(({ kind }) => kind === "token");
+    if (isFull) alice.windows = EXHAUSTED.windows!;
+    fleet.clock.now += 16 * MINUTE;
+    released.resolve();
+    assertEquals((await asked).status, isFull ? 429 : 200);
+    assertEquals(fleet.fake.charged, []);
+    assertEquals(kindsOf(fleet).includes("usage:alice"), true);
   }
 });

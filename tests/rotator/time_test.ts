@@ -1,5 +1,14 @@
 import { assertEquals } from "@std/assert";
-import { DAY, HOUR, MINUTE, START, startFleet, TEN_CREDITS } from "../fleet.ts";
+import {
+  DAY,
+  HOUR,
+  kindsOf,
+  MINUTE,
+  START,
+  startFleet,
+  startKnown,
+  TEN_CREDITS,
+} from "../fleet.ts";
 
 const LIMITED = {
   status: 429,
@@ -50,6 +59,20 @@ Deno.test("rotator.fetch() asks again when the clock jumped back and facts come 
   await fleet.ask();
   assertEquals(fleet.usageCalls(), 1, "what it knew is no fact any more");
   assertEquals(fleet.served(), ["alice$"], "and what it says now counts");
+});
+
+Deno.test("rotator.fetch() asks an account once after the clock jumped back, and trusts what it answers", async () => {
+  await using fleet = await startKnown({
+    credits: "none",
+    accounts: { alice: { credits: { ...TEN_CREDITS } } },
+  });
+  fleet.clock.now -= 3 * HOUR;
+  for (let n = 0; n < 3; n++) {
+    assertEquals((await fleet.ask()).status, 200);
+    fleet.clock.now += MINUTE;
+  }
+  const asked = kindsOf(fleet).filter((kind) => kind === "usage:alice");
+  assertEquals(asked.length, 1);
 });
 
 Deno.test("rotator.fetch() asks again when the clock jumped forward past the facts", async () => {
