@@ -98,7 +98,12 @@ const COUNTERS = {
 } satisfies Record<string, { labels: readonly string[]; help: string }>;
 
 /** What is counted. */
-export type Counter = keyof typeof COUNTERS;
+export type Counter =
+  | "requests"
+  | "charged_requests"
+  | "switches"
+  | "cooldowns"
+  | "wrong_keys";
 
 /**
  * Counts the requests that a handler serves. Give its `onEvent` to the rotator
@@ -125,7 +130,11 @@ export class Metrics {
   readonly #counts = new Map<Counter, Map<string, number>>();
   #running = 0;
 
-  /** @param options What is called, and the clock. */
+  /**
+   * Starts counting.
+   *
+   * @param options What is called, and the clock.
+   */
   constructor(options: MetricsOptions = {}) {
     this.onRequest = options.onRequest;
     this.#now = options.now ?? Date.now;

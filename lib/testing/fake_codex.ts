@@ -127,6 +127,8 @@ class FakeCodex implements AsyncDisposable {
   readonly #log = new RequestLog();
 
   /**
+   * Answers what comes in.
+   *
    * @param server Listens already.
    * @param options How the backend is to behave.
    */

@@ -60,7 +60,11 @@ export class Entry {
   #text: string | undefined;
   #json: { readonly value: unknown } | undefined;
 
-  /** @param facts What is known when it arrives. */
+  /**
+   * Begins an entry.
+   *
+   * @param facts What is known when it arrives.
+   */
   constructor(facts: Arrival & { n: number; parallel: number }) {
     Object.assign(this, facts);
   }
