@@ -38,6 +38,7 @@ export class RotatorError extends Error {
 
 /** Why a connection failed, by what runtimes say of it. A new one is a row here. */
 const REASONS: readonly [pattern: RegExp, reason: string][] = [
+  [/\btunnel/i, "the proxy did not connect"],
   [/ECONNREFUSED|connection ?refused/i, "connection refused"],
   [/ECONNRESET|EPIPE|connection ?reset|broken pipe/i, "connection reset"],
   [/ENOTFOUND|EAI_AGAIN|dns error/i, "host not found"],
@@ -64,7 +65,10 @@ export function networkErrorText(error: unknown, url: string): string {
     texts.some((text) => pattern.test(text))
   )?.[1];
   const last = chain.at(-1);
-  if (reason === undefined) return last?.message ?? String(error);
+  if (reason === undefined) {
+    // a query may hold a secret
+    return (last?.message ?? String(error)).replaceAll(/\?[^\s)]*/g, "");
+  }
   return `fetch failed: ${reason} at ${addressOf(chain) ?? hostOf(url)}`;
 }
 

@@ -19,6 +19,7 @@ import {
   ISSUER_VARIABLE,
   STORE_VARIABLE,
 } from "./options.ts";
+import { PROXY_VARIABLES } from "./runtime.ts";
 import { allowed, isPermissionError, permissionAdvice } from "./permissions.ts";
 
 /** `doctor`: what is wrong, and what to do about it. */
@@ -163,7 +164,20 @@ const EFFECTS: Readonly<Record<string, (value: string) => string>> = {
   OPENCODE_MULTI_AUTH_DEBUG: () =>
     "explains every selection, unless CODEX_ROTATOR_DEBUG is set",
   CODEX_ROTATOR_SERVE_KEY: () => "holds the key of serve",
+  ...Object.fromEntries(PROXY_VARIABLES.map((name) => [name, proxyText])),
+  NO_PROXY: noProxyText,
+  no_proxy: noProxyText,
 };
+
+function proxyText(value: string): string {
+  // its address may hold a password
+  const url = URL.parse(value.includes("://") ? value : `http://${value}`);
+  return `sends requests through the proxy ${url?.host ?? "?"}`;
+}
+
+function noProxyText(value: string): string {
+  return `keeps requests to these from a proxy: ${value}`;
+}
 
 /** All variables that are looked at. */
 const VARIABLES: readonly string[] = Object.keys(EFFECTS);

@@ -41,10 +41,44 @@ export interface Runtime {
  * longer to load than `status` takes to run, so its own API is used there.
  */
 export async function openRuntime(): Promise<Runtime> {
-  return "Deno" in globalThis ? denoRuntime() : nodeRuntime(
-    (await import("node:process")).default,
-    (await import("node:fs")).readFileSync,
-  );
+  if ("Deno" in globalThis) return denoRuntime();
+  const { default: process } = await import("node:process");
+  if (!("Bun" in globalThis)) await useProxies(process);
+  return nodeRuntime(process, (await import("node:fs")).readFileSync);
+}
+
+/** Where the environment names a proxy. */
+export const PROXY_VARIABLES: readonly string[] = [
+  "HTTPS_PROXY",
+  "https_proxy",
+  "HTTP_PROXY",
+  "http_proxy",
+];
+
+/** Has Node's `fetch` use the proxies that the environment names, as Deno's and Bun's do by themselves. */
+async function useProxies(process: NodeJS.Process): Promise<void> {
+  const { env, execPath, execArgv, argv } = process;
+  const isNamed = PROXY_VARIABLES.some((name) => env[name]);
+  if (!isNamed || env.NODE_USE_ENV_PROXY) return;
+  const { default: http } = await import("node:http");
+  const { setGlobalProxyFromEnv } = http as { setGlobalProxyFromEnv?(): void };
+  if (setGlobalProxyFromEnv) return void setGlobalProxyFromEnv();
+  // Node before 24.14 has a setting that counts at its start only
+  const { spawn } = await import("node:child_process");
+  const child = spawn(execPath, [...execArgv, ...argv.slice(1)], {
+    env: { ...env, NODE_USE_ENV_PROXY: "1" },
+    stdio: "inherit",
+  });
+  for (const signal of ["SIGTERM", "SIGHUP", "SIGINT"] as const) {
+    process.on(signal, () => {
+      // a terminal tells both of them
+      if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
+    });
+  }
+  await new Promise((_never, reject) => {
+    child.on("error", reject);
+    child.on("exit", (code) => process.exit(code ?? 1));
+  });
 }
 
 /** Whether the usual variables ask for colour or forbid it; undefined: they do neither. */

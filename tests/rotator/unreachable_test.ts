@@ -122,6 +122,14 @@ Deno.test("networkErrorText() finds the cause in what each runtime says", () => 
       ),
       "fetch failed: connection refused at chatgpt.com",
     ],
+    [
+      failed(`${deno}client error (Connect): unsuccessful tunnel`),
+      "fetch failed: the proxy did not connect at chatgpt.com",
+    ],
+    [
+      failed(`request for url (https://chatgpt.com/x?key=${SECRET}): strange`),
+      "request for url (https://chatgpt.com/x): strange",
+    ],
     [failed("fetch failed", new Error("bad port")), "bad port"],
     [failed("what nobody knows"), "what nobody knows"],
     ["no error at all", "no error at all"],
