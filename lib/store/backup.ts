@@ -101,9 +101,21 @@ function decode(bytes: Uint8Array, file: string): string {
   }
 }
 
-/** Whether a store was read and could not be understood. */
-export function isCorrupt(error: unknown): error is RotatorError {
+function isCorrupt(error: unknown): error is RotatorError {
   return error instanceof RotatorError && error.code === "store_corrupt";
+}
+
+/** As {@linkcode readStoreFile}, but tells what is wrong; undefined: there is no file. */
+export async function inspect(
+  file: string,
+): Promise<StoreFile | "damaged" | undefined> {
+  if (await statFile(file) === undefined) return undefined;
+  try {
+    return await readStoreFile(file);
+  } catch (error) {
+    if (!isCorrupt(error)) throw error;
+    return "damaged";
+  }
 }
 
 /** A state with the tokens of later ones, given as texts; what is not whole is skipped. */
@@ -134,75 +146,67 @@ export class Backup {
   ): Promise<TempFile | undefined> {
     const lasting = lastingPart(next.state);
     if (isDeepStrictEqual(await this.#read(main), lasting)) return undefined;
-    return await this.#write(main, 1, next.text);
-  }
-
-  /**
-   * Keeps what the store was before its owner changed it. An account that is
-   * removed leaves no tokens in there.
-   */
-  async keepGeneration(
-    main: TempFile,
-    { state, version, text }: StoreFile,
-    next: Snapshot,
-  ): Promise<void> {
-    const [before, after] = [state, next.state].map(ownerPart);
-    if (version === undefined || isDeepStrictEqual(before, after)) return;
-    const removed = removedAccounts(state, next.state);
-    const [second, third] = [2, 3].map((it) => backupOf(main.target, it));
-    const older = await readWhole(second!) ?? await readWhole(third!);
-    if (older === undefined) await remove(third!);
-    else await this.#replace(main, 3, withoutTokens(older, removed));
-    await this.#replace(main, 2, withoutTokens(text, removed));
-  }
-
-  async #replace(
-    main: TempFile,
-    generation: number,
-    text: string,
-  ): Promise<void> {
-    const temp = await this.#write(main, generation, text);
-    await temp.commit().finally(() => temp.discard());
-  }
-
-  async #write(
-    { target, token }: TempFile,
-    generation: number,
-    text: string,
-  ): Promise<TempFile> {
-    const path = backupOf(target, generation);
-    const temp = await TempFile.create(path, token, target);
-    try {
-      await temp.write(text);
-      return temp;
-    } catch (error) {
-      await temp.discard();
-      throw error;
-    }
+    return await writeBackup(main, 1, next.text);
   }
 
   /** What the first backup holds; undefined when it has to be written anew. */
-  async #read(main: TempFile): Promise<unknown> {
-    const path = backupOf(main.target);
+  async #read({ target, isPrivate }: TempFile): Promise<unknown> {
+    const path = backupOf(target);
     const facts = await statFile(path);
-    if (facts === undefined) return undefined;
-    if (facts.openToOthers && main.isPrivate) return undefined;
-    if (facts.version !== this.#known?.version) {
-      try {
-        const lasting = lastingPart((await readOnce(path)).state);
-        this.#known = { version: facts.version, lasting };
-      } catch {
-        return undefined;
-      }
-    }
-    return this.#known?.lasting;
+    if (!facts || (facts.openToOthers && isPrivate)) return undefined;
+    if (facts.version === this.#known?.version) return this.#known.lasting;
+    const found = await readOnce(path).catch(() => undefined);
+    const lasting = found && lastingPart(found.state);
+    this.#known = { version: facts.version, lasting };
+    return lasting;
   }
 }
 
-/** The text of a backup; undefined when there is none or it is damaged. */
-async function readWhole(path: string): Promise<string | undefined> {
-  if (await statFile(path) === undefined) return undefined;
-  return await readOnce(path).then((it) => it.text, () => undefined);
+/**
+ * Keeps what a store was before its owner changed it. An account that is
+ * removed leaves no tokens in there.
+ */
+export async function keepGeneration(
+  main: TempFile,
+  { state, version, text }: StoreFile,
+  next: Snapshot,
+): Promise<void> {
+  const [before, after] = [state, next.state].map(ownerPart);
+  if (version === undefined || isDeepStrictEqual(before, after)) return;
+  const removed = removedAccounts(state, next.state);
+  const third = backupOf(main.target, 3);
+  let older = await inspect(backupOf(main.target, 2));
+  if (typeof older !== "object") older = await inspect(third);
+  if (older === "damaged") await remove(third);
+  else if (older) {
+    await replaceBackup(main, 3, withoutTokens(older.text, removed));
+  }
+  await replaceBackup(main, 2, withoutTokens(text, removed));
+}
+
+async function replaceBackup(
+  main: TempFile,
+  generation: number,
+  text: string,
+): Promise<void> {
+  const temp = await writeBackup(main, generation, text);
+  await temp.commit().finally(() => temp.discard());
+}
+
+async function writeBackup(
+  { target, token }: TempFile,
+  generation: number,
+  text: string,
+): Promise<TempFile> {
+  const path = backupOf(target, generation);
+  const temp = await TempFile.create(path, token, target);
+  try {
+    await temp.write(text);
+    return temp;
+  } catch (error) {
+    await temp.discard();
+    throw error;
+  }
 }
 
 /** The accounts that are gone, also not under another name. */

@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import type { PoolState, Store } from "../types.ts";
 import {
   Backup,
+  keepGeneration,
   readStoreFile,
   type StoreFile,
   withLaterTokens,
@@ -124,7 +125,7 @@ class JsonFile implements JsonStore {
   ): Promise<boolean> {
     const isTooWide = before.openToOthers && temp.isPrivate;
     if (after === before && before.version === undefined) return true;
-    await this.#backup.keepGeneration(temp, before, after)
+    await keepGeneration(temp, before, after)
       .catch((error) => this.#warnOfBackup(temp.target, error));
     const backup = await this.#backup.prepare(temp, after);
     try {

@@ -12,8 +12,7 @@ import {
   Backup,
   backupOf,
   GENERATIONS,
-  isCorrupt,
-  readStoreFile,
+  inspect,
   type StoreFile,
   withLaterTokens,
 } from "./backup.ts";
@@ -35,12 +34,14 @@ export async function listBackups(path: string): Promise<FoundBackup[]> {
   const file = await realFile(path);
   const found: FoundBackup[] = [];
   for (let generation = 1; generation <= GENERATIONS; generation++) {
-    const facts = await statFile(backupOf(file, generation));
-    if (facts === undefined) continue;
-    const backup = await readStoreFile(backupOf(file, generation))
-      .catch(() => undefined);
-    const aliases = backup && Object.keys(backup.state.accounts);
-    found.push({ generation, writtenAt: facts.mtimeMs, aliases });
+    const path = backupOf(file, generation);
+    const backup = await inspect(path);
+    if (backup === undefined) continue;
+    const writtenAt = (await statFile(path))!.mtimeMs;
+    const aliases = backup === "damaged"
+      ? undefined
+      : Object.keys(backup.state.accounts);
+    found.push({ generation, writtenAt, aliases });
   }
   return found;
 }
@@ -61,8 +62,8 @@ export interface RestoreOptions extends LockOptions {
 
 /**
  * Puts a backup in the place of the store, whatever is there, which is kept
- * beside it. Accounts that are in both keep their newer tokens. Only a store
- * that a newer version wrote is left alone.
+ * beside it. Accounts that are in both keep their newer tokens. A store that a
+ * newer version wrote is left alone: it is not damaged, and newer.
  *
  * @param path The store's file, or a `file:` URL.
  * @throws {RotatorError} `store_corrupt` when the backup is missing or
@@ -78,70 +79,51 @@ export async function restoreBackup(
   try {
     return await replaceStore(given, async (temp, left) => {
       const file = temp.target;
-      const replaced = await isReadable(file);
-      const backup = await readBackup(file, generation, replaced);
+      const replaced = await inspect(file);
+      const backup = await readBackup(backupOf(file, generation), replaced);
       // what is there or mirrored has newer tokens
-      const later = await readStoreFile(replaced ? file : backupOf(file))
-        .catch(() => backup);
-      const next = withLaterTokens(backup, [later.text, ...left]);
+      const mirrored = await inspect(backupOf(file));
+      const later = [replaced, mirrored].find((it) => typeof it === "object");
+      const texts = typeof later === "object" ? [later.text, ...left] : left;
+      const next = withLaterTokens(backup, texts);
       await temp.write(next.text, (await statFile(file))?.mtimeMs);
       const mirror = await new Backup().prepare(temp, next);
-      const kept = replaced === undefined
-        ? null
-        : await keepAside(file, replaced ? "replaced" : "corrupt");
+      const kept = replaced && await keepAside(file, replaced !== "damaged");
       const isDone = await temp.commit();
       if (isDone) await mirror?.commit();
       await mirror?.discard();
-      return isDone ? { writtenAt: backup.mtimeMs, kept } : undefined;
+      return isDone
+        ? { writtenAt: backup.mtimeMs, kept: kept ?? null }
+        : undefined;
     }, options);
   } catch (error) {
     throw toStoreError(error, given, "written");
   }
 }
 
-/**
- * Whether a store is whole; undefined when there is none. One that a newer
- * version wrote is not damaged: it has newer tokens than the backup.
- */
-async function isReadable(file: string): Promise<boolean | undefined> {
-  if (await statFile(file) === undefined) return undefined;
-  try {
-    await readStoreFile(file);
-    return true;
-  } catch (error) {
-    if (!isCorrupt(error)) throw error;
-    return false;
-  }
-}
-
 async function readBackup(
-  file: string,
-  generation: number,
-  replaced: boolean | undefined,
+  path: string,
+  replaced: StoreFile | "damaged" | undefined,
 ): Promise<StoreFile> {
-  const path = backupOf(file, generation);
-  if (await statFile(path) === undefined) {
-    const way = replaced === undefined ? "" : "move the store away, and ";
-    throw new RotatorError(
-      "store_corrupt",
-      `There is no backup ${path}; ${way}add the accounts again with "codex-rotator login" or "codex-rotator import"`,
-    );
-  }
-  try {
-    return await readStoreFile(path);
-  } catch (error) {
-    if (!isCorrupt(error)) throw error;
+  const backup = await inspect(path);
+  if (backup === "damaged") {
     throw new RotatorError(
       "store_corrupt",
       `The backup ${path} is damaged, so nothing was changed; add the accounts again with another --store`,
     );
   }
+  if (backup !== undefined) return backup;
+  const way = replaced === undefined ? "" : "move the store away, and ";
+  throw new RotatorError(
+    "store_corrupt",
+    `There is no backup ${path}; ${way}add the accounts again with "codex-rotator login" or "codex-rotator import"`,
+  );
 }
 
 /** Nothing is thrown away: a damaged file may still be read by a person. */
-async function keepAside(file: string, why: string): Promise<string> {
+async function keepAside(file: string, isWhole: boolean): Promise<string> {
   const time = new Date().toISOString().replaceAll(":", "-");
-  const kept = `${file}.${why}-${time}`;
+  const kept = `${file}.${isWhole ? "replaced" : "corrupt"}-${time}`;
   const found = await stat(file);
   if (found.isFile()) {
     await copyFile(file, kept, constants.COPYFILE_EXCL);
