@@ -7,9 +7,9 @@ import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 import { fetchText } from "../account/context.ts";
-import { readStoreFile } from "../store/backup.ts";
 import { realFile, statFile, unlessMissing } from "../store/file.ts";
 import { jsonStore } from "../store/json_store.ts";
+import { listBackups } from "../store/restore.ts";
 import type { PoolState } from "../types.ts";
 import { VERSION } from "../version.ts";
 import { CliError } from "./exit.ts";
@@ -184,19 +184,17 @@ async function modeOf(path: string): Promise<string | undefined> {
 
 async function backupFinding(file: string, { io }: Context): Promise<Finding> {
   const path = `${file}.bak`;
-  const facts = await statFile(path);
-  if (facts === undefined) {
+  const backups = await listBackups(file);
+  const backup = backups.find(({ generation }) => generation === 1);
+  if (backup === undefined) {
     const advice = "it is written with the next change of an account";
     return finding("note", `There is no backup ${path}`, advice);
   }
-  try {
-    await readStoreFile(path);
-  } catch (error) {
-    if (isPermissionError(error)) throw error;
+  if (backup.aliases === undefined) {
     const advice = "delete it: it is written anew with the next change";
     return finding("warning", `The backup ${path} cannot be read`, advice);
   }
-  const age = timeAgo(facts.mtimeMs, io.now());
+  const age = timeAgo(backup.writtenAt, io.now());
   return finding("ok", `Its backup was written ${age}`);
 }
 

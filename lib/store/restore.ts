@@ -25,7 +25,7 @@ export interface FoundBackup {
   readonly generation: number;
   /** When it was written, epoch ms. */
   readonly writtenAt: number;
-  /** The accounts in it; undefined when it is damaged. */
+  /** The accounts in it; undefined when it cannot be read. */
   readonly aliases: readonly string[] | undefined;
 }
 
@@ -35,7 +35,11 @@ export async function listBackups(path: string): Promise<FoundBackup[]> {
   const found: FoundBackup[] = [];
   for (let generation = 1; generation <= GENERATIONS; generation++) {
     const path = backupOf(file, generation);
-    const backup = await inspect(path);
+    const backup = await inspect(path).catch((error) => {
+      // of a newer version
+      if (error instanceof RotatorError) return "damaged" as const;
+      throw error;
+    });
     if (backup === undefined) continue;
     const writtenAt = (await statFile(path))!.mtimeMs;
     const aliases = backup === "damaged"
