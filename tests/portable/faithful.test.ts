@@ -1,6 +1,7 @@
 /** What makes `rotator.fetch` a fetch, where the runtimes differ. */
-import { deepEqual, equal, ok } from "node:assert/strict";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { test } from "node:test";
+import * as zlib from "node:zlib";
 import type { FakeAnswer, FakeLogEntry } from "../../lib/testing/fake_codex.ts";
 import { type Fleet, requestBody, startFleet } from "../fleet.ts";
 import { BODIES, sendBody } from "../rotator/bodies.ts";
@@ -159,4 +160,47 @@ test("a stream that breaks in the middle rejects, and is not repeated", async ()
   const error = await rejection(() => fleet.ask());
   ok(error instanceof Error);
   equal(fleet.fake.log.length, 1);
+});
+
+const ENCODERS = {
+  gzip: zlib.gzipSync,
+  deflate: zlib.deflateSync,
+  br: zlib.brotliCompressSync,
+  // not before Node 22.15
+  ...(zlib.zstdCompressSync && { zstd: zlib.zstdCompressSync }),
+};
+
+test("a compressed body is sent as it is, and read for what has to be healed", async () => {
+  for (const [encoding, encode] of Object.entries(ENCODERS)) {
+    await using fleet = await startKnown();
+    const foreign = { type: "reasoning", encrypted_content: "enc:elsewhere:1" };
+    const user = { role: "user", content: "Hello" };
+    const json = requestBody({ input: [user, foreign] });
+    const body = new Uint8Array(encode(JSON.stringify(json)));
+    const response = await fleet.rotator.fetch("/responses", {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        "content-encoding": encoding,
+      },
+      body,
+    });
+    match(await response.text(), /Hello from alice/);
+    const [sent, healed] = fleet.fake.log;
+    deepEqual(sent?.body, body, encoding);
+    deepEqual(healed?.json, requestBody({ input: [user] }));
+    equal(healed?.headers["content-encoding"], undefined);
+  }
+});
+
+test("an error of the network says its cause", async () => {
+  const fleet = await startKnown();
+  await fleet.fake.close();
+  const error = await rejection(() => fleet.ask());
+  const { host } = new URL(fleet.fake.backend);
+  equal(
+    (error as Error).message,
+    `fetch failed: connection refused at ${host}`,
+  );
+  await fleet.rotator.close();
 });
