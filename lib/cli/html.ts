@@ -180,7 +180,7 @@ h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .5rem}
 .cards b{display:block;color:var(--ink);font-size:1.5rem;font-weight:600}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:.3rem 0}
 .legend i{display:inline-block;width:.7rem;height:.7rem;border-radius:2px;margin-right:.4rem}
-.chart{width:100%;display:block}.chart text{font-size:11px;fill:var(--dim)}
+.chart{width:100%;min-width:34rem;display:block}.chart text{font-size:11px;fill:var(--dim)}
 .chart rect{stroke:var(--bg);stroke-width:1}
 .grid{stroke:var(--line)}.line{fill:none;stroke-width:2;stroke-linejoin:round}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%}

@@ -144,9 +144,9 @@ function frame(
 }
 
 function svg(parts: readonly string[]): string {
-  return `<svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img">${
+  return `<div class="wide"><svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img">${
     parts.join("")
-  }</svg>`;
+  }</svg></div>`;
 }
 
 function round(value: number): number {

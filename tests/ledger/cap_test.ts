@@ -122,3 +122,21 @@ Deno.test("createRotator() refuses caps that cannot be read", () => {
     assertThrows(() => createRotator(options), TypeError, "caps");
   }
 });
+
+Deno.test("a cap holds for one request after the other where charges count at their end and usage is answered out of a cache", async () => {
+  for (const usageCacheSeconds of [0, 30]) {
+    await using fleet = await startKnown({
+      creditCaps: { "*": { day: 10 } },
+      accounts: {
+        alice: { ...onCredits(), chargesAtEnd: true, usageCacheSeconds },
+      },
+    });
+    for (let n = 0; n < 8; n++) {
+      await fleet.ask();
+      fleet.clock.now += 8_000;
+      await fleet.rotator.refresh();
+    }
+    const spent = charged(fleet);
+    assert(spent > 0 && spent <= 10, `${spent} with ${usageCacheSeconds} s`);
+  }
+});

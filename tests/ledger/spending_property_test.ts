@@ -13,7 +13,7 @@ import {
   spendRows,
   sumItems,
 } from "../../lib/ledger/spend.ts";
-import { DAY, type Fleet, fullWindows, START, startKnown } from "../fleet.ts";
+import { DAY, type Fleet, START, startKnown } from "../fleet.ts";
 
 /** How many histories are tried; the environment asks for more. */
 const RUNS = 12 * Number(process.env["PROPERTY_RUNS"] ?? 1);
