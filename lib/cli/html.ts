@@ -7,6 +7,7 @@
 import { open } from "node:fs/promises";
 import { resolve } from "node:path";
 import {
+  dayOf,
   type SpendItem,
   type SpendKey,
   spendRows,
@@ -22,13 +23,7 @@ import {
   standingWords,
   windowLabel,
 } from "./format.ts";
-import {
-  balanceChart,
-  barChart,
-  type ChartData,
-  dayOf,
-  text,
-} from "./html_charts.ts";
+import { balanceChart, barChart, type ChartData, text } from "./html_charts.ts";
 import { creditText, whole } from "./spending_words.ts";
 
 /** More accounts share the last colour. */

@@ -5,6 +5,7 @@
  * @module
  */
 import {
+  dayOf,
   type SpendItem,
   spendRows,
   type SpendSum,
@@ -34,11 +35,6 @@ type Color = (alias: string) => string;
 /** A text as it may be in a page. */
 export function text(value: string): string {
   return sanitize(value).replace(/[&<>"']/g, (it) => `&#${it.charCodeAt(0)};`);
-}
-
-/** The UTC day of a time (epoch ms). */
-export function dayOf(time: number): string {
-  return new Date(time).toISOString().slice(0, 10);
 }
 
 /** A stack per day, of a piece per account. */

@@ -74,7 +74,7 @@ export function spendItems(
   accounts: Accounts,
   since: number,
 ): SpendItem[] {
-  const first = dayText(since);
+  const first = dayOf(since);
   const items = entries.map((entry) => itemOf(entry, accounts));
   const others = Object.entries(accounts).flatMap(([account, { spent }]) =>
     otherItems(
@@ -86,7 +86,8 @@ export function spendItems(
   return [...items, ...others].filter(({ day }) => day >= first);
 }
 
-function dayText(time: number): string {
+/** The UTC day of a time (epoch ms), YYYY-MM-DD. */
+export function dayOf(time: number): string {
   return new Date(time).toISOString().slice(0, 10);
 }
 

@@ -100,10 +100,6 @@ export function takePaid(
  * Books what a balance tells. Observations that overlap are not compared when
  * the later one is higher: it may have been read before a charge that the
  * earlier one shows.
- *
- * @param record Changed in place.
- * @param observation The balance.
- * @param now Epoch ms.
  */
 export function observeBalance(
   record: Spender,
