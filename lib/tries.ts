@@ -54,7 +54,6 @@ export class Tries {
 
   discard(): void {
     const how = this.failure?.how;
-    this.failure = undefined;
     if (how && "response" in how) how.response.body?.cancel().catch(() => {});
   }
 }

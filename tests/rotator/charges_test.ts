@@ -98,25 +98,32 @@ Deno.test("an unknown account that may not be asked keeps nobody from credits th
 });
 
 Deno.test("facts belong to a login: two names that were exchanged charge nobody by mistake", async () => {
-  await using fleet = await startKnown({
-    credits: "none",
-    accounts: {
-      alice: { windows: EXHAUSTED.windows!, credits: { ...TEN_CREDITS } },
-      bob: {},
-    },
-  });
-  assertEquals((await fleet.ask()).alias, "bob");
-  await (fleet.store as Store).update(({ accounts }) => {
-    const { alice, bob } = accounts;
-    accounts["alice"] = bob!;
-    accounts["bob"] = alice!;
-  });
-  fleet.clock.now += 1000;
-  for (let n = 0; n < 3; n++) {
-    const { status, alias } = await fleet.ask();
-    assertEquals([status, alias], [200, "alice"]);
+  for (const unknown of ["email", "userId", "accountId"] as const) {
+    await using fleet = await startKnown({
+      credits: "none",
+      accounts: {
+        alice: { windows: EXHAUSTED.windows!, credits: { ...TEN_CREDITS } },
+        bob: {},
+      },
+    });
+    const store = fleet.store as Store;
+    await store.update(({ accounts }) => {
+      for (const record of Object.values(accounts)) delete record[unknown];
+    });
+    fleet.clock.now += 1000;
+    assertEquals((await fleet.ask()).alias, "bob");
+    await store.update(({ accounts }) => {
+      const { alice, bob } = accounts;
+      accounts["alice"] = bob!;
+      accounts["bob"] = alice!;
+    });
+    fleet.clock.now += 1000;
+    for (let n = 0; n < 3; n++) {
+      const { status, alias } = await fleet.ask();
+      assertEquals([unknown, status, alias], [unknown, 200, "alice"]);
+    }
+    assertEquals(fleet.fake.charged, []);
   }
-  assertEquals(fleet.fake.charged, []);
 });
 
 Deno.test("weighted follows its weights also in processes of one request each", async () => {

@@ -85,6 +85,12 @@ Deno.test("rotator.fetch() does not repeat a stream that ended before any conten
     fleet.fake.log.filter(({ kind }) => kind === "responses").length,
     1,
   );
+  const spent = () =>
+    fleet.events.filter(({ type }) => type === "credits-spent").length;
+  assertEquals(spent(), 1, "it may have been charged");
+  fleet.fake.account("bob").queue.push({ status: 502, body: "gone" });
+  const gone = await fleet.ask();
+  assertEquals([gone.status, gone.alias, spent()], [502, "bob", 1]);
 });
 
 Deno.test("rotator.fetch() learns from codex.rate_limits wherever it comes in a stream", async () => {
