@@ -173,6 +173,16 @@ Deno.test("an answer that its owner asked for counts at once, whatever came back
   }
 });
 
+Deno.test("a limit that came back is believed as long when parallel requests are refused, too", () => {
+  for (const returns of [0, 1]) {
+    const record = limited(KEY, { returns });
+    const again = { until: NOW + HOUR, setAt: NOW + SECOND };
+    setCooldown(record, KEY, again);
+    clear(record, open(NOW + MINUTE));
+    assertEquals(isLimited(record, NOW + MINUTE), returns === 1);
+  }
+});
+
 Deno.test("currentCooldowns() remembers what is over until no fresh fact is older, and a cleared one for its 5 minutes", () => {
   const kept = (entry: Cooldown, now: number) =>
     Object.keys(currentCooldowns({ [KEY]: entry }, now)).length > 0;

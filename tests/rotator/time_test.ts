@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import {
+  CREDITED,
   DAY,
   HOUR,
   kindsOf,
@@ -73,6 +74,18 @@ Deno.test("rotator.fetch() asks an account once after the clock jumped back, and
   }
   const asked = kindsOf(fleet).filter((kind) => kind === "usage:alice");
   assertEquals(asked.length, 1);
+});
+
+Deno.test("token trouble holds the later pools for 15 minutes, also after the clock jumped back", async () => {
+  await using fleet = await startKnown({
+    accounts: { alice: {}, bob: CREDITED },
+  });
+  fleet.clock.now -= 3 * HOUR;
+  await fleet.rotator.refresh();
+  fleet.fake.account("alice").rejectAll = true;
+  assertEquals((await fleet.ask()).status, 429);
+  fleet.clock.now += 16 * MINUTE;
+  assertEquals((await fleet.ask()).alias, "bob");
 });
 
 Deno.test("rotator.fetch() asks again when the clock jumped forward past the facts", async () => {
