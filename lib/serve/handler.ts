@@ -17,8 +17,9 @@ import {
   usableKey,
 } from "./access.ts";
 import { fleetUsage } from "./fleet_usage.ts";
-import { Metrics, METRICS_TYPE, type Result } from "./metrics.ts";
+import { Metrics, METRICS_TYPE } from "./metrics.ts";
 import { pass, type PassOptions, relay, Tail, type Visit } from "./passing.ts";
+import type { Result } from "./served_request.ts";
 
 /** How a handler works. */
 export interface HandlerOptions {

@@ -7,7 +7,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Rotator } from "../rotator.ts";
 import { failure } from "./access.ts";
-import type { Metrics, ServedRequest } from "./metrics.ts";
+import type { Metrics } from "./metrics.ts";
+import type { ServedRequest } from "./served_request.ts";
 
 /** What requests are passed on with. */
 export interface PassOptions {

@@ -24,7 +24,6 @@ import {
   isWindows,
   modeOf,
   readState,
-  withFolder,
   withMount,
   withPath,
 } from "./stores.ts";
