@@ -26,6 +26,7 @@ const CALLS: Readonly<Record<string, readonly string[]>> = {
     "status",
     "status --json",
   ],
+  "`spend`": ["spend", "spend --json"],
   "`status --refresh`, `refresh`": ["status --refresh", "refresh"],
   "`doctor`": ["doctor"],
   "`doctor --offline`": ["doctor --offline"],
