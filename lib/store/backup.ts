@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { RotatorError } from "../errors.ts";
-import type { PoolState } from "../types.ts";
+import type { AccountRecord, PoolState } from "../types.ts";
 import { remove, sleep, statFile } from "./file.ts";
 import { currentFile, TempFile } from "./replace.ts";
 import {
@@ -11,7 +11,6 @@ import {
   emptyState,
   isSameLogin,
   lastingPart,
-  ownerPart,
   parseState,
   type Snapshot,
   snapshotOf,
@@ -20,6 +19,15 @@ import {
 
 /** A store that cannot be understood is read again after this. */
 const REREAD_AFTER_MS = 50;
+
+/** Account fields that only its owner sets. */
+const OWNER_FIELDS = [
+  "enabled",
+  "weight",
+  "priority",
+  "reserve",
+  "source",
+] as const;
 
 /** What a store's file held when it was read. */
 export interface StoreFile extends Snapshot {
@@ -123,6 +131,7 @@ export function withLaterTokens(
   state: Snapshot,
   later: readonly string[],
 ): Snapshot {
+  if (later.length === 0) return state;
   return applyChange(state, (draft) => {
     for (const text of later) {
       try {
@@ -207,6 +216,23 @@ async function writeBackup(
     await temp.discard();
     throw error;
   }
+}
+
+/** What its owner changes, as opposed to what is observed and renewed. */
+function ownerPart({ settings, accounts }: PoolState): unknown {
+  const chosen = Object.entries(accounts).map(([alias, account]) => {
+    const { accountId, userId, source } = account;
+    return [alias, accountId, userId, {
+      ...chosenIn(account),
+      source: source?.path,
+    }];
+  });
+  return { settings, chosen };
+}
+
+/** What the owner set of an account. */
+export function chosenIn(account: AccountRecord): AccountRecord {
+  return Object.fromEntries(OWNER_FIELDS.map((name) => [name, account[name]]));
 }
 
 /** The accounts that are gone, also not under another name. */

@@ -8,9 +8,11 @@ import {
 } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { RotatorError } from "../errors.ts";
+import type { PoolState } from "../types.ts";
 import {
   Backup,
   backupOf,
+  chosenIn,
   GENERATIONS,
   inspect,
   type StoreFile,
@@ -19,6 +21,7 @@ import {
 import { realFile, statFile, toStoreError } from "./file.ts";
 import type { LockOptions } from "./lock.ts";
 import { replaceStore } from "./replace.ts";
+import { applyChange, isSameLogin } from "./state.ts";
 
 /** A backup as it can be restored. */
 export interface FoundBackup {
@@ -66,8 +69,8 @@ export interface RestoreOptions extends LockOptions {
 
 /**
  * Puts a backup in the place of the store, whatever is there, which is kept
- * beside it. Accounts that are in both keep their newer tokens. A store that a
- * newer version wrote is left alone: it is not damaged, and newer.
+ * beside it. Accounts that are in both keep what was observed, renewed and spent
+ * since. A store that a newer version wrote is left alone: it is not damaged.
  *
  * @param path The store's file, or a `file:` URL.
  * @throws {RotatorError} `store_corrupt` when the backup is missing or
@@ -85,11 +88,15 @@ export async function restoreBackup(
       const file = temp.target;
       const replaced = await inspect(file);
       const backup = await readBackup(backupOf(file, generation), replaced);
-      // what is there or mirrored has newer tokens
       const mirrored = await inspect(backupOf(file));
       const later = [replaced, mirrored].find((it) => typeof it === "object");
-      const texts = typeof later === "object" ? [later.text, ...left] : left;
-      const next = withLaterTokens(backup, texts);
+      const next = withLaterTokens(
+        applyChange(backup, (state) => {
+          // tokens and spending go on from where they are
+          if (typeof later === "object") takeObserved(state, later.state);
+        }),
+        left,
+      );
       await temp.write(next.text, (await statFile(file))?.mtimeMs);
       const mirror = await new Backup().prepare(temp, next);
       const kept = replaced && await keepAside(file, replaced !== "damaged");
@@ -102,6 +109,22 @@ export async function restoreBackup(
     }, options);
   } catch (error) {
     throw toStoreError(error, given, "written");
+  }
+}
+
+/**
+ * Takes over what was observed, renewed and spent in a later state; what the
+ * owner sets stays as it is.
+ *
+ * @param state Changed in place.
+ */
+function takeObserved(state: PoolState, later: PoolState): void {
+  for (const [alias, account] of Object.entries(state.accounts)) {
+    const found = later.accounts[alias];
+    if (!found || !isSameLogin(account, found)) continue;
+    const { tokens } = account;
+    const known = { ...tokens && { tokens }, ...found, ...chosenIn(account) };
+    state.accounts[alias] = structuredClone(known);
   }
 }
 

@@ -122,16 +122,6 @@ export function lastingPart(state: PoolState): unknown {
   return { ...state, accounts };
 }
 
-/** What its owner changes, as opposed to what is observed and renewed. */
-export function ownerPart({ settings, accounts }: PoolState): unknown {
-  const chosen = Object.entries(accounts).map(([alias, it]) => [
-    alias,
-    [it.accountId, it.userId, it.enabled, it.weight, it.priority, it.reserve],
-    it.source?.path,
-  ]);
-  return { settings, chosen };
-}
-
 /** Whether two records are of one login, as far as is known. */
 export function isSameLogin(a: AccountRecord, b: AccountRecord): boolean {
   const differ = (name: "accountId" | "userId") =>

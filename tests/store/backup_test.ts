@@ -245,6 +245,31 @@ Deno.test(
 );
 
 Deno.test(
+  "restoreBackup() forgets nothing of what was observed and spent since",
+  withPath(async (path) => {
+    const store = jsonStore(path);
+    await store.update((state) => {
+      addAccount("a")(state);
+      Object.assign(state.accounts["a"]!, { weight: 2, spent: { day: "1" } });
+    });
+    await store.update((state) => {
+      Object.assign(state.accounts["a"]!, {
+        ...{ weight: 9, enabled: false, spent: { day: "5" }, requests: 7 },
+        cooldowns: { throttle: { until: 9, setAt: 1 } },
+      });
+    });
+    await restoreBackup(path, { generation: 2 });
+    assertEquals((await readState(path)).accounts["a"], {
+      tokens: { access: "token-of-a" },
+      weight: 2,
+      spent: { day: "5" },
+      requests: 7,
+      cooldowns: { throttle: { until: 9, setAt: 1 } },
+    });
+  }),
+);
+
+Deno.test(
   "restoreBackup() takes newer tokens from the first backup where the store is damaged",
   withPath(async (path) => {
     const store = jsonStore(path);
