@@ -165,6 +165,8 @@ export function startWorker(
   }).spawn();
   const writer = child.stdin.getWriter();
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  // one that hangs ends its test with what was told so far, not the whole run
+  const deadline = setTimeout(() => child.kill("SIGKILL"), 120_000);
   return {
     say: (text: string) => writer.write(new TextEncoder().encode(`${text}\n`)),
     async line() {
@@ -180,6 +182,7 @@ export function startWorker(
       await writer.close().catch(() => {});
       await reader.cancel();
       await child.status;
+      clearTimeout(deadline);
     },
   };
 }
