@@ -1,6 +1,5 @@
 /**
- * A process that renews tokens is killed at each of its calls to the file
- * system. TORTURE=1 kills it before, in the middle of, and after each.
+ * A process that renews tokens is killed at each of its changes to files. TORTURE=1 kills it before, in the middle of, and after each.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { readdir, readFile } from "node:fs/promises";
@@ -8,6 +7,7 @@ import { copy, emptyDir } from "@std/fs";
 import { fromFileUrl, join } from "@std/path";
 import { jsonStore } from "../../lib/store/json_store.ts";
 import type { Tokens } from "../../lib/types.ts";
+import { buildCrash, crashEnv, type CrashPoint } from "../crash.ts";
 import { programOf } from "../runtimes.ts";
 import { TORTURE } from "./processes.ts";
 import { withFolder } from "./stores.ts";
@@ -15,40 +15,24 @@ import { withFolder } from "./stores.ts";
 const WORKER = fromFileUrl(new URL("./worker.ts", import.meta.url));
 const OLD = { access: "old-access", refresh: "old-refresh", expiresAt: 1 };
 const NEW = { access: "new-access", refresh: "new-refresh", expiresAt: 2 };
-const MODES = TORTURE ? ["before", "half", "after"] : ["after"];
+const MODES: CrashPoint["mode"][] = TORTURE
+  ? ["before", "half", "after"]
+  : ["after"];
 /** Kills at the same time. */
 const AT_ONCE = 3;
-/** More calls than a renewal makes. */
+/** More changes than a renewal makes. */
 const MAX_CALLS = 200;
 
-/** Builds the library that kills; undefined where there is no compiler. */
-async function buildCrash(folder: string): Promise<string | undefined> {
-  const library = join(folder, "crash.so");
-  const source = fromFileUrl(new URL("./crash.c", import.meta.url));
-  const args = ["-shared", "-fPIC", "-w", "-o", library, source, "-ldl"];
-  try {
-    const { success } = await new Deno.Command("cc", { args }).output();
-    return success ? library : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Renews and is killed at the nth call; false when it has fewer. */
+/** Renews and is killed at a change; false when it makes fewer. */
 async function renewUntil(
   folder: string,
   library: string,
-  [mode, call]: readonly [mode: string, call: number],
+  point: CrashPoint,
 ): Promise<boolean> {
   const path = join(folder, "accounts.json");
   const { success } = await new Deno.Command(programOf("node")!, {
     args: [WORKER, "renew", path, "a", String(NEW.expiresAt)],
-    env: {
-      LD_PRELOAD: library,
-      CRASH_DIR: folder,
-      CRASH_MODE: mode,
-      CRASH_AT: String(call),
-    },
+    env: crashEnv(library, folder, { point }),
     stderr: "inherit",
   }).output();
   return !success;
@@ -104,8 +88,9 @@ Deno.test({
             const call = ++calls;
             await emptyDir(folder);
             await copy(seed, folder, { overwrite: true });
-            if (!await renewUntil(folder, library, [mode, call])) return;
-            await assertRecovers(folder, `${mode} call ${call}`);
+            const point: CrashPoint = { at: call, mode };
+            if (!await renewUntil(folder, library, point)) return;
+            await assertRecovers(folder, `${mode} change ${call}`);
           }
         };
         await Promise.all(Array.from({ length: AT_ONCE }, lane));
