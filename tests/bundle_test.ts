@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { join } from "@std/path";
+import { dirname, join } from "@std/path";
 import { writeBundle } from "./bundle.ts";
 import { spawn } from "./bundled.ts";
 import { commandOf, RUNTIMES } from "./runtimes.ts";
@@ -20,7 +20,10 @@ async function withBundle(job: (folder: string) => Promise<void>) {
 }
 
 function run(folder: string, command: readonly string[]) {
+  const [node = "node"] = commandOf("node");
   const env = {
+    // its first line asks for Node by name, and another one may be installed
+    PATH: `${dirname(node)}:${Deno.env.get("PATH")}`,
     CODEX_ROTATOR_STORE: join(folder, "accounts.json"),
     NO_COLOR: "1",
   };
