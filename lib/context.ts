@@ -39,6 +39,7 @@ import { defaultStorePath } from "./store/paths.ts";
 import type { Store, StrategyName } from "./types.ts";
 import type { CreditPolicy, RotatorEvent } from "./report_types.ts";
 import { CODEX_VERSION, VERSION } from "./version.ts";
+import { systemFetch } from "./system_fetch.ts";
 
 /** All parts of one rotator. */
 export interface RotatorContext extends AccountContext {
@@ -164,7 +165,7 @@ function accountContext(
     issuer: checkedBase(options.issuer ?? DEFAULT_ISSUER, "issuer"),
     version: VERSION,
     endsSoon: false,
-    fetch: fetch ?? ((input, init) => globalThis.fetch(input, init)),
+    fetch: fetch ?? systemFetch,
     now,
     policy: () => policy,
     caps: () => accounts.caps,

@@ -17,6 +17,7 @@ import { type Finding, finding, readMessage } from "./findings.ts";
 import { addAccount, duration, timeAgo } from "./format.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
 import { isPermissionError } from "./permissions.ts";
+import { systemFetch } from "../system_fetch.ts";
 
 /** How long a host may take to answer (ms). */
 const HOST_LIMIT = 5_000;
@@ -48,7 +49,7 @@ async function checkHost(
   }
   const begun = io.now();
   const answer = await fetchText(
-    { fetch: (input, init) => fetch(input, init) },
+    { fetch: systemFetch },
     {
       url: `${url}/`,
       headers: { "user-agent": `codex-rotator/${VERSION}` },

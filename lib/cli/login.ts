@@ -19,6 +19,7 @@ import { type Command, type Context, issuerOf } from "./options.ts";
 import { note, say } from "./say.ts";
 import { renderStatus } from "./status_table.ts";
 import { statusReader } from "./stored_status.ts";
+import { systemFetch } from "../system_fetch.ts";
 
 /** `login`: signs in, in the browser or by device code. */
 export const command: Command = {
@@ -63,7 +64,7 @@ async function run(context: Context): Promise<number> {
   const options: LoginOptions = {
     issuer,
     version: VERSION,
-    fetch: (input, init) => fetch(input, init),
+    fetch: systemFetch,
     signal: io.signal,
   };
   note(

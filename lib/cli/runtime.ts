@@ -185,6 +185,18 @@ function leave(): never {
 /** What keeps the process after its command has ended is cut off after this time (ms). */
 const LINGER_MS = 500;
 
+/** What Bun reads variables from in the folder that it is started in. */
+const DOTENV_FILES = ["", ".local", ".development", ".production", ".test"];
+
+/** Whether a variable that says where tokens go may come from a project's file. */
+function isOfProject(
+  name: string,
+  peekText: (path: string) => string | undefined,
+): boolean {
+  return "Bun" in globalThis && name.endsWith("_URL") &&
+    DOTENV_FILES.some((it) => peekText(`.env${it}`)?.includes(name));
+}
+
 /** Returns Node's runtime, or Bun's. */
 function nodeRuntime(
   process: NodeJS.Process,
@@ -197,7 +209,9 @@ function nodeRuntime(
     process.stderr.write(`Error: ${error.message}\n`);
     process.exit(1);
   });
-  const env = (name: string) => process.env[name];
+  const peekText = (path: string) => attempt(() => readFileSync(path, "utf8"));
+  const env = (name: string) =>
+    isOfProject(name, peekText) ? undefined : process.env[name];
   const exitAfter = (ms: number, code: number) =>
     void setTimeout(() => process.exit(code), ms).unref();
   return {
@@ -210,7 +224,7 @@ function nodeRuntime(
     }),
     env,
     peekEnv: env,
-    peekText: (path) => attempt(() => readFileSync(path, "utf8")),
+    peekText,
     write: (to, text) => void streams[to].write(text),
     log(text) {
       if (process.stderr.listenerCount("error") === 0) {
