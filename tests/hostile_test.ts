@@ -416,6 +416,8 @@ Deno.test("an alias that looks like a path leaves nothing outside the store's fo
         "one/two",
         "one/two/accounts.json",
         "one/two/accounts.json.bak",
+        "one/two/accounts.json.bak.2",
+        "one/two/accounts.json.bak.3",
       ].map((it) => join(".", ...it.split("/"))),
     );
     const strays = (await readdir("/tmp").catch(() => []))

@@ -68,11 +68,10 @@ export class Spending {
     signal?: AbortSignal | null,
   ): Promise<string | undefined> {
     const id = randomUUID();
+    // a change is applied again when it is written, which is later
+    const startedAt = this.#now();
     if (!isCapped(this.#context.caps(), account.alias)) {
-      void this.#change(
-        account,
-        (record) => startPaid(record, id, this.#now()),
-      );
+      void this.#change(account, (record) => startPaid(record, id, startedAt));
       this.#note(account, id);
       return id;
     }

@@ -249,7 +249,8 @@ async function runExample(runtime: Runtime, code: string): Promise<string> {
         plan: "pro",
         queue: [toolCall("weather", { city: "Oslo" }), RAN_OUT],
       },
-      bob: {},
+      // of two that nothing is known of, the first to answer serves
+      bob: { usageQueue: [{ delayMs: 1000 }] },
     },
   });
   const accounts = {

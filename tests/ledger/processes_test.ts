@@ -200,10 +200,11 @@ Deno.test("two processes, one of them killed in the middle, sum up to what the b
   for (const name of ["alice", "bob"]) {
     site.fake.account(name).always = { until: promise };
   }
-  const lost = one.ask(3, about("gpt-5.4-mini", "canary-one"));
+  const lost = one.ask(3, about("gpt-5.4-mini", "canary-one"))
+    .catch(() => {});
   await site.fake.seen(({ kind, n }) => kind === "responses" && n > before);
   await one.kill();
-  await lost.catch(() => {});
+  await lost;
   resolve();
   for (const name of ["alice", "bob"]) {
     site.fake.account(name).always = undefined;
