@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isLoopback } from "../codex/endpoints.ts";
 import { quote } from "./format.ts";
 
 /** A process: what it is given, and how it answers. */
@@ -197,6 +198,11 @@ function isOfProject(
     DOTENV_FILES.some((it) => peekText(`.env${it}`)?.includes(name));
 }
 
+/** Another host is refused by name where it is read. */
+function isLocal(url = ""): boolean {
+  return isLoopback(URL.parse(url)?.hostname ?? "");
+}
+
 /** Returns Node's runtime, or Bun's. */
 function nodeRuntime(
   process: NodeJS.Process,
@@ -211,7 +217,9 @@ function nodeRuntime(
   });
   const peekText = (path: string) => attempt(() => readFileSync(path, "utf8"));
   const env = (name: string) =>
-    isOfProject(name, peekText) ? undefined : process.env[name];
+    isOfProject(name, peekText) && isLocal(process.env[name])
+      ? undefined
+      : process.env[name];
   const exitAfter = (ms: number, code: number) =>
     void setTimeout(() => process.exit(code), ms).unref();
   return {
