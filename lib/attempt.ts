@@ -7,7 +7,7 @@
 import { withAbort } from "./account/abort.ts";
 import type { Attempt } from "./account/context.ts";
 import { type Choice, lastAccountOf } from "./choose.ts";
-import type { RotatorContext } from "./context.ts";
+import { candidatesOf, type RotatorContext } from "./context.ts";
 import { POOLS } from "./pool/standing.ts";
 import { pinnedIn, reasonOf } from "./report.ts";
 import type { ReplayableRequest } from "./request.ts";
@@ -41,12 +41,15 @@ export async function prepare(
   const { account, pool } = choice;
   const { model, isFree, about, signal } = request;
   const access = await accessOf(context, request, { choice, tries, again });
-  const isPaid = access !== undefined && pool !== "first";
-  const paid = isPaid
-    ? await context.spending.admit(account, signal)
+  const admission = access !== undefined && pool !== "first"
+    ? await context.spending.admit(
+      account,
+      () => isBest(context, { account, pool, model }, tries),
+      signal,
+    )
     : undefined;
-  if (isPaid && paid === undefined) tries.cap(account.alias);
-  if (access === undefined || (isPaid && paid === undefined)) {
+  if (admission?.kind === "capped") tries.cap(account.alias);
+  if (access === undefined || (admission && admission.kind !== "open")) {
     if (!again) choice.release();
     return undefined;
   }
@@ -66,7 +69,7 @@ export async function prepare(
     balanceBefore: account.record.credits?.balance ?? null,
     balanceAfter: null,
     usage: null,
-    paid,
+    paid: admission?.id,
     charged: null,
     onEnd: () => {},
   };
@@ -106,6 +109,22 @@ export function isStillIn(
   if (context.accounts.get(account.alias) !== account) return false;
   const { standing, poolIndex } = account.assess(model, context.now());
   return POOLS[poolIndex] === pool && standing.kind !== "unknown";
+}
+
+/** Whether an account is still in its pool, and none that is not tried yet in an earlier one. */
+function isBest(
+  context: RotatorContext,
+  { account, pool, model }: Pick<Attempt, "account" | "pool" | "model">,
+  { tried }: Tries,
+): boolean {
+  const indexOf = (it: Attempt["account"]) =>
+    it.assess(model, context.now()).poolIndex;
+  const index = indexOf(account);
+  return context.accounts.get(account.alias) === account &&
+    POOLS[index] === pool &&
+    !candidatesOf(context).some((it) =>
+      !tried.has(it.alias) && indexOf(it) < index
+    );
 }
 
 const REASONS: Record<Choice["pool"], string> = {

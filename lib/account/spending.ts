@@ -43,6 +43,12 @@ interface Paid {
   resolve(cost: PaidRequest | undefined): void;
 }
 
+/** Whether a paid request may be sent; "outdated": it waited, and an account has to be chosen anew. */
+export type Admission =
+  | { kind: "open"; /** What names it. */ id: string }
+  | { kind: "capped" }
+  | { kind: "outdated" };
+
 /** Admits paid requests and finds out what they cost. */
 export class Spending {
   readonly #context: AccountContext;
@@ -61,31 +67,36 @@ export class Spending {
    * Admits a paid request, where the caps allow it; waits for the cost of
    * others where only those keep it out.
    *
-   * @returns What names it; undefined when a cap is in the way.
+   * @param isStillBest Asked once the store was read, and after each wait: the owner may
+   * have forbidden it, and what costs nothing may be there by then.
    */
   async admit(
     account: PooledAccount,
+    isStillBest: () => boolean,
     signal?: AbortSignal | null,
-  ): Promise<string | undefined> {
+  ): Promise<Admission> {
     const id = randomUUID();
     // a change is applied again when it is written, which is later
     const startedAt = this.#now();
     if (!isCapped(this.#context.caps(), account.alias)) {
       void this.#change(account, (record) => startPaid(record, id, startedAt));
       this.#note(account, id);
-      return id;
+      return { kind: "open", id };
     }
     for (let waited = 0; waited <= MAX_WAIT_MS; waited += LOOK_MS) {
       const { kind } = await this.#tryAdmit(account, id);
       if (kind === "open") {
         this.#note(account, id);
-        return id;
+        if (isStillBest()) return { kind, id };
+        this.cancel(account, id);
+        return { kind: "outdated" };
       }
-      if (kind === "capped") return undefined;
+      if (kind === "capped") return { kind };
       this.#askSoon(account);
       await delay(LOOK_MS, signal);
+      if (!isStillBest()) return { kind: "outdated" };
     }
-    return undefined;
+    return { kind: "capped" };
   }
 
   /** One admission, in one transaction with what it depends on. */

@@ -1,5 +1,11 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { createRotator, memoryStore, type RotatorOptions } from "../../mod.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  createRotator,
+  memoryStore,
+  type RotatorOptions,
+  type Store,
+} from "../../mod.ts";
 import type { FakeAccountOptions } from "../../lib/testing/fake_codex.ts";
 import {
   DAY,
@@ -33,6 +39,11 @@ function others(fleet: Fleet, count: number, options: RotatorOptions) {
       now: () => fleet.clock.now,
       ...options,
     }));
+}
+
+function storeOf({ store }: Fleet): Store {
+  if (typeof store === "string") throw new Error("The store is a file");
+  return store;
 }
 
 function charged(fleet: Fleet): number {
@@ -138,5 +149,54 @@ Deno.test("a cap holds for one request after the other where charges count at th
     }
     const spent = charged(fleet);
     assert(spent > 0 && spent <= 10, `${spent} with ${usageCacheSeconds} s`);
+  }
+});
+
+Deno.test("a request that waited for the cost of another one is paid for only where nothing better came up meanwhile", async () => {
+  const owner = { creditCaps: { "*": { day: 10 } } };
+  for (
+    const [what, change, served, spent] of [
+      ["nothing", () => {}, 200, 6],
+      [
+        "the owner forbids it",
+        async (fleet: Fleet) => {
+          await storeOf(fleet).update((state) => {
+            state.settings.creditAccountAliases = [];
+          });
+        },
+        429,
+        3,
+      ],
+      [
+        "bob has included usage again",
+        async (fleet: Fleet) => {
+          fleet.clock.now += 60_000;
+          fleet.fake.account("bob").windows = [
+            { seconds: 18_000, usedPercent: 1, resetAt: START + DAY / 4 },
+            { seconds: 604_800, usedPercent: 1, resetAt: START + 7 * DAY },
+          ];
+          await fleet.rotator.refresh({ aliases: ["bob"] });
+        },
+        200,
+        3,
+      ],
+    ] as const
+  ) {
+    await using fleet = await startKnown({
+      settings: { ...owner, creditAccountAliases: ["alice"] },
+      accounts: { alice: onCredits(), bob: { windows: fullWindows(START) } },
+    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    fleet.fake.account("alice").queue = [{ until: promise }];
+    const first = fleet.ask();
+    await fleet.fake.seen(({ kind }) => kind === "responses");
+    const second = fleet.ask();
+    await delay(100);
+    await change(fleet);
+    resolve();
+    assertEquals((await first).status, 200);
+    fleet.clock.now += 6_000;
+    assertEquals([what, (await second).status], [what, served]);
+    assertEquals([what, charged(fleet)], [what, spent]);
   }
 });
