@@ -4,6 +4,7 @@
  * @module
  */
 import { withAbort } from "./account/abort.ts";
+import { joined } from "./values.ts";
 
 /** A body that can be sent, and how often. */
 export interface ReplayBody {
@@ -117,20 +118,6 @@ async function readStream(
   }
   const body = continued(chunks, reader);
   return { body, readable: undefined, contentType: null, replayable: false };
-}
-
-/** Chunks as one. */
-export function joined(
-  chunks: readonly Uint8Array[],
-  size: number,
-): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(size);
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return bytes;
 }
 
 /** What was read already, then the rest as it comes. */

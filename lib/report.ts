@@ -7,7 +7,7 @@ import type { AccountPool, PooledAccount } from "./pool/account_pool.ts";
 import { meterOfModel } from "./meters.ts";
 import { ClockReading } from "./pool/clock.ts";
 import { lastsUntil, meterLastsUntil } from "./pool/pace.ts";
-import { dayOf, spentIn } from "./pool/spending.ts";
+import { spentIn } from "./pool/spending.ts";
 import { select } from "./pool/select.ts";
 import { hasUsableCredits, untilOf } from "./pool/standing.ts";
 import type {
@@ -18,6 +18,7 @@ import type {
 } from "./report_types.ts";
 import type { PoolState, StrategyName } from "./types.ts";
 import type { NormalRecord } from "./normal_types.ts";
+import { dayOf } from "./values.ts";
 
 /** An epoch time (ms) as an ISO string; null when it is none. */
 export function iso(time: number | null | undefined): string | null {

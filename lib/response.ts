@@ -4,7 +4,7 @@
  * @module
  */
 import { clearTimeout, setTimeout } from "node:timers";
-import { joined } from "./body.ts";
+import { joined } from "./values.ts";
 
 /** A response like another one, with another body. */
 export function withBody(

@@ -4,17 +4,16 @@
  *
  * @module
  */
-import { open } from "node:fs/promises";
+import { open, realpath } from "node:fs/promises";
 import { resolve } from "node:path";
 import {
-  dayOf,
   type SpendItem,
   type SpendKey,
   spendRows,
   sumItems,
 } from "../ledger/spend.ts";
 import type { AccountStatus, StatusReport } from "../report_types.ts";
-import { usageError } from "./exit.ts";
+import { CliError, usageError } from "./exit.ts";
 import {
   creditWords,
   duration,
@@ -25,6 +24,7 @@ import {
 } from "./format.ts";
 import { balanceChart, barChart, type ChartData, text } from "./html_charts.ts";
 import { creditText, whole } from "./spending_words.ts";
+import { dayOf } from "../values.ts";
 
 /** More accounts share the last colour. */
 const MAX_COLORS = 8;
@@ -40,15 +40,35 @@ export async function writePage(
   path: string,
   page: Page,
 ): Promise<void> {
-  if (resolve(path) === resolve(page.report.store)) {
-    throw usageError("--html would replace the store; name another file");
-  }
-  const file = await open(path, "w", 0o600);
   try {
-    await file.chmod(0o600);
-    await file.writeFile(pageText(page));
-  } finally {
-    await file.close();
+    // its backups begin with the store's name
+    const store = await realPath(page.report.store);
+    if ((await realPath(path)).startsWith(store)) {
+      throw usageError("--html would replace the store; name another file");
+    }
+    const file = await open(path, "w", 0o600);
+    try {
+      await file.chmod(0o600);
+      await file.writeFile(pageText(page));
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    const { code } = error as { code?: unknown };
+    if (typeof code !== "string") throw error;
+    throw new CliError(
+      `${path} cannot be written (${code}); name another file: --html FILE`,
+    );
+  }
+}
+
+/** Where a file really is, links followed; where it would be when it is not there. */
+async function realPath(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== "ENOENT") throw error;
+    return resolve(path);
   }
 }
 

@@ -5,7 +5,6 @@
  * @module
  */
 import {
-  dayOf,
   type SpendItem,
   spendRows,
   type SpendSum,
@@ -15,6 +14,7 @@ import type { StatusReport } from "../report_types.ts";
 import type { LedgerEntry } from "../spending_types.ts";
 import { sanitize } from "./format.ts";
 import { creditText, whole } from "./spending_words.ts";
+import { dayOf } from "../values.ts";
 
 const DAY_MS = 24 * 3_600_000;
 const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [720, 190, 46, 10, 22];

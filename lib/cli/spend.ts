@@ -62,7 +62,10 @@ Examples:
   strings: ["by", "since", "html"],
   operands: [0, 0],
   needs: { policy: true },
-  grants: ({ flags }) => ({ write: flags.values("html") }),
+  grants: ({ flags }) => ({
+    read: flags.values("html"),
+    write: flags.values("html"),
+  }),
   run,
 };
 

@@ -51,7 +51,10 @@ Examples:
   operands: [0, Infinity],
   needs: { policy: true },
   onlineSwitch: "refresh",
-  grants: ({ flags }) => ({ write: flags.values("html") }),
+  grants: ({ flags }) => ({
+    read: flags.values("html"),
+    write: flags.values("html"),
+  }),
   run,
 };
 

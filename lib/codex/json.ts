@@ -3,12 +3,9 @@
  *
  * @module
  */
-import { readDecimal } from "../values.ts";
+import { isRecord, readDecimal } from "../values.ts";
 
-/** An object as JSON knows it: no list, not null. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
+export { isRecord };
 
 /** The value as an object; an empty one when it is none. */
 export function recordOf(value: unknown): Record<string, unknown> {

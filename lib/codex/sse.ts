@@ -1,3 +1,5 @@
+import { joined } from "../values.ts";
+
 /** One server-sent event. */
 export interface ServerSentEvent {
   /** The `event` field; null when there was none. */
@@ -56,7 +58,7 @@ export class ServerSentEventParser {
   /** The texts of the events that these whole lines complete. */
   #complete(lines: Uint8Array): string[] {
     this.#hold(lines);
-    let added = decoder.decode(join(this.#line, this.#lineLength));
+    let added = decoder.decode(joined(this.#line, this.#lineLength));
     this.#line = [];
     this.#lineLength = 0;
     if (!this.#hasBegun && added[0] === BYTE_ORDER_MARK) added = added.slice(1);
@@ -98,17 +100,6 @@ function endOfLines(chunk: Uint8Array): number {
     if (byte === LF || byte === CR) return index;
   }
   return 0;
-}
-
-function join(parts: readonly Uint8Array[], length: number): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  const joined = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return joined;
 }
 
 function parseEvent(text: string): ServerSentEvent | undefined {

@@ -7,6 +7,7 @@
 import { addAmounts, compareAmounts, subtractAmounts } from "../decimal.ts";
 import type { LedgerEntry } from "../spending_types.ts";
 import type { AccountRecord } from "../types.ts";
+import { dayOf } from "../values.ts";
 
 const DAY_MS = 24 * 3_600_000;
 
@@ -84,11 +85,6 @@ export function spendItems(
     )
   );
   return [...items, ...others].filter(({ day }) => day >= first);
-}
-
-/** The UTC day of a time (epoch ms), YYYY-MM-DD. */
-export function dayOf(time: number): string {
-  return new Date(time).toISOString().slice(0, 10);
 }
 
 type Accounts = Readonly<

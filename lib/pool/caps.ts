@@ -6,14 +6,8 @@
 import { addAmounts, compareAmounts, multiplyAmount } from "../decimal.ts";
 import type { CreditCaps } from "../spending_types.ts";
 import type { NormalRecord } from "../normal_types.ts";
-import { readDecimal } from "../values.ts";
-import {
-  dayOf,
-  dearestOf,
-  endForgotten,
-  pendingCount,
-  spentIn,
-} from "./spending.ts";
+import { dayOf, readDecimal } from "../values.ts";
+import { dearestOf, endForgotten, pendingCount, spentIn } from "./spending.ts";
 
 /** The name of the cap for all accounts together. */
 export const FLEET = "*";

@@ -14,7 +14,7 @@ import {
 } from "../decimal.ts";
 import type { AccountRecord } from "../types.ts";
 import type { PaidRequest, SpendingFacts } from "../spending_types.ts";
-import { readDecimal } from "../values.ts";
+import { dayOf, readDecimal } from "../values.ts";
 
 const DAY_MS = 24 * 3_600_000;
 /** Days of which it is remembered what they cost. */
@@ -44,11 +44,6 @@ export interface BalanceChange {
 }
 
 type Spender = Pick<AccountRecord, "spent" | "spending">;
-
-/** The UTC day of a time (epoch ms), YYYY-MM-DD. */
-export function dayOf(time: number): string {
-  return new Date(time).toISOString().slice(0, 10);
-}
 
 function spendingOf(record: Spender): SpendingFacts {
   return record.spending ??= {

@@ -22,7 +22,9 @@ export function fleetUsage({ now, pinned, accounts }: StatusReport) {
   const longest = longer.at(-1);
   const told = (seconds: number) => {
     const alike = windows.filter((it) => it.windowSeconds === seconds);
-    const resets = serves ? alike.map((it) => it.resetsAt) : able.map(untilOf);
+    const resets = serves
+      ? alike.map((it) => it.resetsAt)
+      : able.map(({ until }) => until);
     return {
       // at 100 % a client stops by itself
       used_percent: serves ? Math.min(99, meanOf(alike)) : 100,
@@ -47,10 +49,6 @@ function mainWindows({ windows }: AccountStatus): Window[] {
   return windows.filter((it): it is Window =>
     it.meter === "codex" && it.windowSeconds !== null
   );
-}
-
-function untilOf({ until }: AccountStatus): string | null {
-  return until;
 }
 
 function meanOf(windows: readonly Window[]): number {

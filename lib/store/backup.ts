@@ -9,8 +9,8 @@ import {
   applyChange,
   corrupt,
   emptyState,
-  isSameLogin,
   lastingPart,
+  mayBeSameLogin,
   parseState,
   type Snapshot,
   snapshotOf,
@@ -254,7 +254,7 @@ function withoutTokens(text: string, { accounts }: PoolState): string {
     for (const [alias, account] of Object.entries(state.accounts)) {
       const isRemoved = removed.some(([name, it]) =>
         name === alias ||
-        (it.accountId && it.userId && isSameLogin(it, account))
+        (it.accountId && it.userId && mayBeSameLogin(it, account))
       );
       if (isRemoved) delete account.tokens;
     }

@@ -2,7 +2,7 @@
  * How each stored value is read into its normal form, which `state.ts`
  * describes.
  */
-import { isHeaderText, readDecimal } from "../values.ts";
+import { isHeaderText, isRecord, readDecimal } from "../values.ts";
 import { flagged, MAIN_METER } from "../meters.ts";
 import type {
   AccountSource,
@@ -25,7 +25,6 @@ import {
   dated,
   dictionary,
   flag,
-  isObject,
   type JsonObject,
   lenient,
   nullable,
@@ -43,7 +42,7 @@ const MAX_TEXT = 64;
 
 /** The normal form of one account. */
 export function normalRecord(stored: unknown): NormalRecord {
-  const record = readRecord(isObject(stored) ? stored : {}, NaN);
+  const record = readRecord(isRecord(stored) ? stored : {}, NaN);
   const { accountId } = record;
   // its requests would be another account's
   if (accountId && !isHeaderText(accountId)) delete record.tokens;
@@ -66,7 +65,7 @@ const weight: Read<number> = (value, at) => {
 /** At most 32 entries; the main meter is never the one too many. */
 function recordOf<T>(read: Read<T>): Read<Record<string, T>> {
   return (value, at) => {
-    if (!isObject(value)) throw UNREADABLE;
+    if (!isRecord(value)) throw UNREADABLE;
     const record = dictionary<T>({});
     const names = new Set([MAIN_METER, ...Object.keys(value)]);
     for (const name of names) {
@@ -113,7 +112,7 @@ const readMeterFields = shape<NormalMeter>({
 
 /** Whether a window was written by hand or by a version that kept its flags apart. */
 function isUnflagged(stored: unknown): boolean {
-  return isObject(stored) && stored["seenAt"] === undefined;
+  return isRecord(stored) && stored["seenAt"] === undefined;
 }
 
 const readMeter: Read<NormalMeter> = (value, at) => {
@@ -160,7 +159,7 @@ const readCreditFields = shape<NormalCredits>({
 const readCredits: Read<NormalCredits> = (value, at) => {
   const credits = lenient(readCreditFields)(value, at);
   if (credits) return credits;
-  const observedAt = isObject(value)
+  const observedAt = isRecord(value)
     ? lenient(number, 0)(value["observedAt"], at)
     : 0;
   return { ...readCreditFields({ observedAt }, at), malformed: true };
@@ -192,7 +191,7 @@ const readCooldown = shape<Cooldown>({
 
 const readCooldowns: Read<Record<string, Cooldown>> = (value, at) => {
   const cooldowns = dictionary<Cooldown>({});
-  for (const [cause, stored] of Object.entries(isObject(value) ? value : {})) {
+  for (const [cause, stored] of Object.entries(isRecord(value) ? value : {})) {
     const cooldown = lenient(readCooldown)(stored, at);
     if (cooldown && cause !== "__proto__") cooldowns[cause] = cooldown;
   }
@@ -207,7 +206,7 @@ const readAuthFields = shape<NonNullable<NormalRecord["auth"]>>({
 /** Amounts by day or time; what is no amount is left out. */
 const readAmounts: Read<Record<string, string>> = (value) => {
   const amounts = dictionary<string>({});
-  for (const [key, amount] of Object.entries(isObject(value) ? value : {})) {
+  for (const [key, amount] of Object.entries(isRecord(value) ? value : {})) {
     const isAmount = readDecimal(amount) !== undefined &&
       key.length <= MAX_TEXT;
     if (isAmount && key !== "__proto__") amounts[key] = String(amount);
@@ -267,7 +266,7 @@ const readRecord = shape<NormalRecord>({
   auth: (value, at) =>
     value === undefined || value === null
       ? undefined
-      : readAuthFields(isObject(value) ? value : {}, at),
+      : readAuthFields(isRecord(value) ? value : {}, at),
   usageCheck: lenient(shape<UsageCheck>({
     askedAt: number,
     failedAt: optional(number),

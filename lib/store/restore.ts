@@ -21,7 +21,7 @@ import {
 import { realFile, statFile, toStoreError } from "./file.ts";
 import type { LockOptions } from "./lock.ts";
 import { replaceStore } from "./replace.ts";
-import { applyChange, isSameLogin } from "./state.ts";
+import { applyChange, mayBeSameLogin } from "./state.ts";
 
 /** A backup as it can be restored. */
 export interface FoundBackup {
@@ -121,7 +121,7 @@ export async function restoreBackup(
 function takeObserved(state: PoolState, later: PoolState): void {
   for (const [alias, account] of Object.entries(state.accounts)) {
     const found = later.accounts[alias];
-    if (!found || !isSameLogin(account, found)) continue;
+    if (!found || !mayBeSameLogin(account, found)) continue;
     const { tokens } = account;
     const known = { ...tokens && { tokens }, ...found, ...chosenIn(account) };
     state.accounts[alias] = structuredClone(known);

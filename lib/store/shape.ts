@@ -1,12 +1,9 @@
 /** Readers of JSON, put together from small ones. */
 
+import { isRecord } from "../values.ts";
+
 /** Any JSON object. */
 export type JsonObject = Record<string, unknown>;
-
-/** Whether `value` is a JSON object, as opposed to a list, null or a scalar. */
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 /** The same entries without a prototype: `constructor` finds nothing, `__proto__` is a key. */
 export function dictionary<T>(entries: Record<string, T>): Record<string, T> {
@@ -74,7 +71,7 @@ export function lenient<T, D = undefined>(
 export function shape<T extends object>(fields: Fields<T>): Read<T> {
   const reads = Object.entries(fields) as [string, Read<unknown>][];
   return (value, at) => {
-    if (!isObject(value)) throw UNREADABLE;
+    if (!isRecord(value)) throw UNREADABLE;
     const own = value["observedAt"];
     const observedAt = typeof own === "number" ? own : at;
     const found: JsonObject = {};

@@ -27,7 +27,8 @@ import { RotatorError } from "../errors.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
 import type { NormalState } from "../normal_types.ts";
 import { normalRecord, readSettings } from "./normal_form.ts";
-import { dictionary, isObject, type JsonObject } from "./shape.ts";
+import { dictionary, type JsonObject } from "./shape.ts";
+import { isRecord } from "../values.ts";
 
 /** The newest layout of the file that this version reads. */
 const VERSION = 1;
@@ -61,10 +62,10 @@ export function parseState(text: string, path: string): PoolState {
   const state = parseObject(text, path);
   checkVersion(state["version"], path);
   const { settings = {}, accounts } = state;
-  if (!isObject(settings)) {
+  if (!isRecord(settings)) {
     throw corrupt(path, `its "settings" are not an object`);
   }
-  if (!isObject(accounts) || !Object.values(accounts).every(isObject)) {
+  if (!isRecord(accounts) || !Object.values(accounts).every(isRecord)) {
     throw corrupt(path, `its "accounts" are not an object of objects`);
   }
   const read = { ...state, settings, accounts: dictionary(accounts) };
@@ -122,8 +123,8 @@ export function lastingPart(state: PoolState): unknown {
   return { ...state, accounts };
 }
 
-/** Whether two records are of one login, as far as is known. */
-export function isSameLogin(a: AccountRecord, b: AccountRecord): boolean {
+/** Whether nothing that is known tells the logins of two records apart. */
+export function mayBeSameLogin(a: AccountRecord, b: AccountRecord): boolean {
   const differ = (name: "accountId" | "userId") =>
     a[name] !== undefined && b[name] !== undefined && a[name] !== b[name];
   return !differ("accountId") && !differ("userId");
@@ -139,7 +140,7 @@ export function adoptTokens(state: PoolState, later: PoolState): void {
   for (const [alias, account] of Object.entries(state.accounts)) {
     const found = later.accounts[alias];
     const { tokens } = normalRecord(found);
-    if (!found || !tokens || !isSameLogin(account, found)) continue;
+    if (!found || !tokens || !mayBeSameLogin(account, found)) continue;
     const before = normalRecord(account).tokens?.expiresAt ?? -Infinity;
     if ((tokens.expiresAt ?? Infinity) < before) continue;
     account.tokens = structuredClone(found.tokens!);
@@ -184,7 +185,7 @@ function parseObject(text: string, path: string): JsonObject {
     // The parser's own message quotes the text, which may hold tokens.
     throw corrupt(path, "it is cut off or not JSON");
   }
-  if (!isObject(value)) throw corrupt(path, "it is not a JSON object");
+  if (!isRecord(value)) throw corrupt(path, "it is not a JSON object");
   return value;
 }
 
@@ -263,7 +264,7 @@ export function editState(
 
 /** Brings into `stored` what differs between two normal forms of it. */
 function carry<T>(stored: T, before: unknown, after: T): T {
-  if (!isObject(stored) || !isObject(before) || !isObject(after)) {
+  if (!isRecord(stored) || !isRecord(before) || !isRecord(after)) {
     return JSON.stringify(before) === JSON.stringify(after) ? stored : after;
   }
   const target: JsonObject = stored;

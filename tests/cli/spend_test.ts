@@ -293,8 +293,23 @@ Deno.test("spend --html does not replace the store", async () => {
   await using it = await filled(PAID, SPENT);
   const store = join(it.folder, "accounts.json");
   const before = await Deno.readTextFile(store);
-  assertEquals((await it.spend(["--html", store])).code, 2);
+  const link = join(it.folder, "page.html");
+  await Deno.symlink(store, link);
+  await Deno.copyFile(store, `${store}.bak`);
+  for (const path of [store, link, `${store}.bak`]) {
+    assertEquals([path, (await it.spend(["--html", path])).code], [path, 2]);
+  }
   assertEquals(await Deno.readTextFile(store), before);
+  assertEquals(await Deno.readTextFile(`${store}.bak`), before);
+});
+
+Deno.test("spend --html says which page cannot be written, and what to do", async () => {
+  await using it = await filled(PAID, SPENT);
+  const { code, err } = await it.spend(["--html", it.folder]);
+  assertEquals([code, err], [
+    1,
+    `Error: ${it.folder} cannot be written (EISDIR)\n  → name another file: --html FILE\n`,
+  ]);
 });
 
 Deno.test("status and doctor show what is spent of a cap, and that a balance that rises is no limit", async () => {
