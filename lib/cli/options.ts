@@ -154,12 +154,18 @@ export function readArguments(
         );
       }
     } else if (!optional.includes(name)) {
-      const known = [...booleans, ...strings, ...optional];
-      const meant = suggestion(start, known.map((it) => `--${it}`));
-      throw usageError(`Unknown option ${sanitize(start)}${meant}`);
+      throw unknownOption(start, [...booleans, ...strings, ...optional]);
     }
     found.set(name, [...found.get(name) ?? [], value ?? ""]);
   }
+}
+
+function unknownOption(start: string, names: readonly string[]): CliError {
+  const known = names.map((it) => `--${it}`).sort();
+  const meant = suggestion(start, known);
+  return usageError(
+    `Unknown option ${sanitize(start)}${meant}; known are: ${known.join(", ")}`,
+  );
 }
 
 function isOption(arg: string): boolean {

@@ -89,6 +89,7 @@ Deno.test("main() refuses unknown names and suggests the nearest", async () => {
     [["status", "--jsn=secret"], "Unknown option --jsn (did"],
     [["status", "--no-json"], "Unknown option --no-json"],
     [["status", "-x"], "Unknown option -x"],
+    [["refresh", "--all"], "known are: --backend, --"],
     [["status", "--constructor"], "Unknown option --constructor"],
     [["status", "--__proto__=1"], "Unknown option --__proto__"],
     [["--json", "status"], "Unknown option --json"],
