@@ -14,7 +14,7 @@ export const MAIN_METER = "codex";
 /** The meter of the Spark models. */
 export const SPARK_METER = "codex_bengalfox";
 /** How the names of the Spark models begin. */
-export const SPARK_MODEL = "gpt-5.3-codex-spark";
+const SPARK_MODEL = "gpt-5.3-codex-spark";
 
 /** Meters that are known before any account was seen to have them, by the name of their model. */
 const KNOWN_METERS: ReadonlyMap<string, string> = new Map([

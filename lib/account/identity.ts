@@ -35,7 +35,7 @@ function claimsOf(tokens: Tokens | undefined): Said["claims"] {
 }
 
 /** The workspace of an account: a record that was written by hand may leave that to its tokens. */
-export function accountIdOf(
+function accountIdOf(
   { accountId, tokens }: AccountRecord,
 ): string | undefined {
   if (accountId) return accountId;

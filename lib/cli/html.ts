@@ -73,7 +73,7 @@ async function realPath(path: string): Promise<string> {
 }
 
 /** The page as text. */
-export function pageText(page: Page): string {
+function pageText(page: Page): string {
   const { by, report, since, now, items } = page;
   const aliases = [
     ...new Set(

@@ -195,7 +195,7 @@ const MAX_BAR = 24;
 const MIN_BAR = 6;
 
 /** The lines of the table: whole numbers where they fit, else short ones. */
-export function spendTable(report: SpendReport, columns: number): Cell[][] {
+function spendTable(report: SpendReport, columns: number): Cell[][] {
   const numbers = [whole, short].map((format) => numberRows(report, format));
   const rows = numbers.find((it) => keyRoom(it, columns) >= 14) ??
     numbers.at(-1)!;

@@ -189,7 +189,7 @@ export function readRequestBody(
 }
 
 /** Headers that name the conversation, best first. */
-export const SESSION_HEADERS: readonly string[] = [
+const SESSION_HEADERS: readonly string[] = [
   "session-id",
   "session_id",
   "conversation_id",

@@ -10,7 +10,7 @@ import { dayOf, readDecimal } from "../values.ts";
 import { dearestOf, endForgotten, pendingCount, spentIn } from "./spending.ts";
 
 /** The name of the cap for all accounts together. */
-export const FLEET = "*";
+const FLEET = "*";
 const PERIODS = ["day", "month"] as const;
 type Period = typeof PERIODS[number];
 

@@ -25,7 +25,7 @@ import { indexOfLength, isClosed, pickWindow } from "./windows.ts";
 export const NO_CREDITS_MS = 24 * 3_600_000;
 
 /** Whether an observation of the last 24 hours told that there are no credits: then a wrong guess costs no money. */
-export function isSeenWithoutCredits(
+function isSeenWithoutCredits(
   { credits }: Pick<AccountRecord, "credits">,
   now: number,
 ): boolean {

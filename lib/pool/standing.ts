@@ -124,7 +124,7 @@ function block(
 }
 
 /** Whether the access token or the account's id cannot be written in a header, so that nothing can be sent. */
-export function isDamaged(
+function isDamaged(
   { tokens, accountId }: Pick<AccountRecord, "tokens" | "accountId">,
 ): boolean {
   // with a refresh token alone, one that can be sent is still to come

@@ -73,7 +73,7 @@ function lastUse({ lastUsedAt }: NormalRecord, now: number): number {
 }
 
 /** The weight of an account; one that is no weight counts as the default 1. */
-export function weightOf({ weight = 1 }: NormalRecord): number {
+function weightOf({ weight = 1 }: NormalRecord): number {
   return Number.isFinite(weight) && weight >= 0 ? weight : 1;
 }
 
