@@ -36,7 +36,7 @@ import {
 import { jsonStore } from "./store/json_store.ts";
 import { StateCache } from "./store/state_cache.ts";
 import { defaultStorePath } from "./store/paths.ts";
-import type { Store, StrategyName } from "./types.ts";
+import type { FetchLike, Store, StrategyName } from "./types.ts";
 import type { CreditPolicy, RotatorEvent } from "./report_types.ts";
 import { CODEX_VERSION, VERSION } from "./version.ts";
 import { systemFetch } from "./system_fetch.ts";
@@ -48,6 +48,8 @@ export interface RotatorContext extends AccountContext {
   readonly usage: UsageChecker;
   readonly sessions: Sessions;
   readonly sessionSync: SessionSync;
+  /** For URLs that are not the backend's: nothing of ours is set on them. */
+  readonly fetchElse: FetchLike;
   readonly spending: Spending;
   readonly ledger: Ledger;
   /** Answers that have not ended. */
@@ -100,6 +102,8 @@ export function createContext(
   let debug: boolean | undefined;
   return {
     ...account,
+    fetchElse: options.fetch ??
+      ((input, init) => globalThis.fetch(input, init)),
     tokens,
     usage,
     storeName,

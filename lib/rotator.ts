@@ -101,7 +101,7 @@ export function rotatorOf(context: RotatorContext): Rotator {
     baseURL: `${context.backend}/codex`,
     async fetch(input, init = {}) {
       const url = targetOf(urlOf(input), context.backend);
-      if (url === undefined) return await context.fetch(input, init);
+      if (url === undefined) return await context.fetchElse(input, init);
       const startedAt = context.now();
       const { maxReplayBytes, codexVersion, learned } = context;
       const number = ++requests;

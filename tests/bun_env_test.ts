@@ -71,6 +71,8 @@ const how = await rotator.fetch(url + "/codex/models").then(
   (error) => "refused " + error.message,
 );
 console.log(how);
+const other = await rotator.fetch("https://localhost:" + server.port + "/other");
+console.log("other", await other.text());
 server.stop(true);
 `;
 
@@ -103,7 +105,11 @@ Deno.test({
       }
       await Deno.writeTextFile(join(folder, "use.ts"), SCRIPT);
       const { out, err } = await spawn([bun!, "use.ts"], { cwd: folder });
-      assertMatch(out, /^bare none\nrefused .*certificate/i, err);
+      assertMatch(
+        out,
+        /^bare none\nrefused .*certificate.*\nother none\n$/i,
+        err,
+      );
     });
   },
 });
