@@ -58,7 +58,11 @@ export class ServerSentEventParser {
   /** The texts of the events that these whole lines complete. */
   #complete(lines: Uint8Array): string[] {
     this.#hold(lines);
-    let added = decoder.decode(joined(this.#line, this.#lineLength));
+    const [whole, ...more] = this.#line;
+    let added = decoder.decode(
+      // copied for nothing, a long stream would double its garbage
+      more.length === 0 ? whole : joined(this.#line, this.#lineLength),
+    );
     this.#line = [];
     this.#lineLength = 0;
     if (!this.#hasBegun && added[0] === BYTE_ORDER_MARK) added = added.slice(1);
