@@ -7,12 +7,11 @@ import type { AddedLogin } from "../account/import.ts";
 import type { ImportedLogin } from "../account/login_files.ts";
 import { creditPolicy, maySpend } from "../pool/credits.ts";
 import type { PoolState } from "../types.ts";
-import { printWarning } from "./findings.ts";
 import type { StatusReport } from "../report_types.ts";
-import { creditAmount, sanitize, suggestCommand } from "./format.ts";
+import { creditAmount, suggestCommand } from "./format.ts";
+import { confirm, note, printWarning } from "./messages.ts";
 import { openStore, refreshQuietly } from "./open.ts";
 import type { Context } from "./options.ts";
-import { confirm, note } from "./say.ts";
 import { statusReader } from "./stored_status.ts";
 
 /** Returns the alias, and whose account it is. */
@@ -20,17 +19,15 @@ export function nameOf(
   alias: string,
   { email, plan }: Pick<ImportedLogin, "email" | "plan">,
 ): string {
-  const who = sanitize([email, plan].filter((it) => it !== null).join(", "));
+  const who = [email, plan].filter((it) => it !== null).join(", ");
   return who === "" ? alias : `${alias} (${who})`;
 }
 
 /** Returns how to get the alias that was wanted, where the account has another. */
 export function renameHint(alias: string, wanted: string | undefined): string {
-  return wanted === undefined || wanted === alias
-    ? ""
-    : `; it keeps its alias, change it with: ${
-      suggestCommand("rename", alias, wanted)
-    }`;
+  if (wanted === undefined || wanted === alias) return "";
+  const change = suggestCommand("rename", alias, wanted);
+  return `; it keeps its alias, change it with: ${change}`;
 }
 
 /** Returns whether a new account may spend credits, where the store says who may. */
@@ -64,11 +61,10 @@ export async function settleCredits(
   const isFirst = wealthy.every(({ alias }) => added.includes(alias));
   if (first === undefined || !isFirst || !isUnset(credits)) return;
   const { alias } = first;
+  const amount = creditAmount(first.credits!);
   const allowed = await confirm(
     io,
-    `${alias} has purchased credits (${
-      creditAmount(first.credits!)
-    }). Shall it spend them once its included usage is used up?`,
+    `${alias} has purchased credits (${amount}). Shall it spend them once its included usage is used up?`,
   ) ?? false;
   let isSettled = false;
   await openStore(context).update(({ settings }) => {
@@ -76,15 +72,12 @@ export async function settleCredits(
     if (isSettled) settings.creditAccountAliases = allowed ? [alias] : "none";
   });
   if (!isSettled) return;
+  const change = suggestCommand("credits", ...(allowed ? [] : [alias]));
   note(
     io,
     allowed
-      ? `Only ${alias} may spend purchased credits now; change that with: ${
-        suggestCommand("credits")
-      }`
-      : `${alias} has purchased credits, and nobody may spend any now; allow it with: ${
-        suggestCommand("credits", alias)
-      }`,
+      ? `Only ${alias} may spend purchased credits now; change that with: ${change}`
+      : `${alias} has purchased credits, and nobody may spend any now; allow it with: ${change}`,
   );
 }
 
@@ -101,14 +94,12 @@ export async function settleAfterImport(
   const added = imported.filter((it) => it.added).map(({ alias }) => alias);
   if (added.length === 0) return;
   if (!isUnset((await statusReader(context)()).credits)) return;
+  const forbid = suggestCommand("credits none");
   for (const { alias, error } of await refreshQuietly(context, added)) {
+    const why = error ?? "no answer";
     printWarning(
       context.io,
-      `Whether ${alias} has purchased credits was not told (${
-        error ?? "no answer"
-      }); while nothing is set it may spend them, forbid that with: ${
-        suggestCommand("credits none")
-      }`,
+      `Whether ${alias} has purchased credits was not told (${why}); while nothing is set it may spend them, forbid that with: ${forbid}`,
     );
   }
   await settleCredits(context, added);

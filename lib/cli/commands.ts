@@ -7,6 +7,14 @@ import { programName } from "./format.ts";
 import type { Command, CommandEntry, CommandTable } from "./options.ts";
 import { wrap } from "./table.ts";
 
+const accounts =
+  (name: "enable" | "disable" | "use" | "remove" | "rename") => async () => ({
+    command: (await import("./accounts.ts"))[name],
+  });
+const settings = (name: "strategy" | "set" | "credits") => async () => ({
+  command: (await import("./settings.ts"))[name],
+});
+
 /** All commands, in the order in which the help shows them. */
 export const commands: CommandTable = new Map([
   ["status", {
@@ -17,7 +25,7 @@ export const commands: CommandTable = new Map([
   ["refresh", {
     usage: "refresh [ALIAS…] [--json]",
     summary: "asks the backend how much usage is left",
-    load: () => import("./refresh.ts"),
+    load: async () => ({ command: (await import("./status.ts")).refresh }),
   }],
   ["login", {
     usage: "login [ALIAS] [--device]",
@@ -32,7 +40,7 @@ export const commands: CommandTable = new Map([
   ["credits", {
     usage: "credits [all | none | ALIAS…] [--cap [ALIAS=]CAP]",
     summary: "shows or sets who may spend purchased credits, and how much",
-    load: () => import("./credits.ts"),
+    load: settings("credits"),
   }],
   ["spend", {
     usage: "spend [--by KEY] [--since TIME] [--json] [--html FILE]",
@@ -42,37 +50,37 @@ export const commands: CommandTable = new Map([
   ["set", {
     usage: "set ALIAS [weight=N] [priority=N] [reserve=PERCENT]",
     summary: "shows or sets what decides between equal accounts",
-    load: () => import("./set.ts"),
+    load: settings("set"),
   }],
   ["strategy", {
     usage: "strategy [NAME]",
     summary: "shows or sets the order in which accounts serve",
-    load: () => import("./strategy.ts"),
+    load: settings("strategy"),
   }],
   ["use", {
     usage: "use ALIAS | --auto",
     summary: "lets one account alone serve, or all again",
-    load: () => import("./use.ts"),
+    load: accounts("use"),
   }],
   ["enable", {
     usage: "enable ALIAS…",
     summary: "lets accounts serve again",
-    load: async () => ({ command: (await import("./enable.ts")).enable }),
+    load: accounts("enable"),
   }],
   ["disable", {
     usage: "disable ALIAS…",
     summary: "keeps accounts from serving",
-    load: async () => ({ command: (await import("./enable.ts")).disable }),
+    load: accounts("disable"),
   }],
   ["rename", {
     usage: "rename OLD NEW",
     summary: "gives an account another alias",
-    load: () => import("./rename.ts"),
+    load: accounts("rename"),
   }],
   ["remove", {
     usage: "remove ALIAS… [--yes]",
     summary: "forgets accounts and their tokens",
-    load: () => import("./remove.ts"),
+    load: accounts("remove"),
   }],
   ["doctor", {
     usage: "doctor [--offline] [--emails] [--json]",

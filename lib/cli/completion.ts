@@ -1,6 +1,4 @@
-import { EXIT, usageError } from "./exit.ts";
-import { sanitize } from "./format.ts";
-import { suggestion } from "../nearest.ts";
+import { requireName } from "./messages.ts";
 import {
   type Command,
   type CommandTable,
@@ -35,17 +33,15 @@ interface Entry {
 }
 
 async function run(
-  { io, operands: [shell = ""] }: Context,
+  { io, operands: [given = ""] }: Context,
   commands: CommandTable,
-): Promise<number> {
-  if (!Object.hasOwn(SCRIPTS, shell)) {
-    const shells = Object.keys(SCRIPTS);
-    throw usageError(
-      `${sanitize(shell)} is no shell that is known${
-        suggestion(shell, shells)
-      }; known are: ${shells.join(", ")}`,
-    );
-  }
+): Promise<void> {
+  const shells = Object.keys(SCRIPTS);
+  const shell = requireName(
+    given,
+    shells,
+    `${given} is no shell that is known`,
+  );
   const entries = await Promise.all(
     [...commands].map(async ([name, { summary, load }]): Promise<Entry> => {
       const { booleans = [], strings = [], optional = [], words = [] } =
@@ -55,7 +51,6 @@ async function run(
     }),
   );
   io.out(SCRIPTS[shell]!(entries));
-  return EXIT.ok;
 }
 
 const SCRIPTS: Readonly<Record<string, (all: readonly Entry[]) => string>> = {

@@ -18,13 +18,12 @@ import {
 } from "../testing/fake_codex.ts";
 import type { RotatorEvent } from "../report_types.ts";
 import type { PoolState } from "../types.ts";
-import { EXIT } from "./exit.ts";
 import { duration, sanitize, suggestCommand } from "./format.ts";
-import { demandListening } from "./granted.ts";
+import { demand } from "./granted.ts";
 import type { Io } from "./io.ts";
+import { EXIT, say } from "./messages.ts";
 import type { Command, Context } from "./options.ts";
 import { allowed } from "./permissions.ts";
-import { say } from "./say.ts";
 import { cell, type Color, columnWidths, line, pad, wrap } from "./table.ts";
 
 /** `demo`: shows the rotation at work. */
@@ -98,7 +97,7 @@ async function run({ io }: Context): Promise<number> {
   const clear = () => rmSync(folder, { recursive: true, force: true });
   process.once("exit", clear);
   const start = () => startFakeCodex({ accounts: cast(io.now()), now: io.now });
-  demandListening("127.0.0.1");
+  demand("net", "127.0.0.1");
   const [fake, second] = [await start(), await start()];
   try {
     showCast(io, fake);

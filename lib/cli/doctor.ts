@@ -1,14 +1,14 @@
 import type { PoolState } from "../types.ts";
 import { checkAccounts, checkSettings } from "./doctor_accounts.ts";
 import { checkNetwork, checkStore } from "./doctor_checks.ts";
-import { EXIT } from "./exit.ts";
 import {
+  EXIT,
   type Finding,
   finding,
   type Level,
   readMessage,
   sectionText,
-} from "./findings.ts";
+} from "./messages.ts";
 import { jsonText } from "./format.ts";
 import {
   BACKEND_VARIABLE,

@@ -7,7 +7,7 @@ import { LinkedFile } from "../account/linked_file.ts";
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
 import type { AccountStatus } from "../report_types.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
-import { type Finding, finding, readMessage } from "./findings.ts";
+import { type Finding, finding, readMessage } from "./messages.ts";
 import {
   ageWords,
   policyProblems,

@@ -5,9 +5,8 @@
  */
 import { spawn } from "node:child_process";
 import type { RotatorEvent } from "../report_types.ts";
-import { usageError } from "./exit.ts";
-import { sanitize } from "./format.ts";
-import { request } from "./granted.ts";
+import { demand } from "./granted.ts";
+import { usageError } from "./messages.ts";
 import type { Flags } from "./options.ts";
 
 type EventType = RotatorEvent["type"];
@@ -49,7 +48,7 @@ export function eventCommand(
   if (program === undefined) {
     throw usageError("--on-event is empty; give a program and its arguments");
   }
-  demandRunning(program);
+  demand("run", program);
   const waiting: RotatorEvent[] = [];
   let isRunning = false;
   const work = async () => {
@@ -71,7 +70,7 @@ function typesOf(text: string): ReadonlySet<string> {
   const odd = types.find((it) => !(TYPES as readonly string[]).includes(it));
   if (odd === undefined && types.length > 0) return new Set(types);
   throw usageError(
-    `--on-event-types is ${sanitize(text)}; give some of ${TYPES.join(",")}`,
+    `--on-event-types is ${text}; give some of ${TYPES.join(",")}`,
   );
 }
 
@@ -81,16 +80,6 @@ function wordsOf(command: string): string[] {
     .map(([word]) =>
       word.replaceAll(/"([^"]*)"|'([^']*)'/g, (_, a, b) => a ?? b)
     );
-}
-
-function demandRunning(program: string): void {
-  if (request({ name: "run", command: program })) return;
-  throw Object.assign(
-    new Error(
-      `Requires run access to "${program}", run again with the --allow-run flag`,
-    ),
-    { name: "NotCapable" },
-  );
 }
 
 /** Runs a program to its end, whatever that is. */

@@ -6,22 +6,23 @@
 import type { AccountStatus, StatusReport } from "../report_types.ts";
 
 /** What all suggested commands have in common. */
-export interface Invocation {
+interface Invocation {
   /** Returns what starts this program, for example `npx codex-rotator`. */
   program(): string;
   readonly isWindows: boolean;
-  /** The store that the command line names. */
-  readonly store?: string | undefined;
 }
 
 let invocation: Invocation = {
   program: () => "codex-rotator",
   isWindows: false,
 };
+/** The store that the command line names. */
+let namedStore: string | undefined;
 
 /** Sets how the suggested commands begin and end, for one command line. */
-export function suggestAs(it: Invocation): void {
+export function suggestAs(it: Invocation, store?: string): void {
   invocation = it;
+  namedStore = store;
 }
 
 /** Returns what a person types before a command. */
@@ -37,8 +38,9 @@ export function programName(): string {
  * @param words Further arguments, quoted where a shell needs it.
  */
 export function suggestCommand(command: string, ...words: string[]): string {
-  const { store } = invocation;
-  const more = store === undefined ? words : [...words, "--store", store];
+  const more = namedStore === undefined
+    ? words
+    : [...words, "--store", namedStore];
   return [programName(), command, ...more.map((it) => quote(it))].join(" ");
 }
 

@@ -35,18 +35,23 @@ export function request(permission: Permission): boolean {
 }
 
 /**
- * Asks whether a server may listen, before it does: the refusal would come
- * where only the process can catch it.
+ * Asks for a permission before something is done whose refusal would come where
+ * only the process can catch it.
  *
- * @param host With or without a port.
+ * @param subject A host, with or without a port, or a program.
  * @throws What Deno would throw.
  */
-export function demandListening(host: string): void {
-  if (request({ name: "net", host })) return;
-  throw Object.assign(
-    new Error(
-      `Requires net access to "${host}", run again with the --allow-net flag`,
-    ),
-    { name: "NotCapable" },
+export function demand(name: "net" | "run", subject: string): void {
+  const permission: Permission = name === "net"
+    ? { name, host: subject }
+    : { name, command: subject };
+  if (request(permission)) return;
+  throw refusal(
+    `Requires ${name} access to "${subject}", run again with the --allow-${name} flag`,
   );
+}
+
+/** Returns an error as Deno throws it where a permission is missing. */
+export function refusal(message: string): Error {
+  return Object.assign(new Error(message), { name: "NotCapable" });
 }

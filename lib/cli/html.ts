@@ -13,7 +13,7 @@ import {
   sumItems,
 } from "../ledger/spend.ts";
 import type { AccountStatus, StatusReport } from "../report_types.ts";
-import { CliError, usageError } from "./exit.ts";
+import { CliError, usageError } from "./messages.ts";
 import {
   creditWords,
   duration,

@@ -5,26 +5,22 @@ import {
   type ForeignSettings,
   type FoundLogin,
   LOGIN_FILE_KINDS,
-  type LoginFileKind,
   TOOL_NAMES,
 } from "../account/login_files.ts";
 import { isAlias } from "../pool/credits.ts";
 import { isStrategy } from "../pool/strategy.ts";
 import type { AccountSource, PoolState } from "../types.ts";
 import { creditNote, nameOf, renameHint, settleAfterImport } from "./added.ts";
-import { requireAlias } from "./alias.ts";
-import { CliError, EXIT, usageError } from "./exit.ts";
-import { sanitize, suggestCommand } from "./format.ts";
+import { suggestCommand } from "./format.ts";
 import {
   loginPlaces,
   type OpenedFile,
   PLACE_VARIABLES,
   readLogins,
 } from "./login_places.ts";
-import { suggestion } from "../nearest.ts";
+import { CliError, note, requireName, say, usageError } from "./messages.ts";
 import { openStore } from "./open.ts";
-import type { Command, Context } from "./options.ts";
-import { note, say } from "./say.ts";
+import { type Command, type Context, requireAlias } from "./options.ts";
 
 /** `import`: adds the accounts that other tools are signed in with. */
 export const command: Command = {
@@ -71,17 +67,20 @@ interface Imported extends AddedLogin {
   readonly linked: boolean;
 }
 
-async function run(context: Context): Promise<number> {
+async function run(context: Context): Promise<void> {
   const { io, flags } = context;
   const alias = flags.value("alias");
   requireAlias(alias);
-  const files = await readLogins(context, kindOf(flags.value("from")));
-  const count = files.reduce((sum, { logins }) => sum + logins.length, 0);
+  const tool = flags.value("from");
+  const kind = tool === undefined
+    ? undefined
+    : requireName(tool, LOGIN_FILE_KINDS, `Cannot import from ${tool}`);
+  const files = await readLogins(context, kind);
+  const count = files.flatMap(({ logins }) => logins).length;
   if (alias !== undefined && count > 1) {
+    const rename = suggestCommand("rename");
     throw usageError(
-      `--alias names one account, and ${count} were found; name the file that holds just this one, or leave --alias out and use: ${
-        suggestCommand("rename")
-      }`,
+      `--alias names one account, and ${count} were found; name the file that holds just this one, or leave --alias out and use: ${rename}`,
     );
   }
   let imported: Imported[] = [];
@@ -98,26 +97,14 @@ async function run(context: Context): Promise<number> {
   }
   for (const { path, without } of files) {
     if (without.length === 0) continue;
+    const names = without.join(", ");
     note(
       io,
-      `${sanitize(path)} names accounts without a login, which were left out: ${
-        without.map(sanitize).join(", ")
-      }`,
+      `${path} names accounts without a login, which were left out: ${names}`,
     );
   }
   for (const text of [...copyNotices(imported), ...settings]) say(io, text);
   await settleAfterImport(context, imported);
-  return EXIT.ok;
-}
-
-function kindOf(tool: string | undefined): LoginFileKind | undefined {
-  const kind = LOGIN_FILE_KINDS.find((it) => it === tool);
-  if (tool === undefined || kind !== undefined) return kind;
-  throw usageError(
-    `Cannot import from ${sanitize(tool)}${
-      suggestion(tool, LOGIN_FILE_KINDS)
-    }; known are: ${LOGIN_FILE_KINDS.join(", ")}`,
-  );
 }
 
 /** Adds the logins of one file, to be called inside a store's `update`. */
@@ -149,10 +136,11 @@ function linkTo(
   if (isKnown && tokens.refresh !== undefined) {
     return sourceOf(kind, resolve(path), login);
   }
+  const why = isKnown
+    ? "holds no refresh token"
+    : "does not tell whose login it is";
   throw new CliError(
-    `${sanitize(path)} cannot be linked, as it ${
-      isKnown ? "holds no refresh token" : "does not tell whose login it is"
-    }; sign in with that tool again, or take its tokens over with --copy`,
+    `${path} cannot be linked, as it ${why}; sign in with that tool again, or take its tokens over with --copy`,
   );
 }
 
@@ -171,7 +159,7 @@ function confirmation(
 ): string {
   const name = nameOf(alias, found.login);
   const link = linked
-    ? `, linked to ${sanitize(resolve(file.path))}: both tools go on working`
+    ? `, linked to ${resolve(file.path)}: both tools go on working`
     : "";
   if (added) return `${name} is added${link}`;
   const kept = renameHint(alias, wanted);
@@ -182,10 +170,8 @@ function confirmation(
 
 function copyNotices(imported: readonly Imported[]): string[] {
   const copied = imported.filter((it) => it.stored && !it.linked);
-  return [...new Set(copied.map((it) => it.file))].map(({ path }) =>
-    `The tokens of ${
-      sanitize(path)
-    } are in use here now: the other tool must not use them any more, sign in there again before you use it`
+  return [...new Set(copied.map((it) => it.file.path))].map((path) =>
+    `The tokens of ${path} are in use here now: the other tool must not use them any more, sign in there again before you use it`
   );
 }
 
@@ -196,12 +182,9 @@ function settingsLeft(
 ): string[] {
   if ((settings.creditAccountAliases ?? null) !== null) return [];
   if (foreign.creditAccountAliases === undefined) return [];
+  const set = suggestCommand("credits");
   return [
-    `${
-      sanitize(path)
-    } says who may spend purchased credits, which is not taken over: import again with --settings, or set it with: ${
-      suggestCommand("credits")
-    }`,
+    `${path} says who may spend purchased credits, which is not taken over: import again with --settings, or set it with: ${set}`,
   ];
 }
 
@@ -212,22 +195,20 @@ function takeSettings(
 ): string[] {
   const file = files.find((it) => it.kind === "opencode-multi-auth");
   if (file === undefined) {
+    const tool = TOOL_NAMES["opencode-multi-auth"];
     throw new CliError(
-      `There are no settings to take over, only ${
-        TOOL_NAMES["opencode-multi-auth"]
-      } has them; leave --settings out, or name its file`,
+      `There are no settings to take over, only ${tool} has them; leave --settings out, or name its file`,
     );
   }
   const own = imported.filter((it) => it.file === file);
-  const weighted = own.filter(({ found }) => found.weight !== undefined);
-  for (const { alias, found } of weighted) {
-    state.accounts[alias]!.weight = found.weight!;
-  }
+  const weights = own.flatMap(({ alias, found: { weight } }) => {
+    if (weight === undefined) return [];
+    state.accounts[alias]!.weight = weight;
+    return [`${alias} has the weight ${weight} now`];
+  });
   return [
     ...takeStrategy(state, file.settings),
-    ...weighted.map(({ alias, found }) =>
-      `${alias} has the weight ${found.weight} now`
-    ),
+    ...weights,
     ...takeCreditList(state, file.settings, own),
   ];
 }
@@ -239,11 +220,8 @@ function takeStrategy(
   if (strategy === undefined) return [];
   const name = strategy === "weighted-round-robin" ? "weighted" : strategy;
   if (!isStrategy(name)) {
-    return [
-      `The strategy ${sanitize(strategy)} does not exist here; ${
-        settings.strategy ?? "round-robin"
-      } stays`,
-    ];
+    const kept = settings.strategy ?? "round-robin";
+    return [`The strategy ${strategy} does not exist here; ${kept} stays`];
   }
   settings.strategy = name;
   return [`The strategy is ${name} now`];
@@ -261,10 +239,9 @@ function takeCreditList(
   if (list === undefined) return [];
   if (!Array.isArray(list)) {
     settings.creditAccountAliases = list;
+    const show = suggestCommand("credits");
     return [
-      `The list of accounts that may spend credits is taken over as it is; see: ${
-        suggestCommand("credits")
-      }`,
+      `The list of accounts that may spend credits is taken over as it is; see: ${show}`,
     ];
   }
   const aliases = own.filter(({ found }) => list.includes(found.alias))

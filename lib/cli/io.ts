@@ -6,21 +6,8 @@
 import { isGranted } from "./granted.ts";
 import { colorMode, programOf, type Runtime } from "./runtime.ts";
 
-/** How a command learns of Ctrl-C. */
-export interface Interruption {
-  /** Aborts on Ctrl-C; a command that asks for it has to end by itself then. */
-  readonly signal: AbortSignal;
-  /** Whether a command that asked for the signal was interrupted. */
-  readonly isInterrupted: boolean;
-  /** Lets the command take its time after an interruption; absent: it may anyway. */
-  bePatient?(): void;
-}
-
 /** The world as a command sees it. */
-export interface Io extends Interruption {
-  /** Reads an environment variable when asked for it: Deno asks a permission per name. */
-  env(name: string): string | undefined;
-  readonly isWindows: boolean;
+export interface Io extends Pick<Runtime, "env" | "isWindows" | "quickRead"> {
   /** Returns what a person types before a command to start this again. */
   program(): string;
   out(text: string): void;
@@ -38,8 +25,12 @@ export interface Io extends Interruption {
   readonly rows: number;
   /** Returns the time (epoch ms). */
   now(): number;
-  /** Reads a regular file at once; absent: there is no quick way. */
-  quickRead?(path: string): string | undefined;
+  /** Aborts on Ctrl-C; a command that asks for it has to end by itself then. */
+  readonly signal: AbortSignal;
+  /** Whether a command that asked for the signal was interrupted. */
+  readonly isInterrupted: boolean;
+  /** Lets the command take its time after an interruption; absent: it may anyway. */
+  bePatient?(): void;
   /** The lines that the person types, until `signal` aborts; absent: nobody does. */
   lines?(signal: AbortSignal): AsyncIterable<string>;
   /** Asks a question that is answered with yes or no, by default no; absent: nobody can answer. */
@@ -47,6 +38,9 @@ export interface Io extends Interruption {
   /** Opens an address in the person's browser; absent: there is none. */
   openUrl?(url: string): void;
 }
+
+/** How a command learns of Ctrl-C. */
+export type Interruption = Pick<Io, "signal" | "isInterrupted" | "bePatient">;
 
 /** Returns the world of this process. */
 export function processIo(runtime: Runtime, interruption: Interruption): Io {
@@ -61,6 +55,7 @@ export function processIo(runtime: Runtime, interruption: Interruption): Io {
   return {
     env: runtime.env,
     isWindows: runtime.isWindows,
+    quickRead: runtime.quickRead,
     program: () => programOf(runtime),
     out: (text) => runtime.write("out", text),
     err: (text) => runtime.write("err", text),
@@ -84,7 +79,6 @@ export function processIo(runtime: Runtime, interruption: Interruption): Io {
       return interruption.isInterrupted;
     },
     bePatient: () => interruption.bePatient?.(),
-    ...(runtime.quickRead ? { quickRead: runtime.quickRead } : {}),
     lines: readLines,
     get ask() {
       const isSeen = runtime.isTerminal("in") && runtime.isTerminal("err");

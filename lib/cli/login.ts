@@ -10,13 +10,16 @@ import type { ImportedLogin } from "../account/login_files.ts";
 import { CLIENT_ID, LOGIN_PORTS } from "../codex/endpoints.ts";
 import { VERSION } from "../version.ts";
 import { creditNote, nameOf, renameHint, settleCredits } from "./added.ts";
-import { requireAlias } from "./alias.ts";
-import { EXIT } from "./exit.ts";
 import { duration, sanitize, suggestCommand } from "./format.ts";
-import { demandListening, isGranted } from "./granted.ts";
+import { demand, isGranted } from "./granted.ts";
+import { note, say } from "./messages.ts";
 import { openStore, refreshQuietly } from "./open.ts";
-import { type Command, type Context, issuerOf } from "./options.ts";
-import { note, say } from "./say.ts";
+import {
+  type Command,
+  type Context,
+  issuerOf,
+  requireAlias,
+} from "./options.ts";
 import { renderStatus } from "./status_table.ts";
 import { statusReader } from "./stored_status.ts";
 import { systemFetch } from "../system_fetch.ts";
@@ -53,7 +56,7 @@ Examples:
   run,
 };
 
-async function run(context: Context): Promise<number> {
+async function run(context: Context): Promise<void> {
   const { io, flags, operands: [alias] } = context;
   requireAlias(alias);
   // a store that cannot be used is found out before a person has signed in
@@ -75,7 +78,6 @@ async function run(context: Context): Promise<number> {
     ? await keep(context, await byDevice(context, options))
     : await byBrowser(context, options);
   await showUsage(context, kept);
-  return EXIT.ok;
 }
 
 async function byDevice(
@@ -89,11 +91,10 @@ async function byDevice(
       ...options,
       onCode({ userCode, page, lifetimeMs }) {
         io.err(`\nOpen this page on any device:\n\n  ${page}\n\n`);
+        const limit = duration(lifetimeMs);
         note(
           io,
-          `and enter this code there, within ${
-            duration(lifetimeMs)
-          } and only if you started this yourself:`,
+          `and enter this code there, within ${limit} and only if you started this yourself:`,
         );
         io.err(`\n  ${sanitize(userCode)}\n\n`);
         io.err(`Waiting for the sign-in …${io.errIsTerminal ? "" : "\n"}`);
@@ -110,7 +111,7 @@ async function byBrowser(
   options: LoginOptions,
 ): Promise<AddedLogin> {
   const { io } = context;
-  demandListening(`127.0.0.1:${LOGIN_PORTS[0]}`);
+  demand("net", `127.0.0.1:${LOGIN_PORTS[0]}`);
   const isSecondGranted = LOGIN_PORTS.every((port) =>
     isGranted({ name: "net", host: `[::1]:${port}` })
   );
@@ -123,18 +124,17 @@ async function byBrowser(
     loopbacks: isSecondGranted ? LOOPBACKS : LOOPBACKS.slice(0, 1),
     onAddress({ url, open }) {
       io.err(`Open this address in a browser:\n\n${url}\n\n`);
+      const ports = LOGIN_PORTS.join(" and ");
       note(
         io,
         open
           ? "When the browser runs on another machine, paste the address it ends on here:"
-          : `The ports ${
-            LOGIN_PORTS.join(" and ")
-          } are taken: paste the address that the browser ends on here:`,
+          : `The ports ${ports} are taken: paste the address that the browser ends on here:`,
       );
       if (open) io.openUrl?.(open);
     },
     pasted: io.lines?.bind(io),
-    onUseless: (reason) => note(io, sanitize(reason)),
+    onUseless: (reason) => note(io, reason),
   });
   return kept!;
 }
@@ -147,25 +147,19 @@ async function keep(
   let added: AddedLogin | undefined;
   let unlinked: string | undefined;
   const state = await openStore(context).update((state) => {
+    const before = structuredClone(state.accounts);
     // the tokens are here now: a taken alias must not lose them
-    const isTaken = wanted !== undefined &&
-      Object.hasOwn(state.accounts, wanted);
-    const links = new Map(
-      Object.entries(state.accounts).map(([name, it]) => [name, it.source]),
-    );
-    added = addLogin(state, login, {
-      alias: isTaken ? undefined : wanted,
-      fresh: true,
-    });
-    unlinked = links.get(added.alias)?.path;
+    const isTaken = wanted !== undefined && Object.hasOwn(before, wanted);
+    const alias = isTaken ? undefined : wanted;
+    added = addLogin(state, login, { alias, fresh: true });
+    unlinked = before[added.alias]?.source?.path;
   });
+  const { alias } = added!;
   say(io, confirmation(added!, login, wanted));
   if (unlinked !== undefined) {
     say(
       io,
-      `${added!.alias} has a login of its own now and is not linked to ${
-        sanitize(unlinked)
-      } any more`,
+      `${alias} has a login of its own now and is not linked to ${unlinked} any more`,
     );
   }
   for (const text of creditNote(state, added!)) say(io, text);
@@ -181,12 +175,10 @@ function confirmation(
   if (!added) {
     return `${name} is signed in again${renameHint(alias, wanted)}`;
   }
-  const taken = wanted === undefined || wanted === alias
-    ? ""
-    : `; ${wanted} is another account already, change the alias with: ${
-      suggestCommand("rename", alias, "NEW")
-    }`;
-  return `${name} is signed in and added${taken}`;
+  const change = suggestCommand("rename", alias, "NEW");
+  return wanted === undefined || wanted === alias
+    ? `${name} is signed in and added`
+    : `${name} is signed in and added; ${wanted} is another account already, change the alias with: ${change}`;
 }
 
 /** The account is kept by now, so nothing that goes wrong here is a failure. */
@@ -196,11 +188,12 @@ async function showUsage(
 ): Promise<void> {
   const { io } = context;
   for (const { error } of await refreshQuietly(context, [alias])) {
+    const again = suggestCommand("refresh", alias);
     note(
       io,
       `Its usage was not told: ${
-        sanitize(error ?? "no answer")
-      }; ask again with: ${suggestCommand("refresh", alias)}`,
+        error ?? "no answer"
+      }; ask again with: ${again}`,
     );
   }
   if (added) await settleCredits(context, [alias]);

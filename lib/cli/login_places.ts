@@ -15,18 +15,44 @@ import {
   readLoginFile,
   TOOL_NAMES,
 } from "../account/login_files.ts";
-import { CliError } from "./exit.ts";
-import { sanitize, suggestCommand } from "./format.ts";
+import { suggestCommand } from "./format.ts";
 import { isGranted } from "./granted.ts";
 import type { Io } from "./io.ts";
+import { CliError, note } from "./messages.ts";
 import type { Context } from "./options.ts";
-import { note } from "./say.ts";
 
 /** A place where a tool may keep its logins. */
 export interface LoginPlace {
   readonly kind: LoginFileKind;
   readonly path: string;
 }
+
+/** Where each tool keeps its logins. */
+const PLACES: Readonly<
+  Record<LoginFileKind, {
+    /** Names the folder; else it is one in the home folder. */
+    variable: string;
+    inHome: string;
+    /** Names another folder, on Windows. */
+    onWindows?: string;
+    /** The file in either. */
+    file: string;
+  }>
+> = {
+  "codex": { variable: "CODEX_HOME", inHome: ".codex", file: "auth.json" },
+  "opencode": {
+    variable: "XDG_DATA_HOME",
+    inHome: ".local/share",
+    onWindows: "LOCALAPPDATA",
+    file: "opencode/auth.json",
+  },
+  "opencode-multi-auth": {
+    variable: "XDG_CONFIG_HOME",
+    inHome: ".config",
+    onWindows: "APPDATA",
+    file: "opencode-multi-auth/accounts.json",
+  },
+};
 
 /**
  * The places to look at, whether anything is there or not.
@@ -40,37 +66,21 @@ export function loginPlaces(
   kinds: readonly LoginFileKind[] = LOGIN_FILE_KINDS,
   platform: string = process.platform,
 ): LoginPlace[] {
-  const home = () => env("HOME") || env("USERPROFILE");
-  const folder = (variable: string, ...parts: string[]) => {
+  return kinds.flatMap((kind) => {
+    const { variable, inHome, onWindows, file } = PLACES[kind];
     const named = env(variable);
-    if (named) return [named];
-    const base = home();
-    return base ? [join(base, ...parts)] : [];
-  };
-  const onWindows = (variable: string) =>
-    (platform === "win32" && env(variable)) || [];
-  const foldersOf: Record<LoginFileKind, () => string[]> = {
-    "codex": () => folder("CODEX_HOME", ".codex"),
-    "opencode": () =>
-      folder("XDG_DATA_HOME", ".local", "share")
-        .concat(onWindows("LOCALAPPDATA")).map((it) => join(it, "opencode")),
-    "opencode-multi-auth": () =>
-      folder("XDG_CONFIG_HOME", ".config").concat(onWindows("APPDATA"))
-        .map((it) => join(it, "opencode-multi-auth")),
-  };
-  const fileOf = (kind: LoginFileKind) =>
-    kind === "opencode-multi-auth" ? "accounts.json" : "auth.json";
-  return kinds.flatMap((kind) =>
-    foldersOf[kind]().map((it) => ({ kind, path: join(it, fileOf(kind)) }))
-  );
+    const home = named ? "" : env("HOME") || env("USERPROFILE");
+    return [
+      named || (home && join(home, inHome)),
+      platform === "win32" && onWindows && env(onWindows),
+    ].flatMap((it) => it ? [{ kind, path: join(it, file) }] : []);
+  });
 }
 
 /** The variables that name those places. */
 export const PLACE_VARIABLES: readonly string[] = [
-  "CODEX_HOME",
   "HOME",
-  "XDG_DATA_HOME",
-  "XDG_CONFIG_HOME",
+  ...Object.values(PLACES).map((it) => it.variable),
 ];
 
 /** A login file, and where it is. */
@@ -87,25 +97,23 @@ export async function readLogins(
     const text = await readText(file);
     if (text !== undefined) return [open(text, file, kind)];
     throw new CliError(
-      `There is no ${
-        sanitize(file)
-      }; sign in with that tool first, or name another file (${KEYRING_ADVICE})`,
+      `There is no ${file}; sign in with that tool first, or name another file (${KEYRING_ADVICE})`,
     );
   }
   const places = loginPlaces(io.env, kind && [kind]);
   const files: OpenedFile[] = [];
   const faults: string[] = [];
-  for (const place of places) {
-    const text = await readText(place.path);
+  for (const { path, kind } of places) {
+    const text = await readText(path);
     if (text === undefined) continue;
     try {
-      files.push(open(text, place.path, place.kind));
+      files.push(open(text, path, kind));
     } catch (error) {
       faults.push((error as Error).message);
     }
   }
   if (files.length === 0) throw new CliError(nothingFound(places, faults));
-  for (const fault of faults) note(io, `Skipped: ${sanitize(fault)}`);
+  for (const fault of faults) note(io, `Skipped: ${fault}`);
   return files;
 }
 
@@ -126,24 +134,22 @@ async function readText(path: string): Promise<string | undefined> {
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     if (code === undefined) throw error;
     throw new CliError(
-      `${sanitize(path)} cannot be read (${code}); name a file that can`,
+      `${path} cannot be read (${code}); name a file that can`,
     );
   }
 }
 
 function nothingFound(
-  places: readonly { path: string }[],
+  places: readonly LoginPlace[],
   faults: readonly string[],
 ): string {
   if (faults.length > 0) return faults.join("; ");
-  const what = places.length === 0
+  const paths = places.map(({ path }) => path).join(", ");
+  const what = paths === ""
     ? "No home folder is known in which other tools keep their logins"
-    : `No login of another tool was found in ${
-      places.map(({ path }) => sanitize(path)).join(", ")
-    }`;
-  return `${what}; sign in with: ${
-    suggestCommand("login")
-  }; or name the file to import (${KEYRING_ADVICE})`;
+    : `No login of another tool was found in ${paths}`;
+  const login = suggestCommand("login");
+  return `${what}; sign in with: ${login}; or name the file to import (${KEYRING_ADVICE})`;
 }
 
 /**
@@ -152,23 +158,20 @@ function nothingFound(
  */
 export function firstRun({ io, flags }: Context): string {
   const store = flags.value("store");
-  const found = findLogins(io).map(({ kind, path }) =>
-    `${TOOL_NAMES[kind]} (${sanitize(path)})`
-  );
-  const login = suggestCommand("login");
-  return [
-    store === undefined || store.includes("://") || existsSync(store)
-      ? "No account is in the store"
-      : `There is no ${sanitize(store)}`,
-    ...(found.length === 0 ? [`sign in with: ${login}`] : [
-      `${found.join(" and ")} ${
-        found.length === 1 ? "is" : "are"
-      } signed in on this machine, add ${
-        found.length === 1 ? "that" : "them"
-      } with: ${suggestCommand("import")}`,
-      `or sign in with: ${login}`,
-    ]),
-  ].join("; ");
+  const isThere = store === undefined || store.includes("://") ||
+    existsSync(store);
+  const nothing = isThere
+    ? "No account is in the store"
+    : `There is no ${store}`;
+  const login = `sign in with: ${suggestCommand("login")}`;
+  const found = findLogins(io);
+  if (found.length === 0) return `${nothing}; ${login}`;
+  const names = found.map(({ kind, path }) => `${TOOL_NAMES[kind]} (${path})`);
+  const [are, them] = found.length === 1 ? ["is", "that"] : ["are", "them"];
+  const take = `add ${them} with: ${suggestCommand("import")}`;
+  return `${nothing}; ${
+    names.join(" and ")
+  } ${are} signed in on this machine, ${take}; or ${login}`;
 }
 
 /** Returns the places that hold a login, as far as a look at them needs no question. */

@@ -12,60 +12,54 @@ import {
   reflow,
   SYNONYMS,
 } from "./commands.ts";
-import { CliError, EXIT, usageError } from "./exit.ts";
-import { sanitize, suggestAs } from "./format.ts";
+import { suggestAs } from "./format.ts";
 import { isAllGranted } from "./granted.ts";
 import { type Interruption, type Io, processIo } from "./io.ts";
+import { CliError, EXIT, printError, usageError } from "./messages.ts";
 import { nearest } from "../nearest.ts";
 import {
   type Command,
   type CommandEntry,
   type Context,
-  mergeFlags,
-  readArguments,
+  Flags,
 } from "./options.ts";
 import { openRuntime, type Runtime } from "./runtime.ts";
 
 /** Runs one command line, given without the program's name. Returns the exit code. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
-  suggestAs(startOf(io));
+  suggestAs(io);
   try {
-    return await dispatch(args, io);
+    return await dispatch(args, io) ?? EXIT.ok;
   } catch (error) {
     if (io.isInterrupted) return EXIT.interrupted;
-    await tell(error, io);
+    printError(io, error instanceof Error ? error.message : String(error));
     return exitCode(error);
   }
 }
 
-function startOf({ program, isWindows }: Io) {
-  return { program, isWindows };
-}
-
-async function dispatch(args: readonly string[], io: Io): Promise<number> {
-  const { flags, operands } = readArguments(args, {}, "operand");
+async function dispatch(
+  args: readonly string[],
+  io: Io,
+): Promise<number | void> {
+  const flags = new Flags();
+  const [name, ...rest] = flags.read(args, {}, "operand");
   if (flags.on("version")) return print(io, `${VERSION}\n`);
-  const [name, ...rest] = operands;
+  if (name === undefined && !flags.on("help")) {
+    io.err(reflow(generalHelp(), io.columns));
+    return EXIT.usage;
+  }
   if (name === undefined || name === "help") {
-    return flags.on("help") || name === "help"
-      ? await printHelp(io, rest[0])
-      : missingCommand(io);
+    return await printHelp(io, rest[0]);
   }
   if (flags.on("help")) return await printHelp(io, name);
   const entry = entryOf(name);
   const { command } = await entry.load();
-  const own = readArguments(rest, command);
-  if (own.flags.on("help")) return print(io, commandHelp(entry, command));
-  if (own.flags.on("version")) return print(io, `${VERSION}\n`);
-  checkOperands(entry, command, own.operands);
-  const given = mergeFlags(own.flags, flags);
-  const context: Context = {
-    io: given.on("no-color") ? withoutColor(io) : io,
-    flags: given,
-    operands: own.operands,
-    args,
-  };
-  return await runCommand(command, context);
+  const operands = flags.read(rest, command);
+  if (flags.on("help")) return print(io, commandHelp(entry, command));
+  if (flags.on("version")) return print(io, `${VERSION}\n`);
+  checkOperands(entry, command, operands);
+  const shown = flags.on("no-color") ? withoutColor(io) : io;
+  return await runCommand(command, { io: shown, flags, operands, args });
 }
 
 /** The same, with its getters, as some of them act. */
@@ -76,9 +70,9 @@ function withoutColor(io: Io): Io {
 async function runCommand(
   command: Command,
   context: Context,
-): Promise<number> {
+): Promise<number | void> {
   const { io, flags } = context;
-  suggestAs({ ...startOf(io), store: flags.value("store") });
+  suggestAs(io, flags.value("store"));
   // rarely needed, and not small
   const permissions = () => import("./permissions.ts");
   if (!isAllGranted()) {
@@ -101,35 +95,25 @@ async function runCommand(
   }
 }
 
-function print(io: Io, text: string): number {
+function print(io: Io, text: string): void {
   io.out(reflow(text, io.columns));
-  return EXIT.ok;
 }
 
-function missingCommand(io: Io): number {
-  io.err(reflow(generalHelp(), io.columns));
-  return EXIT.usage;
-}
-
-async function printHelp(io: Io, name: string | undefined): Promise<number> {
+async function printHelp(io: Io, name: string | undefined): Promise<void> {
   if (name === undefined) return print(io, generalHelp());
   const entry = entryOf(name);
-  return print(io, commandHelp(entry, (await entry.load()).command));
+  print(io, commandHelp(entry, (await entry.load()).command));
 }
 
 function entryOf(name: string): CommandEntry {
   const entry = commands.get(name);
   if (entry !== undefined) return entry;
   const names = [...commands.keys()];
-  const meant = nearest(name, [...names, ...SYNONYMS.keys()]) ?? "";
-  const suggested = SYNONYMS.get(meant) ?? meant;
-  throw usageError(
-    `Unknown command ${sanitize(name)}${
-      suggested === ""
-        ? `; known are: ${names.join(", ")}`
-        : ` (did you mean ${suggested}?)`
-    }`,
-  );
+  const meant = nearest(name, [...names, ...SYNONYMS.keys()]);
+  const more = meant === undefined
+    ? `; known are: ${names.join(", ")}`
+    : ` (did you mean ${SYNONYMS.get(meant) ?? meant}?)`;
+  throw usageError(`Unknown command ${name}${more}`);
 }
 
 function checkOperands(
@@ -142,18 +126,10 @@ function checkOperands(
   throw usageError(`${found} arguments: ${length}; usage: ${usage}`);
 }
 
-async function tell(error: unknown, io: Io): Promise<void> {
-  // rarely needed
-  const { printError } = await import("./findings.ts");
-  printError(io, error instanceof Error ? error.message : String(error));
-}
-
 function exitCode(error: unknown): number {
   if (error instanceof CliError) return error.code;
-  if (error instanceof RotatorError && error.code === "no_accounts") {
-    return EXIT.noAccount;
-  }
-  return EXIT.failed;
+  const isEmpty = error instanceof RotatorError && error.code === "no_accounts";
+  return isEmpty ? EXIT.noAccount : EXIT.failed;
 }
 
 /** A command that does not listen must not keep the person waiting longer (ms). */

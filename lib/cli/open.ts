@@ -8,7 +8,7 @@ import { type Rotator, rotatorOf } from "../rotator.ts";
 import { type JsonStore, jsonStore } from "../store/json_store.ts";
 import { editState, normalState } from "../store/state.ts";
 import type { NormalState } from "../normal_types.ts";
-import { printWarning } from "./findings.ts";
+import { printWarning, say } from "./messages.ts";
 import type { RefreshReport } from "../report_types.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
 
@@ -33,6 +33,19 @@ export function openStore(context: Context): CommandStore {
     update: async (change) =>
       normalState(await store.update((state) => editState(state, change))),
   };
+}
+
+/** Changes the store, and says what `change` returns of it, a line each. */
+export async function changeStore(
+  context: Context,
+  change: (state: NormalState) => readonly string[],
+): Promise<NormalState> {
+  let lines: readonly string[] = [];
+  const state = await openStore(context).update((state) => {
+    lines = change(state);
+  });
+  for (const line of lines) say(context.io, line);
+  return state;
 }
 
 /** A rotator for one command. */

@@ -10,11 +10,12 @@ import {
   isLoopback,
 } from "../codex/endpoints.ts";
 import { storePath } from "../store/paths.ts";
-import type { PoolState } from "../types.ts";
-import { CliError, EXIT, usageError } from "./exit.ts";
-import { noAccount, sanitize } from "./format.ts";
-import type { Io } from "./io.ts";
 import { suggestion } from "../nearest.ts";
+import { isAlias } from "../pool/credits.ts";
+import type { PoolState } from "../types.ts";
+import { noAccount } from "./format.ts";
+import type { Io } from "./io.ts";
+import { CliError, EXIT, requireName, usageError } from "./messages.ts";
 
 /** Names and paths by the permission that Deno asks for them. */
 export type Grants = Partial<
@@ -33,15 +34,19 @@ export interface Needs {
   readonly policy?: boolean;
 }
 
-/** One command; each is exported as `command` by a file of its own. */
-export interface Command {
-  /** Options and examples, below the usage line. */
-  readonly help: string;
+/** Which options are known. */
+export interface OptionNames {
   readonly booleans?: readonly string[];
   /** Options that take a value. */
   readonly strings?: readonly string[];
   /** Options whose value may be left out; without one it is "". */
   readonly optional?: readonly string[];
+}
+
+/** One command; each is exported as `command` by a file of its own. */
+export interface Command extends OptionNames {
+  /** Options and examples, below the usage line. */
+  readonly help: string;
   /** Operands that are known beforehand. */
   readonly words?: readonly string[];
   /** How many operands it takes: at least, at most. */
@@ -53,8 +58,8 @@ export interface Command {
   readonly endsItself?: true;
   /** What it needs besides; may fail where it was refused. */
   readonly grants?: (context: Context) => Grants;
-  /** Returns the exit code. */
-  run(context: Context, all: CommandTable): Promise<number>;
+  /** Returns the exit code, where it is not 0. */
+  run(context: Context, all: CommandTable): Promise<number | void>;
 }
 
 /** What the list of commands tells of one; the rest is loaded when it runs. */
@@ -76,23 +81,6 @@ export interface Context {
   readonly operands: readonly string[];
 }
 
-/** The options given. */
-export interface Flags {
-  /** Whether an option was given. */
-  on(name: string): boolean;
-  /** The last value of an option, when it was given. */
-  value(name: string): string | undefined;
-  /** All values of an option. */
-  values(name: string): readonly string[];
-}
-
-/** Which options are known. */
-export interface OptionNames {
-  readonly booleans?: readonly string[];
-  readonly strings?: readonly string[];
-  readonly optional?: readonly string[];
-}
-
 const COMMON = {
   booleans: ["help", "version", "no-color"],
   strings: ["store", "backend", "issuer"],
@@ -108,32 +96,55 @@ const SHORT: Readonly<Record<string, string>> = {
   "-y": "--yes",
 };
 
-/**
- * Reads arguments into flags and operands.
- *
- * @param until "operand": leaves all from the first operand on as it is.
- * @throws {CliError} Exit code 2, on an unknown option or a missing value.
- */
-export function readArguments(
-  args: readonly string[],
-  names: OptionNames,
-  until: "operand" | "end" = "end",
-): { flags: Flags; operands: string[] } {
-  const booleans = [...COMMON.booleans, ...names.booleans ?? []];
-  const strings = [...COMMON.strings, ...names.strings ?? []];
-  const optional = names.optional ?? [];
-  const found = new Map<string, string[]>();
-  const operands: string[] = [];
-  const rest = [...args];
-  for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
-    if (arg === "--" || until === "operand" && !isOption(arg)) {
-      operands.push(...(arg === "--" ? [] : [arg]), ...rest.splice(0));
-    } else if (isOption(arg)) read(arg);
-    else operands.push(arg);
-  }
-  return { flags: flagsOf(found), operands };
+/** The options given. */
+export class Flags {
+  readonly #values = new Map<string, string[]>();
 
-  function read(arg: string): void {
+  /** Whether an option was given. */
+  on(name: string): boolean {
+    return this.#values.has(name);
+  }
+
+  /** The last value of an option, when it was given. */
+  value(name: string): string | undefined {
+    return this.values(name).at(-1);
+  }
+
+  /** All values of an option. */
+  values(name: string): readonly string[] {
+    return this.#values.get(name) ?? [];
+  }
+
+  /**
+   * Reads the options among arguments, and returns the others.
+   *
+   * @param until "operand": leaves all from the first operand on as it is.
+   * @throws {CliError} Exit code 2, on an unknown option or a missing value.
+   */
+  read(
+    args: readonly string[],
+    own: OptionNames,
+    until: "operand" | "end" = "end",
+  ): string[] {
+    const names = {
+      booleans: [...COMMON.booleans, ...own.booleans ?? []],
+      strings: [...COMMON.strings, ...own.strings ?? []],
+      optional: own.optional ?? [],
+    };
+    const operands: string[] = [];
+    const rest = [...args];
+    for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
+      if (arg === "--") operands.push(...rest.splice(0));
+      else if (isOption(arg)) this.#add(arg, rest, names);
+      else {
+        operands.push(arg, ...until === "operand" ? rest.splice(0) : []);
+      }
+    }
+    return operands;
+  }
+
+  #add(arg: string, rest: string[], names: Required<OptionNames>): void {
+    const { booleans, strings, optional } = names;
     const [, start = arg, given] = /^([^=]+)=(.*)$/s.exec(arg) ?? [];
     const option = SHORT[start] ?? start;
     const name = option.slice(2);
@@ -153,40 +164,17 @@ export function readArguments(
           `${option} was given without a value; write ${option}=VALUE`,
         );
       }
-    } else if (!optional.includes(name)) {
-      throw unknownOption(start, [...booleans, ...strings, ...optional]);
+    } else {
+      const known = [...booleans, ...strings, ...optional]
+        .map((it) => `--${it}`).sort();
+      requireName(start, known, `Unknown option ${start}`);
     }
-    found.set(name, [...found.get(name) ?? [], value ?? ""]);
+    this.#values.set(name, [...this.values(name), value ?? ""]);
   }
-}
-
-function unknownOption(start: string, names: readonly string[]): CliError {
-  const known = names.map((it) => `--${it}`).sort();
-  const meant = suggestion(start, known);
-  return usageError(
-    `Unknown option ${sanitize(start)}${meant}; known are: ${known.join(", ")}`,
-  );
 }
 
 function isOption(arg: string): boolean {
   return arg.startsWith("-") && arg !== "-";
-}
-
-function flagsOf(found: ReadonlyMap<string, readonly string[]>): Flags {
-  return {
-    on: (name) => found.has(name),
-    value: (name) => found.get(name)?.at(-1),
-    values: (name) => found.get(name) ?? [],
-  };
-}
-
-/** Returns the flags of two readings, the later one first. */
-export function mergeFlags(later: Flags, earlier: Flags): Flags {
-  return {
-    on: (name) => later.on(name) || earlier.on(name),
-    value: (name) => later.value(name) ?? earlier.value(name),
-    values: (name) => [...earlier.values(name), ...later.values(name)],
-  };
 }
 
 /** Names the store. */
@@ -246,21 +234,31 @@ function checked(value: string, name: string, source: string): string {
 /**
  * Checks that accounts exist.
  *
+ * @param known The accounts of the store, or their aliases.
  * @throws {CliError} Exit code 4 when there is none at all, 2 when one of
  *   `aliases` does not exist.
  */
 export function requireAccounts(
-  { accounts }: PoolState,
+  known: PoolState | readonly string[],
   aliases: readonly string[],
 ): void {
-  const known = Object.keys(accounts);
-  if (known.length === 0) throw new CliError(noAccount(), EXIT.noAccount);
-  for (const alias of aliases) {
-    if (Object.hasOwn(accounts, alias)) continue;
-    throw usageError(
-      `No account is named ${sanitize(alias)}${
-        suggestion(alias, known)
-      }; there are: ${known.sort().map(sanitize).join(", ")}`,
-    );
-  }
+  const names = "accounts" in known ? Object.keys(known.accounts) : known;
+  if (names.length === 0) throw new CliError(noAccount(), EXIT.noAccount);
+  const missing = aliases.find((it) => !names.includes(it));
+  if (missing === undefined) return;
+  throw usageError(
+    `No account is named ${missing}${suggestion(missing, names)}; there are: ${
+      names.toSorted().join(", ")
+    }`,
+  );
+}
+
+/** Throws where a text is given that cannot be an alias. */
+export function requireAlias(text: string | undefined): void {
+  if (text === undefined || isAlias(text)) return;
+  throw usageError(
+    `${
+      text || "Nothing"
+    } cannot be an alias; use letters, digits, '.', '_' and '-', begin with a letter or digit, at most 64 characters, and neither all nor none`,
+  );
 }

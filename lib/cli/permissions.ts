@@ -7,7 +7,7 @@
 import process from "node:process";
 import { dirname } from "node:path";
 import { programName, quote } from "./format.ts";
-import { isGranted, request } from "./granted.ts";
+import { isGranted, refusal, request } from "./granted.ts";
 import type { Io } from "./io.ts";
 import {
   BACKEND_VARIABLE,
@@ -57,9 +57,8 @@ export function isPermissionError(error: unknown): error is Error {
  * cannot be asked it looks like a failure of its own.
  */
 export function throwIfRefused(reports: readonly (string | null)[]): void {
-  const refusal = reports.find((text) => text !== null && REFUSED.test(text));
-  if (!refusal) return;
-  throw Object.assign(new Error(refusal), { name: "NotCapable" });
+  const refused = reports.find((text) => text !== null && REFUSED.test(text));
+  if (refused) throw refusal(refused);
 }
 
 /** Returns what Deno refused, and the command that grants all that is needed. */

@@ -1,6 +1,6 @@
 import { listBackups, restoreBackup } from "../store/restore.ts";
-import { EXIT, usageError } from "./exit.ts";
 import { sanitize, timeAgo } from "./format.ts";
+import { usageError } from "./messages.ts";
 import { type Command, type Context, storeOf } from "./options.ts";
 
 /** `restore`: puts a backup back. */
@@ -26,17 +26,14 @@ Examples:
   run,
 };
 
-async function run(context: Context): Promise<number> {
+async function run(context: Context): Promise<void> {
   const { io, flags, operands: [wanted] } = context;
   const path = storeOf(context);
-  if (flags.on("list")) {
-    io.out(await listing(context, path));
-    return EXIT.ok;
-  }
+  if (flags.on("list")) return io.out(await listing(context, path));
   const generation = Number(wanted ?? 1);
   if (![1, 2, 3].includes(generation)) {
     throw usageError(
-      `There is no backup ${sanitize(wanted!)}; give 1, 2 or 3, or see --list`,
+      `There is no backup ${wanted}; give 1, 2 or 3, or see --list`,
     );
   }
   const { writtenAt, kept } = await restoreBackup(path, { generation });
@@ -44,7 +41,6 @@ async function run(context: Context): Promise<number> {
     `${path} is restored from the backup of ${when(context, writtenAt)}\n`,
   );
   if (kept !== null) io.out(`What was there before is kept as ${kept}\n`);
-  return EXIT.ok;
 }
 
 async function listing(context: Context, path: string): Promise<string> {

@@ -27,7 +27,7 @@ export interface Runtime {
   /** Returns the size of the terminal on stdout; undefined without one. */
   size(): { columns: number; rows: number } | undefined;
   /** Reads a regular file with UTF-8 text at once; undefined for any other, or where there is no quick way. */
-  quickRead?(path: string): string | undefined;
+  quickRead?: ((path: string) => string | undefined) | undefined;
   /** Calls `listener` on Ctrl-C, which then no longer ends the process. */
   onInterrupt(listener: () => void): void;
   /** Ends the process after `ms`, unless it has ended before. */

@@ -15,7 +15,6 @@ import {
   readOrMakeKey,
   usableKey,
 } from "../serve/access.ts";
-import type { RotatorEvent } from "../report_types.ts";
 import {
   backendOf,
   type Command,
@@ -24,14 +23,12 @@ import {
   issuerOf,
   storeOf,
 } from "./options.ts";
-import { printWarning } from "./findings.ts";
 import { EVENT_OPTIONS, eventCommand } from "./event_command.ts";
-import { CliError, EXIT, usageError } from "./exit.ts";
-import { demandListening } from "./granted.ts";
+import { demand } from "./granted.ts";
 import type { Io } from "./io.ts";
+import { CliError, EXIT, note, printWarning, usageError } from "./messages.ts";
 import { openJsonStore } from "./open.ts";
-import { sanitize, suggestCommand } from "./format.ts";
-import { note } from "./say.ts";
+import { suggestCommand } from "./format.ts";
 
 const DEFAULT_PORT = "8791";
 const DEFAULT_HOST = "127.0.0.1";
@@ -102,7 +99,7 @@ async function run(context: Context): Promise<number> {
     return EXIT.ok;
   }
   const maxWait = maxWaitOf(flags);
-  const hosts = [hostname, ...namesOf(flags.value("allow-host"))];
+  const hosts = [hostname, ...namesOf(flags)];
   const { key, source } = flags.on("no-key")
     ? withoutKey(hostname)
     : await keyOf(context);
@@ -144,17 +141,16 @@ function maxWaitOf(flags: Flags): number | undefined {
   const text = flags.value("max-wait");
   if (text === undefined) return undefined;
   if (/^\d{1,6}(\.\d+)?$/.test(text)) return Number(text) * 1000;
-  throw usageError(
-    `--max-wait is ${sanitize(text)}; give seconds from 0 to 999999`,
-  );
+  throw usageError(`--max-wait is ${text}; give seconds from 0 to 999999`);
 }
 
-function namesOf(text: string | undefined): string[] {
+function namesOf(flags: Flags): string[] {
+  const text = flags.value("allow-host");
   const names = text?.split(",").map((it) => it.trim()) ?? [];
   const odd = names.find((it) => !/^[\w.:-]+$/.test(it));
   if (odd === undefined) return names;
   throw usageError(
-    `--allow-host has ${sanitize(odd)}; give names without port, and commas`,
+    `--allow-host has ${odd}; give names without port, and commas`,
   );
 }
 
@@ -171,9 +167,7 @@ function portOf(flags: Flags): number {
   const text = flags.value("port") ?? DEFAULT_PORT;
   const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
   if (port <= 65_535) return port;
-  throw usageError(
-    `--port is ${sanitize(text)}; give a number from 0 to 65535`,
-  );
+  throw usageError(`--port is ${text}; give a number from 0 to 65535`);
 }
 
 /** A key, and what to tell about it. */
@@ -184,9 +178,7 @@ function withoutKey(hostname: string): Key {
     return { key: null, source: "it asks for no key" };
   }
   throw usageError(
-    `--no-key with --host ${
-      sanitize(hostname)
-    } would let others in; leave one of them out`,
+    `--no-key with --host ${hostname} would let others in; leave one of them out`,
   );
 }
 
@@ -197,9 +189,8 @@ async function keyOf(context: Context): Promise<Key> {
     return { key: usableKey(set, KEY_VARIABLE), source };
   }
   const path = keyFile(storeOf(context));
-  const source = `its key is in ${sanitize(path)}, shown by: ${
-    suggestCommand("serve --show-key")
-  }`;
+  const show = suggestCommand("serve --show-key");
+  const source = `its key is in ${path}, shown by: ${show}`;
   return { key: await readOrMakeKey(path), source };
 }
 
@@ -219,17 +210,13 @@ function openServingRotator(
     onEvent(event) {
       metrics.onEvent(event);
       tellCommand?.(event);
-      tell(event, io);
+      // what its owner should see although nobody asked
+      if (event.type === "warning") printWarning(io, event.reason);
+      if (event.type === "login-required") {
+        printWarning(io, `${event.alias}: ${event.reason}`);
+      }
     },
   });
-}
-
-/** What its owner should see although nobody asked. */
-function tell(event: RotatorEvent, io: Io): void {
-  if (event.type === "warning") printWarning(io, event.reason);
-  if (event.type === "login-required") {
-    printWarning(io, `${event.alias}: ${event.reason}`);
-  }
 }
 
 async function listen(
@@ -237,15 +224,14 @@ async function listen(
   hostname: string,
   port: number,
 ): Promise<RunningServer> {
-  demandListening(addressOf(hostname, port));
+  demand("net", addressOf(hostname, port));
   try {
     return await startServer(handler, { hostname, port });
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
-    const host = sanitize(hostname);
     if (code === "EADDRINUSE") {
       throw new CliError(
-        `Port ${port} of ${host} is taken; end what uses it or give another one with --port`,
+        `Port ${port} of ${hostname} is taken; end what uses it or give another one with --port`,
       );
     }
     if (code === "EACCES" && port < 1024) {
@@ -255,7 +241,7 @@ async function listen(
     }
     if (!NO_ADDRESS.test(code)) throw error;
     throw new CliError(
-      `--host ${host} is no address of this machine; leave it out, or give one that is (${code})`,
+      `--host ${hostname} is no address of this machine; leave it out, or give one that is (${code})`,
     );
   }
 }

@@ -13,13 +13,17 @@ import {
   sumItems,
 } from "../ledger/spend.ts";
 import type { LedgerEntry } from "../spending_types.ts";
-import { suggestion } from "../nearest.ts";
-import { printWarning } from "./findings.ts";
-import { EXIT, usageError } from "./exit.ts";
 import { jsonText, sanitize } from "./format.ts";
+import {
+  note,
+  printWarning,
+  requireName,
+  say,
+  usageError,
+} from "./messages.ts";
 import { openStore } from "./open.ts";
 import { type Command, type Context, storeOf } from "./options.ts";
-import { note, say } from "./say.ts";
+import { dayOf } from "../values.ts";
 import { creditText, whole } from "./spending_words.ts";
 import {
   type Cell,
@@ -69,9 +73,10 @@ Examples:
   run,
 };
 
-async function run(context: Context): Promise<number> {
+async function run(context: Context): Promise<void> {
   const { flags, io } = context;
-  const by = readKey(flags.value("by") ?? "account");
+  const key = flags.value("by") ?? "account";
+  const by = requireName(key, SPEND_KEYS, `--by ${key} is not known`);
   const since = readSince(flags.value("since") ?? DEFAULT_SINCE, io.now());
   const { items, skippedLines } = await readSpend(context, since);
   const report: SpendReport = {
@@ -88,14 +93,12 @@ async function run(context: Context): Promise<number> {
   if (flags.on("json")) io.out(`${jsonText(report)}\n`);
   else if (html === undefined) show(context, report);
   if (skippedLines > 0) {
+    const lines = skippedLines === 1 ? "line" : "lines";
     printWarning(
       io,
-      `${skippedLines} ${
-        skippedLines === 1 ? "line" : "lines"
-      } of the ledger cannot be read, and what they hold does not count`,
+      `${skippedLines} ${lines} of the ledger cannot be read, and what they hold does not count`,
     );
   }
-  return EXIT.ok;
 }
 
 /** Writes a page of what was served and spent, by default of the last days. */
@@ -136,16 +139,6 @@ async function readSpend(
   return { ...read, items: spendItems(read.entries, accounts, since) };
 }
 
-function readKey(text: string): SpendKey {
-  const key = SPEND_KEYS.find((it) => it === text);
-  if (key) return key;
-  throw usageError(
-    `--by ${sanitize(text)} is not known${
-      suggestion(text, SPEND_KEYS)
-    }; give one of ${SPEND_KEYS.join(", ")}`,
-  );
-}
-
 /** Reads a number of days, or a date, as the start of a UTC day, epoch ms. */
 function readSince(text: string, now: number): number {
   const days = /^(\d{1,4})d$/.exec(text)?.[1];
@@ -157,10 +150,8 @@ function readSince(text: string, now: number): number {
     new Date(date).toISOString().startsWith(text);
   if (isDate) return date;
   throw usageError(
-    `--since ${
-      sanitize(text)
-    } is no past time; give a number of days, such as 7d, or a date, such as ${
-      new Date(startOfDay(now)).toISOString().slice(0, 10)
+    `--since ${text} is no past time; give a number of days, such as 7d, or a date, such as ${
+      dayOf(now)
     }`,
   );
 }

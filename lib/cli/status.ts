@@ -1,9 +1,8 @@
 import type { RefreshReport, StatusReport } from "../report_types.ts";
-import { CliError, EXIT, usageError } from "./exit.ts";
-import { jsonText, localTime, noAccount, sanitize } from "./format.ts";
+import { jsonText, localTime, noAccount } from "./format.ts";
+import { CliError, EXIT, note, usageError } from "./messages.ts";
 import { type Command, type Context, requireAccounts } from "./options.ts";
 import { candidates, statusLine } from "./status_summary.ts";
-import { refreshRemarks } from "./status_row.ts";
 import { renderStatus } from "./status_table.ts";
 import { statusReader } from "./stored_status.ts";
 
@@ -58,6 +57,27 @@ Examples:
   run,
 };
 
+/** `refresh`: tokens that need it, then usage. */
+export const refresh: Command = {
+  help: `
+Renews the tokens that are about to expire, then asks the backend for the usage
+of all accounts, or of those named. One account's failure does not keep the
+others from being refreshed; the exit code is 1 then. What follows is the table
+of status, with the reason under each account that failed.
+
+Options:
+  --json           the outcome as JSON
+
+Examples:
+  cli.ts refresh
+  cli.ts refresh personal work
+`,
+  booleans: ["json"],
+  operands: [0, Infinity],
+  needs: { write: true, network: true, policy: true },
+  run: (context) => withSource(context, true, (it) => refreshed(it, context)),
+};
+
 /** With `--watch` the backend is asked so often (ms). */
 const REFRESH_INTERVAL = 60_000;
 
@@ -66,19 +86,22 @@ async function run(context: Context): Promise<number> {
   if (flags.on("json") && flags.on("line")) {
     throw usageError("--json and --line are two forms; give one of them");
   }
-  const interval = flags.value("watch");
-  if (interval === undefined) {
-    return await withSource(context, (source) => once(source, context));
-  }
-  if (flags.on("html")) {
+  const seconds = flags.value("watch");
+  if (seconds !== undefined && flags.on("html")) {
     throw usageError("--html writes one page; leave out --watch");
   }
-  if (flags.on("check")) {
+  if (seconds !== undefined && flags.on("check")) {
     throw usageError(
       "--check ends with an exit code, which --watch never comes to; give one of them",
     );
   }
-  return await again(context, interval);
+  return seconds !== undefined
+    ? await again(context, seconds)
+    : await withSource(
+      context,
+      flags.on("refresh"),
+      (source) => once(source, context),
+    );
 }
 
 /** Where the reports come from. */
@@ -87,40 +110,37 @@ interface Source {
   read(): Promise<StatusReport>;
   /** Asks the backend; absent: it is not to be asked. */
   refresh?(): Promise<RefreshReport>;
-  /** Whether what was learned last could be kept; absent: nothing is learned. */
-  isKept?(): boolean;
-  close?(): Promise<void>;
+  /** Whether what was learned last could be kept. */
+  isKept(): boolean;
 }
 
 async function withSource(
   context: Context,
+  online: boolean,
   job: (source: Source) => Promise<number>,
 ): Promise<number> {
-  const source = await open(context);
-  try {
-    return await job(source);
-  } finally {
-    await source.close?.();
-  }
-}
-
-async function open(context: Context): Promise<Source> {
   const { operands, flags } = context;
   const model = flags.value("model");
-  if (!flags.on("refresh")) {
+  if (!online) {
     const read = statusReader(context);
-    return { read: async () => named(await read(model), operands) };
+    return await job({
+      read: async () => named(await read(model), operands),
+      isKept: () => true,
+    });
   }
   // what speaks to the backend is the most of it, and takes its time to load
   const { openOnlineRotator, refreshAccounts } = await import("./open.ts");
   const rotator = openOnlineRotator(context);
   const options = model === undefined ? {} : { model };
-  return {
-    read: async () => named(await rotator.status(options), operands),
-    refresh: () => refreshAccounts(rotator, context, operands),
-    isKept: () => rotator.isKept(),
-    close: () => rotator.close(),
-  };
+  try {
+    return await job({
+      read: async () => named(await rotator.status(options), operands),
+      refresh: () => refreshAccounts(rotator, context, operands),
+      isKept: () => rotator.isKept(),
+    });
+  } finally {
+    await rotator.close();
+  }
 }
 
 /** Returns the report of the accounts named; of all when none is. */
@@ -128,11 +148,8 @@ function named(
   report: StatusReport,
   aliases: readonly string[],
 ): StatusReport {
-  if (aliases.length === 0) return report;
-  const accounts = Object.fromEntries(
-    report.accounts.map((it) => [it.alias, {}]),
-  );
-  requireAccounts({ version: 1, settings: {}, accounts }, aliases);
+  if (aliases.length === 0 || report.accounts.length === 0) return report;
+  requireAccounts(report.accounts.map((it) => it.alias), aliases);
   return {
     ...report,
     accounts: report.accounts.filter((it) => aliases.includes(it.alias)),
@@ -143,7 +160,7 @@ async function once(source: Source, context: Context): Promise<number> {
   const { flags, io, operands } = context;
   // a wrong name is told before anyone is asked
   if (operands.length > 0) await source.read();
-  const refreshed = await refresh(source, context);
+  const refreshed = await ask(source, context);
   const report = await source.read();
   const isEmpty = report.accounts.length === 0;
   const html = flags.value("html");
@@ -154,9 +171,28 @@ async function once(source: Source, context: Context): Promise<number> {
   const isShown = html === undefined && !isEmpty || !isTable(context);
   if (isShown) io.out(text(report, context, refreshed));
   if (isEmpty) throw new CliError(noAccount(), EXIT.noAccount);
-  if (flags.on("check")) return checkCode(report);
+  return flags.on("check") ? checkCode(report) : exitCode(source, refreshed);
+}
+
+async function refreshed(source: Source, context: Context): Promise<number> {
+  const { io, flags } = context;
+  if ((await source.read()).accounts.length === 0) {
+    const none: RefreshReport = { version: 1, accounts: [] };
+    if (flags.on("json")) io.out(`${jsonText(none)}\n`);
+    throw new CliError(noAccount(), EXIT.noAccount);
+  }
+  const report = await source.refresh!();
+  io.out(
+    flags.on("json")
+      ? `${jsonText(report)}\n`
+      : text(await source.read(), context, report),
+  );
+  return exitCode(source, report);
+}
+
+function exitCode(source: Source, refreshed: RefreshReport | undefined) {
   const isOk = refreshed?.accounts.every((it) => it.ok) ?? true;
-  return isOk && (source.isKept?.() ?? true) ? EXIT.ok : EXIT.failed;
+  return isOk && source.isKept() ? EXIT.ok : EXIT.failed;
 }
 
 async function again(outer: Context, seconds: string): Promise<number> {
@@ -171,21 +207,25 @@ async function again(outer: Context, seconds: string): Promise<number> {
     const now = context.io.now();
     if (now - askedAt >= REFRESH_INTERVAL) {
       askedAt = now;
-      refreshed = await refresh(source, context);
+      refreshed = await ask(source, context);
     }
     const shown = text(await source.read(), context, refreshed);
     return inPlace || !isTable(context)
       ? shown
       : `${localTime(now)}\n${shown}\n`;
   };
-  return await withSource(context, async (source) => {
-    await watch(display, interval, () => next(source));
-    return EXIT.interrupted;
-  });
+  return await withSource(
+    context,
+    outer.flags.on("refresh"),
+    async (source) => {
+      await watch(display, interval, () => next(source));
+      return EXIT.interrupted;
+    },
+  );
 }
 
 /** Asks the backend where that is wanted. */
-async function refresh(
+async function ask(
   source: Source,
   context: Context,
 ): Promise<RefreshReport | undefined> {
@@ -193,8 +233,7 @@ async function refresh(
   // a table has room for failures
   if (report === undefined || isTable(context)) return report;
   for (const { alias, ok, error } of report.accounts) {
-    if (ok) continue;
-    context.io.err(`${sanitize(`${alias}: ${error ?? "not refreshed"}`)}\n`);
+    if (!ok) note(context.io, `${alias}: ${error ?? "not refreshed"}`);
   }
   return report;
 }
@@ -209,19 +248,12 @@ function text(
   { flags, io }: Context,
   refreshed: RefreshReport | undefined,
 ): string {
-  const now = io.now();
   if (flags.on("json")) {
     return `${jsonText(report, flags.on("watch") ? 0 : 2)}\n`;
   }
-  if (flags.on("line")) return `${statusLine(report, now)}\n`;
+  if (flags.on("line")) return `${statusLine(report, io.now())}\n`;
   const { columns, color } = io;
-  const options = { columns, color, now };
-  return renderStatus(
-    report,
-    refreshed === undefined
-      ? options
-      : { ...options, refreshed: refreshRemarks(refreshed) },
-  );
+  return renderStatus(report, { columns, color, now: io.now(), refreshed });
 }
 
 /** Returns the exit code of `--check`, by those who may serve at all. */

@@ -25,8 +25,8 @@ export interface RenderOptions {
   color: boolean;
   /** The time (epoch ms). */
   now: number;
-  /** What came of refreshing accounts, by alias. */
-  refreshed?: ReadonlyMap<string, string>;
+  /** What came of refreshing accounts just now. */
+  refreshed?: RefreshReport | undefined;
 }
 
 /** What the rows of a table have in common: the columns of windows, and who is next. */
@@ -135,29 +135,30 @@ function remarks(
   { alias, reason, bankedResets, detail }: AccountStatus,
   { columns, refreshed }: RenderOptions,
 ): Cell[][] {
-  const remark = refreshed?.get(alias) ?? detail;
   const resets = bankedResets === 1 ? "reset" : "resets";
   const texts = [
     ...(bankedResets ? [`${bankedResets} banked ${resets}, left alone`] : []),
-    ...(remark === null ? [] : [sanitize(remark)]),
+    sanitize(refreshWords(alias, refreshed) || (detail ?? "")),
     ...(reason === "login"
       ? [`Sign in again with: ${suggestCommand("login", alias)}`]
       : []),
   ];
-  return texts.flatMap((it) => wrap(it, columns - 4)).map((it) => [cell(it)]);
+  return texts.filter((it) => it !== "")
+    .flatMap((it) => wrap(it, columns - 4)).map((it) => [cell(it)]);
 }
 
-/** Returns what there is to tell of accounts that were refreshed. */
-export function refreshRemarks(
-  { accounts }: RefreshReport,
-): Map<string, string> {
-  return new Map(accounts.flatMap(({ alias, ok, error, tokenRefreshed }) => {
-    const parts = [
-      ...(ok ? [] : [`Not refreshed: ${error ?? "no reason given"}`]),
-      ...(tokenRefreshed ? ["Token renewed"] : []),
-    ];
-    return parts.length === 0 ? [] : [[alias, parts.join("; ")] as const];
-  }));
+/** Returns what there is to tell of an account that was refreshed. */
+function refreshWords(
+  alias: string,
+  refreshed: RefreshReport | undefined,
+): string {
+  const report = refreshed?.accounts.find((it) => it.alias === alias);
+  if (report === undefined) return "";
+  const { ok, error, tokenRefreshed } = report;
+  return [
+    ...(ok ? [] : [`Not refreshed: ${error ?? "no reason given"}`]),
+    ...(tokenRefreshed ? ["Token renewed"] : []),
+  ].join("; ");
 }
 
 function namedCell(it: UsedWindow, bar: number, now: number): Cell {

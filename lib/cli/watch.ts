@@ -6,9 +6,9 @@
  */
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
-import { usageError } from "./exit.ts";
 import { sanitize } from "./format.ts";
 import type { Io } from "./io.ts";
+import { usageError } from "./messages.ts";
 import { fit } from "./table.ts";
 
 const DEFAULT_SECONDS = 2;
@@ -33,9 +33,7 @@ export function watchInterval(value: string): number {
   const seconds = value === "" ? DEFAULT_SECONDS : Number(value);
   if (seconds >= MIN_SECONDS && seconds <= MAX_SECONDS) return seconds * 1000;
   throw usageError(
-    `--watch=${
-      sanitize(value)
-    } is no interval; give seconds from ${MIN_SECONDS} to ${MAX_SECONDS}, for example: --watch=5`,
+    `--watch=${value} is no interval; give seconds from ${MIN_SECONDS} to ${MAX_SECONDS}, for example: --watch=5`,
   );
 }
 

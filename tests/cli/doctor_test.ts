@@ -4,7 +4,7 @@ import {
   type FakeCodex,
   startFakeCodex,
 } from "../../lib/testing/fake_codex.ts";
-import type { Finding } from "../../lib/cli/findings.ts";
+import type { Finding } from "../../lib/cli/messages.ts";
 import type { AccountRecord, Settings } from "../../lib/types.ts";
 import { account, bench, run } from "./run.ts";
 

@@ -1,12 +1,87 @@
 /**
- * What was found and what to do about it: how `doctor` and every error are
- * laid out.
+ * What the command line says and ends with: sentences, findings with what to do
+ * about them, errors and exit codes. Text from elsewhere becomes harmless here.
  *
  * @module
  */
+import { suggestion } from "../nearest.ts";
 import { sanitize } from "./format.ts";
 import type { Io } from "./io.ts";
 import { cell, line, type Piece, wrap } from "./table.ts";
+
+/** The exit codes of the command line. */
+export const EXIT = {
+  ok: 0,
+  /** Failed, or failed in part. */
+  failed: 1,
+  usage: 2,
+  /** `status --check`: nobody is included, but someone may serve. */
+  uncertain: 3,
+  /** No account, or nothing can serve until someone signs in. */
+  noAccount: 4,
+  /** `status --check`: nothing can serve for another reason. */
+  unavailable: 69,
+  interrupted: 130,
+} as const;
+
+/** An error whose message is all that a person needs to see: what was found, what to do next. */
+export class CliError extends Error {
+  override readonly name = "CliError";
+  /** The exit code it ends in. */
+  readonly code: number;
+
+  constructor(message: string, code: number = EXIT.failed) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** An error in how the command was called. */
+export function usageError(message: string): CliError {
+  return new CliError(message, EXIT.usage);
+}
+
+/**
+ * Returns the name that was given, where it is known.
+ *
+ * @param problem What is wrong where it is not, without a full stop.
+ * @throws {CliError} Exit code 2, with the nearest name.
+ */
+export function requireName<T extends string>(
+  name: string,
+  known: readonly T[],
+  problem: string,
+): T {
+  const found = known.find((it) => it === name);
+  if (found !== undefined) return found;
+  throw usageError(
+    `${problem}${suggestion(name, known)}; known are: ${known.join(", ")}`,
+  );
+}
+
+/** Prints a sentence on stdout, as the result of a command. */
+export function say(io: Io, text: string): void {
+  io.out(broken(text, io.outIsTerminal ? io.columns : Infinity));
+}
+
+/** Prints a sentence on stderr, beside the result. */
+export function note(io: Io, text: string): void {
+  io.err(broken(text, io.errIsTerminal ? io.columns : Infinity));
+}
+
+/** Returns a sentence in lines; a suggested command stays in one piece. */
+function broken(text: string, width: number): string {
+  return `${wrap(sanitize(text), width).join("\n")}\n`;
+}
+
+/** Asks a question for yes or no; undefined: nobody can answer. */
+export async function confirm(
+  io: Io,
+  question: string,
+): Promise<boolean | undefined> {
+  const width = io.columns - " [y/N] ".length;
+  return await io.ask?.(wrap(sanitize(question), width).join("\n"));
+}
 
 /** How much a finding matters. */
 export type Level = "ok" | "note" | "warning" | "problem";
@@ -65,13 +140,9 @@ export function printWarning(io: Io, message: string): void {
 }
 
 function print(io: Io, mark: Piece, message: string): void {
-  const { errIsTerminal, columns, color } = io;
-  const screen = errIsTerminal
-    ? { columns, color }
-    : { columns: Infinity, color: false };
-  const text = lines(readMessage("problem", message), mark, screen)
-    .map((it) => `${it}\n`).join("");
-  io.err(text);
+  const screen = io.errIsTerminal ? io : { columns: Infinity, color: false };
+  const text = lines(readMessage("problem", message), mark, screen);
+  io.err(text.map((it) => `${it}\n`).join(""));
 }
 
 /** What was found, and below it what to do. */

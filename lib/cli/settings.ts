@@ -1,0 +1,290 @@
+/**
+ * The commands that show and set who serves in which order, and who may spend.
+ *
+ * @module
+ */
+import { isRecord } from "../codex/json.ts";
+import { suggestion } from "../nearest.ts";
+import { isAlias } from "../pool/credits.ts";
+import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
+import type {
+  AccountRecord,
+  PoolState,
+  Settings,
+  StrategyName,
+} from "../types.ts";
+import { creditWords, policyProblems, policyWords } from "./format.ts";
+import {
+  CliError,
+  printWarning,
+  requireName,
+  say,
+  usageError,
+} from "./messages.ts";
+import { changeStore, openStore } from "./open.ts";
+import {
+  type Command,
+  type Context,
+  CREDIT_VARIABLES,
+  requireAccounts,
+  requireAlias,
+} from "./options.ts";
+import { statusReader } from "./stored_status.ts";
+
+const STRATEGY_WORDS: Readonly<Record<StrategyName, string>> = {
+  "round-robin": "longest unused first",
+  "least-used": "fewest requests first",
+  "random": "any",
+  "weighted": "in turn, by each account's weight",
+  "drain": "first the quota that would be lost soonest",
+};
+const DEFAULT: StrategyName = "round-robin";
+
+/** `strategy`: the order in which accounts serve. */
+export const strategy: Command = {
+  help: `
+Orders the accounts that can serve on the same terms; included usage always
+comes before credits. Without NAME it shows the strategy in use.
+
+${
+    STRATEGIES.map((name) => `  ${name.padEnd(13)} ${STRATEGY_WORDS[name]}`)
+      .join("\n")
+  }
+
+Examples:
+  codex-rotator strategy
+  codex-rotator strategy drain
+`,
+  words: STRATEGIES,
+  operands: [0, 1],
+  needs: { write: true },
+  async run(context) {
+    const { operands: [wanted] } = context;
+    if (wanted === undefined) return await showStrategy(context);
+    const name = requireName(wanted, STRATEGIES, `Unknown strategy ${wanted}`);
+    await changeStore(context, ({ settings }) => {
+      const before = settings.strategy;
+      settings.strategy = name;
+      return [
+        before === name
+          ? `The strategy was ${name} already`
+          : `The strategy is ${name} now: ${STRATEGY_WORDS[name]}`,
+      ];
+    });
+  },
+};
+
+async function showStrategy(context: Context): Promise<void> {
+  const { settings: { strategy: set } } = await openStore(context).read();
+  const isKnown = isStrategy(set);
+  if (set !== undefined && !isKnown) {
+    printWarning(
+      context.io,
+      `The store names the strategy ${set}, which is not known: ${DEFAULT} is used`,
+    );
+  }
+  const current = isKnown ? set : DEFAULT;
+  say(context.io, `${current}: ${STRATEGY_WORDS[current]}`);
+}
+
+const FIELDS = {
+  weight: { usual: 1, least: 0, most: Infinity, range: "0 or more" },
+  priority: {
+    usual: 0,
+    least: -Infinity,
+    most: Infinity,
+    range: "for example 1 or -1",
+  },
+  reserve: { usual: 0, least: 0, most: 100, range: "a percentage" },
+} as const;
+type Field = keyof typeof FIELDS;
+const NAMES = Object.keys(FIELDS) as Field[];
+
+/** `set`: what decides between accounts that can serve on the same terms. */
+export const set: Command = {
+  help: `
+Shows or sets what decides between accounts that can serve on the same terms.
+
+  weight=N         its share under the strategy "weighted"; default 1,
+                   0: last
+  priority=N       accounts with a higher one serve first; default 0
+  reserve=PERCENT  what is to be left of its fullest window: below it, others
+                   serve first; default 0
+
+Examples:
+  codex-rotator set work
+  codex-rotator set work priority=1 reserve=20
+`,
+  words: NAMES.map((name) => `${name}=`),
+  operands: [1, Infinity],
+  needs: { write: true },
+  async run(context) {
+    const [alias = "", ...settings] = context.operands;
+    const changes = Object.fromEntries(settings.map(readSetting));
+    const apply = (state: PoolState) => {
+      requireAccounts(state, [alias]);
+      const account = Object.assign(state.accounts[alias]!, changes);
+      return [`${alias}: ${describe(account)}`];
+    };
+    if (settings.length > 0) await changeStore(context, apply);
+    else say(context.io, apply(await openStore(context).read()).join());
+  },
+};
+
+function describe(account: AccountRecord): string {
+  return NAMES.map((name) => {
+    const value = account[name] ?? FIELDS[name].usual;
+    return `${name} ${value}${name === "reserve" ? "%" : ""}`;
+  }).join(", ");
+}
+
+function readSetting(text: string): [Field, number] {
+  const [name = "", value = ""] = text.split(/=(.*)/s);
+  const field = NAMES.find((it) => it === name);
+  if (field === undefined || !text.includes("=")) {
+    const all = NAMES.map((it) => `${it}=N`).join(", ");
+    throw usageError(
+      `${text} sets nothing${suggestion(name, NAMES)}; give ${all}`,
+    );
+  }
+  const { least, most, range } = FIELDS[field];
+  const digits = field === "reserve" ? value.replace(/%$/, "") : value;
+  const number = /^-?\d+(\.\d+)?$/.test(digits) ? Number(digits) : NaN;
+  if (number >= least && number <= most) return [field, number];
+  throw usageError(
+    `${field} is ${value || "empty"}; give a number, ${range}`,
+  );
+}
+
+/** `credits`: who may spend purchased credits, and how much. */
+export const credits: Command = {
+  help: `
+Purchased credits cost money. Once an account's included usage is used up, it
+goes on serving on its credits only if it is allowed to here. While nothing is
+set, all accounts may.
+
+  all              every account may spend its credits
+  none             none may
+  ALIAS…           only these may
+
+Options:
+  --cap CAP        at most so many credits: 20/day or 200/month for all accounts
+                   together, work=20/day for one, none or work=none for no cap
+
+CODEX_ROTATOR_CREDIT_ACCOUNTS, where it is set, counts instead of the aliases
+that are set here.
+
+Examples:
+  codex-rotator credits
+  codex-rotator credits none
+  codex-rotator credits personal work --cap 20/day --cap work=200/month
+`,
+  strings: ["cap"],
+  words: ["all", "none"],
+  operands: [0, Infinity],
+  needs: { write: true, policy: true },
+  async run(context) {
+    const { operands, flags } = context;
+    const spenders = operands.length > 0 ? readSpenders(operands) : undefined;
+    const caps = flags.values("cap").map(readCap);
+    if (spenders !== undefined || caps.length > 0) {
+      await openStore(context).update((state) => {
+        if (Array.isArray(spenders)) requireAccounts(state, spenders);
+        if (spenders !== undefined) {
+          state.settings.creditAccountAliases = spenders;
+        }
+        for (const cap of caps) applyCap(state, cap);
+      });
+    }
+    await showCredits(context);
+  },
+};
+
+function readSpenders(operands: readonly string[]): "all" | "none" | string[] {
+  const [first] = operands;
+  if (operands.length === 1 && (first === "all" || first === "none")) {
+    return first;
+  }
+  for (const name of operands) {
+    if (name !== "all" && name !== "none") requireAlias(name);
+    else {
+      throw usageError(
+        `${name} stands alone; give either all, none, or aliases`,
+      );
+    }
+  }
+  return [...new Set(operands)];
+}
+
+/** One `--cap`: an account's, or that of all together, `*`. */
+interface Cap {
+  readonly alias: string;
+  /** Credits by "day" or "month"; absent: no cap. */
+  readonly limit?: Record<string, number>;
+}
+
+function readCap(text: string): Cap {
+  const [, alias = "*", value = ""] = /^(?:(.*)=)?(.*)$/s.exec(text) ?? [];
+  const [, credits, period = ""] =
+    /^(\d+(?:\.\d+)?)\/(day|month)$/.exec(value) ?? [];
+  const isKnown = alias === "*" || isAlias(alias);
+  if (isKnown && value === "none") return { alias };
+  if (isKnown && credits !== undefined) {
+    return { alias, limit: { [period]: Number(credits) } };
+  }
+  throw usageError(
+    `--cap ${text} is no cap; give a number of credits per day or month, such as 20/day, work=200/month, or none`,
+  );
+}
+
+function applyCap(state: PoolState, { alias, limit }: Cap): void {
+  const { settings } = state;
+  if (alias !== "*") requireAccounts(state, [alias]);
+  const stored = settings.creditCaps ?? {};
+  if (!isRecord(stored)) {
+    throw new CliError(
+      "The store's creditCaps cannot be read, so nobody may spend; mend or delete that setting in the file",
+    );
+  }
+  const { [alias]: before, ...others } = stored;
+  settings.creditCaps = limit === undefined
+    ? others
+    : { ...others, [alias]: { ...(isRecord(before) ? before : {}), ...limit } };
+}
+
+async function showCredits(context: Context): Promise<void> {
+  const { io, operands } = context;
+  const { accounts, credits } = await statusReader(context)();
+  const { settings } = await openStore(context).read();
+  say(io, policyWords(credits));
+  for (const it of accounts) {
+    say(io, `  ${it.alias}: ${creditWords(it, io.now())}`);
+  }
+  for (const text of storedCaps(settings)) say(io, text);
+  for (const it of policyProblems(credits)) printWarning(io, it);
+  if (operands.length > 0 && credits.source === "environment") {
+    const variable = CREDIT_VARIABLES.find((it) => io.env(it) !== undefined);
+    printWarning(
+      io,
+      `the setting is stored, but does not count until ${
+        variable ?? "the environment"
+      } is unset`,
+    );
+  }
+}
+
+/** Returns the caps that the store holds, a sentence each without a full stop. */
+function storedCaps({ creditCaps }: Settings): string[] {
+  const caps = isRecord(creditCaps) ? creditCaps : {};
+  return Object.keys(caps).sort().flatMap((alias) => {
+    const cap = caps[alias];
+    const limits = isRecord(cap)
+      ? ["day", "month"].filter((it) => cap[it] !== undefined)
+        .map((it) => `${cap[it]} a ${it}`)
+      : [];
+    const who = alias === "*" ? "all together" : alias;
+    return limits.length === 0
+      ? []
+      : [`At most ${limits.join(" and ")} for ${who}`];
+  });
+}
