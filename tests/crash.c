@@ -1,8 +1,10 @@
-// Kills a process at its n-th change of a file below a folder, as a crash would.
+// Kills a process at its n-th change of a file below a folder, as a crash would,
+// or lets that change fail.
 //
 // CRASH_DIR   the folder
 // CRASH_AT    n; unset: nothing is killed
-// CRASH_MODE  before: without the change; after: with it; half: a write half done
+// CRASH_MODE  before: without the change; after: with it; half: a write half done;
+//             a number: the change fails with this errno, and nobody is killed
 // CRASH_LOG   a file that gets a line for each change
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -26,12 +28,14 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static const char *folder, *mode = "";
 static long at = -1, count;
+static int error;
 static int log_fd = -1;
 static char is_ours[MAX_FD];
 
 static void init(void) {
   folder = getenv("CRASH_DIR");
   if (getenv("CRASH_MODE")) mode = getenv("CRASH_MODE");
+  error = atoi(mode);
   if (getenv("CRASH_AT")) at = atol(getenv("CRASH_AT"));
   const char *path = getenv("CRASH_LOG");
   if (path) {
@@ -46,7 +50,10 @@ static int below(const char *path) {
 }
 
 static int owned(int fd) {
-  return fd >= 0 && fd < MAX_FD && is_ours[fd];
+  struct stat facts;
+  // not every way to close a file is seen, and a socket may have its number now
+  return fd >= 0 && fd < MAX_FD && is_ours[fd] && fstat(fd, &facts) == 0 &&
+         (S_ISREG(facts.st_mode) || S_ISDIR(facts.st_mode));
 }
 
 static void die(void) {
@@ -54,7 +61,7 @@ static void die(void) {
   for (;;) pause();
 }
 
-/** Counts a change; whether to die after it. */
+/** Counts a change; whether it is the one. */
 static int is_last(const char *what, const char *path) {
   pthread_mutex_lock(&mutex);
   long n = ++count;
@@ -70,10 +77,12 @@ static int is_last(const char *what, const char *path) {
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#define FAIL return (errno = error, -1)
 /** A call that is a change where `ours` holds. */
 #define CHANGE(ours, what, path, call)            \
   do {                                            \
     int last = (ours) && is_last(what, path);     \
+    if (last && error) FAIL;                      \
     __typeof__(call) result = (call);             \
     if (last) die();                              \
     return result;                                \
@@ -94,6 +103,7 @@ static int opened(int fd, int ours, int last) {
     int ours = below(path);                                                \
     int changes = ours && flags & (O_CREAT | O_TRUNC);                     \
     int last = changes && is_last("open", path);                           \
+    if (last && error) FAIL;                                               \
     return opened(REAL(name)(at_argument path, flags, bits), ours, last);  \
   }
 #define FOLDER_PARAMETER int at_folder,
@@ -114,6 +124,7 @@ static int is_half(void) {
 
 ssize_t write(int fd, const void *data, size_t size) {
   int last = owned(fd) && is_last("write", "");
+  if (last && error) FAIL;
   ssize_t written = REAL(write)(fd, data, last && is_half() ? size / 2 : size);
   if (last) die();
   return written;
@@ -122,6 +133,7 @@ ssize_t write(int fd, const void *data, size_t size) {
 #define PWRITE(name, offset_type)                                           \
   ssize_t name(int fd, const void *data, size_t size, offset_type offset) { \
     int last = owned(fd) && is_last("write", "");                           \
+    if (last && error) FAIL;                                                \
     size_t part = last && is_half() ? size / 2 : size;                      \
     ssize_t written = REAL(name)(fd, data, part, offset);                   \
     if (last) die();                                                        \

@@ -1,13 +1,14 @@
-/** Processes that are killed at any one of their changes to files, where a C compiler is there. */
+/** Processes that are killed at any one of their changes to files, or see it fail, where a C compiler is there. */
 import { fromFileUrl, join } from "@std/path";
 
 const SOURCE = fromFileUrl(new URL("./crash.c", import.meta.url));
 
-/** Where in its changes a process is killed. */
+/** Where in its changes a process is killed, or sees one fail. */
 export interface CrashPoint {
   /** 1 for the first change. */
   at: number;
-  mode: "before" | "after" | "half";
+  /** A number: the change fails with this errno. */
+  mode: "before" | "after" | "half" | number;
 }
 
 /**
@@ -38,7 +39,7 @@ export function crashEnv(
   return {
     LD_PRELOAD: library,
     CRASH_DIR: folder,
-    ...(point ? { CRASH_AT: `${point.at}`, CRASH_MODE: point.mode } : {}),
+    ...(point ? { CRASH_AT: `${point.at}`, CRASH_MODE: `${point.mode}` } : {}),
     ...(log ? { CRASH_LOG: log } : {}),
   };
 }

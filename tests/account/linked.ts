@@ -143,6 +143,13 @@ export async function linkedSetUp(
   };
 }
 
+/** Makes the account one that is linked to no file. */
+export async function unlink(storePath: string): Promise<void> {
+  const state = JSON.parse(await Deno.readTextFile(storePath));
+  delete state.accounts.me.source;
+  await Deno.writeTextFile(storePath, JSON.stringify(state));
+}
+
 const WORKER = fromFileUrl(new URL("./link_worker.ts", import.meta.url));
 
 /** One of those who share a linked file, see link_worker.ts. */

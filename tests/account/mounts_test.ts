@@ -7,7 +7,7 @@ import { dirname, join } from "@std/path";
 import { writeBundle } from "../bundle.ts";
 import { spawn } from "../bundled.ts";
 import { commandOf } from "../runtimes.ts";
-import { linkedSetUp, MINUTE } from "./linked.ts";
+import { linkedSetUp, MINUTE, unlink } from "./linked.ts";
 
 /** What is done to a file. */
 interface Fault {
@@ -108,13 +108,6 @@ async function refreshTwice(
     isReplaced: !(await Deno.readTextFile(FILE)).includes(refresh),
     path: FILE,
   };
-}
-
-/** Makes the account one that is linked to no file. */
-async function unlink(storePath: string): Promise<void> {
-  const state = JSON.parse(await Deno.readTextFile(storePath));
-  delete state.accounts.me.source;
-  await Deno.writeTextFile(storePath, JSON.stringify(state));
 }
 
 for (const subject of ["store", "linked"] as const) {

@@ -1,9 +1,10 @@
 /**
- * The renewal of a linked account, killed at every change that it makes to a
- * file: whatever had reached the disk is used by the next process, which also
- * finishes what was begun. TORTURE=1 runs every point, else some of them.
+ * A renewal, killed at every change that it makes to a file, or with that
+ * change failing: whatever had reached the disk is used by the next process,
+ * which also finishes what was begun. TORTURE=1 runs every point, else some of
+ * them.
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { buildCrash, crashEnv, type CrashPoint } from "../crash.ts";
 import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
@@ -12,6 +13,7 @@ import {
   linkedSetUp,
   MINUTE,
   startWorker,
+  unlink,
 } from "./linked.ts";
 import { TORTURE } from "./processes.ts";
 
@@ -26,9 +28,17 @@ globalThis.addEventListener(
 /** Bun asks the kernel itself, so nothing can get in between. */
 const runtimes = RUNTIMES.filter((it) => it !== "bun");
 const LANES = 4;
-const MODES = ["before", "after", "half"] as const;
-/** Of the points at which it is killed, each so many-th is taken. */
-const STRIDE = TORTURE ? 1 : 37;
+/** Where an account's tokens are: in the store, or in another tool's file as well. */
+const KINDS = ["own", "linked"] as const;
+type Kind = typeof KINDS[number];
+/** EIO, EACCES, ENOSPC, EROFS. */
+const ERRORS = [5, 13, 28, 30];
+const KILLS = ["before", "after", "half"] as const;
+/** Of all points each so many-th is taken: at full counts every change is killed in all ways, and fails once. */
+const STRIDES = TORTURE ? { kill: 1, fail: ERRORS.length } : {
+  kill: 53,
+  fail: 53,
+};
 
 /** Renews the account of a set-up by a process that is watched, or killed. */
 async function renew(
@@ -49,11 +59,20 @@ async function renew(
   }
 }
 
-/** How many changes a whole renewal makes. */
-async function countChanges(runtime: Runtime): Promise<number> {
-  await using s = await linkedSetUp();
-  await s.signIn();
+async function signedIn(kind: Kind): Promise<LinkedSetUp & { spent: string }> {
+  const s = await linkedSetUp();
+  const { refresh: spent } = await s.signIn();
   await s.link();
+  if (kind === "own") {
+    await unlink(s.storePath);
+    await Deno.remove(s.file);
+  }
+  return { ...s, spent };
+}
+
+/** How many changes a whole renewal makes. */
+async function countChanges(runtime: Runtime, kind: Kind): Promise<number> {
+  await using s = await signedIn(kind);
   const log = join(folder, `${runtime}.log`);
   assertEquals(await renew(s, runtime, { log }), "ok");
   return (await Deno.readTextFile(log)).trim().split("\n").length;
@@ -87,21 +106,30 @@ function filesBelow(folder: string): string[] {
   }).sort();
 }
 
-/** Kills a renewal, and lets another process go on. */
-async function killAt(runtime: Runtime, point: CrashPoint): Promise<void> {
-  await using s = await linkedSetUp();
-  const { refresh: spent } = await s.signIn();
-  await s.link();
-  const where = `${runtime}, killed ${point.mode} change ${point.at}`;
-  await renew(s, runtime, { point });
-  const arrived = await hasArrived(s, spent);
+/** Kills a renewal or lets it fail, and lets another process go on. */
+async function breakAt(
+  runtime: Runtime,
+  kind: Kind,
+  point: CrashPoint,
+): Promise<void> {
+  await using s = await signedIn(kind);
+  const where = `${runtime}, ${kind}, change ${point.at}: ${point.mode}`;
+  const told = await renew(s, runtime, { point });
+  const arrived = await hasArrived(s, s.spent);
   const wasShown = s.shown().length > 0;
+  // whoever lives on has time to save them
+  const isFailure = typeof point.mode === "number";
+  const isLost = wasShown && !arrived && !isFailure;
+  if (isFailure && !wasShown) {
+    assertMatch(told, /^(?:ok|.*cannot be written.*\(E[A-Z]+\).*)$/, where);
+    return;
+  }
   const worker = startWorker("rotator", { setUp: s });
   try {
     for (const turn of ["first", "second"]) {
       await worker.say("go");
       const told = await worker.line();
-      if (wasShown && !arrived) {
+      if (isLost) {
         assert(told.includes("refresh_token_reused"), `${where}: ${told}`);
         continue;
       }
@@ -111,36 +139,56 @@ async function killAt(runtime: Runtime, point: CrashPoint): Promise<void> {
   } finally {
     await worker.end();
   }
-  if (wasShown && !arrived) return;
+  if (isLost) return;
   assertEquals([where, s.fake.violations], [where, []]);
-  assertEquals([where, ...namesIn(s.folder)], [where, "auth.json", "store"]);
+  const files = kind === "own" ? ["store"] : ["auth.json", "store"];
+  assertEquals([where, ...namesIn(s.folder)], [where, ...files]);
+  if (kind === "own") return;
   const { me } = s.state().accounts;
   const { tokens } = JSON.parse(await s.read());
   assertEquals([where, tokens.refresh_token], [where, me!.tokens!.refresh]);
 }
 
+/** Breaks a renewal at each point of a list. */
+async function breakAll(
+  runtime: Runtime,
+  kind: Kind,
+  how: "kill" | "fail",
+): Promise<void> {
+  const modes = how === "kill" ? KILLS : ERRORS;
+  const changes = await countChanges(runtime, kind);
+  assert(changes > 20, `${changes}`);
+  const points: CrashPoint[] = modes.flatMap((mode, index) =>
+    Array.from({ length: changes }, (_, at) => ({ at: at + 1, mode }))
+      .filter(({ at }) => (at + index * 3) % STRIDES[how] === 0)
+  );
+  console.log(`${points.length} points`);
+  const failures: unknown[] = [];
+  const lane = async () => {
+    for (let point; (point = points.shift());) {
+      await breakAt(runtime, kind, point).catch((it) => failures.push(it));
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  assertEquals(failures.map(String), []);
+}
+
 for (const runtime of runtimes) {
-  Deno.test({
-    name:
-      `a renewal of a linked account that is killed at any change to a file loses no login that had arrived, and leaves nothing behind (${runtime})`,
-    ignore: library === undefined,
-    async fn() {
-      const changes = await countChanges(runtime);
-      assert(changes > 40);
-      const points: CrashPoint[] = MODES.flatMap((mode, index) =>
-        Array.from({ length: changes }, (_, at) => ({ at: at + 1, mode }))
-          .filter(({ at }) => (at + index * 3) % STRIDE === 0)
-      );
-      const failures: unknown[] = [];
-      const lane = async () => {
-        for (let point; (point = points.shift());) {
-          await killAt(runtime, point).catch((error) => failures.push(error));
-        }
-      };
-      await Promise.all(Array.from({ length: LANES }, lane));
-      assertEquals(failures.map(String), []);
-    },
-  });
+  for (const kind of KINDS) {
+    const account = kind === "own" ? "an account" : "a linked account";
+    Deno.test({
+      name:
+        `a renewal of ${account} that is killed at any change to a file loses no login that had arrived, and leaves nothing behind (${runtime})`,
+      ignore: library === undefined,
+      fn: () => breakAll(runtime, kind, "kill"),
+    });
+    Deno.test({
+      name:
+        `a renewal of ${account} loses no login when any one change to a file fails (${runtime})`,
+      ignore: library === undefined,
+      fn: () => breakAll(runtime, kind, "fail"),
+    });
+  }
 }
 
 Deno.test("a copy that a dead process left is taken over where it is newer, and gone afterwards", async () => {
