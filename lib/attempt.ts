@@ -82,13 +82,8 @@ async function accessOf(
   { choice, tries, again }: Preparation,
 ): Promise<string | undefined> {
   const { account, pool } = choice;
-  const rejected = again?.rejected;
-  const ready = rejected === undefined
-    ? context.tokens.current(account.record)
-    : undefined;
-  if (ready !== undefined) return ready;
   const access = await withAbort(
-    context.tokens.access(account.alias, rejected),
+    context.tokens.access(account.alias, again?.rejected),
     signal,
   );
   if (access.kind !== "ok") {

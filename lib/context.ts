@@ -4,6 +4,7 @@
  * @module
  */
 import process from "node:process";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Spending } from "./account/spending.ts";
 import type { AccountContext } from "./account/context.ts";
@@ -16,8 +17,7 @@ import {
   DEFAULT_BACKEND,
   DEFAULT_ISSUER,
 } from "./codex/endpoints.ts";
-import { Ledger, type LedgerSink } from "./ledger/ledger.ts";
-import { LedgerFile, ledgerFolder } from "./ledger/ledger_file.ts";
+import { Ledger, LedgerFile, type LedgerSink } from "./ledger/ledger.ts";
 import { capPolicy } from "./pool/caps.ts";
 import { creditPolicy } from "./pool/credits.ts";
 import { mergeRecord, recordOfLogin } from "./pool/facts.ts";
@@ -108,11 +108,10 @@ export function createContext(
     usage,
     storeName,
     spending: new Spending(account, usage),
-    ledger: new Ledger({
-      sink: ledgerSink(options.ledger, account.store),
-      onError: (error) =>
-        warnOnce(`The ledger was not written: ${text(error)}`),
-    }),
+    ledger: new Ledger(
+      ledgerSink(options.ledger, account.store),
+      (error) => warnOnce(`The ledger was not written: ${text(error)}`),
+    ),
     open: new Set(),
     sessions,
     sessionSync: new SessionSync(sessions, sessionStore, account.now),
@@ -208,9 +207,7 @@ function ledgerSink(
   if (option instanceof URL) return new LedgerFile(fileURLToPath(option));
   if (store.ledger) return store.ledger;
   const { path } = store as { path?: unknown };
-  return typeof path === "string"
-    ? new LedgerFile(ledgerFolder(path))
-    : undefined;
+  return typeof path === "string" ? new LedgerFile(dirname(path)) : undefined;
 }
 
 /** One variable of this process, read when asked for. */

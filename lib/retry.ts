@@ -6,8 +6,7 @@
  */
 import { delay, withAbort } from "./account/abort.ts";
 import type { Attempt } from "./account/context.ts";
-import { learnOutcome, setCooldowns } from "./account/learn.ts";
-import { learnCharge } from "./account/learn_charge.ts";
+import { learnCharge, learnOutcome, setCooldowns } from "./account/learn.ts";
 import { TOKEN_REFUSED_MS } from "./account/learn_usage.ts";
 import type { RotatorContext } from "./context.ts";
 import type { ReplayableRequest } from "./request.ts";

@@ -206,8 +206,7 @@ async function catchUp(
 ): Promise<void> {
   await withAbort(context.cache.sync(), signal);
   await withAbort(context.sessionSync.load(), signal);
-  const look = context.tokens.lookAgain(performance.now());
-  if (look) await withAbort(look, signal);
+  await withAbort(context.tokens.lookAgain(), signal);
   signal?.throwIfAborted();
   if (context.accounts.all.length > 0) return;
   throw new RotatorError(

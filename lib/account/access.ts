@@ -1,6 +1,6 @@
 import { ClockReading } from "../pool/clock.ts";
 import { runningUntil } from "../pool/limits.ts";
-import type { AccountRecord, Tokens } from "../types.ts";
+import type { Tokens } from "../types.ts";
 import type { AccountContext } from "./context.ts";
 import { accountOf } from "./identity.ts";
 import { expiryOf } from "./import.ts";
@@ -35,12 +35,6 @@ export class AccessTokens {
 
   constructor(context: AccountContext) {
     this.#context = context;
-  }
-
-  /** The access token of an account when it can be sent as it is. */
-  current({ tokens, auth }: AccountRecord): string | undefined {
-    if (!tokens || auth) return undefined;
-    return this.#msLeft(tokens) > EARLY_MS ? tokens.access : undefined;
   }
 
   /**

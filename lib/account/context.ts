@@ -97,8 +97,8 @@ export type FetchedText = { response: Response; text: string } | {
   error: string;
 };
 
-/** More than this of an answer to a token or usage call is not read (bytes). */
-const MAX_BYTES = 1024 * 1024;
+/** More than this of an answer to a token or usage call is not read (characters). */
+const MAX_LENGTH = 1024 * 1024;
 
 /**
  * A small call of our own (token, usage): whole answer as text, time limit,
@@ -140,23 +140,13 @@ async function readText(
   signal: AbortSignal,
 ): Promise<string> {
   if (!body) return "";
-  const reader = body.getReader();
-  const cancel = () => void reader.cancel(signal.reason).catch(() => {});
-  signal.addEventListener("abort", cancel, { once: true });
-  const decoder = new TextDecoder();
   let text = "";
-  try {
-    for (let size = 0; size <= MAX_BYTES;) {
-      signal.throwIfAborted();
-      const { done, value } = await reader.read();
-      signal.throwIfAborted();
-      if (done) return text + decoder.decode();
-      size += value.length;
-      text += decoder.decode(value, { stream: true });
+  const parts = body.pipeThrough(new TextDecoderStream(), { signal });
+  for await (const part of parts) {
+    text += part;
+    if (text.length > MAX_LENGTH) {
+      throw new Error("the answer is larger than 1 MiB");
     }
-    throw new Error("the answer is larger than 1 MiB");
-  } finally {
-    signal.removeEventListener("abort", cancel);
-    cancel();
   }
+  return text;
 }

@@ -6,7 +6,6 @@
 import { createHash } from "node:crypto";
 import { type Claims, readClaims } from "../codex/tokens.ts";
 import type { Identity } from "../codex/request.ts";
-import { isHeaderText } from "../values.ts";
 import type { AccountRecord, PoolState, Tokens } from "../types.ts";
 import type { ImportedLogin } from "./login_files.ts";
 
@@ -38,9 +37,7 @@ function claimsOf(tokens: Tokens | undefined): Said["claims"] {
 function accountIdOf(
   { accountId, tokens }: AccountRecord,
 ): string | undefined {
-  if (accountId) return accountId;
-  const claimed = claimsOf(tokens).accountId;
-  return claimed !== null && isHeaderText(claimed) ? claimed : undefined;
+  return accountId || (claimsOf(tokens).accountId ?? undefined);
 }
 
 /**

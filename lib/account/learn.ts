@@ -9,17 +9,17 @@ import type { HeaderFacts } from "../codex/headers.ts";
 import { meterFacts, meterOfModel } from "../meters.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
 import { setCooldown, usageLimitKey } from "../pool/cooldowns.ts";
+import { type BalanceObservation, observeBalance } from "../pool/spending.ts";
+import { addAmounts } from "../decimal.ts";
+import { readDecimal } from "../values.ts";
 import {
   closedMeters,
   creditsFromHeaders,
   isOlderThanAnswer,
   learnUsage,
-  recordOfLogin,
 } from "../pool/facts.ts";
-import type { Cooldown } from "../types.ts";
 import type { NormalRecord } from "../normal_types.ts";
 import type { AccountContext, Attempt } from "./context.ts";
-import { learnBalance } from "./learn_charge.ts";
 
 const MINUTE = 60_000;
 /** Credits that a limit answer contradicts are not used for this long, ms. */
@@ -74,10 +74,7 @@ export function learnFacts(
   if (facts.usage || facts.credits) context.cache.markDirty(alias);
   account.invalidate();
   if (isNewPlan) {
-    return context.cache.write((state) => {
-      const stored = recordOfLogin(state, alias, record);
-      if (stored) stored.plan = plan;
-    });
+    return context.cache.writeRecord(account, (stored) => stored.plan = plan);
   }
   const isSame = verdictKey(account, now) === before;
   return isSame ? undefined : context.cache.write();
@@ -115,14 +112,11 @@ export async function setCooldowns(
   updates: readonly CooldownUpdate[],
 ): Promise<void> {
   if (!isCurrent(context, attempt)) return;
-  const { alias, record } = attempt.account;
+  const { alias } = attempt.account;
   const setAt = context.now();
-  const written = context.cache.write((state) => {
-    const stored = recordOfLogin(state, alias, record);
+  const written = context.cache.writeRecord(attempt.account, (stored) => {
     for (const { cause, ...update } of updates) {
-      if (!stored) return;
-      const entry: Cooldown = { setAt, ...update };
-      setCooldown(stored, cause, entry);
+      setCooldown(stored, cause, { setAt, ...update });
       closeAllowed(stored, cause);
     }
   });
@@ -224,4 +218,73 @@ function modelCooldown(
   if (model === undefined || model.length > MAX_MODEL_LENGTH) return [];
   const update = { cause: `model:${model}`, until, detail };
   return [code === undefined ? update : { ...update, code }];
+}
+
+/**
+ * Books what a balance tells; one that is as it was is only noted in memory.
+ * A charge that no paid request accounts for is that of the request whose
+ * answer shows it.
+ */
+export function learnBalance(
+  context: AccountContext,
+  attempt: Attempt,
+  told: BalanceObservation,
+): void {
+  const { account, pool, isFree } = attempt;
+  const { alias, record } = account;
+  const now = context.now();
+  if (record.spending?.balance === told.balance) {
+    observeBalance(record, told, now);
+    return;
+  }
+  const before = attempt.charged;
+  let topUp: string | null = null;
+  void context.cache.writeRecord(account, (stored) => {
+    const change = observeBalance(stored, told, now);
+    topUp = change.topUp;
+    if (pool !== "first" || isFree) return;
+    // the last time that this is applied is the one that is kept
+    attempt.charged = change.unexpected === null
+      ? before
+      : addAmounts(before ?? "0", change.unexpected);
+  });
+  tellTopUp(context, alias, topUp);
+}
+
+/** Tells of a balance that rose: something adds to it. */
+export function tellTopUp(
+  { emit }: AccountContext,
+  alias: string,
+  amount: string | null,
+): void {
+  if (amount === null) return;
+  const reason =
+    `The balance rose by ${amount}: it was topped up, so that a balance is no limit; set a cap to have one`;
+  emit({ type: "warning", alias, reason });
+}
+
+/**
+ * Hears of a charge that nobody expected: a balance that fell over a request
+ * thought included. Until its usage was asked for, the account is unknown.
+ */
+export function learnCharge(context: AccountContext, attempt: Attempt): void {
+  const { account, pool, isFree, balanceBefore, balanceAfter } = attempt;
+  if (pool !== "first" || isFree || !isCurrent(context, attempt)) return;
+  const before = readDecimal(balanceBefore);
+  const after = readDecimal(balanceAfter);
+  if (before === undefined || after === undefined || after >= before) return;
+  const { alias } = account;
+  const doubtedAt = context.now();
+  void context.cache.writeRecord(account, ({ usage }) => {
+    if (usage) usage.doubtedAt = doubtedAt;
+  });
+  context.emit({
+    ...attempt.about,
+    type: "credits-spent",
+    alias,
+    certain: true,
+    balanceBefore,
+    balanceAfter,
+    reason: "The balance fell over a request that was thought included",
+  });
 }

@@ -6,18 +6,13 @@
 import type { UsageAnswer } from "../codex/usage.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
 import { clearCooldowns, setCooldown } from "../pool/cooldowns.ts";
-import {
-  isOlderThanAnswer,
-  learnUsage,
-  mergeCredits,
-  recordOfLogin,
-} from "../pool/facts.ts";
+import { isOlderThanAnswer, learnUsage, mergeCredits } from "../pool/facts.ts";
 import { observeBalance } from "../pool/spending.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
 import type { UsageCheck } from "../types.ts";
 import type { NormalRecord } from "../normal_types.ts";
 import type { AccountContext } from "./context.ts";
-import { tellTopUp } from "./learn_charge.ts";
+import { tellTopUp } from "./learn.ts";
 
 /** The pause after a token was refused although it was renewed (ms). */
 export const TOKEN_REFUSED_MS = 5 * 60_000;
@@ -49,16 +44,14 @@ export async function learnAsked(
 ): Promise<void> {
   const { cache, now, emit, accounts } = context;
   const { askedAt, account } = asked;
-  const { alias, record } = account;
+  const { alias } = account;
   if (accounts.get(alias) !== account) return;
   const at = now();
   if ("answer" in asked) {
     // a limit that came in while this was under way is newer than the answer
     const isOvertaken = account.limits !== asked.limits;
     let topUp: string | null = null;
-    await cache.write((state) => {
-      const stored = recordOfLogin(state, alias, record);
-      if (!stored) return;
+    await cache.writeRecord(account, (stored) => {
       applyUsageAnswer(stored, asked.answer, at);
       const balance = asked.answer.credits?.balance ?? null;
       const told = { balance, observedAt: askedAt, seenAt: at, isAsked: true };
@@ -78,12 +71,11 @@ export async function learnAsked(
   const cause = tokenRejected ? "token" : "workspace";
   const entry = tokenRejected ? { until: at + TOKEN_REFUSED_MS } : workspace;
   const check = tokenRejected ? { askedAt } : { askedAt, failedAt: at, error };
-  await cache.write((state) => {
-    const stored = recordOfLogin(state, alias, record);
-    if (!stored) return;
+  await cache.writeRecord(account, (stored) => {
     noteCheck(stored, check, at);
-    if (!entry) return;
-    setCooldown(stored, cause, { ...entry, setAt: at, detail: error });
+    if (entry) {
+      setCooldown(stored, cause, { ...entry, setAt: at, detail: error });
+    }
   });
   if (!entry) return;
   const { until } = entry;

@@ -6,7 +6,10 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { unlink } from "node:fs/promises";
+import { dirname } from "node:path";
 import { readClaims } from "../codex/tokens.ts";
+import { mayBeSameLogin } from "../store/state.ts";
 import type {
   AccountRecord,
   AccountSource,
@@ -14,33 +17,38 @@ import type {
   Tokens,
 } from "../types.ts";
 import { delay } from "./abort.ts";
-import { accountsWithRefreshToken, isSameLogin } from "./identity.ts";
+import type { AccountContext } from "./context.ts";
+import {
+  accountOf,
+  accountsWithRefreshToken,
+  isSameLogin,
+} from "./identity.ts";
 import { freshness, isSameTokens, takeLogin } from "./import.ts";
 import { LinkedFile, type LinkSource } from "./linked_file.ts";
 import {
   type ImportedLogin,
   KEYRING_ADVICE,
   type LoginFileKind,
+  withTokens,
 } from "./login_files.ts";
 
 /** An account that is linked to a file this version can keep in step. */
-export interface LinkedAccount extends AccountRecord {
-  source: LinkSource;
-}
+export type LinkedAccount = AccountRecord & { source: LinkSource };
 
 /** What a look at the linked file found. */
 export type Look =
   | { kind: "newer"; login: ImportedLogin }
-  | { kind: "other"; reason: string }
-  /** The tool may keep its login elsewhere now. */
-  | { kind: "gone"; reason: string }
+  /** Its tool may use the login that was in it elsewhere now. */
+  | { kind: "lost"; reason: string }
   | { kind: "nothing" };
 
+/** How often a file that is being written is read again. */
+const WRITE_TURNS = 10;
 /** The delay between two looks at a file (ms). */
-export const PAUSE_MS = 100;
+const PAUSE_MS = 100;
 
 /** Whether an account is kept in step with another tool's file. */
-export function isLinked(account: AccountRecord): account is LinkedAccount {
+function isLinked(account: AccountRecord): account is LinkedAccount {
   const kind = account.source?.kind;
   return kind === "codex" || kind === "opencode";
 }
@@ -54,62 +62,194 @@ export function sourceOf(
   return { kind, path, seen: fingerprint(login.tokens) };
 }
 
-/**
- * Looks for newer tokens in the linked file.
- *
- * @param account Whose.
- * @param turns How often to look before there is nothing, 100 ms apart.
- * @throws {Error} When the file may not be read.
- */
-export async function lookAtLink(
-  account: LinkedAccount,
-  turns: number,
-): Promise<Look> {
-  const file = new LinkedFile(account.source);
-  for (let turn = 1;; turn++) {
+/** Keeps accounts and the files they are linked to in step, with the account's lock held. */
+export class AccountLinks {
+  readonly #context: AccountContext;
+
+  constructor(context: AccountContext) {
+    this.#context = context;
+  }
+
+  /** The account, if it is linked. */
+  of(alias: string): LinkedAccount | undefined {
+    const account = accountOf(this.#context.cache.state, alias);
+    return account && isLinked(account) ? account : undefined;
+  }
+
+  /** The linked accounts that hold a refresh token, as they are now. */
+  holding(refresh: string): [alias: string, account: LinkedAccount][] {
+    return Object.entries(this.#context.cache.state.accounts)
+      .flatMap(([alias, account]) =>
+        isLinked(account) && account.tokens?.refresh === refresh
+          ? [[alias, { ...account }]]
+          : []
+      );
+  }
+
+  /** The file; beside the store there is another place for a copy of it. */
+  #fileOf({ source }: LinkedAccount): LinkedFile {
+    const { path } = this.#context.store as { path?: unknown };
+    const spare = typeof path === "string" ? dirname(path) : undefined;
+    return new LinkedFile(source, spare);
+  }
+
+  /**
+   * Looks for newer tokens in the linked file, and takes them over.
+   *
+   * @param turns How often to look before there is nothing, 100 ms apart.
+   * @throws {Error} When the file may not be read.
+   */
+  async look(alias: string, turns: number): Promise<Look> {
+    const account = this.of(alias);
+    if (!account) return { kind: "nothing" };
+    const file = this.#fileOf(account);
+    for (let turn = 1;; turn++) {
+      const found = await file.read();
+      const look = judge(account, found?.login);
+      if (look.kind === "newer") {
+        await this.#adopt(alias, look.login, file.path);
+      }
+      if (look.kind !== "nothing") return look;
+      if (turn >= turns) {
+        return found ? look : { kind: "lost", reason: gone(file.path) };
+      }
+      await delay(PAUSE_MS);
+    }
+  }
+
+  /**
+   * Runs `job` while no other rotator works on the linked file, if there is
+   * one, after what a dead one left is finished.
+   */
+  async hold<T>(
+    alias: string,
+    job: (file?: LinkedFile) => Promise<T>,
+  ): Promise<T> {
+    const linked = this.of(alias);
+    if (!linked) return await job();
+    const file = this.#fileOf(linked);
+    return await file.hold(async () => {
+      await this.#finish(alias, file);
+      return await job(file);
+    });
+  }
+
+  /** Takes newer tokens over from `path`: the linked file, or a copy on its way into it. */
+  async #adopt(
+    alias: string,
+    login: ImportedLogin,
+    path: string,
+  ): Promise<void> {
+    const { cache, emit } = this.#context;
+    const spent = accountOf(cache.state, alias)?.tokens?.refresh;
+    await cache.save((state) => {
+      // all that hold the same login get them
+      for (const account of accountsWithRefreshToken(state, alias, spent)) {
+        if (!isSameLogin(account, login)) continue;
+        takeLogin(account, login, { isSignIn: false });
+        if (!isLinked(account) || account.source.path !== path) continue;
+        account.source.seen = fingerprint(login.tokens);
+      }
+    });
+    const reason = `Newer tokens were taken over from ${path}`;
+    emit({ type: "token-refreshed", alias, reason });
+  }
+
+  /**
+   * Gives new tokens to the tool whose file the account is linked to, unless
+   * the file changed meanwhile. All else in it stays.
+   *
+   * @param alias Whose.
+   * @param before The account before the renewal.
+   * @param tokens The new ones.
+   */
+  async giveBack(
+    alias: string,
+    before: LinkedAccount,
+    tokens: Tokens,
+  ): Promise<void> {
+    const { cache, emit } = this.#context;
+    const file = this.#fileOf(before);
+    const saveSeen = () => cache.save((state) => noteSeen(state, tokens));
+    let reason = `${file.path} cannot be understood`;
+    try {
+      for (let turn = 1; turn <= WRITE_TURNS; turn++) {
+        const found = await file.read();
+        if (found === undefined) return;
+        const { text, login } = found;
+        if (login && isSameTokens(login.tokens, tokens)) {
+          return await saveSeen();
+        }
+        const look = judge(before, login);
+        if (look.kind === "newer") {
+          return await this.#adopt(alias, look.login, file.path);
+        }
+        if (login && !isSameLogin(before, login)) {
+          reason = `${file.path} holds another login`;
+          break;
+        }
+        const next = login && withTokens(text, before.source.kind, tokens);
+        if (next && await file.replace(text, next)) return await saveSeen();
+        await delay(PAUSE_MS);
+      }
+    } catch (error) {
+      reason = error instanceof Error ? error.message : String(error);
+    }
+    emit({
+      type: "warning",
+      alias,
+      reason:
+        `The tool of ${file.path} has to sign in again, as the renewed tokens could not be given to it: ${reason}`,
+    });
+  }
+
+  /** Whether a process died while it gave new tokens to the account's file. */
+  async isUnfinished(alias: string): Promise<boolean> {
+    const linked = this.of(alias);
+    if (!linked) return false;
+    const file = this.#fileOf(linked);
+    if ((await file.leftovers()).length > 0) return true;
+    const login = (await file.read())?.login;
+    return login !== undefined && isBehind(linked, login);
+  }
+
+  /**
+   * Finishes what a process left that died while it gave new tokens to the
+   * file, which has to be held: newer ones are taken over from its copies, and
+   * given to the file.
+   */
+  async #finish(alias: string, file: LinkedFile): Promise<void> {
+    let linked = this.of(alias);
+    if (!linked) return;
+    const leftovers = (await file.leftovers()).filter((it) => !it.isLock);
+    for (const { login, path } of leftovers) {
+      const look = judge(linked, login);
+      if (look.kind === "newer") await this.#adopt(alias, look.login, path);
+      linked = this.of(alias) ?? linked;
+    }
+    const { tokens } = linked;
     const found = await file.read();
-    const look = judge(account, found?.login);
-    if (look.kind !== "nothing") return look;
-    if (turn >= turns) return found ? look : gone(file.path);
-    await delay(PAUSE_MS);
+    if (tokens && found?.login && isBehind(linked, found.login)) {
+      await this.giveBack(alias, linked, tokens);
+    } else if (tokens && found && !found.login) {
+      const copy = leftovers.find(({ login }) =>
+        login && isSameTokens(tokens, login.tokens)
+      );
+      if (copy) await file.replace(found.text, copy.text);
+    }
+    // whoever comes next may need what is not saved yet
+    if (this.#context.cache.isBehind) return;
+    for (const { path } of leftovers) await unlink(path).catch(() => {});
   }
 }
 
 /** Whether the file still holds tokens that were renewed and never given back to it. */
-export function isBehind(
+function isBehind(
   { source, tokens }: LinkedAccount,
   login: ImportedLogin,
 ): boolean {
   return fingerprint(login.tokens) === source.seen &&
     tokens !== undefined && !isSameTokens(tokens, login.tokens);
-}
-
-/** Newer tokens, and where they were found. */
-export interface Adoption {
-  readonly login: ImportedLogin;
-  /** The linked file, or a copy on its way into it. */
-  readonly path: string;
-  /** The tokens that they replace; any others stay. */
-  readonly before: Tokens | undefined;
-}
-
-/**
- * Takes newer tokens over, to be called inside an `update`.
- *
- * @param alias Whose they are; all that hold the same login get them.
- */
-export function adopt(
-  state: PoolState,
-  alias: string,
-  { login, path, before }: Adoption,
-): void {
-  const holders = accountsWithRefreshToken(state, alias, before?.refresh);
-  for (const account of holders) {
-    if (!isSameLogin(account, login)) continue;
-    takeLogin(account, login, { isSignIn: false });
-    if (!isLinked(account) || account.source.path !== path) continue;
-    account.source.seen = fingerprint(login.tokens);
-  }
 }
 
 /** Notes that the file holds these tokens now, to be called inside an `update`. */
@@ -121,43 +261,24 @@ export function noteSeen(state: PoolState, tokens: Tokens): void {
 }
 
 /** What the login that a file holds means for its account. */
-export function judge(
-  account: LinkedAccount,
-  login: ImportedLogin | undefined,
-): Look {
+function judge(account: LinkedAccount, login: ImportedLogin | undefined): Look {
   if (!login) return { kind: "nothing" };
-  if (isOther(account, login)) {
+  const [before, after] = [account.tokens, login.tokens]
+    .map((tokens) => ({ accountId: readClaims(tokens?.access).accountId }));
+  // one that does not tell whose it is is merely not used
+  if (!mayBeSameLogin(account, login) || !mayBeSameLogin(before!, after!)) {
     const who = login.email === null ? "" : ` (${login.email})`;
-    return {
-      kind: "other",
-      reason:
-        `The linked file ${account.source.path} holds another person or workspace now${who}; sign in again to use this account without the file, or sign in to it with that tool`,
-    };
+    const reason =
+      `The linked file ${account.source.path} holds another person or workspace now${who}; sign in again to use this account without the file, or sign in to it with that tool`;
+    return { kind: "lost", reason };
   }
   return isSameLogin(account, login) && isNewer(account, login.tokens)
     ? { kind: "newer", login }
     : { kind: "nothing" };
 }
 
-function gone(path: string): Look {
-  const reason =
-    `The linked file ${path} is gone, and its tool may use the login that was in it from elsewhere now; sign in again to use this account without the file, or ${KEYRING_ADVICE}`;
-  return { kind: "gone", reason };
-}
-
-/** Only what is known to differ is another's: a file that does not tell is merely not used. */
-function isOther(account: LinkedAccount, login: ImportedLogin): boolean {
-  const before = readClaims(account.tokens?.access).accountId;
-  const after = readClaims(login.tokens.access).accountId;
-  return differ(account.userId, login.userId) ||
-    differ(account.accountId, login.accountId) || differ(before, after);
-}
-
-function differ(
-  a: string | null | undefined,
-  b: string | null | undefined,
-): boolean {
-  return Boolean(a) && Boolean(b) && a !== b;
+function gone(path: string): string {
+  return `The linked file ${path} is gone, and its tool may use the login that was in it from elsewhere now; sign in again to use this account without the file, or ${KEYRING_ADVICE}`;
 }
 
 /**

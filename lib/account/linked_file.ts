@@ -106,22 +106,20 @@ export class LinkedFile {
    * @throws {Error} When Deno was not permitted to lock it.
    */
   async hold<T>(job: () => Promise<T>): Promise<T> {
-    let done: Promise<T> | undefined;
-    const run = async () => {
-      done = job();
-      await done.catch(() => {});
-    };
-    try {
-      const file = await realFile(this.path);
-      if (await unlessMissing(stat(file))) {
-        await withLock(`${file}.codex-rotator.lock`, run);
-      } else await run();
-    } catch (error) {
+    const onFailure = (error: unknown) => {
       // in a folder where no lock can be made, the store's own has to do
       if (!CLOSED.has(codeOf(error) ?? "")) throw this.#error(error, "written");
-      await run();
-    }
-    return await done!;
+    };
+    const file = await this.#find().catch(onFailure);
+    return file === undefined
+      ? await job()
+      : await withLock(`${file}.codex-rotator.lock`, job, { onFailure });
+  }
+
+  /** The file behind symbolic links, if it is there. */
+  async #find(): Promise<string | undefined> {
+    const file = await realFile(this.path);
+    return await unlessMissing(stat(file)) && file;
   }
 
   /**

@@ -6,7 +6,7 @@ import {
   readPositive,
   readText,
 } from "../codex/json.ts";
-import { readClaims } from "../codex/tokens.ts";
+import { readClaims, readSendable } from "../codex/tokens.ts";
 import type { Tokens } from "../types.ts";
 
 /** Whose login file it is. */
@@ -123,7 +123,7 @@ function codexLogin(
   );
   const other = OTHER_KINDS.find(({ isIn }) => isIn(file, read));
   if (read !== undefined && !other?.isInstead) {
-    return loginOf(read, { accountId: readText(tokens.account_id) });
+    return loginOf(read, { accountId: readSendable(tokens.account_id) });
   }
   const what = other?.what ?? "no ChatGPT login (no tokens.access_token)";
   throw new Error(`${path} holds ${what}; ${NEXT}`);
@@ -168,7 +168,7 @@ function openCodeLogin(
     ? tokensOf(openai.access, openai.refresh, undefined, openai.expires)
     : undefined;
   if (read !== undefined) {
-    return loginOf(read, { accountId: readText(openai.accountId) });
+    return loginOf(read, { accountId: readSendable(openai.accountId) });
   }
   throw new Error(
     openai.type === "api"
@@ -218,7 +218,7 @@ function multiAuthLogin(
   if (tokens === undefined) return undefined;
   return {
     login: loginOf(tokens, {
-      accountId: readText(value.accountId),
+      accountId: readSendable(value.accountId),
       email: readText(value.email),
       plan: readText(value.planType),
     }),
@@ -234,7 +234,7 @@ function tokensOf(
   id: unknown,
   expiresAt?: unknown,
 ): Tokens | undefined {
-  const [a, r, i] = [readText(access), readText(refresh), readText(id)];
+  const [a, r, i] = [readSendable(access), readText(refresh), readText(id)];
   if (a === null) return undefined;
   return {
     access: a,

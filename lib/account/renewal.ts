@@ -4,12 +4,15 @@ import { oneLine } from "../codex/error_report.ts";
 import { type IssuedTokens, readTokenAnswer } from "../codex/tokens.ts";
 import { setCooldown } from "../pool/cooldowns.ts";
 import { type Access, type AccessTokens, GONE, RETRY_MS } from "./access.ts";
-import type { AccountLinks } from "./account_links.ts";
-import { sentOnce } from "./context.ts";
-import { type AccountContext, fetchText, isDenied } from "./context.ts";
+import {
+  type AccountContext,
+  fetchText,
+  isDenied,
+  sentOnce,
+} from "./context.ts";
 import { accountOf, accountsWithRefreshToken } from "./identity.ts";
 import { takeIssued } from "./import.ts";
-import { type LinkedAccount, lookAtLink } from "./link.ts";
+import type { AccountLinks } from "./link.ts";
 
 /** A token call may take this long (ms). */
 const CALL_LIMIT_MS = 20_000;
@@ -56,46 +59,34 @@ export class Renewal {
   async run(): Promise<Access> {
     // another process may have renewed it while this one waited
     await this.#context.cache.reload();
-    const kept = this.#tokens.kept(this.#alias, this.#rejected);
-    const linked = this.#links.of(this.#alias);
-    if (kept?.kind === "login" && linked) {
+    let kept = this.#kept();
+    if (kept?.kind === "login") {
       // a sign-in with the other tool serves this account as well
-      const look = await lookAtLink(linked, 1).catch(() => undefined);
-      if (look?.kind !== "newer") return kept;
-      await this.#links.adopt(this.#alias, look.login, linked.source.path);
-      const taken = this.#tokens.kept(this.#alias, this.#rejected);
-      if (taken) return taken;
-    } else if (kept) return kept;
-    return linked ? await this.#renewLinked(linked) : await this.#exchange();
-  }
-
-  /** Gives the other tool, which knows no lock, time to finish a renewal of its own. */
-  async #renewLinked(linked: LinkedAccount): Promise<Access> {
-    return await this.#takeFromLink(1) ??
-      await this.#links.hold([this.#alias, linked], async (file) => {
+      await this.#links.look(this.#alias, 1).catch(() => {});
+      kept = this.#kept();
+    }
+    return kept ?? await this.#takeFromLink(1) ??
+      await this.#links.hold(this.#alias, async (file) => {
+        // the other tool, which knows no lock, may be renewing it
         const taken = await this.#takeFromLink(GRACE_TURNS);
         if (taken) return taken;
-        await file.tryWriting();
+        await file?.tryWriting();
         return await this.#exchange();
       });
   }
 
+  #kept(): Access | undefined {
+    return this.#tokens.kept(this.#alias, this.#rejected);
+  }
+
   /** What the linked file makes unnecessary to ask the issuer for. */
   async #takeFromLink(turns: number): Promise<Access | undefined> {
-    const linked = this.#links.of(this.#alias);
-    if (!linked) return undefined;
-    const look = await lookAtLink(linked, turns);
-    switch (look.kind) {
-      case "newer":
-        await this.#links.adopt(this.#alias, look.login, linked.source.path);
-        return this.#tokens.kept(this.#alias, this.#rejected);
-      case "gone":
-      case "other":
-        // what it held may be in use elsewhere: it is not shown any more
-        return turns === 1 ? undefined : await this.#refuse(look.reason);
-      case "nothing":
-        return undefined;
-    }
+    const look = await this.#links.look(this.#alias, turns);
+    if (look.kind === "newer") return this.#kept();
+    // what it held may be in use elsewhere: it is not shown any more
+    return look.kind === "lost" && turns > 1
+      ? await this.#refuse(look.reason)
+      : undefined;
   }
 
   /** The token call itself, with the account's lock held. */
@@ -190,8 +181,7 @@ export class Renewal {
   async #refuse(reason: string): Promise<Access> {
     const spent = accountOf(this.#context.cache.state, this.#alias)?.tokens
       ?.refresh;
-    return this.#goOn(reason) ??
-      await this.#needSignIn(spent, reason);
+    return this.#goOn(reason) ?? await this.#needSignIn(spent, reason);
   }
 
   /** The issuer refused for good, unless newer tokens came in meanwhile. */

@@ -77,9 +77,12 @@ export class Spending {
   ): Promise<Admission> {
     const id = randomUUID();
     // a change is applied again when it is written, which is later
-    const startedAt = this.#now();
+    const startedAt = this.#context.now();
     if (!isCapped(this.#context.caps(), account.alias)) {
-      void this.#change(account, (record) => startPaid(record, id, startedAt));
+      void this.#context.cache.writeRecord(
+        account,
+        (record) => startPaid(record, id, startedAt),
+      );
       this.#note(account, id);
       return { kind: "open", id };
     }
@@ -103,7 +106,7 @@ export class Spending {
   async #tryAdmit(account: PooledAccount, id: string): Promise<CapVerdict> {
     const { cache, caps } = this.#context;
     const { alias, record } = account;
-    const now = this.#now();
+    const now = this.#context.now();
     let verdict: CapVerdict = { kind: "capped", until: null };
     await cache.save((state) => {
       const stored = recordOfLogin(state, alias, record);
@@ -120,7 +123,7 @@ export class Spending {
     });
     if (!cache.isBehind) return verdict;
     // what cannot be booked is not spent
-    void this.#change(account, (it) => cancelPaid(it, id));
+    this.cancel(account, id);
     return { kind: "capped", until: null };
   }
 
@@ -130,11 +133,9 @@ export class Spending {
   }
 
   /** Forgets a request that cost nothing. */
-  cancel({ alias, record }: PooledAccount, id: string): void {
+  cancel(account: PooledAccount, id: string): void {
     this.#paid.delete(id);
-    const account = this.#context.accounts.get(alias);
-    if (!account) return;
-    void this.#change({ alias, record }, (stored) => cancelPaid(stored, id));
+    void this.#context.cache.writeRecord(account, (it) => cancelPaid(it, id));
   }
 
   /**
@@ -146,8 +147,8 @@ export class Spending {
     const paid = this.#paid.get(id);
     if (!paid) return Promise.resolve(undefined);
     paid.hasEnded = true;
-    const endedAt = this.#now();
-    void this.#change(
+    const endedAt = this.#context.now();
+    void this.#context.cache.writeRecord(
       paid.account,
       (record) => endPaid(record, id, { endedAt, tokens }),
     );
@@ -209,7 +210,7 @@ export class Spending {
       it.account === account && it.hasEnded
     );
     const costs = new Map<string, PaidRequest>();
-    await this.#change(account, (record) => {
+    await this.#context.cache.writeRecord(account, (record) => {
       for (const { id } of own) {
         const cost = takePaid(record, id);
         if (cost) costs.set(id, cost);
@@ -223,20 +224,6 @@ export class Spending {
         paid.resolve(cost);
       }
     }
-  }
-
-  #change(
-    { alias, record }: Pick<PooledAccount, "alias" | "record">,
-    change: (record: NormalRecord) => void,
-  ): Promise<void> {
-    return this.#context.cache.write((state) => {
-      const stored = recordOfLogin(state, alias, record);
-      if (stored) change(stored);
-    });
-  }
-
-  #now(): number {
-    return this.#context.now();
   }
 }
 

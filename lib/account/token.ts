@@ -1,11 +1,9 @@
 import { RotatorError } from "../errors.ts";
-import type { AccountRecord } from "../types.ts";
 import { withTimeLimit } from "./abort.ts";
 import { type Access, AccessTokens, type Valid } from "./access.ts";
-import { AccountLinks } from "./account_links.ts";
 import { type AccountContext, isDenied } from "./context.ts";
 import { accountOf, lockName } from "./identity.ts";
-import { isLinked, lookAtLink } from "./link.ts";
+import { AccountLinks } from "./link.ts";
 import { Renewal, type RenewalParts } from "./renewal.ts";
 
 /** A token that expires within this is about to end (ms). */
@@ -38,11 +36,6 @@ export class TokenManager {
     this.#links = new AccountLinks(context);
     this.#tokens = new AccessTokens(context);
     this.#parts = { context, links: this.#links, tokens: this.#tokens };
-  }
-
-  /** The access token of an account when it can be sent as it is, without any waiting. */
-  current(account: AccountRecord): string | undefined {
-    return this.#tokens.current(account);
   }
 
   /**
@@ -114,26 +107,18 @@ export class TokenManager {
 
   /**
    * Brings accounts back that need a sign-in, where the tool whose file they
-   * are linked to has been signed in again.
-   *
-   * @param at As `performance.now()` tells the time, ms.
-   * @returns undefined when that was done just now.
+   * are linked to has been signed in again: looks once per second.
    */
-  lookAgain(at: number): Promise<void> | undefined {
-    const since = at - this.#lookedAt;
-    return since < LOOK_AGAIN_MS ? undefined : this.#lookAgain();
-  }
-
-  async #lookAgain(): Promise<void> {
-    this.#lookedAt = performance.now();
+  async lookAgain(): Promise<void> {
+    const now = performance.now();
+    if (now - this.#lookedAt < LOOK_AGAIN_MS) return;
+    this.#lookedAt = now;
     this.#finishing ??= this.#finishLinks();
     const { accounts } = this.#context.cache.state;
-    for (const [alias, account] of Object.entries(accounts)) {
-      if ((account.tokens && !account.auth) || !isLinked(account)) continue;
-      const look = await lookAtLink(account, 1).catch(() => undefined);
-      // whoever sends with them renews them where that is needed
-      if (look?.kind !== "newer") continue;
-      await this.#links.adopt(alias, look.login, account.source.path);
+    for (const [alias, { tokens, auth }] of Object.entries(accounts)) {
+      if (tokens && !auth) continue;
+      // whoever sends with newer ones renews them where that is needed
+      await this.#links.look(alias, 1).catch(() => {});
     }
   }
 
@@ -147,11 +132,11 @@ export class TokenManager {
     const { cache, store } = this.#context;
     await Promise.allSettled(
       Object.keys(cache.state.accounts).map(async (alias) => {
-        const linked = this.#links.of(alias);
-        if (!linked || !await this.#links.isUnfinished(linked)) return;
-        await store.exclusive(lockName(alias, linked), async () => {
+        if (!await this.#links.isUnfinished(alias)) return;
+        const name = lockName(alias, accountOf(cache.state, alias));
+        await store.exclusive(name, async () => {
           await cache.reload();
-          await this.#links.hold([alias, linked], () => Promise.resolve());
+          await this.#links.hold(alias, () => Promise.resolve());
         });
       }),
     );

@@ -5,6 +5,7 @@
  */
 import { LinkedFile } from "../account/linked_file.ts";
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
+import { mayBeSameLogin } from "../store/state.ts";
 import type { AccountStatus } from "../report_types.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
 import { type Finding, finding, readMessage } from "./messages.ts";
@@ -147,10 +148,10 @@ function tokenFindings(
 /** Whether the file that an account is linked to still holds this account. */
 async function linkFindings(
   alias: string,
-  { source, userId, accountId }: AccountRecord,
+  account: AccountRecord,
 ): Promise<Finding[]> {
-  if (source === undefined) return [];
-  const { kind, path } = source;
+  if (account.source === undefined) return [];
+  const { kind, path } = account.source;
   const found = (level: Finding["level"], what: string) => [
     finding(
       level,
@@ -170,12 +171,9 @@ async function linkFindings(
         : "holds no login that can be read: its last tokens go on being used",
     );
   }
-  const { login } = file;
-  const isOther = (mine: string | undefined, theirs: string | null) =>
-    mine !== undefined && theirs !== null && mine !== theirs;
-  return isOther(userId, login.userId) || isOther(accountId, login.accountId)
-    ? found("problem", "holds another person or workspace now")
-    : found("ok", "holds the same sign-in");
+  return mayBeSameLogin(account, file.login)
+    ? found("ok", "holds the same sign-in")
+    : found("problem", "holds another person or workspace now");
 }
 
 /** Accounts that are the same person and workspace: one renews the token of the other away. */

@@ -1,4 +1,5 @@
-import { ledgerFolder, readLedger } from "../ledger/ledger_file.ts";
+import { dirname } from "node:path";
+import { readLedger } from "../ledger/ledger.ts";
 import {
   readFrom,
   SPEND_KEYS,
@@ -134,7 +135,7 @@ async function readSpend(
   since: number,
 ): Promise<Spend> {
   const { accounts } = await openStore(context).read();
-  const folder = ledgerFolder(storeOf(context));
+  const folder = dirname(storeOf(context));
   const read = await readLedger(folder, readFrom(since));
   return { ...read, items: spendItems(read.entries, accounts, since) };
 }

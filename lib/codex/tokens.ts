@@ -5,6 +5,7 @@
  * @module
  */
 
+import { isHeaderText } from "../values.ts";
 import { parseJson, readPositive, readText, recordOf } from "./json.ts";
 import { unixTime } from "./times.ts";
 
@@ -32,13 +33,19 @@ export function readClaims(jwt: string | undefined): Claims {
     email: readText(payload.email) ?? readText(profile.email),
     plan: readText(auth.chatgpt_plan_type),
     userId: readText(auth.chatgpt_user_id) ?? readText(auth.user_id),
-    accountId: readText(auth.chatgpt_account_id),
+    accountId: readSendable(auth.chatgpt_account_id),
     fedramp: auth.chatgpt_account_is_fedramp === true,
     expiresAt,
     lifetimeMs: expiresAt === null || issuedAt === null
       ? null
       : expiresAt - issuedAt,
   };
+}
+
+/** A text that a header can carry, else null. */
+export function readSendable(value: unknown): string | null {
+  const text = readText(value);
+  return text !== null && isHeaderText(text) ? text : null;
 }
 
 function decodePayload(jwt: string | undefined): Record<string, unknown> {
@@ -111,7 +118,7 @@ export function readTokenAnswer(status: number, text: string): TokenAnswer {
 }
 
 function readTokens(json: Record<string, unknown>): TokenAnswer {
-  const access = readText(json.access_token) ?? undefined;
+  const access = readSendable(json.access_token) ?? undefined;
   const refresh = readText(json.refresh_token) ?? undefined;
   const id = readText(json.id_token) ?? undefined;
   if ((access ?? refresh ?? id) === undefined) {

@@ -1,44 +1,50 @@
 /**
- * The record of what was served: one line per answered request, written behind.
+ * The record of what was served: one line per answered request, written behind,
+ * to files of lines of JSON beside the store, one a month, or to a store that
+ * keeps them itself.
  *
  * @module
  */
+import { createReadStream } from "node:fs";
+import { type FileHandle, open, readdir, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { clearTimeout, setTimeout } from "node:timers";
 import type { LedgerEntry } from "../spending_types.ts";
+import type { Store } from "../types.ts";
 
 /** Lines are written at most this long after they were added, ms. */
 const WRITE_BEHIND_MS = 10_000;
 
 /** Where lines go. */
-export interface LedgerSink {
-  append(entries: LedgerEntry[]): Promise<void>;
-}
-
-/** Options of {@linkcode Ledger}. */
-export interface LedgerOptions {
-  /** undefined: nothing is kept. */
-  sink: LedgerSink | undefined;
-  /** A write failed; its lines are kept and written later. */
-  onError: (error: unknown) => void;
-}
+export type LedgerSink = Pick<NonNullable<Store["ledger"]>, "append">;
 
 /** More lines than these are not kept for a sink that fails; the oldest go first. */
 const MAX_LINES = 10_000;
 
 /** Collects entries and writes them off the way of a request. */
 export class Ledger {
-  readonly #options: LedgerOptions;
+  readonly #sink: LedgerSink | undefined;
+  readonly #onError: (error: unknown) => void;
   #entries: LedgerEntry[] = [];
   #writing: Promise<void> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(options: LedgerOptions) {
-    this.#options = options;
+  /**
+   * @param sink undefined: nothing is kept.
+   * @param onError Called when a write failed; its lines are written later.
+   */
+  constructor(
+    sink: LedgerSink | undefined,
+    onError: (error: unknown) => void,
+  ) {
+    this.#sink = sink;
+    this.#onError = onError;
   }
 
   /** Whether anything is kept. */
   get isOn(): boolean {
-    return this.#options.sink !== undefined;
+    return this.#sink !== undefined;
   }
 
   /** Adds an entry; one that was paid for is written at once. */
@@ -52,6 +58,8 @@ export class Ledger {
 
   /** Writes what is pending. */
   async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     await this.#writing;
     if (this.#writing || this.#entries.length === 0) return this.#writing;
     this.#writing = this.#write().finally(() => this.#writing = undefined);
@@ -61,25 +69,19 @@ export class Ledger {
   async #write(): Promise<void> {
     const entries = this.#entries;
     this.#entries = [];
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
     try {
-      await this.#options.sink!.append(entries);
+      await this.#sink!.append(entries);
     } catch (error) {
       this.#entries = [...entries, ...this.#entries].slice(-MAX_LINES);
       this.#schedule();
-      this.#options.onError(error);
+      this.#onError(error);
     }
   }
 
   /** The timer keeps no process alive. */
   #schedule(): void {
-    if (this.#timer !== undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      void this.flush();
-    }, WRITE_BEHIND_MS);
-    this.#timer.unref();
+    this.#timer ??= setTimeout(() => void this.flush(), WRITE_BEHIND_MS)
+      .unref();
   }
 
   /** Writes what is pending; nothing is written by itself afterwards. */
@@ -87,5 +89,127 @@ export class Ledger {
     await this.flush();
     clearTimeout(this.#timer);
     this.#timer = undefined;
+  }
+}
+
+/** Older months are deleted. */
+const MAX_MONTHS = 13;
+const NAME = /^ledger-(\d{4}-\d{2})\.jsonl$/;
+
+/** Appends whole lines, also when several processes do. */
+export class LedgerFile implements LedgerSink {
+  readonly #folder: string;
+  #month: string | undefined;
+
+  /** @param folder Where the files are. */
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Appends entries, each to the file of its month. */
+  async append(entries: readonly LedgerEntry[]): Promise<void> {
+    const months = Map.groupBy(entries, ({ at }) => at.slice(0, 7));
+    for (const [month, lines] of months) {
+      await this.#appendTo(month, lines);
+      if (month === this.#month) continue;
+      this.#month = month;
+      await this.#dropOld(month);
+    }
+  }
+
+  async #appendTo(
+    month: string,
+    entries: readonly LedgerEntry[],
+  ): Promise<void> {
+    const path = join(this.#folder, `ledger-${month}.jsonl`);
+    const file = await open(path, "a+", 0o600);
+    try {
+      const text = entries.map((entry) => `${JSON.stringify(entry)}\n`).join(
+        "",
+      );
+      // one write, which no other process's can come between
+      await file.write(await isCut(file) ? `\n${text}` : text);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #dropOld(month: string): Promise<void> {
+    const [year, number] = month.split("-").map(Number);
+    const oldest = new Date(Date.UTC(year!, number! - 1 - MAX_MONTHS))
+      .toISOString().slice(0, 7);
+    for (const name of await readdir(this.#folder)) {
+      const own = NAME.exec(name)?.[1];
+      if (own !== undefined && own < oldest) {
+        await unlink(join(this.#folder, name)).catch(() => {});
+      }
+    }
+  }
+}
+
+/** Whether a process died in the middle of the last line. */
+async function isCut(file: FileHandle): Promise<boolean> {
+  const { size } = await file.stat();
+  if (size === 0) return false;
+  const last = new Uint8Array(1);
+  await file.read(last, 0, 1, size - 1);
+  return last[0] !== 10;
+}
+
+/** What was read of a ledger. */
+export interface LedgerRead {
+  entries: LedgerEntry[];
+  /** Lines that cannot be read. */
+  skippedLines: number;
+}
+
+/**
+ * Reads a ledger.
+ *
+ * @param folder Where the files are.
+ * @param since Entries before that are left out, epoch ms.
+ */
+export async function readLedger(
+  folder: string,
+  since: number,
+): Promise<LedgerRead> {
+  const read: LedgerRead = { entries: [], skippedLines: 0 };
+  const first = new Date(since).toISOString();
+  let names: string[] = [];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  for (const name of names.sort()) {
+    const month = NAME.exec(name)?.[1];
+    if (month === undefined || month < first.slice(0, 7)) continue;
+    await readFile(join(folder, name), first, read);
+  }
+  return read;
+}
+
+async function readFile(
+  path: string,
+  first: string,
+  read: LedgerRead,
+): Promise<void> {
+  const lines = createInterface({ input: createReadStream(path) });
+  for await (const line of lines) {
+    if (line === "") continue;
+    const entry = parseEntry(line);
+    if (!entry) read.skippedLines++;
+    else if (entry.at >= first) read.entries.push(entry);
+  }
+}
+
+function parseEntry(line: string): LedgerEntry | undefined {
+  try {
+    const entry = JSON.parse(line);
+    const isEntry = typeof entry?.at === "string" &&
+      typeof entry.alias === "string";
+    return isEntry ? entry : undefined;
+  } catch {
+    return undefined;
   }
 }

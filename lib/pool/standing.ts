@@ -10,9 +10,7 @@ import {
   meterOfModel,
 } from "../meters.ts";
 import type { Standing } from "../report_types.ts";
-import type { AccountRecord } from "../types.ts";
 import type { NormalRecord } from "../normal_types.ts";
-import { isHeaderText } from "../values.ts";
 import { ClockReading } from "./clock.ts";
 import { areUsable } from "./credits.ts";
 import { later, runningUntil } from "./limits.ts";
@@ -93,9 +91,7 @@ function blockedForAll(
   clock: ClockReading,
 ): Standing | undefined {
   if (account.enabled === false) return block("disabled", null);
-  if (account.auth || !account.tokens || isDamaged(account)) {
-    return block("login", null);
-  }
+  if (account.auth || !account.tokens) return block("login", null);
   const workspace = runningUntil(account, "workspace", clock);
   return workspace === undefined ? undefined : block("workspace", workspace);
 }
@@ -121,16 +117,6 @@ function block(
   until: number | null,
 ): Standing {
   return { kind: "blocked", reason, until };
-}
-
-/** Whether the access token or the account's id cannot be written in a header, so that nothing can be sent. */
-function isDamaged(
-  { tokens, accountId }: Pick<AccountRecord, "tokens" | "accountId">,
-): boolean {
-  // with a refresh token alone, one that can be sent is still to come
-  const access = tokens?.access || undefined;
-  return (access !== undefined && !isHeaderText(access)) ||
-    (!!accountId && !isHeaderText(accountId));
 }
 
 /** Whether an account was asked and has no such meter; one that nothing is known of may still have it. */

@@ -94,17 +94,12 @@ class JsonFile implements JsonStore {
 
   async exclusive<T>(name: string, job: () => Promise<T>): Promise<T> {
     const hash = createHash("sha256").update(name).digest("hex").slice(0, 16);
-    let done: Promise<T> | undefined;
-    try {
-      const file = await realFile(this.path);
-      await withLock(`${file}.${hash}.lock`, async () => {
-        done = job();
-        await Promise.allSettled([done]);
-      }, this.#options);
-    } catch (error) {
+    const onFailure = (error: unknown) => {
       throw toStoreError(error, this.path, "written");
-    }
-    return done!;
+    };
+    const file = await realFile(this.path).catch(onFailure);
+    const options = { ...this.#options, onFailure };
+    return await withLock(`${file}.${hash}.lock`, job, options);
   }
 
   /** Returns what was read before as long as the file is the same. */

@@ -56,6 +56,8 @@ const UNTOLD = "untold";
 export interface LockOptions {
   /** How long to wait for the lock (ms). @default {30_000} */
   waitLimit?: number;
+  /** Called when no lock can be made: throws, or goes on without one. */
+  onFailure?: (error: unknown) => void;
 }
 
 const queue = new Queue();
@@ -74,11 +76,14 @@ export async function withLock<T>(
 ): Promise<T> {
   const giveUpAt = performance.now() + (options.waitLimit ?? 30_000);
   return await queue.run(path, giveUpAt, async () => {
-    const { token, release } = await acquire(path, giveUpAt);
+    const lock = await acquire(path, giveUpAt).catch((error) => {
+      if (options.onFailure === undefined) throw error;
+      options.onFailure(error);
+    });
     try {
-      return await job(token);
+      return await job(lock?.token ?? "");
     } finally {
-      await release();
+      await lock?.release();
     }
   });
 }

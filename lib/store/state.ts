@@ -24,7 +24,7 @@
  * as {@linkcode editState} writes only what a change made different.
  */
 import { RotatorError } from "../errors.ts";
-import type { AccountRecord, PoolState } from "../types.ts";
+import type { PoolState } from "../types.ts";
 import type { NormalState } from "../normal_types.ts";
 import { normalRecord, readSettings } from "./normal_form.ts";
 import { dictionary, type JsonObject } from "./shape.ts";
@@ -124,11 +124,12 @@ export function lastingPart(state: PoolState): unknown {
 }
 
 /** Whether nothing that is known tells the logins of two records apart. */
-export function mayBeSameLogin(a: AccountRecord, b: AccountRecord): boolean {
-  const differ = (name: "accountId" | "userId") =>
-    a[name] !== undefined && b[name] !== undefined && a[name] !== b[name];
-  return !differ("accountId") && !differ("userId");
+export function mayBeSameLogin(a: Whose, b: Whose): boolean {
+  return (["accountId", "userId"] as const)
+    .every((name) => !a[name] || !b[name] || a[name] === b[name]);
 }
+
+type Whose = { accountId?: string | null; userId?: string | null };
 
 /**
  * Takes over the tokens that are in a later state of the same store, unless

@@ -115,6 +115,17 @@ export class StateCache {
     clearTimeout(timer);
   }
 
+  /** As {@linkcode write}, for one login: where that is gone, nothing changes. */
+  writeRecord(
+    { alias, record }: { alias: string; record: NormalRecord },
+    change: (stored: NormalRecord) => void,
+  ): Promise<void> {
+    return this.write((state) => {
+      const stored = this.#options.find(state, alias, record);
+      if (stored) change(stored);
+    });
+  }
+
   /** As {@linkcode write}, but waits until the store has it or writing failed. */
   save(change: Change): Promise<void> {
     change(this.state);

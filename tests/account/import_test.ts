@@ -94,6 +94,7 @@ Deno.test("readLoginFile() says what is wrong, and never quotes the file", () =>
     [file(undefined), "holds no ChatGPT login"],
     [file({ refresh_token: "canary" }), "holds no ChatGPT login"],
     [file({ access_token: 5, id_token: "canary" }), "holds no ChatGPT login"],
+    [file({ access_token: "canary\n1" }), "holds no ChatGPT login"],
     [
       JSON.stringify({ personal_access_token: "at-canary" }),
       "holds a personal access token only",

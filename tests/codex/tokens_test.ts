@@ -1,6 +1,10 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { type Claims, readClaims } from "../../lib/codex/tokens.ts";
+import {
+  type Claims,
+  readClaims,
+  readTokenAnswer,
+} from "../../lib/codex/tokens.ts";
 
 const NOTHING: Claims = {
   email: null,
@@ -76,6 +80,30 @@ Deno.test("readClaims() finds nothing in what is no token", () => {
     jwt({ "https://api.openai.com/auth": { chatgpt_account_is_fedramp: 1 } }),
   ];
   for (const token of table) assertEquals(readClaims(token), NOTHING);
+});
+
+Deno.test("readClaims() and readTokenAnswer() take nothing that no header can carry for an account id or an access token", () => {
+  const claims = (chatgpt_account_id: string) =>
+    readClaims(jwt({ "https://api.openai.com/auth": { chatgpt_account_id } }));
+  assertEquals([claims("acc-1"), claims("acc\n1")], [
+    { ...NOTHING, accountId: "acc-1" },
+    NOTHING,
+  ]);
+  const answer = (access_token: string, more = {}) =>
+    readTokenAnswer(200, JSON.stringify({ access_token, ...more }));
+  const told = { kind: "tokens", refresh: "r", id: undefined };
+  assertEquals(answer("good", { refresh_token: "r" }), {
+    ...told,
+    access: "good",
+    lifetimeMs: null,
+  });
+  // the refresh token is a new one, and must not be lost
+  assertEquals(answer("bad\ntoken", { refresh_token: "r" }), {
+    ...told,
+    access: undefined,
+    lifetimeMs: null,
+  });
+  assertEquals(answer("bad\ntoken").kind, "transient");
 });
 
 Deno.test("readClaims() survives anything", () => {

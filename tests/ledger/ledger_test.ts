@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import type { LedgerEntry, PoolState } from "../../mod.ts";
-import { readLedger } from "../../lib/ledger/ledger_file.ts";
+import { readLedger } from "../../lib/ledger/ledger.ts";
 import { sumAmounts } from "../../lib/decimal.ts";
 import {
   CREDITED,

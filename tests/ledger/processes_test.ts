@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import type { PoolState, Settings } from "../../mod.ts";
 import { sumAmounts } from "../../lib/decimal.ts";
-import { readLedger } from "../../lib/ledger/ledger_file.ts";
+import { readLedger } from "../../lib/ledger/ledger.ts";
 import {
   SPEND_KEYS,
   type SpendKey,
