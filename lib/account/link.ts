@@ -42,9 +42,8 @@ export type Look =
   | { kind: "lost"; reason: string }
   | { kind: "nothing" };
 
-/** How often a file that is being written is read again. */
+/** How often a file that is being written is read again, and after how long (ms). */
 const WRITE_TURNS = 10;
-/** The delay between two looks at a file (ms). */
 const PAUSE_MS = 100;
 
 /** Whether an account is kept in step with another tool's file. */

@@ -63,7 +63,7 @@ export interface LockOptions {
 const queue = new Queue();
 
 /**
- * Runs `job` while this process holds the lock, and releases it.
+ * Runs `job` while this process holds the lock.
  *
  * @param path The lock file. Its folder is created where it is missing.
  * @param job Gets the random token of this acquisition.
@@ -97,37 +97,30 @@ interface Lock {
 
 async function acquire(path: string, giveUpAt: number): Promise<Lock> {
   const ticket = `${path}.${Date.now()}.${newToken()}.wait`;
+  let look: Look = { content: undefined, at: performance.now(), sameForMs: 0 };
   try {
-    return await acquireInTurn(path, ticket, giveUpAt);
+    for (;;) {
+      const tickets = await ticketsOf(path);
+      const older = tickets.filter((other) => other < ticket);
+      const lock = older.length === 0 ? await tryLock(path) : undefined;
+      if (lock !== undefined) return lock;
+      if (!tickets.includes(ticket)) {
+        await (await createNew(ticket, lockedFile(path)))?.close();
+      }
+      look = await lookAgain(path, look);
+      const { content, at, sameForMs } = look;
+      if (content === undefined) {
+        // its owner has ended, or puts it down again
+        if (older[0] && sameForMs > TICKET_LIMIT_MS) await remove(older[0]);
+      } else if (await takeFromDead(path, look)) continue;
+      if (at >= giveUpAt) throw lockedError(path);
+      // a holder that takes long is looked at less often, too
+      const slow = Math.min(sameForMs / 20, 50);
+      const pause = MIN_PAUSE_MS + PAUSE_PER_TICKET_MS * older.length + slow;
+      await sleep(Math.min(pause, MAX_PAUSE_MS) * (0.75 + Math.random() / 2));
+    }
   } finally {
     await remove(ticket).catch(() => {});
-  }
-}
-
-async function acquireInTurn(
-  path: string,
-  ticket: string,
-  giveUpAt: number,
-): Promise<Lock> {
-  let look: Look = { content: undefined, at: performance.now(), sameForMs: 0 };
-  for (;;) {
-    const tickets = await ticketsOf(path);
-    const older = tickets.filter((other) => other < ticket);
-    const lock = older.length === 0 ? await tryLock(path) : undefined;
-    if (lock !== undefined) return lock;
-    if (!tickets.includes(ticket)) {
-      await (await createNew(ticket, lockedFile(path)))?.close();
-    }
-    look = await lookAgain(path, look);
-    if (look.content === undefined) {
-      // its owner has ended, or puts it down again
-      if (older[0] && look.sameForMs > TICKET_LIMIT_MS) await remove(older[0]);
-    } else if (await takeFromDead(path, look)) continue;
-    if (look.at >= giveUpAt) throw lockedError(path);
-    // a holder that takes long is looked at less often, too
-    const slow = Math.min(look.sameForMs / 20, 50);
-    const pause = MIN_PAUSE_MS + PAUSE_PER_TICKET_MS * older.length + slow;
-    await sleep(Math.min(pause, MAX_PAUSE_MS) * (0.75 + Math.random() / 2));
   }
 }
 
@@ -165,9 +158,8 @@ async function takeFromDead(
   { content, sameForMs }: Look,
 ): Promise<boolean> {
   if (sameForMs < SUSPICIOUS_AFTER_MS) return false;
-  const deadAfter = await hasEnded(content!)
-    ? SUSPICIOUS_AFTER_MS
-    : STALE_AFTER_MS;
+  const isGone = await hasEnded(content!);
+  const deadAfter = isGone ? SUSPICIOUS_AFTER_MS : STALE_AFTER_MS;
   if (sameForMs < deadAfter) return false;
   const round = Math.floor((sameForMs - deadAfter) / REMOVAL_LIMIT_MS);
   return await takeAway(path, tokenIn(content), round);
