@@ -4,7 +4,7 @@
  */
 import { assertEquals, assertMatch } from "@std/assert";
 import { fromFileUrl, join, toFileUrl } from "@std/path";
-import { spawn } from "./bundled.ts";
+import { spawn } from "./spawn.ts";
 import { programOf } from "./runtimes.ts";
 
 const ROOT = fromFileUrl(new URL("../", import.meta.url));

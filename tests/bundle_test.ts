@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { dirname, join } from "@std/path";
 import { writeBundle } from "./bundle.ts";
-import { spawn } from "./bundled.ts";
+import { spawn } from "./spawn.ts";
 import { commandOf, RUNTIMES } from "./runtimes.ts";
 
 /** The bundle alone in a folder whose package.json makes it one of CommonJS. */

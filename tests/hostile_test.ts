@@ -17,7 +17,7 @@ import {
   startFakeCodex,
 } from "../lib/testing/fake_codex.ts";
 import { writeBundle } from "./bundle.ts";
-import { spawn } from "./bundled.ts";
+import { spawn } from "./spawn.ts";
 import { type AccountRecord, createRotator, type Settings } from "../mod.ts";
 import { bench, type Ran, run } from "./cli/run.ts";
 import { HOUR, recordOf, requestBody, startFleet } from "./fleet.ts";

@@ -1,8 +1,9 @@
 import { assertEquals } from "@std/assert";
 import { meterNames, meterOfModel } from "../lib/meters.ts";
+import { test } from "./test.ts";
 import { account, answer, NOW, usage, window } from "./pool/accounts.ts";
 
-Deno.test("meterOfModel() gives Spark and the reserve their own meters, and all others the main one", () => {
+test("meterOfModel() gives Spark and the reserve their own meters, and all others the main one", () => {
   const rows: [model: string | undefined, meter: string][] = [
     ["gpt-5.3-codex-spark", "codex_bengalfox"],
     ["GPT-5.3-Codex-Spark-High", "codex_bengalfox"],
@@ -18,7 +19,7 @@ Deno.test("meterOfModel() gives Spark and the reserve their own meters, and all 
   }
 });
 
-Deno.test("meterNames() learns later meters from what any account was seen with", () => {
+test("meterNames() learns later meters from what any account was seen with", () => {
   const next = { windows: [window(1)], name: "GPT-7-Next" };
   const names = meterNames([
     account(),
@@ -31,7 +32,7 @@ Deno.test("meterNames() learns later meters from what any account was seen with"
   assertEquals(meterOfModel("gpt-7-next"), "codex");
 });
 
-Deno.test("meterNames() never gives a model the main meter's name away", () => {
+test("meterNames() never gives a model the main meter's name away", () => {
   const codex = { windows: [window(1)], name: "gpt-5.5" };
   const named = account({ usage: usage([], { meters: { codex } }) });
   assertEquals(meterNames([named]).has("gpt-5.5"), false);

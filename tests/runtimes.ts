@@ -2,34 +2,45 @@
  * The runtimes that the product runs on, as far as they are on this machine:
  * from the package manager's folder, else from the PATH.
  */
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { spawn } from "./spawn.ts";
 
 export type Runtime = "deno" | "bun" | "node";
 
-const BIN = new URL("../node_modules/.bin/", import.meta.url);
+/** The one that runs this. */
+export const CURRENT: Runtime = "Deno" in globalThis
+  ? "deno"
+  : "Bun" in globalThis
+  ? "bun"
+  : "node";
+
+/** Where the packages of package.json have them. */
+const INSTALLED: Record<Runtime, string> = process.platform === "win32"
+  ? { deno: "deno/deno.exe", bun: "bun/bin/bun.exe", node: "node/bin/node.exe" }
+  : { deno: "deno/deno", bun: "bun/bin/bun.exe", node: "node/bin/node" };
 
 /** The program of a runtime; undefined where there is none that will do. */
 export function programOf(runtime: Runtime): string | undefined {
-  if (runtime === "deno") return Deno.execPath();
-  const local = decodeURIComponent(new URL(runtime, BIN).pathname);
-  if (existsSync(local)) return local;
-  try {
-    const { code, stdout } = new Deno.Command(runtime, { args: ["--version"] })
-      .outputSync();
-    const version = new TextDecoder().decode(stdout);
-    const major = Number(/\d+/.exec(version)?.[0]);
-    if (code !== 0 || (runtime === "node" && major < 24)) return undefined;
-    return runtime;
-  } catch {
-    return undefined;
-  }
+  if (runtime === CURRENT) return process.execPath;
+  const path = `../node_modules/${INSTALLED[runtime]}`;
+  const installed = fileURLToPath(new URL(path, import.meta.url));
+  if (existsSync(installed)) return installed;
+  const { status, stdout } = spawnSync(runtime, ["--version"], {
+    encoding: "utf8",
+  });
+  const major = Number(/\d+/.exec(stdout ?? "")?.[0]);
+  if (status !== 0 || (runtime === "node" && major < 24)) return undefined;
+  return runtime;
 }
 
 /** Those that are here. Where the tests decide about a change, all must be. */
 export const RUNTIMES: readonly Runtime[] = (["deno", "bun", "node"] as const)
   .filter((runtime) => {
     if (programOf(runtime) !== undefined) return true;
-    if (Deno.env.get("CI") === "true") throw new Error(`No ${runtime} is here`);
+    if (process.env.CI === "true") throw new Error(`No ${runtime} is here`);
     return false;
   });
 
@@ -51,15 +62,8 @@ export async function runScript(
   script: URL,
   denoFlags: readonly string[],
 ): Promise<string> {
-  const [program, ...flags] = commandOf(runtime, denoFlags);
-  const { success, stdout, stderr } = await new Deno.Command(program!, {
-    args: [...flags, decodeURIComponent(script.pathname)],
-    signal: AbortSignal.timeout(60_000),
-  }).output();
-  const decoder = new TextDecoder();
-  const text = decoder.decode(stdout);
-  if (!success) {
-    throw new Error(`${runtime} failed: ${text}${decoder.decode(stderr)}`);
-  }
-  return text;
+  const command = [...commandOf(runtime, denoFlags), fileURLToPath(script)];
+  const { code, out, err } = await spawn(command, { timeout: 60_000 });
+  if (code !== 0) throw new Error(`${runtime} failed: ${out}${err}`);
+  return out;
 }

@@ -22,7 +22,7 @@ import {
 } from "../lib/testing/fake_codex.ts";
 import { jsonStore, type Store } from "../mod.ts";
 import { writeBundle } from "./bundle.ts";
-import { spawn } from "./bundled.ts";
+import { spawn } from "./spawn.ts";
 import { run } from "./cli/run.ts";
 import { HOUR, recordOf, requestBody, startFleet } from "./fleet.ts";
 import { commandOf, RUNTIMES } from "./runtimes.ts";

@@ -8,6 +8,7 @@ import {
   isEventStream,
 } from "../lib/stream_guard.ts";
 import type { EventMeaning } from "../lib/codex/stream.ts";
+import { test } from "./test.ts";
 
 const CREATED = '{"type":"response.created","response":{"id":"r"}}';
 const LIMITS = '{"type":"codex.rate_limits","rate_limits":{"allowed":true}}';
@@ -118,7 +119,7 @@ async function bytesOf(response: Response): Promise<Uint8Array> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
-Deno.test("guardStream() decides the same, and changes no byte, however a stream is cut", async () => {
+test("guardStream() decides the same, and changes no byte, however a stream is cut", async () => {
   const event = fc.constantFrom(
     `data: ${CREATED}\n\n`,
     `event: response.in_progress\r\ndata: {}\r\n\r\n`,
@@ -153,7 +154,7 @@ Deno.test("guardStream() decides the same, and changes no byte, however a stream
   );
 });
 
-Deno.test("guardStream() does not hold the first content back", async () => {
+test("guardStream() does not hold the first content back", async () => {
   const parts = [CREATED, ADDED].map((data) =>
     encoder.encode(`data: ${data}\n\n`)
   );
@@ -165,7 +166,7 @@ Deno.test("guardStream() does not hold the first content back", async () => {
   await reader.cancel();
 });
 
-Deno.test("guardStream() takes all that is no output for preamble, and fails over behind it", async () => {
+test("guardStream() takes all that is no output for preamble, and fails over behind it", async () => {
   const preamble = [
     CREATED,
     '{"type":"response.queued"}',
@@ -183,7 +184,7 @@ Deno.test("guardStream() takes all that is no output for preamble, and fails ove
   }
 });
 
-Deno.test("guardStream() says what a failure means, and leaves one that concerns only the caller to it", async () => {
+test("guardStream() says what a failure means, and leaves one that concerns only the caller to it", async () => {
   const kindOf = async (error: unknown) => {
     const data = JSON.stringify({ type: "error", error });
     const bytes = encoder.encode(`data: ${CREATED}\n\ndata: ${data}\n\n`);
@@ -197,7 +198,7 @@ Deno.test("guardStream() says what a failure means, and leaves one that concerns
   assertEquals(await kindOf({ code: "flex_unavailable" }), "open");
 });
 
-Deno.test("guardStream() holds at most 1 MiB back, and one part more", async () => {
+test("guardStream() holds at most 1 MiB back, and one part more", async () => {
   const part = encoder.encode(`: ${"x".repeat(16 * 1024 - 4)}\n\n`);
   assertEquals(part.length, 16 * 1024);
   function* endless() {
@@ -209,7 +210,7 @@ Deno.test("guardStream() holds at most 1 MiB back, and one part more", async () 
   await guarded.response.body?.cancel();
 });
 
-Deno.test("guardStream() passes events of 1 MB and learns what comes after them", async () => {
+test("guardStream() passes events of 1 MB and learns what comes after them", async () => {
   const huge = ADDED.replace("€", "€".repeat(350_000));
   const text = `data: ${CREATED}\n\ndata: ${huge}\n\ndata: ${LIMITS}\n\n`;
   const bytes = encoder.encode(text);
@@ -220,7 +221,7 @@ Deno.test("guardStream() passes events of 1 MB and learns what comes after them"
   assertEquals(events, ["rate-limits"]);
 });
 
-Deno.test("guardStream() opens a stream whose preamble is larger than it may hold, and learns from it late", async () => {
+test("guardStream() opens a stream whose preamble is larger than it may hold, and learns from it late", async () => {
   const huge = CREATED.replace('"r"', JSON.stringify("x".repeat(2_000_000)));
   const bytes = encoder.encode(`data: ${huge}\n\ndata: ${FAILED}\n\n`);
   const cuts = Array.from({ length: 120 }, (_, n) => (n + 1) * 16_000);
@@ -231,7 +232,7 @@ Deno.test("guardStream() opens a stream whose preamble is larger than it may hol
   assertEquals(events, ["failed"], "learned, if too late to be made good");
 });
 
-Deno.test("guardStream() fails over behind a preamble that echoes a large request", async () => {
+test("guardStream() fails over behind a preamble that echoes a large request", async () => {
   const huge = CREATED.replace('"r"', JSON.stringify("x".repeat(900_000)));
   const bytes = encoder.encode(`data: ${huge}\n\ndata: ${FAILED}\n\n`);
   const { guarded } = await guard(source(cutAt(bytes, [5, 16_000, 500_000])));
@@ -239,7 +240,7 @@ Deno.test("guardStream() fails over behind a preamble that echoes a large reques
   assertEquals(await bytesOf(guarded.response), bytes);
 });
 
-Deno.test("guardStream() holds no more memory than bytes", async () => {
+test("guardStream() holds no more memory than bytes", async () => {
   const parts = Array.from(
     encoder.encode(`data: ${CREATED}\n\n`),
     (byte) => new Uint8Array([byte]),
@@ -255,7 +256,7 @@ Deno.test("guardStream() holds no more memory than bytes", async () => {
   await reader.cancel();
 });
 
-Deno.test("guardStream() reads nothing that its reader does not ask for", async () => {
+test("guardStream() reads nothing that its reader does not ask for", async () => {
   const parts = Array.from(
     { length: 50 },
     () => encoder.encode(`data: ${ADDED}\n\n`),
@@ -276,7 +277,7 @@ Deno.test("guardStream() reads nothing that its reader does not ask for", async 
   assertEquals(read.pulls, parts.length + 1, "each part once, and the end");
 });
 
-Deno.test("guardStream() hands out the small parts of a long stream without the large buffers that the runtime read them into", async () => {
+test("guardStream() hands out the small parts of a long stream without the large buffers that the runtime read them into", async () => {
   const beginning = encoder.encode(`data: ${ADDED}\n\n`);
   const lengths = [...Array(21).keys()].slice(1).concat(
     32_768,
@@ -299,7 +300,7 @@ Deno.test("guardStream() hands out the small parts of a long stream without the 
   assertEquals(new Set(rooms), new Set([0]));
 });
 
-Deno.test("guardStream() serves several reads at once, and ends, breaks and is cancelled as before, whichever way the runtime reads", async () => {
+test("guardStream() serves several reads at once, and ends, breaks and is cancelled as before, whichever way the runtime reads", async () => {
   const parts = [..."abcdefghijklmnopqrst"].map((text) =>
     encoder.encode(`data: ${ADDED}\n\n${text}`)
   );
@@ -332,7 +333,7 @@ Deno.test("guardStream() serves several reads at once, and ends, breaks and is c
   }
 });
 
-Deno.test("guardStream() stops holding a stream that says nothing for too long, and loses no byte of it", async () => {
+test("guardStream() stops holding a stream that says nothing for too long, and loses no byte of it", async () => {
   const preamble = encoder.encode(`data: ${CREATED}\n\n`);
   const rest = encoder.encode(`data: ${LIMITS}\n\ndata: ${ADDED}\n\n`);
   let send = (_part: Uint8Array) => {};
@@ -355,7 +356,7 @@ Deno.test("guardStream() stops holding a stream that says nothing for too long, 
   assertEquals(events[0], "rate-limits");
 });
 
-Deno.test("guardStream() lets a stream break as it broke", async () => {
+test("guardStream() lets a stream break as it broke", async () => {
   const broke = new TypeError("connection reset");
   const content = encoder.encode(`data: ${ADDED}\n\n`);
   const { guarded } = await guard(source([content], broke));
@@ -365,7 +366,7 @@ Deno.test("guardStream() lets a stream break as it broke", async () => {
   assertEquals(await assertRejects(() => reader.read()), broke);
 });
 
-Deno.test("guardStream() breaks a stream off, at both ends, when listening to it fails", async () => {
+test("guardStream() breaks a stream off, at both ends, when listening to it fails", async () => {
   const parts = [ADDED, LIMITS].map((data) =>
     encoder.encode(`data: ${data}\n\n`)
   );
@@ -380,7 +381,7 @@ Deno.test("guardStream() breaks a stream off, at both ends, when listening to it
   assertEquals(made.cancelled, failed);
 });
 
-Deno.test("guardStream() rejects a stream that is not made of bytes, at once or when it is passed on", async () => {
+test("guardStream() rejects a stream that is not made of bytes, at once or when it is passed on", async () => {
   const texts = () =>
     new Response(
       new ReadableStream<unknown>({
@@ -399,7 +400,7 @@ Deno.test("guardStream() rejects a stream that is not made of bytes, at once or 
   );
 });
 
-Deno.test("guardStream() calls a stream broken that ends or breaks before any content", async () => {
+test("guardStream() calls a stream broken that ends or breaks before any content", async () => {
   const preamble = encoder.encode(`data: ${CREATED}\n\n`);
   const broke = new TypeError("connection reset");
   for (const from of [source, roomySource]) {
@@ -414,7 +415,7 @@ Deno.test("guardStream() calls a stream broken that ends or breaks before any co
   }
 });
 
-Deno.test("guardStream() keeps status, headers, url and whether it was redirected", async () => {
+test("guardStream() keeps status, headers, url and whether it was redirected", async () => {
   const { response } = source([encoder.encode(`data: ${ADDED}\n\n`)]);
   Object.defineProperty(response, "url", { value: "https://example.com/a" });
   Object.defineProperty(response, "redirected", { value: true });
@@ -430,7 +431,7 @@ Deno.test("guardStream() keeps status, headers, url and whether it was redirecte
   }
 });
 
-Deno.test("guardStream() ends with the reason of an aborted signal, and cancels the stream", async () => {
+test("guardStream() ends with the reason of an aborted signal, and cancels the stream", async () => {
   const made = source([encoder.encode(`data: ${CREATED}\n\n`)], "stall");
   const controller = new AbortController();
   const guarded = guard(made, { signal: controller.signal });
@@ -440,7 +441,7 @@ Deno.test("guardStream() ends with the reason of an aborted signal, and cancels 
   assertEquals(made.cancelled, reason);
 });
 
-Deno.test("isEventStream() takes a stream without a content type, but no JSON", () => {
+test("isEventStream() takes a stream without a content type, but no JSON", () => {
   const stream = (type?: string, status = 200) => {
     const init = type === undefined
       ? {}
@@ -456,7 +457,7 @@ Deno.test("isEventStream() takes a stream without a content type, but no JSON", 
   assertEquals(isEventStream(new Response(null)), false);
 });
 
-Deno.test("foldStream() takes output of any size", async () => {
+test("foldStream() takes output of any size", async () => {
   const item = { type: "image", result: "x".repeat(3_000_000) };
   const done = { type: "response.output_item.done", output_index: 0, item };
   const bytes = encoder.encode(
@@ -476,7 +477,7 @@ Deno.test("foldStream() takes output of any size", async () => {
   assertEquals(output[0].result.length, 3_000_000);
 });
 
-Deno.test("foldStream() calls a stream broken that ends inside its last event, and none that ends behind it", async () => {
+test("foldStream() calls a stream broken that ends inside its last event, and none that ends behind it", async () => {
   const stream = `data: ${ADDED}\n\ndata: ${COMPLETED}\n\n`;
   const fold = async (text: string) => {
     const { response } = source([encoder.encode(text)]);

@@ -7,6 +7,7 @@ import {
   readLoginFile,
 } from "../../lib/account/login_files.ts";
 import type { AccountRecord, PoolState } from "../../lib/types.ts";
+import { test } from "../test.ts";
 
 const HOUR = 3_600;
 
@@ -55,7 +56,7 @@ function pool(accounts: Record<string, AccountRecord> = {}): PoolState {
   return { version: 1, settings: {}, accounts };
 }
 
-Deno.test("readLoginFile() reads tokens and what their claims say", () => {
+test("readLoginFile() reads tokens and what their claims say", () => {
   const access = jwt({ exp: HOUR });
   const id = idToken({ chatgpt_account_is_fedramp: true });
   const read = readLogin(
@@ -77,7 +78,7 @@ Deno.test("readLoginFile() reads tokens and what their claims say", () => {
   });
 });
 
-Deno.test("readLoginFile() finds the claims in the access token when there is no other", () => {
+test("readLoginFile() finds the claims in the access token when there is no other", () => {
   const read = readLogin(file({ access_token: idToken() }));
   assertEquals(read.userId, "user-1");
   assertEquals(read.accountId, "account-1");
@@ -85,7 +86,7 @@ Deno.test("readLoginFile() finds the claims in the access token when there is no
   assertEquals(Object.keys(read.tokens).sort(), ["access", "expiresAt"]);
 });
 
-Deno.test("readLoginFile() says what is wrong, and never quotes the file", () => {
+test("readLoginFile() says what is wrong, and never quotes the file", () => {
   const cases: [string, string][] = [
     ["canary{", "is not a login file"],
     ['["canary"]', "is not a login file"],
@@ -126,7 +127,7 @@ Deno.test("readLoginFile() says what is wrong, and never quotes the file", () =>
   }
 });
 
-Deno.test("readLoginFile() reads OpenCode's login among those of other providers", () => {
+test("readLoginFile() reads OpenCode's login among those of other providers", () => {
   const access = idToken();
   const text = JSON.stringify({
     anthropic: { type: "oauth", refresh: "x", access: "y", expires: 1 },
@@ -158,7 +159,7 @@ Deno.test("readLoginFile() reads OpenCode's login among those of other providers
   assertThrows(() => readLogin(none), Error, "holds no ChatGPT login");
 });
 
-Deno.test("readLoginFile() reads opencode-multi-auth's accounts and settings", () => {
+test("readLoginFile() reads opencode-multi-auth's accounts and settings", () => {
   const text = JSON.stringify({
     version: 2,
     accounts: {
@@ -201,7 +202,7 @@ Deno.test("readLoginFile() reads opencode-multi-auth's accounts and settings", (
   assertEquals(old!.login.email, "me@example.com");
 });
 
-Deno.test("addLogin() links, links anew and unlinks", () => {
+test("addLogin() links, links anew and unlinks", () => {
   const state = pool();
   const source = { kind: "codex", path: "/x/auth.json" };
   addLogin(state, login(), { source });
@@ -215,7 +216,7 @@ Deno.test("addLogin() links, links anew and unlinks", () => {
   assertEquals(state.accounts.me!.source, source);
 });
 
-Deno.test("addLogin() takes fresh tokens whatever the stored ones say", () => {
+test("addLogin() takes fresh tokens whatever the stored ones say", () => {
   const state = pool();
   addLogin(state, login({ tokens: { access: "a", expiresAt: 9_000 } }));
   state.accounts.me!.auth = { invalidAt: 1, reason: "revoked" };
@@ -226,7 +227,7 @@ Deno.test("addLogin() takes fresh tokens whatever the stored ones say", () => {
   assertEquals(state.accounts.me!.auth, undefined);
 });
 
-Deno.test("addLogin() names a new account after its e-mail, then plan, then number", () => {
+test("addLogin() names a new account after its e-mail, then plan, then number", () => {
   const state = pool();
   const aliases = [1, 2, 3, 4].map((n) =>
     addLogin(state, login({ accountId: `account-${n}` })).alias
@@ -241,7 +242,7 @@ Deno.test("addLogin() names a new account after its e-mail, then plan, then numb
   });
 });
 
-Deno.test("addLogin() makes a valid alias of any e-mail", () => {
+test("addLogin() makes a valid alias of any e-mail", () => {
   const cases: [string | null, string][] = [
     ["jane.doe+codex@example.com", "jane.doe-codex"],
     ["_x_@example.com", "x_"],
@@ -257,7 +258,7 @@ Deno.test("addLogin() makes a valid alias of any e-mail", () => {
   }
 });
 
-Deno.test("addLogin() takes the alias that is given, unless another has it", () => {
+test("addLogin() takes the alias that is given, unless another has it", () => {
   const state = pool();
   assertEquals(addLogin(state, login(), { alias: "work" }).alias, "work");
   const other = login({ accountId: "account-2" });
@@ -274,7 +275,7 @@ Deno.test("addLogin() takes the alias that is given, unless another has it", () 
   assertEquals(Object.keys(state.accounts), ["work"]);
 });
 
-Deno.test("addLogin() updates a known person and workspace instead of adding it again", () => {
+test("addLogin() updates a known person and workspace instead of adding it again", () => {
   const state = pool();
   addLogin(state, login(), { alias: "work" });
   Object.assign(state.accounts.work!, {
@@ -305,7 +306,7 @@ Deno.test("addLogin() updates a known person and workspace instead of adding it 
   });
 });
 
-Deno.test("addLogin() never replaces newer tokens by older ones", () => {
+test("addLogin() never replaces newer tokens by older ones", () => {
   const newer = { access: "newer", expiresAt: 9_000 };
   const older = { access: "older", expiresAt: 8_999 };
   const state = pool();
@@ -315,7 +316,7 @@ Deno.test("addLogin() never replaces newer tokens by older ones", () => {
   assertEquals(state.accounts.me!.tokens, newer);
 });
 
-Deno.test("addLogin() never replaces tokens by ones whose age cannot be told", () => {
+test("addLogin() never replaces tokens by ones whose age cannot be told", () => {
   const known = { access: "known", expiresAt: 9_000 };
   const opaque = { access: "opaque", refresh: "r" };
   for (const stored of [known, { access: "opaque too" }]) {
@@ -332,7 +333,7 @@ Deno.test("addLogin() never replaces tokens by ones whose age cannot be told", (
   assertEquals(addLogin(state, fresh, signIn).stored, true);
 });
 
-Deno.test("addLogin() tells the age of tokens by their claims when nothing else does", () => {
+test("addLogin() tells the age of tokens by their claims when nothing else does", () => {
   const at = (exp: number) => ({ access: "x" + exp, id: jwt({ exp }) });
   const state = pool({
     me: { userId: "user-1", accountId: "account-1", tokens: at(200) },
@@ -342,7 +343,7 @@ Deno.test("addLogin() tells the age of tokens by their claims when nothing else 
   assertEquals(state.accounts.me!.tokens!.access, "x300");
 });
 
-Deno.test("addLogin() keeps a needed sign-in when the same dead tokens come again", () => {
+test("addLogin() keeps a needed sign-in when the same dead tokens come again", () => {
   const state = pool();
   addLogin(state, login());
   state.accounts.me!.auth = { invalidAt: 1, reason: "revoked" };
@@ -350,7 +351,7 @@ Deno.test("addLogin() keeps a needed sign-in when the same dead tokens come agai
   assertEquals(state.accounts.me!.auth, { invalidAt: 1, reason: "revoked" });
 });
 
-Deno.test("addLogin() tells people of one workspace and workspaces of one person apart", () => {
+test("addLogin() tells people of one workspace and workspaces of one person apart", () => {
   const state = pool();
   const logins = [
     login(),
@@ -367,7 +368,7 @@ Deno.test("addLogin() tells people of one workspace and workspaces of one person
   assertEquals(Object.keys(state.accounts).length, 4);
 });
 
-Deno.test("addLogin() forgets that an account is the government's only where a login says so", () => {
+test("addLogin() forgets that an account is the government's only where a login says so", () => {
   const known = { accountId: "account-1", userId: "user-1", fedramp: true };
   const state = pool({ gov: { ...known, tokens: { access: "old" } } });
   addLogin(state, login());
@@ -377,7 +378,7 @@ Deno.test("addLogin() forgets that an account is the government's only where a l
   assertEquals(state.accounts.gov!.fedramp, undefined);
 });
 
-Deno.test("isSameLogin() knows a file that names no workspace, also where the account's tokens do", () => {
+test("isSameLogin() knows a file that names no workspace, also where the account's tokens do", () => {
   const { tokens } = login();
   const account = { tokens: { ...tokens, id: idToken() } };
   assertEquals(isSameLogin(account, login({ accountId: null })), true);
@@ -385,7 +386,7 @@ Deno.test("isSameLogin() knows a file that names no workspace, also where the ac
   assertEquals(isSameLogin(account, login({ accountId: "other" })), false);
 });
 
-Deno.test("addLogin() takes back what held against the old tokens, and that they were asked with", () => {
+test("addLogin() takes back what held against the old tokens, and that they were asked with", () => {
   const known = { accountId: "account-1", userId: "user-1" };
   const state = pool({
     me: {

@@ -1,3 +1,14 @@
+import {
+  chmod,
+  copyFile,
+  lstat,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { readdirSync } from "node:fs";
 import { jsonStore } from "../../mod.ts";
 import {
   assert,
@@ -8,6 +19,7 @@ import {
 import { noteSeen } from "../../lib/account/link.ts";
 import { fromFileUrl, join } from "@std/path";
 import type { RefreshReport } from "../../lib/report_types.ts";
+import { test, testOnDeno } from "../test.ts";
 import {
   codexFile,
   type LinkedSetUp,
@@ -24,10 +36,10 @@ function only({ accounts }: RefreshReport): RefreshReport["accounts"][number] {
   return accounts[0]!;
 }
 
-Deno.test("a linked account gives renewed tokens back and touches nothing else", async () => {
+test("a linked account gives renewed tokens back and touches nothing else", async () => {
   await using s = await linkedSetUp();
   const before = await s.signIn();
-  await Deno.chmod(s.file, 0o640);
+  await chmod(s.file, 0o640);
   await s.link();
   const began = Date.now();
   assertEquals(only(await s.rotator.refresh()).ok, true);
@@ -53,30 +65,30 @@ Deno.test("a linked account gives renewed tokens back and touches nothing else",
       refresh: written.refresh_token,
     }).replace("2026-01-02T03:04:05.678901Z", at),
   );
-  assertEquals((await Deno.stat(s.file)).mode! & 0o777, 0o640);
+  assertEquals((await stat(s.file)).mode! & 0o777, 0o640);
   assertEquals(s.shown(), [before.refresh]);
   assertEquals(
-    [...Deno.readDirSync(s.folder)].map(({ name }) => name).sort(),
+    readdirSync(s.folder).sort(),
     ["auth.json", "store"],
   );
 });
 
-Deno.test("a linked account keeps the style of its file and the link to it", async () => {
+test("a linked account keeps the style of its file and the link to it", async () => {
   await using s = await linkedSetUp();
   const before = await s.signIn();
   const real = join(s.folder, "real.json");
   const tabs = JSON.stringify(JSON.parse(codexFile(before)), null, "\t");
-  await Deno.writeTextFile(
+  await writeFile(
     real,
     `\ufeff${tabs.replaceAll("\n", "\r\n")}\r\n`,
   );
-  await Deno.remove(s.file);
-  await Deno.symlink(real, s.file);
+  await rm(s.file);
+  await symlink(real, s.file);
   await s.link();
   assertEquals(only(await s.rotator.refresh()).ok, true);
-  assert((await Deno.lstat(s.file)).isSymlink);
+  assert((await lstat(s.file)).isSymbolicLink());
   const text = new TextDecoder("utf-8", { ignoreBOM: true })
-    .decode(await Deno.readFile(real));
+    .decode(await readFile(real));
   assert(text.startsWith('\ufeff{\r\n\t"auth_mode"'));
   assert(text.endsWith("}\r\n"));
   assertEquals(/[^\r]\n/.test(text), false);
@@ -84,7 +96,7 @@ Deno.test("a linked account keeps the style of its file and the link to it", asy
   assertStringIncludes(text, access);
 });
 
-Deno.test("an account linked to OpenCode's file gives renewed tokens back to it", async () => {
+test("an account linked to OpenCode's file gives renewed tokens back to it", async () => {
   await using s = await linkedSetUp({ kind: "opencode" });
   const before = await s.signIn();
   await s.link();
@@ -102,7 +114,7 @@ Deno.test("an account linked to OpenCode's file gives renewed tokens back to it"
   assertEquals(s.shown(), [before.refresh]);
 });
 
-Deno.test("a linked account takes the other tool's newer tokens over without a token call", async () => {
+test("a linked account takes the other tool's newer tokens over without a token call", async () => {
   await using s = await linkedSetUp();
   await s.signIn();
   await s.link();
@@ -114,7 +126,7 @@ Deno.test("a linked account takes the other tool's newer tokens over without a t
   assertEquals(await s.read(), text);
 });
 
-Deno.test("a linked account takes newer tokens over when the backend refuses its own", async () => {
+test("a linked account takes newer tokens over when the backend refuses its own", async () => {
   await using s = await linkedSetUp();
   await s.signIn("me", 60 * MINUTE);
   await s.link();
@@ -126,7 +138,7 @@ Deno.test("a linked account takes newer tokens over when the backend refuses its
   assertEquals(s.state().accounts.me!.tokens!.access, newer.access);
 });
 
-Deno.test("a linked account never takes older tokens over", async () => {
+test("a linked account never takes older tokens over", async () => {
   await using s = await linkedSetUp();
   const current = await s.signIn("me", -MINUTE);
   await s.link();
@@ -140,7 +152,7 @@ Deno.test("a linked account never takes older tokens over", async () => {
   );
 });
 
-Deno.test("a linked account never takes another person or workspace over, and says why", async () => {
+test("a linked account never takes another person or workspace over, and says why", async () => {
   const workspace = { userId: "user-me", email: "me@example.com" };
   await using s = await linkedSetUp({
     accounts: { me: {}, other: {}, team: workspace },
@@ -162,13 +174,13 @@ Deno.test("a linked account never takes another person or workspace over, and sa
   }
 });
 
-Deno.test("a linked account goes on with its own tokens when the file cannot be read", async () => {
+test("a linked account goes on with its own tokens when the file cannot be read", async () => {
   const damages = ["", '{"tokens": {"acc', "null", '{"tokens": null}'];
   await Promise.all(damages.map(async (damage) => {
     await using s = await linkedSetUp();
     const { refresh } = await s.signIn();
     await s.link();
-    await Deno.writeTextFile(s.file, damage);
+    await writeFile(s.file, damage);
     assertEquals(only(await s.rotator.refresh()).ok, true);
     assertEquals(s.shown(), [refresh]);
     assert(s.state().accounts.me!.tokens!.refresh !== refresh);
@@ -176,9 +188,9 @@ Deno.test("a linked account goes on with its own tokens when the file cannot be 
   }));
 });
 
-Deno.test("a linked account whose file is gone or another's shows no token: it goes on with its access token, then needs a sign-in", async () => {
+test("a linked account whose file is gone or another's shows no token: it goes on with its access token, then needs a sign-in", async () => {
   const faults = [
-    [(s: LinkedSetUp) => Deno.remove(s.file), "keyring"],
+    [(s: LinkedSetUp) => rm(s.file), "keyring"],
     [(s: LinkedSetUp) => s.signIn("other"), "another person or workspace"],
   ] as const;
   await Promise.all(faults.map(async ([begin, reason]) => {
@@ -200,22 +212,22 @@ Deno.test("a linked account whose file is gone or another's shows no token: it g
   }));
 });
 
-Deno.test("a linked account waits for a file that is being written", async () => {
+test("a linked account waits for a file that is being written", async () => {
   await using s = await linkedSetUp();
   await s.signIn();
   await s.link();
   const newer = s.fake.tokens("me");
   const text = codexFile(newer);
-  await Deno.writeTextFile(s.file, text.slice(0, 200));
+  await writeFile(s.file, text.slice(0, 200));
   const refreshing = s.rotator.refresh();
   await new Promise((resolve) => setTimeout(resolve, 50));
-  await Deno.writeTextFile(s.file, text);
+  await writeFile(s.file, text);
   assertEquals(only(await refreshing).ok, true);
   assertEquals(s.shown(), []);
   assertEquals(s.state().accounts.me!.tokens!.refresh, newer.refresh);
 });
 
-Deno.test("a linked account lets the other tool finish a renewal of its own", async () => {
+test("a linked account lets the other tool finish a renewal of its own", async () => {
   await using s = await linkedSetUp();
   const spent = await s.signIn();
   await s.link();
@@ -224,7 +236,7 @@ Deno.test("a linked account lets the other tool finish a renewal of its own", as
   const refreshing = s.rotator.refresh();
   await new Promise((resolve) => setTimeout(resolve, 50));
   const access = renewed.access_token;
-  await Deno.writeTextFile(
+  await writeFile(
     s.file,
     codexFile({
       ...spent,
@@ -239,7 +251,7 @@ Deno.test("a linked account lets the other tool finish a renewal of its own", as
   assertEquals(s.fake.violations, []);
 });
 
-Deno.test("a linked account looks again when the issuer says that its token was used", async () => {
+test("a linked account looks again when the issuer says that its token was used", async () => {
   await using s = await linkedSetUp({
     accounts: {
       me: {
@@ -262,7 +274,7 @@ Deno.test("a linked account looks again when the issuer says that its token was 
   assertEquals(s.state().accounts.me!.tokens!.refresh, newer.refresh);
 });
 
-Deno.test("a linked account keeps what the other tool wrote during the token call", async () => {
+test("a linked account keeps what the other tool wrote during the token call", async () => {
   await using s = await linkedSetUp({
     accounts: { me: { tokenQueue: [{ delayMs: 300 }] } },
   });
@@ -277,7 +289,7 @@ Deno.test("a linked account keeps what the other tool wrote during the token cal
   assertEquals(s.state().accounts.me!.tokens!.refresh, newer.refresh);
 });
 
-Deno.test("a linked account that needs a sign-in comes back when the other tool signed in", async () => {
+test("a linked account that needs a sign-in comes back when the other tool signed in", async () => {
   await using s = await linkedSetUp();
   await s.signIn();
   await s.link();
@@ -307,7 +319,7 @@ Deno.test("a linked account that needs a sign-in comes back when the other tool 
   assertEquals(s.state().accounts.me!.auth, undefined);
 });
 
-Deno.test("a linked account that comes back holds nobody up while it renews", async () => {
+test("a linked account that comes back holds nobody up while it renews", async () => {
   await using s = await linkedSetUp();
   await s.signIn();
   await s.link();
@@ -335,7 +347,7 @@ Deno.test("a linked account that comes back holds nobody up while it renews", as
   release.resolve();
 });
 
-Deno.test("a linked account takes newer tokens over also where its record does not name its workspace", async () => {
+test("a linked account takes newer tokens over also where its record does not name its workspace", async () => {
   await using s = await linkedSetUp();
   await s.signIn("me", 60 * MINUTE);
   await s.link();
@@ -349,7 +361,7 @@ Deno.test("a linked account takes newer tokens over also where its record does n
   assertEquals(s.state().accounts.me!.tokens!.access, newer.access);
 });
 
-Deno.test("a linked account gets what a twin that is not linked renewed, and so does its file", async () => {
+test("a linked account gets what a twin that is not linked renewed, and so does its file", async () => {
   await using s = await linkedSetUp();
   await s.signIn();
   await s.link();
@@ -366,7 +378,7 @@ Deno.test("a linked account gets what a twin that is not linked renewed, and so 
   assertEquals(s.state().accounts["a-twin"]!.tokens, me!.tokens);
 });
 
-Deno.test("a linked account whose token no header can carry comes back when the other tool signed in", async () => {
+test("a linked account whose token no header can carry comes back when the other tool signed in", async () => {
   await using s = await linkedSetUp();
   await s.signIn("me", 60 * MINUTE);
   await s.link();
@@ -388,108 +400,117 @@ Deno.test("a linked account whose token no header can carry comes back when the 
   assertEquals(await ask(), 200);
 });
 
-Deno.test("a linked account spends no token that it could not give back", async () => {
-  await using s = await linkedSetUp();
-  const store = join(s.folder, "store");
-  const host = new URL(s.fake.issuer).host;
-  const env = "--allow-env=CODEX_ROTATOR_CREDIT_ACCOUNTS," +
-    "OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES,CODEX_ROTATOR_DEBUG," +
-    "OPENCODE_MULTI_AUTH_DEBUG";
-  for (const read of [store, `${store},${s.file}`]) {
+testOnDeno(
+  "a linked account spends no token that it could not give back",
+  async () => {
+    await using s = await linkedSetUp();
+    const store = join(s.folder, "store");
+    const host = new URL(s.fake.issuer).host;
+    const env = "--allow-env=CODEX_ROTATOR_CREDIT_ACCOUNTS," +
+      "OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES,CODEX_ROTATOR_DEBUG," +
+      "OPENCODE_MULTI_AUTH_DEBUG";
+    for (const read of [store, `${store},${s.file}`]) {
+      const before = await s.signIn();
+      await s.link();
+      const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: [
+          "run",
+          "--no-prompt",
+          "--import-map=tests/npm_imports.json",
+          `--allow-read=${read}`,
+          `--allow-write=${store}`,
+          `--allow-net=${host}`,
+          env,
+          "cli.ts",
+          "refresh",
+          "--store",
+          s.storePath,
+          "--backend",
+          s.fake.backend,
+          "--issuer",
+          s.fake.issuer,
+        ],
+        cwd: ROOT,
+        stdout: "piped",
+        stderr: "piped",
+      }).output();
+      const said = [stdout, stderr].map((it) => new TextDecoder().decode(it))
+        .join("");
+      assertStringIncludes(said, `--allow-read=${s.folder}`);
+      assertStringIncludes(said, `--allow-write=${s.folder}`);
+      assert(!said.includes(s.fake.canary));
+      assertEquals(await s.read(), codexFile(before));
+      assert(!s.state().accounts.me!.auth);
+    }
+    assertEquals(s.shown(), []);
+  },
+);
+
+testOnDeno(
+  "two processes and the file's other owner renew at the same time, and nobody is locked out",
+  async () => {
+    const ROUNDS = 3;
+    await using s = await linkedSetUp({
+      accounts: { me: { windows: [{ seconds: 18_000, usedPercent: 1 }] } },
+    });
+    await s.signIn("me", 60 * MINUTE);
+    await s.link();
+    const workers = ["rotator", "rotator", "codex"].map((role) =>
+      startWorker(role, { setUp: s })
+    );
+    try {
+      for (let round = 0; round <= ROUNDS; round++) {
+        // the first round only waits until all of them run
+        if (round > 0) s.fake.revoke("me", "access");
+        const told = await Promise.all(
+          workers.map(async (worker) => {
+            await worker.say("go");
+            return await worker.line();
+          }),
+        );
+        assertEquals(told, ["ok", "ok", "ok"]);
+      }
+    } finally {
+      await Promise.all(workers.map((worker) => worker.end()));
+    }
+    assertEquals(s.fake.violations, []);
+    const shown = s.shown();
+    assertEquals(new Set(shown).size, shown.length);
+    assert(shown.length >= ROUNDS);
+    assertEquals(
+      JSON.parse(await s.read()).tokens.refresh_token,
+      s.state().accounts.me!.tokens!.refresh,
+    );
+    assertEquals(s.state().accounts.me!.auth, undefined);
+  },
+);
+
+testOnDeno(
+  "two stores linked to one file renew one after the other",
+  async () => {
+    await using s = await linkedSetUp();
     const before = await s.signIn();
     await s.link();
-    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: [
-        "run",
-        "--no-prompt",
-        "--import-map=tests/npm_imports.json",
-        `--allow-read=${read}`,
-        `--allow-write=${store}`,
-        `--allow-net=${host}`,
-        env,
-        "cli.ts",
-        "refresh",
-        "--store",
-        s.storePath,
-        "--backend",
-        s.fake.backend,
-        "--issuer",
-        s.fake.issuer,
-      ],
-      cwd: ROOT,
-      stdout: "piped",
-      stderr: "piped",
-    }).output();
-    const said = [stdout, stderr].map((it) => new TextDecoder().decode(it))
-      .join("");
-    assertStringIncludes(said, `--allow-read=${s.folder}`);
-    assertStringIncludes(said, `--allow-write=${s.folder}`);
-    assert(!said.includes(s.fake.canary));
-    assertEquals(await s.read(), codexFile(before));
-    assert(!s.state().accounts.me!.auth);
-  }
-  assertEquals(s.shown(), []);
-});
-
-Deno.test("two processes and the file's other owner renew at the same time, and nobody is locked out", async () => {
-  const ROUNDS = 3;
-  await using s = await linkedSetUp({
-    accounts: { me: { windows: [{ seconds: 18_000, usedPercent: 1 }] } },
-  });
-  await s.signIn("me", 60 * MINUTE);
-  await s.link();
-  const workers = ["rotator", "rotator", "codex"].map((role) =>
-    startWorker(role, { setUp: s })
-  );
-  try {
-    for (let round = 0; round <= ROUNDS; round++) {
-      // the first round only waits until all of them run
-      if (round > 0) s.fake.revoke("me", "access");
+    const copy = join(s.folder, "store", "second.json");
+    await copyFile(s.storePath, copy);
+    const workers = [s.storePath, copy].map((storePath) =>
+      startWorker("rotator", { setUp: { ...s, storePath } })
+    );
+    try {
       const told = await Promise.all(
         workers.map(async (worker) => {
           await worker.say("go");
           return await worker.line();
         }),
       );
-      assertEquals(told, ["ok", "ok", "ok"]);
+      assertEquals(told, ["ok", "ok"]);
+    } finally {
+      await Promise.all(workers.map((worker) => worker.end()));
     }
-  } finally {
-    await Promise.all(workers.map((worker) => worker.end()));
-  }
-  assertEquals(s.fake.violations, []);
-  const shown = s.shown();
-  assertEquals(new Set(shown).size, shown.length);
-  assert(shown.length >= ROUNDS);
-  assertEquals(
-    JSON.parse(await s.read()).tokens.refresh_token,
-    s.state().accounts.me!.tokens!.refresh,
-  );
-  assertEquals(s.state().accounts.me!.auth, undefined);
-});
-
-Deno.test("two stores linked to one file renew one after the other", async () => {
-  await using s = await linkedSetUp();
-  const before = await s.signIn();
-  await s.link();
-  const copy = join(s.folder, "store", "second.json");
-  await Deno.copyFile(s.storePath, copy);
-  const workers = [s.storePath, copy].map((storePath) =>
-    startWorker("rotator", { setUp: { ...s, storePath } })
-  );
-  try {
-    const told = await Promise.all(
-      workers.map(async (worker) => {
-        await worker.say("go");
-        return await worker.line();
-      }),
-    );
-    assertEquals(told, ["ok", "ok"]);
-  } finally {
-    await Promise.all(workers.map((worker) => worker.end()));
-  }
-  assertEquals(s.shown(), [before.refresh]);
-  assertEquals(s.fake.violations, []);
-});
+    assertEquals(s.shown(), [before.refresh]);
+    assertEquals(s.fake.violations, []);
+  },
+);
 
 async function renew(
   issuer: string,
@@ -507,7 +528,7 @@ async function renew(
   return await response.json();
 }
 
-Deno.test("noteSeen() notes what a linked file holds, also behind a twin that is not linked", () => {
+test("noteSeen() notes what a linked file holds, also behind a twin that is not linked", () => {
   const tokens = { access: "a", refresh: "r" };
   const source = { kind: "codex", path: "/auth.json", seen: "before" };
   const state = {

@@ -1,5 +1,7 @@
 /** An account that is linked to the Codex CLI's file, with a stand-in for the issuer. */
 import { fromFileUrl, join } from "@std/path";
+import { readFileSync } from "node:fs";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import {
   createRotator,
   jsonStore,
@@ -20,6 +22,7 @@ import {
   startFakeCodex,
 } from "../../lib/testing/fake_codex.ts";
 import { commandOf } from "../runtimes.ts";
+import { tempFolder } from "../test.ts";
 
 export const MINUTE = 60_000;
 
@@ -91,9 +94,9 @@ export async function linkedSetUp(
   const { accounts = { me: {}, other: {} }, kind = "codex", below = "" } =
     options;
   const fake = await startFakeCodex({ accounts });
-  const folder = await Deno.makeTempDir();
+  const folder = await tempFolder();
   const file = join(folder, below, "auth.json");
-  await Deno.mkdir(join(folder, below), { recursive: true });
+  await mkdir(join(folder, below), { recursive: true });
   const storePath = join(folder, "store", "accounts.json");
   const store = jsonStore(storePath);
   const events: RotatorEvent[] = [];
@@ -119,12 +122,12 @@ export async function linkedSetUp(
       }),
     async signIn(name = "me", lifetimeMs = -MINUTE) {
       const tokens = fake.tokens(name, { lifetimeMs });
-      await Deno.writeTextFile(file, write(tokens));
+      await writeFile(file, write(tokens));
       return tokens;
     },
     async link() {
       const { logins: [found] } = readLoginFile(
-        await Deno.readTextFile(file),
+        await readFile(file, "utf8"),
         file,
         kind,
       );
@@ -133,12 +136,12 @@ export async function linkedSetUp(
         addLogin(state, login, { source: sourceOf(kind, file, login) });
       });
     },
-    state: () => JSON.parse(Deno.readTextFileSync(storePath)),
-    read: () => Deno.readTextFile(file),
+    state: () => JSON.parse(readFileSync(storePath, "utf8")),
+    read: () => readFile(file, "utf8"),
     async [Symbol.asyncDispose]() {
       await rotator.close();
       await fake.close();
-      await Deno.remove(folder, { recursive: true });
+      await rm(folder, { recursive: true });
     },
   };
 }

@@ -6,6 +6,8 @@ import {
 } from "@std/assert";
 import { request } from "node:http";
 import { type AddressInfo, createServer } from "node:net";
+import { statSync } from "node:fs";
+import process from "node:process";
 import {
   type BrowserLoginOptions,
   signInByBrowser,
@@ -17,6 +19,8 @@ import {
   type FakeCodexOptions,
   startFakeCodex,
 } from "../../lib/testing/fake_codex.ts";
+import { spawn } from "../spawn.ts";
+import { test } from "../test.ts";
 
 /** Ports that nobody listens on at this moment. */
 async function freePorts(count: number): Promise<number[]> {
@@ -115,7 +119,7 @@ async function refuses(port: number): Promise<void> {
   }
 }
 
-Deno.test("signInByBrowser() signs in, keeps the login, says so, and stops listening", async () => {
+test("signInByBrowser() signs in, keeps the login, says so, and stops listening", async () => {
   await using s = await startSignIn();
   const query = new URL(s.address).searchParams;
   assertEquals(
@@ -143,7 +147,7 @@ Deno.test("signInByBrowser() signs in, keeps the login, says so, and stops liste
   await refuses(s.ports[0]!);
 });
 
-Deno.test("signInByBrowser() uses new secrets each time, and never shows the verifier", async () => {
+test("signInByBrowser() uses new secrets each time, and never shows the verifier", async () => {
   await using one = await startSignIn();
   await using two = await startSignIn();
   const seen = [one, two].flatMap(({ address }) => {
@@ -161,7 +165,7 @@ Deno.test("signInByBrowser() uses new secrets each time, and never shows the ver
   }
 });
 
-Deno.test("signInByBrowser() opens an address of this machine, so that no process list shows its state", async () => {
+test("signInByBrowser() opens an address of this machine, so that no process list shows its state", async () => {
   await using s = await startSignIn();
   const { fake: { issuer }, opened: [local = ""], ports } = s;
   assertEquals(local, `http://localhost:${ports[0]}/sign-in`);
@@ -185,7 +189,7 @@ Deno.test("signInByBrowser() opens an address of this machine, so that no proces
   await taken.close();
 });
 
-Deno.test("signInByBrowser() listens on both loopbacks, and on a port that is free on both", async () => {
+test("signInByBrowser() listens on both loopbacks, and on a port that is free on both", async () => {
   for (const host of ["127.0.0.1", "[::1]"]) {
     await using s = await startSignIn();
     const { pathname, search } = new URL(await consent(s.address));
@@ -202,7 +206,7 @@ Deno.test("signInByBrowser() listens on both loopbacks, and on a port that is fr
   await taken.close();
 });
 
-Deno.test("signInByBrowser() takes the second port when the first is taken", async () => {
+test("signInByBrowser() takes the second port when the first is taken", async () => {
   const taken = await occupy();
   const [free] = await freePorts(1);
   await using s = await startSignIn({ ports: [taken.port, free!] });
@@ -212,7 +216,7 @@ Deno.test("signInByBrowser() takes the second port when the first is taken", asy
   await taken.close();
 });
 
-Deno.test("signInByBrowser() wants a paste when both ports are taken, or says what to do", async () => {
+test("signInByBrowser() wants a paste when both ports are taken, or says what to do", async () => {
   const taken = [await occupy(), await occupy()];
   const ports = taken.map(({ port }) => port);
   const error = await assertRejects(() => startSignIn({ ports }), Error);
@@ -232,7 +236,7 @@ Deno.test("signInByBrowser() wants a paste when both ports are taken, or says wh
   await Promise.all(taken.map(({ close }) => close()));
 });
 
-Deno.test("signInByBrowser() takes a pasted address, or the bare code, and nothing else", async () => {
+test("signInByBrowser() takes a pasted address, or the bare code, and nothing else", async () => {
   for (const paste of ["address", "code", "query"] as const) {
     const lines = Promise.withResolvers<string[]>();
     await using s = await startSignIn({
@@ -263,7 +267,7 @@ Deno.test("signInByBrowser() takes a pasted address, or the bare code, and nothi
   }
 });
 
-Deno.test("signInByBrowser() ignores forged answers, other paths, methods and hosts", async () => {
+test("signInByBrowser() ignores forged answers, other paths, methods and hosts", async () => {
   await using s = await startSignIn();
   const [port] = s.ports;
   const base = `http://127.0.0.1:${port}`;
@@ -296,7 +300,7 @@ Deno.test("signInByBrowser() ignores forged answers, other paths, methods and ho
   await s.done;
 });
 
-Deno.test("signInByBrowser() shows the issuer's refusal, harmless", async () => {
+test("signInByBrowser() shows the issuer's refusal, harmless", async () => {
   await using s = await startSignIn();
   const state = new URL(s.address).searchParams.get("state");
   const query = new URLSearchParams({
@@ -318,7 +322,7 @@ Deno.test("signInByBrowser() shows the issuer's refusal, harmless", async () => 
   await refuses(s.ports[0]!);
 });
 
-Deno.test("signInByBrowser() says on the page too when the login could not be kept or exchanged", async () => {
+test("signInByBrowser() says on the page too when the login could not be kept or exchanged", async () => {
   await using s = await startSignIn({
     keep: () => Promise.reject(new Error("The store is full")),
   });
@@ -335,7 +339,7 @@ Deno.test("signInByBrowser() says on the page too when the login could not be ke
   await refused;
 });
 
-Deno.test("signInByBrowser() exchanges a code once when the page is loaded again", async () => {
+test("signInByBrowser() exchanges a code once when the page is loaded again", async () => {
   await using s = await startSignIn();
   s.fake.account("me").tokenQueue.push({ delayMs: 50 });
   const back = await consent(s.address);
@@ -346,7 +350,7 @@ Deno.test("signInByBrowser() exchanges a code once when the page is loaded again
   assertEquals(s.kept.length, 1);
 });
 
-Deno.test("signInByBrowser() ends with the reason of its signal and stops listening", async () => {
+test("signInByBrowser() ends with the reason of its signal and stops listening", async () => {
   const interrupted = new AbortController();
   await using s = await startSignIn({ signal: interrupted.signal });
   interrupted.abort(new Error("Interrupted"));
@@ -354,25 +358,25 @@ Deno.test("signInByBrowser() ends with the reason of its signal and stops listen
   await refuses(s.ports[0]!);
 });
 
-Deno.test("signInByBrowser() works in a headless browser", {
+test({
+  name: "signInByBrowser() works in a headless browser",
   ignore: browserPath() === undefined,
-}, async () => {
-  await using s = await startSignIn();
-  const { stdout } = await new Deno.Command(browserPath()!, {
-    args: ["--headless", "--no-sandbox", "--dump-dom", s.address],
-    stderr: "null",
-  }).output();
-  assertStringIncludes(new TextDecoder().decode(stdout), "Signed in");
-  await s.done;
+  async fn() {
+    await using s = await startSignIn();
+    const args = ["--headless", "--no-sandbox", "--dump-dom", s.address];
+    const { out } = await spawn([browserPath()!, ...args]);
+    assertStringIncludes(out, "Signed in");
+    await s.done;
+  },
 });
 
 function browserPath(): string | undefined {
   const names = ["chromium", "chromium-browser", "google-chrome"];
-  const folders = (Deno.env.get("PATH") ?? "").split(":");
+  const folders = (process.env.PATH ?? "").split(":");
   const paths = folders.flatMap((it) => names.map((name) => `${it}/${name}`));
   return paths.find((path) => {
     try {
-      return Deno.statSync(path).isFile;
+      return statSync(path).isFile();
     } catch {
       return false;
     }
@@ -380,7 +384,7 @@ function browserPath(): string | undefined {
 }
 
 async function withDevice(
-  test: (s: { fake: FakeCodex; options: LoginOptions }) => Promise<void>,
+  job: (s: { fake: FakeCodex; options: LoginOptions }) => Promise<void>,
   more: FakeCodexOptions = {},
 ): Promise<void> {
   await using fake = await startFakeCodex({
@@ -394,13 +398,13 @@ async function withDevice(
     fetch: (input: RequestInfo | URL, init?: RequestInit) => fetch(input, init),
     signal: new AbortController().signal,
   };
-  await test({ fake, options });
+  await job({ fake, options });
 }
 
 const polls = (fake: FakeCodex) =>
   fake.log.filter((it) => it.path.endsWith("/deviceauth/token")).length;
 
-Deno.test("signInByDevice() shows the code and goes on once it was entered", async () => {
+test("signInByDevice() shows the code and goes on once it was entered", async () => {
   await withDevice(async ({ fake, options }) => {
     const login = await signInByDevice({
       ...options,
@@ -417,7 +421,7 @@ Deno.test("signInByDevice() shows the code and goes on once it was entered", asy
   });
 });
 
-Deno.test("signInByDevice() polls as it is told, slower when asked to, and not for ever", async () => {
+test("signInByDevice() polls as it is told, slower when asked to, and not for ever", async () => {
   await withDevice(async ({ options, fake }) => {
     const waits: number[] = [];
     const slow = [2, 4];
@@ -449,7 +453,7 @@ Deno.test("signInByDevice() polls as it is told, slower when asked to, and not f
   }, { deviceInterval: 30 });
 });
 
-Deno.test("signInByDevice() says when it is denied, expired or not offered", async () => {
+test("signInByDevice() says when it is denied, expired or not offered", async () => {
   await withDevice(async ({ fake, options }) => {
     await assertRejects(
       () =>
@@ -482,7 +486,7 @@ Deno.test("signInByDevice() says when it is denied, expired or not offered", asy
   }, { now: () => clock.now });
 });
 
-Deno.test("signInByDevice() goes on after lost calls, and ends with the reason of its signal", async () => {
+test("signInByDevice() goes on after lost calls, and ends with the reason of its signal", async () => {
   await withDevice(async ({ fake, options }) => {
     let lost = 0;
     const login = await signInByDevice({

@@ -5,7 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { dirname, join } from "@std/path";
 import { writeBundle } from "../bundle.ts";
-import { spawn } from "../bundled.ts";
+import { spawn } from "../spawn.ts";
 import { commandOf } from "../runtimes.ts";
 import { linkedSetUp, MINUTE, unlink } from "./linked.ts";
 

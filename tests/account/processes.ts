@@ -2,6 +2,7 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { fromFileUrl, join } from "@std/path";
+import process from "node:process";
 import {
   type FakeAccountOptions,
   type FakeCodex,
@@ -19,7 +20,7 @@ import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
 const WORKER = fromFileUrl(new URL("./refresh_worker.ts", import.meta.url));
 
 /** Set for the full counts instead of those of an everyday run. */
-export const TORTURE = Deno.env.get("TORTURE") === "1";
+export const TORTURE = process.env.TORTURE === "1";
 
 /** What a worker says, by the first word of its lines. */
 interface Said {

@@ -22,6 +22,7 @@ import {
   startFleet,
   startKnown,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 function tokenCalls(fleet: Fleet): number {
   return fleet.fake.log.filter((entry) => entry.kind === "token").length;
@@ -46,7 +47,7 @@ async function expiringIn(
   return fleet;
 }
 
-Deno.test("a token is renewed when it expires within five minutes, not before", async () => {
+test("a token is renewed when it expires within five minutes, not before", async () => {
   for (
     const [ms, calls] of [[-HOUR, 1], [MINUTE, 1], [5 * MINUTE, 1], [
       5 * MINUTE + 1000,
@@ -60,7 +61,7 @@ Deno.test("a token is renewed when it expires within five minutes, not before", 
   }
 });
 
-Deno.test("a token is renewed once for 100 requests at a time", async () => {
+test("a token is renewed once for 100 requests at a time", async () => {
   await using fleet = await expiringIn(MINUTE);
   const answers = await Promise.all(
     Array.from({ length: 100 }, () => fleet.ask()),
@@ -69,7 +70,7 @@ Deno.test("a token is renewed once for 100 requests at a time", async () => {
   assertEquals(tokenCalls(fleet), 1);
 });
 
-Deno.test("a token is renewed once for many requests that it is refused to", async () => {
+test("a token is renewed once for many requests that it is refused to", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   fleet.fake.revoke("alice", "access");
   const answers = await Promise.all(
@@ -79,7 +80,7 @@ Deno.test("a token is renewed once for many requests that it is refused to", asy
   assertEquals([tokenCalls(fleet), fleet.fake.violations], [1, []]);
 });
 
-Deno.test("a token is renewed once by two rotators on one file", async () => {
+test("a token is renewed once by two rotators on one file", async () => {
   const folder = await mkdtemp(join(tmpdir(), "rotator-token-"));
   try {
     const path = join(folder, "accounts.json");
@@ -117,7 +118,7 @@ Deno.test("a token is renewed once by two rotators on one file", async () => {
   }
 });
 
-Deno.test("new tokens are saved before they are used", async () => {
+test("new tokens are saved before they are used", async () => {
   let inner: Store | undefined;
   const seen: boolean[] = [];
   await using fleet = await startFleet({
@@ -144,7 +145,7 @@ Deno.test("new tokens are saved before they are used", async () => {
   assertEquals(after?.expiresAt, START + DAY);
 });
 
-Deno.test("a renewal takes over what the issuer gives and keeps the rest", async () => {
+test("a renewal takes over what the issuer gives and keeps the rest", async () => {
   await using fleet = await expiringIn(MINUTE);
   const store = fleet.store as Store;
   const before = (await store.read()).accounts["alice"]!.tokens!;
@@ -170,7 +171,7 @@ const TRANSIENT: [string, FakeAnswer][] = [
   ["a redirect", { redirect: "http://127.0.0.1:1/elsewhere" }],
 ];
 
-Deno.test("a failed renewal of an expired token pauses the account for a minute, nothing more", async () => {
+test("a failed renewal of an expired token pauses the account for a minute, nothing more", async () => {
   for (const [why, answer] of TRANSIENT) {
     await using fleet = await expiringIn(-HOUR);
     const alice = fleet.fake.account("alice");
@@ -194,7 +195,7 @@ Deno.test("a failed renewal of an expired token pauses the account for a minute,
   }
 });
 
-Deno.test("a failed early renewal sets no cooldown: the valid token goes on being used", async () => {
+test("a failed early renewal sets no cooldown: the valid token goes on being used", async () => {
   await using fleet = await expiringIn(4 * MINUTE);
   fleet.fake.account("alice").tokenAlways = { status: 503, body: "" };
   for (const wait of [0, 1_000, 58_000]) {
@@ -211,7 +212,7 @@ Deno.test("a failed early renewal sets no cooldown: the valid token goes on bein
   assertEquals((await rowOf(fleet, "alice"))[0], "cooldown");
 });
 
-Deno.test("an issuer that hangs holds up nobody whose token is still valid", async () => {
+test("an issuer that hangs holds up nobody whose token is still valid", async () => {
   for (const ms of [4 * MINUTE, 20_000]) {
     const release = Promise.withResolvers<void>();
     await using fleet = await expiringIn(ms);
@@ -229,7 +230,7 @@ Deno.test("an issuer that hangs holds up nobody whose token is still valid", asy
   }
 });
 
-Deno.test("a request waits for the new token when its own has expired or is about to", async () => {
+test("a request waits for the new token when its own has expired or is about to", async () => {
   for (const ms of [-HOUR, 20_000]) {
     await using fleet = await startKnown({ accounts: { alice: {} } });
     const { access: before } = await tokensOf(fleet);
@@ -245,13 +246,13 @@ Deno.test("a request waits for the new token when its own has expired or is abou
   }
 });
 
-Deno.test("refresh() waits for a renewal that is due, and says that there was one", async () => {
+test("refresh() waits for a renewal that is due, and says that there was one", async () => {
   await using fleet = await expiringIn(4 * MINUTE);
   const { accounts: [alice] } = await fleet.rotator.refresh();
   assertEquals([alice?.ok, alice?.tokenRefreshed], [true, true]);
 });
 
-Deno.test("a clock that is ahead does not renew on every request, and a refused token is renewed all the same", async () => {
+test("a clock that is ahead does not renew on every request, and a refused token is renewed all the same", async () => {
   await using fleet = await expiringIn(-HOUR);
   const { fake, store, clock } = fleet;
   await using ahead = createRotator({
@@ -268,7 +269,7 @@ Deno.test("a clock that is ahead does not renew on every request, and a refused 
   assertEquals([await ask(), tokenCalls(fleet)], [200, 2]);
 });
 
-Deno.test("a renewal changes no plan that is known, as what it claims is outdated", async () => {
+test("a renewal changes no plan that is known, as what it claims is outdated", async () => {
   for (const known of ["pro", undefined]) {
     await using fleet = await expiringIn(MINUTE);
     const { fake, store } = fleet;
@@ -312,7 +313,7 @@ const FINAL: [string, FakeAnswer][] = [
   }],
 ];
 
-Deno.test("a refusal for good needs a sign-in, and no token call is made until new tokens arrive", async () => {
+test("a refusal for good needs a sign-in, and no token call is made until new tokens arrive", async () => {
   for (const [why, answer] of FINAL) {
     await using fleet = await expiringIn(-HOUR);
     const { fake, clock } = fleet;
@@ -338,7 +339,7 @@ Deno.test("a refusal for good needs a sign-in, and no token call is made until n
   }
 });
 
-Deno.test("a reused refresh token is no matter where the store has a newer one", async () => {
+test("a reused refresh token is no matter where the store has a newer one", async () => {
   await using fleet = await expiringIn(-HOUR);
   const { fake } = fleet;
   const release = Promise.withResolvers<void>();
@@ -361,7 +362,7 @@ Deno.test("a reused refresh token is no matter where the store has a newer one",
   ]);
 });
 
-Deno.test("a token that another process renewed is taken over without a call", async () => {
+test("a token that another process renewed is taken over without a call", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const { fake } = fleet;
   fake.revoke("alice", "access");
@@ -373,7 +374,7 @@ Deno.test("a token that another process renewed is taken over without a call", a
   assertEquals(kindsOf(fleet), ["responses:alice", "responses:alice"]);
 });
 
-Deno.test("a login that stands in the store twice is renewed once, for both names", async () => {
+test("a login that stands in the store twice is renewed once, for both names", async () => {
   await using fleet = await expiringIn(MINUTE);
   await (fleet.store as Store).update((state) => {
     state.accounts.twin = structuredClone(state.accounts.alice!);
@@ -385,7 +386,7 @@ Deno.test("a login that stands in the store twice is renewed once, for both name
   assertEquals(alice!.tokens, twin!.tokens);
 });
 
-Deno.test("an account without a refresh token signs out no other that has none", async () => {
+test("an account without a refresh token signs out no other that has none", async () => {
   for (const refresh of [undefined, ""]) {
     await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
     await (fleet.store as Store).update((state) => {
@@ -403,7 +404,7 @@ Deno.test("an account without a refresh token signs out no other that has none",
   }
 });
 
-Deno.test("a token call shows the refresh token to the issuer only, once", async () => {
+test("a token call shows the refresh token to the issuer only, once", async () => {
   await using fleet = await expiringIn(MINUTE);
   const { refresh } = (await (fleet.store as Store).read()).accounts["alice"]!
     .tokens!;
@@ -425,7 +426,7 @@ Deno.test("a token call shows the refresh token to the issuer only, once", async
   assertEquals(holding[0]?.headers["authorization"], undefined);
 });
 
-Deno.test("an access token without a refresh token is used until it expires", async () => {
+test("an access token without a refresh token is used until it expires", async () => {
   for (const [ms, status] of [[4 * MINUTE, 200], [-MINUTE, 401]] as const) {
     await using fleet = await expiringIn(ms);
     const store = fleet.store as Store;
@@ -439,7 +440,7 @@ Deno.test("an access token without a refresh token is used until it expires", as
   }
 });
 
-Deno.test("a refusal for good is recognized wherever its code stands", async () => {
+test("a refusal for good is recognized wherever its code stands", async () => {
   for (
     const body of [
       { error: { code: "refresh_token_expired" } },

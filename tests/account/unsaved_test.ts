@@ -4,7 +4,7 @@
  * this machine lets a test mount one, and with a store that refuses anywhere.
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { chmod, open, readdir, readFile, rm } from "node:fs/promises";
+import { chmod, open, readdir, readFile, rm, rmdir } from "node:fs/promises";
 import process from "node:process";
 import { join } from "@std/path";
 import {
@@ -16,6 +16,8 @@ import {
 import { createContext } from "../../lib/context.ts";
 import { rotatorOf } from "../../lib/rotator.ts";
 import { HOUR, MINUTE, rowOf, startFleet } from "../fleet.ts";
+import { spawn } from "../spawn.ts";
+import { tempFolder, test } from "../test.ts";
 import { runtimeOf, type Site, startSite, TORTURE } from "./processes.ts";
 
 const ROUNDS = TORTURE ? 10 : 1;
@@ -28,31 +30,30 @@ if (mounting) console.log(`Skipped: full and read-only disks, as ${mounting}`);
 
 /** Why no disk can be mounted here; undefined when it can. */
 async function whyNoMount(): Promise<string | undefined> {
-  if (Deno.build.os !== "linux") return "this is not Linux";
+  if (process.platform !== "linux") return "this is not Linux";
   if (process.getuid?.() !== 0) return "only root may mount";
-  const folder = await Deno.makeTempDir();
+  const folder = await tempFolder();
   const done = await command("mount", "-t", "tmpfs", "tmpfs", folder);
   if (done) await command("umount", folder);
-  await Deno.remove(folder);
+  await rmdir(folder);
   return done ? undefined : "mounting is not allowed";
 }
 
 async function command(program: string, ...args: string[]): Promise<boolean> {
   try {
-    const run = new Deno.Command(program, { args, stderr: "null" });
-    return (await run.output()).success;
+    return (await spawn([program, ...args])).code === 0;
   } catch {
     return false;
   }
 }
 
 /** Runs a test on a small disk of its own, mounted on the site's folder. */
-async function withDisk(test: (site: Site) => Promise<void>): Promise<void> {
+async function withDisk(job: (site: Site) => Promise<void>): Promise<void> {
   await using site = await startSite({ alice: {} });
   const options = ["-t", "tmpfs", "-o", "size=64k", "tmpfs", site.folder];
   assert(await command("mount", ...options));
   try {
-    await test(site);
+    await job(site);
   } finally {
     await command("umount", site.folder);
   }
@@ -153,7 +154,7 @@ async function savedInTime(site: Site, before: string): Promise<void> {
   }
 }
 
-Deno.test({
+test({
   name:
     "tokens renewed while the disk is full are used, and saved when there is room",
   ignore: mounting !== undefined,
@@ -164,7 +165,7 @@ Deno.test({
   },
 });
 
-Deno.test({
+test({
   name:
     "tokens renewed on a disk that became read-only are used, and saved when it is not any more",
   ignore: mounting !== undefined,
@@ -177,7 +178,7 @@ Deno.test({
   },
 });
 
-Deno.test({
+test({
   name: "tokens that could not be saved are saved without being asked to",
   // it takes the ten seconds that people are told
   ignore: mounting !== undefined || !TORTURE,
@@ -190,9 +191,9 @@ Deno.test({
   },
 });
 
-Deno.test({
+test({
   name: "tokens renewed in a folder that may not be written are used and saved",
-  ignore: Deno.build.os === "windows" || process.getuid?.() === 0,
+  ignore: process.platform === "win32" || process.getuid?.() === 0,
   async fn() {
     await using site = await startSite({ alice: {} });
     await refreshUnsaved(site, NO_PERMISSION, 0, false);
@@ -216,7 +217,7 @@ function unwritable(): RotatorError {
   return new RotatorError("store_unwritable", "The store cannot be written");
 }
 
-Deno.test("a store that refuses new tokens gets them with the next change that succeeds", async () => {
+test("a store that refuses new tokens gets them with the next change that succeeds", async () => {
   let inner = memoryStore();
   let store = fickleStore(inner);
   await using fleet = await startFleet({
@@ -251,7 +252,7 @@ Deno.test("a store that refuses new tokens gets them with the next change that s
   );
 });
 
-Deno.test("a rotator that has saved nothing yet shows no refresh token to a store that refuses: it uses its access token, then says why it cannot go on", async () => {
+test("a rotator that has saved nothing yet shows no refresh token to a store that refuses: it uses its access token, then says why it cannot go on", async () => {
   for (const [lifetime, status] of [[4 * MINUTE, 200], [-HOUR, 429]] as const) {
     let inner = memoryStore();
     let store = fickleStore(inner);
@@ -285,7 +286,7 @@ Deno.test("a rotator that has saved nothing yet shows no refresh token to a stor
   }
 });
 
-Deno.test("a command that ends by itself keeps no tokens in memory alone, though it has saved before; a rotator that goes on does", async () => {
+test("a command that ends by itself keeps no tokens in memory alone, though it has saved before; a rotator that goes on does", async () => {
   for (const endsSoon of [true, false]) {
     let store = fickleStore(memoryStore());
     await using fleet = await startFleet({

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { dirname, fromFileUrl, join } from "@std/path";
 import { VERSION } from "../../lib/version.ts";
-import { spawn } from "../bundled.ts";
+import { spawn } from "../spawn.ts";
 import { commandOf, RUNTIMES } from "../runtimes.ts";
 import { account } from "./run.ts";
 

@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { ServedItems } from "../../lib/codex/adapt.ts";
+import { test } from "../test.ts";
 
-Deno.test("servedItems.note() forgets the oldest of too many, and no item twice", () => {
+test("servedItems.note() forgets the oldest of too many, and no item twice", () => {
   const items = new ServedItems();
   const item = (n: number, text = "") => ({
     type: "message",
@@ -20,7 +21,7 @@ Deno.test("servedItems.note() forgets the oldest of too many, and no item twice"
   assertEquals(items.get("m7"), item(7));
 });
 
-Deno.test("servedItems.note() keeps what has an id, and no reasoning", () => {
+test("servedItems.note() keeps what has an id, and no reasoning", () => {
   const items = new ServedItems();
   const reasoning = { type: "reasoning", id: "rs_1", encrypted_content: "x" };
   for (const item of [reasoning, { type: "message" }, null, "text", [1]]) {

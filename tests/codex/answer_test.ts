@@ -10,6 +10,7 @@ import {
 import { type AboutRequest, readHeaders } from "../../lib/codex/headers.ts";
 import { readEvent } from "../../lib/codex/stream.ts";
 import { fixture } from "../fixtures.ts";
+import { test } from "../test.ts";
 import { errorJson, headerPairs } from "./arbitrary.ts";
 import {
   about,
@@ -59,7 +60,7 @@ function mainHeaders(primary: number, secondary: number) {
 
 const LIMIT = { error: { type: "usage_limit_reached" } };
 
-Deno.test("readAnswer() calls every 2xx fine and no other status below 400", () => {
+test("readAnswer() calls every 2xx fine and no other status below 400", () => {
   for (const status of [200, 201, 204]) {
     assertEquals(read(status), { kind: "ok" });
   }
@@ -68,7 +69,7 @@ Deno.test("readAnswer() calls every 2xx fine and no other status below 400", () 
   }
 });
 
-Deno.test("readAnswer() says for how long a refusal counts", () => {
+test("readAnswer() says for how long a refusal counts", () => {
   const rows: [status: number, body: unknown, delay: number | undefined][] = [
     [402, { detail: { code: "deactivated_workspace" } }, 30 * MINUTE],
     [403, { detail: { code: "workspace_access_denied" } }, 30 * MINUTE],
@@ -86,7 +87,7 @@ Deno.test("readAnswer() says for how long a refusal counts", () => {
   }
 });
 
-Deno.test("readAnswer() names the code by which a workspace is closed", () => {
+test("readAnswer() names the code by which a workspace is closed", () => {
   for (
     const [status, code] of [
       [402, "deactivated_workspace"],
@@ -98,12 +99,12 @@ Deno.test("readAnswer() names the code by which a workspace is closed", () => {
   }
 });
 
-Deno.test("readAnswer() passes on what the body is refused for", () => {
+test("readAnswer() passes on what the body is refused for", () => {
   const text = "Unsupported parameter: temperature";
   assertEquals(read(400, { detail: text }), { kind: "refused-body", text });
 });
 
-Deno.test("readAnswer() finds when a usage limit ends: in the body, in the headers, in Retry-After", () => {
+test("readAnswer() finds when a usage limit ends: in the body, in the headers, in Retry-After", () => {
   const seconds = NOW / 1000;
   const retry = { "retry-after": "77" };
   const full = mainHeaders(100, 100);
@@ -129,7 +130,7 @@ Deno.test("readAnswer() finds when a usage limit ends: in the body, in the heade
   }
 });
 
-Deno.test("readAnswer() finds the meter of a usage limit", () => {
+test("readAnswer() finds the meter of a usage limit", () => {
   const active = (name: string) => ({ "x-codex-active-limit": name });
   const reserve = { "x-base-model-inference-primary-used-percent": "100" };
   const later = new Map([["gpt-7-next", "next_meter"]]);
@@ -158,7 +159,7 @@ Deno.test("readAnswer() finds the meter of a usage limit", () => {
   }
 });
 
-Deno.test("readAnswer() takes a usage limit for one of the model when its own headers show room on the main meter", () => {
+test("readAnswer() takes a usage limit for one of the model when its own headers show room on the main meter", () => {
   const active = (name: string) => ({ "x-codex-active-limit": name });
   const room = mainHeaders(40, 99.9);
   const rows: [why: string, isAboutModel: boolean, Given][] = [
@@ -189,7 +190,7 @@ Deno.test("readAnswer() takes a usage limit for one of the model when its own he
   }
 });
 
-Deno.test("readAnswer() uses headers that were read already", () => {
+test("readAnswer() uses headers that were read already", () => {
   const headers = new Headers();
   const input = {
     status: 429,
@@ -206,7 +207,7 @@ Deno.test("readAnswer() uses headers that were read already", () => {
   assertEquals(outcome.kind === "usage-limit" && outcome.meter, "other");
 });
 
-Deno.test("readAnswer() takes the end of a throttle from the headers first", () => {
+test("readAnswer() takes the end of a throttle from the headers first", () => {
   const text = (message: string) => ({
     error: { code: "rate_limit_exceeded", message },
   });
@@ -224,7 +225,7 @@ Deno.test("readAnswer() takes the end of a throttle from the headers first", () 
   }
 });
 
-Deno.test("readAnswer() shows short details without secrets or control characters", () => {
+test("readAnswer() shows short details without secrets or control characters", () => {
   const jwt = "eyJhbGciOiJub25lIn0.eyJhIjoxfQ.sig";
   const message = `Bad\u0007 \u202etoken ${jwt}, key sk-abcdefghijkl ` +
     `${"Ab3-".repeat(20)} ` + "and so on ".repeat(50);
@@ -234,7 +235,7 @@ Deno.test("readAnswer() shows short details without secrets or control character
   assertEquals(detail.length, 200);
 });
 
-Deno.test("readStreamFailure() reads the status and the headers of an error event: four hours, not 15 minutes", () => {
+test("readStreamFailure() reads the status and the headers of an error event: four hours, not 15 minutes", () => {
   const event = fixture("events/error-with-headers");
   const now = 1_795_014_400_000 - 4 * 60 * MINUTE;
   const request = { ...about("gpt-5.5"), observedAt: now, seenAt: now };
@@ -251,7 +252,7 @@ Deno.test("readStreamFailure() reads the status and the headers of an error even
   assertEquals(until(outcome(bare)), null);
 });
 
-Deno.test("eventHeaders() gives what an error event carries the form of headers", () => {
+test("eventHeaders() gives what an error event carries the form of headers", () => {
   const { headers } = fixture("events/error-with-headers");
   const facts = readHeaders(eventHeaders(headers), about("gpt-5.5"));
   assertEquals(percents(facts.usage), { codex: [100, 80] });
@@ -274,7 +275,7 @@ Deno.test("eventHeaders() gives what an error event carries the form of headers"
   }
 });
 
-Deno.test("readStreamFailure() falls back to the code where the status says nothing", () => {
+test("readStreamFailure() falls back to the code where the status says nothing", () => {
   const failure = (status: unknown) =>
     readStreamFailure(
       { error: { code: "usage_limit_reached" }, status },
@@ -291,7 +292,7 @@ Deno.test("readStreamFailure() falls back to the code where the status says noth
   assertEquals(transient, { kind: "transient", status: 502 });
 });
 
-Deno.test("readAnswer() survives any body and stays within 35 days", () => {
+test("readAnswer() survives any body and stays within 35 days", () => {
   const endless = '{"error":'.repeat(5000) + "1" + "}".repeat(5000);
   assertEquals(read(429, endless).kind, "throttle");
   const status = fc.constantFrom(200, 400, 401, 402, 403, 404, 429, 500, 503);

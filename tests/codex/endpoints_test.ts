@@ -9,8 +9,9 @@ import {
   tokenUrl,
   usageUrls,
 } from "../../lib/codex/endpoints.ts";
+import { test } from "../test.ts";
 
-Deno.test("usageUrls() knows where each deployment answers", () => {
+test("usageUrls() knows where each deployment answers", () => {
   assertEquals(usageUrls(DEFAULT_BACKEND), [
     "https://chatgpt.com/backend-api/wham/usage",
     "https://chatgpt.com/backend-api/codex/usage",
@@ -21,7 +22,7 @@ Deno.test("usageUrls() knows where each deployment answers", () => {
   ]);
 });
 
-Deno.test("the issuer's URLs are where a login goes", () => {
+test("the issuer's URLs are where a login goes", () => {
   assertEquals(
     tokenUrl(DEFAULT_ISSUER),
     "https://auth.openai.com/oauth/token",
@@ -39,7 +40,7 @@ Deno.test("the issuer's URLs are where a login goes", () => {
   });
 });
 
-Deno.test("checkedBase() brings a base URL into its normal form", () => {
+test("checkedBase() brings a base URL into its normal form", () => {
   const table: [string | URL, string][] = [
     ["https://chatgpt.com/backend-api", "https://chatgpt.com/backend-api"],
     [
@@ -59,7 +60,7 @@ Deno.test("checkedBase() brings a base URL into its normal form", () => {
   }
 });
 
-Deno.test("checkedBase() refuses where tokens should not go", () => {
+test("checkedBase() refuses where tokens should not go", () => {
   const table = [
     "",
     "/backend-api",

@@ -7,6 +7,7 @@ import {
 } from "../../lib/codex/answer.ts";
 import { statusOfFailure } from "../../lib/codex/error_table.ts";
 import { readEvent } from "../../lib/codex/stream.ts";
+import { test } from "../test.ts";
 import { about, NOW } from "./facts.ts";
 
 /** The kind of outcome of a response. */
@@ -181,7 +182,7 @@ const ROWS: Row[] = [
   [504, "<html></html>", "transient", [505, "<html></html>", "other"]],
 ];
 
-Deno.test("an error means what its row of the table says, and its neighbour does not", () => {
+test("an error means what its row of the table says, and its neighbour does not", () => {
   for (const [status, body, kind, neighbour] of ROWS) {
     for (
       const [on, what, wanted] of [[status, body, kind] as const, neighbour]
@@ -192,7 +193,7 @@ Deno.test("an error means what its row of the table says, and its neighbour does
   }
 });
 
-Deno.test("an error is known by its code wherever the body carries it", () => {
+test("an error is known by its code wherever the body carries it", () => {
   const name = "usage_limit_reached";
   const bodies: unknown[] = [
     { error: { type: name } },
@@ -209,7 +210,7 @@ Deno.test("an error is known by its code wherever the body carries it", () => {
   assertEquals(kindOf(429, { error: { other: name } }), "throttle");
 });
 
-Deno.test("a failure in a stream without a status means what its code means", () => {
+test("a failure in a stream without a status means what its code means", () => {
   const rows: [error: unknown, kind: string, status: number][] = [
     [{ type: "usage_limit_reached" }, "usage-limit", 429],
     [{ code: "usage_limit_exceeded" }, "usage-limit", 429],
@@ -248,7 +249,7 @@ Deno.test("a failure in a stream without a status means what its code means", ()
   }
 });
 
-Deno.test("a failure in a stream has the status that it names itself", () => {
+test("a failure in a stream has the status that it names itself", () => {
   const failed = { code: "slow_down" };
   assertEquals(statusOfFailure({ ...failed, status: 529 }), 529);
   assertEquals(statusOfFailure({ ...failed, status_code: 400 }), 400);
@@ -256,7 +257,7 @@ Deno.test("a failure in a stream has the status that it names itself", () => {
   assertEquals(statusOfFailure({ ...failed, status: "429" }), 503);
 });
 
-Deno.test("needsBody() asks for the bodies that decide, and reads no others", () => {
+test("needsBody() asks for the bodies that decide, and reads no others", () => {
   const statuses = [200, 302, 400, 401, 402, 403, 404, 409, 429, 500, 503];
   assertEquals(statuses.filter(needsBody), [400, 402, 403, 404, 429]);
   for (const [status, , kind] of ROWS) {

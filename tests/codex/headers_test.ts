@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
 import { readHeaders } from "../../lib/codex/headers.ts";
+import { test } from "../test.ts";
 import { headerPairs } from "./arbitrary.ts";
 import { about, NOW, percents, RESERVE_METER, SPARK } from "./facts.ts";
 
@@ -27,7 +28,7 @@ const BENGALFOX = {
   "x-codex-bengalfox-limit-name": "GPT-5.3-Codex-Spark",
 };
 
-Deno.test("readHeaders() reads the main meter", () => {
+test("readHeaders() reads the main meter", () => {
   const facts = read({ ...MAIN, "x-codex-plan-type": " plus " });
   assertEquals(facts.plan, "plus");
   assertStrictEquals(facts.credits, null);
@@ -54,7 +55,7 @@ Deno.test("readHeaders() reads the main meter", () => {
   });
 });
 
-Deno.test("readHeaders() finds nothing in the headers of others", () => {
+test("readHeaders() finds nothing in the headers of others", () => {
   const facts = read({
     "content-type": "text/html",
     "x-request-id": "1",
@@ -70,7 +71,7 @@ Deno.test("readHeaders() finds nothing in the headers of others", () => {
   });
 });
 
-Deno.test("readHeaders() takes the fuller of two windows of one length", () => {
+test("readHeaders() takes the fuller of two windows of one length", () => {
   for (const length of [{}, { "window-minutes": "300" }]) {
     const pairs = Object.fromEntries(
       [["primary", "100", "3600"], ["secondary", "20", "500000"]].flatMap(
@@ -86,14 +87,14 @@ Deno.test("readHeaders() takes the fuller of two windows of one length", () => {
   }
 });
 
-Deno.test("readHeaders() tells families apart whose prefixes overlap", () => {
+test("readHeaders() tells families apart whose prefixes overlap", () => {
   assertEquals(told({ ...MAIN, ...BENGALFOX }), {
     codex: [42.5, 7],
     codex_bengalfox: [88],
   });
 });
 
-Deno.test("readHeaders() knows families that do not begin with x-codex-, as the reserve's", () => {
+test("readHeaders() knows families that do not begin with x-codex-, as the reserve's", () => {
   const reserve = {
     "x-base-model-inference-primary-used-percent": "24",
     "x-base-model-inference-primary-window-minutes": "10080",
@@ -105,7 +106,7 @@ Deno.test("readHeaders() knows families that do not begin with x-codex-, as the 
   assertEquals(told({ "x-next-tertiary-used-percent": "3" }), { next: [3] });
 });
 
-Deno.test("readHeaders() finds the owner of the unprefixed family", () => {
+test("readHeaders() finds the owner of the unprefixed family", () => {
   const main = { "x-codex-primary-used-percent": "9" };
   const both = { ...main, ...BENGALFOX };
   const active = (name: string) => ({ "x-codex-active-limit": name });
@@ -129,7 +130,7 @@ Deno.test("readHeaders() finds the owner of the unprefixed family", () => {
   }
 });
 
-Deno.test("readHeaders() keeps the fuller window where two families are one meter", () => {
+test("readHeaders() keeps the fuller window where two families are one meter", () => {
   const pairs = {
     ...BENGALFOX,
     "x-codex-primary-used-percent": "100",
@@ -138,7 +139,7 @@ Deno.test("readHeaders() keeps the fuller window where two families are one mete
   assertEquals(told(pairs, SPARK), { codex_bengalfox: [100] });
 });
 
-Deno.test("readHeaders() names the active meter", () => {
+test("readHeaders() names the active meter", () => {
   const table: [Record<string, string>, string | null][] = [
     [{}, null],
     [{ "x-codex-active-limit": "" }, null],
@@ -156,7 +157,7 @@ Deno.test("readHeaders() names the active meter", () => {
   }
 });
 
-Deno.test("readHeaders() drops windows that are absent or unreadable", () => {
+test("readHeaders() drops windows that are absent or unreadable", () => {
   const table: [Record<string, string>, number[] | undefined][] = [
     [{ "used-percent": "0" }, undefined],
     [{
@@ -185,7 +186,7 @@ Deno.test("readHeaders() drops windows that are absent or unreadable", () => {
   }
 });
 
-Deno.test("readHeaders() prefers reset-at, and keeps one that has passed", () => {
+test("readHeaders() prefers reset-at, and keeps one that has passed", () => {
   const table: [Record<string, string>, number | null][] = [
     [{ "reset-at": "1790000100", "reset-after-seconds": "5" }, NOW + 100_000],
     [{ "reset-at": "", "reset-after-seconds": "5" }, NOW + 5000],
@@ -203,7 +204,7 @@ Deno.test("readHeaders() prefers reset-at, and keeps one that has passed", () =>
   }
 });
 
-Deno.test("readHeaders() counts credits only when both flags can be read", () => {
+test("readHeaders() counts credits only when both flags can be read", () => {
   type Value = string | undefined;
   const table: [Value, Value, Value, object | null][] = [
     ["True", "False", "12.5", {
@@ -238,13 +239,13 @@ Deno.test("readHeaders() counts credits only when both flags can be read", () =>
   }
 });
 
-Deno.test("readHeaders() does not let a header name reach the prototype", () => {
+test("readHeaders() does not let a header name reach the prototype", () => {
   const meters = read({ "x-__proto__-primary-used-percent": "5" }).usage
     ?.meters;
   assertEquals(Object.keys(meters ?? {}), []);
 });
 
-Deno.test("readHeaders() survives anything and loses no full window", () => {
+test("readHeaders() survives anything and loses no full window", () => {
   const models = fc.constantFrom(undefined, "gpt-5", SPARK);
   fc.assert(
     fc.property(headerPairs, models, (pairs, model) => {

@@ -12,6 +12,7 @@ import {
   readRequestBody,
   targetOf,
 } from "../../lib/codex/request.ts";
+import { test } from "../test.ts";
 
 const BACKEND = "https://chatgpt.com/backend-api";
 const IDENTITY = { access: "tok", accountId: "acc", fedramp: false };
@@ -28,7 +29,7 @@ function headersOf(
   });
 }
 
-Deno.test("targetOf() leaves URLs under the backend as they are", () => {
+test("targetOf() leaves URLs under the backend as they are", () => {
   const table = [
     `${BACKEND}/codex/responses`,
     `${BACKEND}/codex/responses?a=1&b=%2e%2e`,
@@ -41,7 +42,7 @@ Deno.test("targetOf() leaves URLs under the backend as they are", () => {
   for (const url of table) assertEquals(targetOf(url, BACKEND), url);
 });
 
-Deno.test("targetOf() resolves before it compares", () => {
+test("targetOf() resolves before it compares", () => {
   const table: [string, string][] = [
     [`${BACKEND}/a/../codex/responses`, `${BACKEND}/codex/responses`],
     [`${BACKEND}/a/%2e%2E/codex`, `${BACKEND}/codex`],
@@ -55,7 +56,7 @@ Deno.test("targetOf() resolves before it compares", () => {
   }
 });
 
-Deno.test("targetOf() knows the short forms", () => {
+test("targetOf() knows the short forms", () => {
   for (const path of ["/responses", "/responses/compact", "/models"]) {
     const wanted = `${BACKEND}/codex${path}`;
     assertEquals(targetOf(path, BACKEND), wanted);
@@ -71,7 +72,7 @@ Deno.test("targetOf() knows the short forms", () => {
   );
 });
 
-Deno.test("targetOf() does not take what belongs to others", () => {
+test("targetOf() does not take what belongs to others", () => {
   const table = [
     "https://chatgpt.com/backend-apix/codex",
     "https://chatgpt.com/backend-api-x",
@@ -120,7 +121,7 @@ Deno.test("targetOf() does not take what belongs to others", () => {
   }
 });
 
-Deno.test("targetOf() never leaves the backend", () => {
+test("targetOf() never leaves the backend", () => {
   const part = fc.constantFrom(
     "/",
     "\\",
@@ -167,7 +168,7 @@ Deno.test("targetOf() never leaves the backend", () => {
   );
 });
 
-Deno.test("backendHeaders() says who asks", () => {
+test("backendHeaders() says who asks", () => {
   assertEquals(headersOf({ Authorization: "Bearer unused" }), {
     "accept": "text/event-stream",
     "authorization": "Bearer tok",
@@ -177,7 +178,7 @@ Deno.test("backendHeaders() says who asks", () => {
   });
 });
 
-Deno.test("backendHeaders() drops what must not go to the backend and keeps the rest", () => {
+test("backendHeaders() drops what must not go to the backend and keeps the rest", () => {
   const kept = {
     "content-type": "application/json",
     "content-encoding": "zstd",
@@ -203,7 +204,7 @@ Deno.test("backendHeaders() drops what must not go to the backend and keeps the 
   assertEquals(headers, { ...headersOf({}), ...kept });
 });
 
-Deno.test("backendHeaders() replaces what runtimes and SDKs call themselves", () => {
+test("backendHeaders() replaces what runtimes and SDKs call themselves", () => {
   const own = "codex-rotator/1.2.3";
   const table: [string, string][] = [
     ["Deno/2.9.6", own],
@@ -231,7 +232,7 @@ Deno.test("backendHeaders() replaces what runtimes and SDKs call themselves", ()
   }
 });
 
-Deno.test("backendHeaders() names a client version where the caller names none", () => {
+test("backendHeaders() names a client version where the caller names none", () => {
   const codexVersion = "0.171.0";
   assertEquals(headersOf({}, { codexVersion }).version, "0.171.0");
   assertEquals(
@@ -241,11 +242,11 @@ Deno.test("backendHeaders() names a client version where the caller names none",
   assertEquals(headersOf({}).version, undefined);
 });
 
-Deno.test("backendHeaders() keeps the caller's own originator", () => {
+test("backendHeaders() keeps the caller's own originator", () => {
   assertEquals(headersOf({ originator: "mine" }).originator, "mine");
 });
 
-Deno.test("backendHeaders() sets Accept where the caller has no wish of its own", () => {
+test("backendHeaders() sets Accept where the caller has no wish of its own", () => {
   const table: [string, string, string][] = [
     ["", "text/event-stream", "text/event-stream"],
     ["*/*", "text/event-stream", "text/event-stream"],
@@ -264,14 +265,14 @@ Deno.test("backendHeaders() sets Accept where the caller has no wish of its own"
   }
 });
 
-Deno.test("backendHeaders() keeps the turn state only where it belongs", () => {
+test("backendHeaders() keeps the turn state only where it belongs", () => {
   const given = { "x-codex-turn-state": "t" };
   assertEquals(headersOf(given)["x-codex-turn-state"], undefined);
   const kept = headersOf(given, { keepTurnState: true });
   assertEquals(kept["x-codex-turn-state"], "t");
 });
 
-Deno.test("backendHeaders() takes headers in every form and leaves them alone", () => {
+test("backendHeaders() takes headers in every form and leaves them alone", () => {
   const options = { version: "1", accept: "a/b", keepTurnState: false };
   const given = new Headers({ authorization: "Bearer mine", "x-a": "1" });
   const identity = { access: "t", accountId: undefined, fedramp: true };
@@ -287,7 +288,7 @@ Deno.test("backendHeaders() takes headers in every form and leaves them alone", 
   assertEquals(none["x-a"], undefined);
 });
 
-Deno.test("backendHeaders() does not show a token that it cannot send", () => {
+test("backendHeaders() does not show a token that it cannot send", () => {
   const options = { version: "1", accept: "a/b", keepTurnState: false };
   const identity = { access: "s3cret\nx", accountId: "a", fedramp: false };
   const error = assertThrows(
@@ -298,7 +299,7 @@ Deno.test("backendHeaders() does not show a token that it cannot send", () => {
   assert(!String(error).includes("s3cret"));
 });
 
-Deno.test("readRequestBody() reads JSON objects and nothing else", () => {
+test("readRequestBody() reads JSON objects and nothing else", () => {
   const text = '{"model":"gpt-5","input":[]}';
   const wanted = { model: "gpt-5", json: { model: "gpt-5", input: [] } };
   const bytes = new TextEncoder().encode(text);

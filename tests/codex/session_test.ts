@@ -6,6 +6,7 @@ import {
 } from "@std/assert";
 import fc from "fast-check";
 import { sessionKey } from "../../lib/codex/request.ts";
+import { test } from "../test.ts";
 
 const NONE = {};
 
@@ -17,7 +18,7 @@ function message(text: string) {
   return { role: "user", content: [{ type: "input_text", text }] };
 }
 
-Deno.test("sessionKey() prefers the cache key to headers, and those to the input", () => {
+test("sessionKey() prefers the cache key to headers, and those to the input", () => {
   const json = { prompt_cache_key: "k", input: [message("a"), message("b")] };
   const headers = { "session-id": "s", "thread-id": "t" };
   assertEquals(sessionKey(json, headers), keyOf({ prompt_cache_key: "k" }));
@@ -26,7 +27,7 @@ Deno.test("sessionKey() prefers the cache key to headers, and those to the input
   assertNotEquals(keyOf(rest), sessionKey(rest, headers));
 });
 
-Deno.test("sessionKey() keeps the kinds apart", () => {
+test("sessionKey() keeps the kinds apart", () => {
   const names = ["session-id", "session_id", "conversation_id", "thread-id"];
   const keys = names.map((name) => sessionKey(undefined, { [name]: "same" }));
   keys.push(keyOf({ prompt_cache_key: "same" }));
@@ -34,7 +35,7 @@ Deno.test("sessionKey() keeps the kinds apart", () => {
   assertEquals(new Set(keys).size, 5);
 });
 
-Deno.test("sessionKey() knows a conversation by how it began", () => {
+test("sessionKey() knows a conversation by how it began", () => {
   const instructions = "Be brief";
   const first = message("Hello");
   const second = keyOf({ instructions, input: [first, message("b")] });
@@ -53,7 +54,7 @@ Deno.test("sessionKey() knows a conversation by how it began", () => {
   for (const other of others) assertNotEquals(keyOf(other), second);
 });
 
-Deno.test("sessionKey() tells nothing where a conversation only begins", () => {
+test("sessionKey() tells nothing where a conversation only begins", () => {
   for (const input of [undefined, "Hello", [], [message("Hello")], {}]) {
     assertStrictEquals(keyOf({ instructions: "x", input }), undefined);
   }
@@ -62,7 +63,7 @@ Deno.test("sessionKey() tells nothing where a conversation only begins", () => {
   assertStrictEquals(keyOf({ prompt_cache_key: 5 }), undefined);
 });
 
-Deno.test("sessionKey() stays short however long the conversation is", () => {
+test("sessionKey() stays short however long the conversation is", () => {
   const long = "x".repeat(1_000_000);
   const key = (text: string) =>
     keyOf({ instructions: text, input: [message(text), 1] });
@@ -73,7 +74,7 @@ Deno.test("sessionKey() stays short however long the conversation is", () => {
   assert((cacheKey?.length ?? Infinity) < 2000);
 });
 
-Deno.test("sessionKey() survives anything and stays the same", () => {
+test("sessionKey() survives anything and stays the same", () => {
   fc.assert(fc.property(fc.array(fc.jsonValue()), fc.jsonValue(), (list, x) => {
     const json = { instructions: x, input: list };
     const key = keyOf(json);

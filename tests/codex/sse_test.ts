@@ -4,6 +4,7 @@ import {
   type ServerSentEvent,
   ServerSentEventParser,
 } from "../../lib/codex/sse.ts";
+import { test } from "../test.ts";
 
 const encoder = new TextEncoder();
 
@@ -62,7 +63,7 @@ const FORMAT: [why: string, stream: string, events: string[]][] = [
   ["nothing", "", []],
 ];
 
-Deno.test("the parser reads the format of server-sent events, cut at any byte", () => {
+test("the parser reads the format of server-sent events, cut at any byte", () => {
   for (const [why, stream, events] of FORMAT) {
     const bytes = encoder.encode(stream);
     assertEquals([why, ...read([bytes])], [why, ...events]);
@@ -74,13 +75,13 @@ Deno.test("the parser reads the format of server-sent events, cut at any byte", 
   }
 });
 
-Deno.test("the parser replaces bytes that are no UTF-8 and goes on", () => {
+test("the parser replaces bytes that are no UTF-8 and goes on", () => {
   const bytes = Uint8Array.of(...encoder.encode("data: a"), 0xff, 0xe2, 0x82);
   const rest = encoder.encode("\n\ndata: b\n\n");
   assertEquals(read([bytes, rest]), ["-: a\uFFFD\uFFFD", "-: b"]);
 });
 
-Deno.test("the parser gives an event as soon as its empty line has come", () => {
+test("the parser gives an event as soon as its empty line has come", () => {
   for (const end of ["\n", "\r\n", "\r"]) {
     const parser = new ServerSentEventParser();
     const push = (text: string) => texts(parser.push(encoder.encode(text)));
@@ -121,7 +122,7 @@ function reference(stream: string): string[] {
   return events;
 }
 
-Deno.test("the parser reads any stream as the format says, however it is cut", () => {
+test("the parser reads any stream as the format says, however it is cut", () => {
   fc.assert(
     fc.property(stream, fc.array(fc.nat(400)), (stream, cuts) => {
       const bytes = encoder.encode(stream);
@@ -135,7 +136,7 @@ Deno.test("the parser reads any stream as the format says, however it is cut", (
 
 const MIB = 1024 * 1024;
 
-Deno.test("the parser drops an event longer than 1 MiB and reads the next one, however both are cut", () => {
+test("the parser drops an event longer than 1 MiB and reads the next one, however both are cut", () => {
   const line = `data: ${"x".repeat(MIB - 100)}`;
   const events: [why: string, event: string, isKept: boolean][] = [
     ["just short enough", line, true],
@@ -167,7 +168,7 @@ Deno.test("the parser drops an event longer than 1 MiB and reads the next one, h
   }
 });
 
-Deno.test("the parser drops what is too long up to the empty line, wherever that is cut", () => {
+test("the parser drops what is too long up to the empty line, wherever that is cut", () => {
   for (const end of ["\n", "\r\n", "\r"]) {
     for (const before of ["", end, `${end}data: y${end}`]) {
       const long = encoder.encode(`data: ${"x".repeat(MIB)}${before}`);
@@ -181,7 +182,7 @@ Deno.test("the parser drops what is too long up to the empty line, wherever that
   }
 });
 
-Deno.test("the parser keeps longer events where its reader wants them whole", () => {
+test("the parser keeps longer events where its reader wants them whole", () => {
   const data = "x".repeat(2 * MIB);
   const parser = new ServerSentEventParser(Infinity);
   const bytes = encoder.encode(`data: ${data}\n\n`);
@@ -190,7 +191,7 @@ Deno.test("the parser keeps longer events where its reader wants them whole", ()
   assertEquals(events.map((it) => it.data === data), [true]);
 });
 
-Deno.test("the parser returns only events that hold a wanted text, wherever they are cut", () => {
+test("the parser returns only events that hold a wanted text, wherever they are cut", () => {
   const stream = ["data: plain", "event: wanted\ndata: 1", "data: x\ndata: two"]
     .map((event) => `${event}\n\n`).join("");
   const bytes = encoder.encode(stream);

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { readStreamFailure } from "../../lib/codex/answer.ts";
 import { readEvent, readRateLimitsEvent } from "../../lib/codex/stream.ts";
 import { fixture } from "../fixtures.ts";
+import { test } from "../test.ts";
 import { errorJson, rateLimitsJson } from "./arbitrary.ts";
 import {
   about,
@@ -27,7 +28,7 @@ function told(json: unknown, model?: string): Record<string, number[]> {
   return percents(readRateLimitsEvent(json, about(model, NAMES)).usage);
 }
 
-Deno.test("readEvent() tells preamble from content by the type, wherever that stands", () => {
+test("readEvent() tells preamble from content by the type, wherever that stands", () => {
   const rows: [type: string, kind: string][] = [
     ["response.created", "preamble"],
     ["response.queued", "preamble"],
@@ -55,7 +56,7 @@ Deno.test("readEvent() tells preamble from content by the type, wherever that st
   }
 });
 
-Deno.test("readEvent() knows content of an unknown type by the output that it carries", () => {
+test("readEvent() knows content of an unknown type by the output that it carries", () => {
   for (const field of ["item", "delta", "part", "output_index"]) {
     assertEquals(meaning({ type: "new.event", [field]: 0 }).kind, "content");
     assertEquals(meaning({ [field]: null }).kind, "content");
@@ -68,12 +69,12 @@ Deno.test("readEvent() knows content of an unknown type by the output that it ca
   }
 });
 
-Deno.test("readEvent() does not parse content", () => {
+test("readEvent() does not parse content", () => {
   const broken = '{"type":"response.output_text.delta","delta":"';
   assertEquals(readEvent(broken, null).kind, "content");
 });
 
-Deno.test("readEvent() reads the ends of a stream", () => {
+test("readEvent() reads the ends of a stream", () => {
   const response = { id: "r", output: [] };
   for (const kind of ["completed", "incomplete"] as const) {
     const type = `response.${kind}`;
@@ -85,7 +86,7 @@ Deno.test("readEvent() reads the ends of a stream", () => {
   assertEquals(readEvent(" [DONE]", null), { kind: "done" });
 });
 
-Deno.test("readEvent() reads failures in all their shapes", () => {
+test("readEvent() reads failures in all their shapes", () => {
   const error = { code: "slow_down", message: "Later" };
   const failed = (json: unknown) => {
     const read = meaning(json);
@@ -111,7 +112,7 @@ Deno.test("readEvent() reads failures in all their shapes", () => {
   ) assertEquals(failed(json), {});
 });
 
-Deno.test("readEvent() keeps the status and headers that an error event carries", () => {
+test("readEvent() keeps the status and headers that an error event carries", () => {
   const event = fixture("events/error-with-headers");
   assertEquals(meaning(event), {
     kind: "failed",
@@ -121,7 +122,7 @@ Deno.test("readEvent() keeps the status and headers that an error event carries"
   });
 });
 
-Deno.test("readStreamFailure() says until when, as the matching response would", () => {
+test("readStreamFailure() says until when, as the matching response would", () => {
   const limit = { type: "usage_limit_reached" };
   const rows: [error: Record<string, unknown>, delay: number | null][] = [
     [limit, null],
@@ -141,7 +142,7 @@ Deno.test("readStreamFailure() says until when, as the matching response would",
   }
 });
 
-Deno.test("readRateLimitsEvent() reads windows and credits", () => {
+test("readRateLimitsEvent() reads windows and credits", () => {
   const facts = readRateLimitsEvent({
     plan_type: "plus",
     rate_limits: {
@@ -174,7 +175,7 @@ Deno.test("readRateLimitsEvent() reads windows and credits", () => {
   ]);
 });
 
-Deno.test("readRateLimitsEvent() takes an event without a name for the main meter's, on a Spark request as well", () => {
+test("readRateLimitsEvent() takes an event without a name for the main meter's, on a Spark request as well", () => {
   const event = fixture("events/rate-limits-2026-09");
   const meters = { codex: [100], [SPARK_METER]: [4] };
   for (const model of ["gpt-5.5", SPARK, undefined]) {
@@ -190,7 +191,7 @@ Deno.test("readRateLimitsEvent() takes an event without a name for the main mete
   assertEquals([credits?.balance, plan], ["50", "pro"]);
 });
 
-Deno.test("readRateLimitsEvent() finds the meter by the name that an event gives", () => {
+test("readRateLimitsEvent() finds the meter by the name that an event gives", () => {
   const rows: [names: Record<string, unknown>, meter: string][] = [
     [{}, "codex"],
     [{ metered_limit_name: "codex" }, "codex"],
@@ -220,7 +221,7 @@ Deno.test("readRateLimitsEvent() finds the meter by the name that an event gives
   });
 });
 
-Deno.test("readRateLimitsEvent() can say that a limit was reached, not that a full window is open", () => {
+test("readRateLimitsEvent() can say that a limit was reached, not that a full window is open", () => {
   const at = (used_percent: number) => ({ primary: { used_percent } });
   const rows: [rateLimits: Record<string, unknown>, flags: string[]][] = [
     [{ limit_reached: true, ...at(97) }, ["97 refused"]],
@@ -248,7 +249,7 @@ Deno.test("readRateLimitsEvent() can say that a limit was reached, not that a fu
   }
 });
 
-Deno.test("readRateLimitsEvent() takes the fuller of two windows of one length", () => {
+test("readRateLimitsEvent() takes the fuller of two windows of one length", () => {
   const rate_limits = {
     primary: { used_percent: 100, reset_at: NOW / 1000 + 3600 },
     secondary: { used_percent: 20, reset_at: NOW / 1000 + 500_000 },
@@ -256,7 +257,7 @@ Deno.test("readRateLimitsEvent() takes the fuller of two windows of one length",
   assertEquals(told({ rate_limits }), { codex: [100] });
 });
 
-Deno.test("readRateLimitsEvent() reads balances as headers do", () => {
+test("readRateLimitsEvent() reads balances as headers do", () => {
   const rows: [unknown, string | undefined][] = [
     [null, undefined],
     ["", undefined],
@@ -275,7 +276,7 @@ Deno.test("readRateLimitsEvent() reads balances as headers do", () => {
   assertStrictEquals(readRateLimitsEvent(half, about()).credits, null);
 });
 
-Deno.test("readRateLimitsEvent() survives anything and loses no reached limit", () => {
+test("readRateLimitsEvent() survives anything and loses no reached limit", () => {
   fc.assert(fc.property(rateLimitsJson, (json) => {
     const { usage } = readRateLimitsEvent(json, about());
     const raw = json as Record<string, Record<string, unknown>> | undefined;
@@ -289,7 +290,7 @@ Deno.test("readRateLimitsEvent() survives anything and loses no reached limit", 
   }));
 });
 
-Deno.test("readEvent() and readStreamFailure() survive anything", () => {
+test("readEvent() and readStreamFailure() survive anything", () => {
   const type = fc.constantFrom("error", "response.failed", "codex.rate_limits");
   fc.assert(fc.property(type, errorJson, (type, json) => {
     const read = meaning({ type, response: json, error: json });

@@ -6,11 +6,12 @@ import {
   parseTryAgain,
   resetTime,
 } from "../../lib/codex/times.ts";
+import { test } from "../test.ts";
 
 const NOW = 1_790_000_000_000;
 const DAY = 86_400_000;
 
-Deno.test("clampReset() believes a reset within 35 days", () => {
+test("clampReset() believes a reset within 35 days", () => {
   assertEquals(clampReset(NOW + 1, NOW), NOW + 1);
   assertEquals(clampReset(NOW, NOW), NOW + 60_000);
   assertEquals(clampReset(NOW - DAY, NOW), NOW + 60_000);
@@ -19,13 +20,13 @@ Deno.test("clampReset() believes a reset within 35 days", () => {
   assertEquals(clampReset(NaN, NOW), NOW + 60_000);
 });
 
-Deno.test("resetTime() prefers a point in time to a delay", () => {
+test("resetTime() prefers a point in time to a delay", () => {
   assertStrictEquals(resetTime(NOW / 1000 + 5, 99, NOW), NOW + 5000);
   assertStrictEquals(resetTime(null, "99", NOW), NOW + 99_000);
   assertStrictEquals(resetTime(undefined, {}, NOW), null);
 });
 
-Deno.test("parseRetryAfter() reads seconds, dates and milliseconds", () => {
+test("parseRetryAfter() reads seconds, dates and milliseconds", () => {
   const table: [Record<string, string>, number | undefined][] = [
     [{ "retry-after": "7" }, NOW + 7000],
     [{ "retry-after": "1.5" }, NOW + 1500],
@@ -46,7 +47,7 @@ Deno.test("parseRetryAfter() reads seconds, dates and milliseconds", () => {
   }
 });
 
-Deno.test("parseTryAgain() reads delays as people write them", () => {
+test("parseTryAgain() reads delays as people write them", () => {
   const table: [string, number | undefined][] = [
     ["Please try again in 1.3s.", 1300],
     ["try again in 250ms", 250],
@@ -70,7 +71,7 @@ Deno.test("parseTryAgain() reads delays as people write them", () => {
   }
 });
 
-Deno.test("parseRetryAfter() stays within 35 days whatever it reads", () => {
+test("parseRetryAfter() stays within 35 days whatever it reads", () => {
   const value = fc.oneof(
     fc.double().map(String),
     fc.date({ noInvalidDate: true }).map((date) => date.toUTCString()),

@@ -5,6 +5,7 @@ import {
   readClaims,
   readTokenAnswer,
 } from "../../lib/codex/tokens.ts";
+import { test } from "../test.ts";
 
 const NOTHING: Claims = {
   email: null,
@@ -23,7 +24,7 @@ function jwt(claims: unknown): string {
   return `e30.${payload}.c2ln`;
 }
 
-Deno.test("readClaims() reads who a login belongs to", () => {
+test("readClaims() reads who a login belongs to", () => {
   const token = jwt({
     email: "jürgen+ÿþ@example.com",
     exp: 1_790_000_000,
@@ -47,7 +48,7 @@ Deno.test("readClaims() reads who a login belongs to", () => {
   });
 });
 
-Deno.test("readClaims() knows the second place of e-mail and user id", () => {
+test("readClaims() knows the second place of e-mail and user id", () => {
   const token = jwt({
     "https://api.openai.com/profile": { email: "a@example.com" },
     "https://api.openai.com/auth": { user_id: "user-2" },
@@ -59,7 +60,7 @@ Deno.test("readClaims() knows the second place of e-mail and user id", () => {
   });
 });
 
-Deno.test("readClaims() finds nothing in what is no token", () => {
+test("readClaims() finds nothing in what is no token", () => {
   const table = [
     undefined,
     "",
@@ -82,7 +83,7 @@ Deno.test("readClaims() finds nothing in what is no token", () => {
   for (const token of table) assertEquals(readClaims(token), NOTHING);
 });
 
-Deno.test("readClaims() and readTokenAnswer() take nothing that no header can carry for an account id or an access token", () => {
+test("readClaims() and readTokenAnswer() take nothing that no header can carry for an account id or an access token", () => {
   const claims = (chatgpt_account_id: string) =>
     readClaims(jwt({ "https://api.openai.com/auth": { chatgpt_account_id } }));
   assertEquals([claims("acc-1"), claims("acc\n1")], [
@@ -106,7 +107,7 @@ Deno.test("readClaims() and readTokenAnswer() take nothing that no header can ca
   assertEquals(answer("bad\ntoken").kind, "transient");
 });
 
-Deno.test("readClaims() survives anything", () => {
+test("readClaims() survives anything", () => {
   fc.assert(fc.property(fc.string(), (text) => {
     assertEquals(readClaims(text).fedramp, false);
   }));

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
 import { readUsage, type UsageAnswer } from "../../lib/codex/usage.ts";
 import { fixture } from "../fixtures.ts";
+import { test } from "../test.ts";
 import { usageJson } from "./arbitrary.ts";
 import { NOW, seenAt } from "./facts.ts";
 
@@ -11,7 +12,7 @@ function read(json: unknown): UsageAnswer {
   return answer;
 }
 
-Deno.test("readUsage() marks an account that lives on credits", () => {
+test("readUsage() marks an account that lives on credits", () => {
   const answer = read(fixture("usage/business-credit-only"));
   assertEquals(answer.usage.creditOnly, true);
   assertEquals({ ...answer.usage.meters }, {});
@@ -29,14 +30,14 @@ Deno.test("readUsage() marks an account that lives on credits", () => {
   });
 });
 
-Deno.test("readUsage() keeps what kind of limit was reached", () => {
+test("readUsage() keeps what kind of limit was reached", () => {
   const depleted = read(fixture("usage/team-exhausted-depleted"));
   const kind = "workspace_member_credits_depleted";
   assertEquals(depleted.creditLimits.reachedType, kind);
   assertEquals(depleted.credits?.reachedType, kind);
 });
 
-Deno.test("readUsage() counts banked resets and not as credits", () => {
+test("readUsage() counts banked resets and not as credits", () => {
   const answer = read(fixture("usage/plus-weekly-only"));
   assertEquals(answer.usage.bankedResets, 0);
   const table: [unknown, number | null][] = [
@@ -52,7 +53,7 @@ Deno.test("readUsage() counts banked resets and not as credits", () => {
   }
 });
 
-Deno.test("readUsage() says whether every request is charged where no rate limit is told", () => {
+test("readUsage() says whether every request is charged where no rate limit is told", () => {
   const some = { has_credits: true, unlimited: false };
   const none = { has_credits: false, unlimited: false };
   const rows: [fields: Record<string, unknown>, boolean | null][] = [
@@ -81,7 +82,7 @@ Deno.test("readUsage() says whether every request is charged where no rate limit
   }
 });
 
-Deno.test("readUsage() reads balances and marks what it cannot read", () => {
+test("readUsage() reads balances and marks what it cannot read", () => {
   const table: [unknown, string | null, boolean][] = [
     [undefined, null, false],
     [null, null, false],
@@ -111,7 +112,7 @@ Deno.test("readUsage() reads balances and marks what it cannot read", () => {
   }
 });
 
-Deno.test("readUsage() calls credits malformed unless both flags are booleans", () => {
+test("readUsage() calls credits malformed unless both flags are booleans", () => {
   const odd = ["yes", 5, [], {}, { has_credits: true }, {
     has_credits: "true",
     unlimited: false,
@@ -128,7 +129,7 @@ Deno.test("readUsage() calls credits malformed unless both flags are booleans", 
   }
 });
 
-Deno.test("readUsage() reads what bounds the credits, and fails closed", () => {
+test("readUsage() reads what bounds the credits, and fails closed", () => {
   const open = {
     overageLimitReached: false,
     spendControlReached: false,
@@ -185,7 +186,7 @@ Deno.test("readUsage() reads what bounds the credits, and fails closed", () => {
   }
 });
 
-Deno.test("readUsage() never invents credits", () => {
+test("readUsage() never invents credits", () => {
   fc.assert(
     fc.property(usageJson, (json) => {
       const credits = readUsage(json, seenAt(NOW))?.credits;

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { readUsage, type UsageAnswer } from "../../lib/codex/usage.ts";
 import type { NormalWindow } from "../../lib/normal_types.ts";
 import { fixture } from "../fixtures.ts";
+import { test } from "../test.ts";
 import { usageJson } from "./arbitrary.ts";
 import {
   DAY,
@@ -25,7 +26,7 @@ function windowOf(window: Record<string, unknown>): NormalWindow | undefined {
     ?.windows[0];
 }
 
-Deno.test("readUsage() reads what the backend sent", () => {
+test("readUsage() reads what the backend sent", () => {
   const spark = `${SPARK_METER} 0 allowed, 0 allowed`;
   const rows: [name: string, plan: string, meters: string, credits: string][] =
     [
@@ -81,7 +82,7 @@ Deno.test("readUsage() reads what the backend sent", () => {
   }
 });
 
-Deno.test("readUsage() reads lengths, resets and names of windows and meters", () => {
+test("readUsage() reads lengths, resets and names of windows and meters", () => {
   const { usage } = read(fixture("usage/prolite-with-spark-meter"));
   const spark = usage.meters[SPARK_METER];
   assertEquals(spark?.name, "GPT-5.3-Codex-Spark");
@@ -99,7 +100,7 @@ Deno.test("readUsage() reads lengths, resets and names of windows and meters", (
   assertEquals(usage.meters.codex?.name, undefined);
 });
 
-Deno.test("readUsage() reads when a model is back, from ISO text or seconds", () => {
+test("readUsage() reads when a model is back, from ISO text or seconds", () => {
   const { usage } = read(fixture("usage/pro-model-back-at-iso-time"));
   assertEquals({ ...usage.modelUsage }, {
     "gpt-6-astra": {
@@ -125,7 +126,7 @@ Deno.test("readUsage() reads when a model is back, from ISO text or seconds", ()
   for (const [value, wanted] of rows) assertEquals(at(value), wanted);
 });
 
-Deno.test("readUsage() knows what is no usage answer", () => {
+test("readUsage() knows what is no usage answer", () => {
   for (const json of [null, undefined, 5, "x", [], {}, { plan_type: 1 }]) {
     assertStrictEquals(readUsage(json, seenAt(NOW)), undefined);
   }
@@ -133,7 +134,7 @@ Deno.test("readUsage() knows what is no usage answer", () => {
   assert(readUsage({ rate_limit: null }, seenAt(NOW)));
 });
 
-Deno.test("readUsage() drops windows whose use it cannot read", () => {
+test("readUsage() drops windows whose use it cannot read", () => {
   const table: [unknown, number | undefined][] = [
     [42, 42],
     ["42.5", 42.5],
@@ -150,7 +151,7 @@ Deno.test("readUsage() drops windows whose use it cannot read", () => {
   }
 });
 
-Deno.test("readUsage() keeps a reset in the past, and none beyond 35 days", () => {
+test("readUsage() keeps a reset in the past, and none beyond 35 days", () => {
   const table: [Record<string, unknown>, number | null][] = [
     [
       { reset_at: NOW / 1000 + 90, reset_after_seconds: 5 },
@@ -175,7 +176,7 @@ Deno.test("readUsage() keeps a reset in the past, and none beyond 35 days", () =
   }
 });
 
-Deno.test("readUsage() takes any slot for a window", () => {
+test("readUsage() takes any slot for a window", () => {
   const used = { used_percent: 9, limit_window_seconds: 604800 };
   for (const slot of ["primary", "secondary", "tertiary", "monthly"]) {
     const { usage } = read({ rate_limit: { [`${slot}_window`]: used } });
@@ -183,7 +184,7 @@ Deno.test("readUsage() takes any slot for a window", () => {
   }
 });
 
-Deno.test("readUsage() takes the fuller of two windows of one length", () => {
+test("readUsage() takes the fuller of two windows of one length", () => {
   const slot = (used_percent: number) => ({
     used_percent,
     limit_window_seconds: 18_000,
@@ -200,13 +201,13 @@ Deno.test("readUsage() takes the fuller of two windows of one length", () => {
   }
 });
 
-Deno.test("readUsage() ignores a rate limit that says nothing", () => {
+test("readUsage() ignores a rate limit that says nothing", () => {
   for (const rate_limit of [null, {}, "full", [], { allowed: null }]) {
     assertStrictEquals(read({ rate_limit }).usage.meters.codex, undefined);
   }
 });
 
-Deno.test("readUsage() puts flags on the windows that they are about", () => {
+test("readUsage() puts flags on the windows that they are about", () => {
   const at = (used_percent: number, limit_window_seconds = 18_000) => ({
     used_percent,
     limit_window_seconds,
@@ -243,14 +244,14 @@ Deno.test("readUsage() puts flags on the windows that they are about", () => {
   }
 });
 
-Deno.test("readUsage() remembers when a meter without any window was refused", () => {
+test("readUsage() remembers when a meter without any window was refused", () => {
   const { usage } = read({ rate_limit: { allowed: false } });
   assertEquals(usage.meters.codex?.refusedAt, NOW);
   const open = read({ rate_limit: { allowed: true } });
   assertEquals(open.usage.meters.codex?.refusedAt, undefined);
 });
 
-Deno.test("readUsage() lists further meters by their feature", () => {
+test("readUsage() lists further meters by their feature", () => {
   const rate_limit = { primary_window: { used_percent: 5 } };
   const { usage } = read({
     plan_type: "pro",
@@ -271,7 +272,7 @@ Deno.test("readUsage() lists further meters by their feature", () => {
   assertStrictEquals(Object.getPrototypeOf(copy), Object.prototype);
 });
 
-Deno.test("readUsage() takes the stricter of two entries for one meter", () => {
+test("readUsage() takes the stricter of two entries for one meter", () => {
   const entry = (used_percent: number, allowed: boolean) => ({
     metered_feature: "codex_bengalfox",
     rate_limit: {
@@ -289,7 +290,7 @@ Deno.test("readUsage() takes the stricter of two entries for one meter", () => {
   }
 });
 
-Deno.test("readUsage() reads model_usage and skips entries that say nothing", () => {
+test("readUsage() reads model_usage and skips entries that say nothing", () => {
   const { usage } = read({
     plan_type: "pro",
     model_usage: {
@@ -313,7 +314,7 @@ Deno.test("readUsage() reads model_usage and skips entries that say nothing", ()
   });
 });
 
-Deno.test("readUsage() survives anything and loses no sign of exhaustion", () => {
+test("readUsage() survives anything and loses no sign of exhaustion", () => {
   fc.assert(
     fc.property(usageJson, (json) => {
       const answer = readUsage(json, seenAt(NOW));

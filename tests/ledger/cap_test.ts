@@ -15,6 +15,7 @@ import {
   START,
   startKnown,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 /** An account on credits: 50 of them, 3 for each request. */
 function onCredits(): FakeAccountOptions {
@@ -51,7 +52,7 @@ function charged(fleet: Fleet): number {
     .reduce((sum, { amount }) => sum + amount, 0);
 }
 
-Deno.test("a cap is never passed by requests of several rotators at once", async () => {
+test("a cap is never passed by requests of several rotators at once", async () => {
   const creditCaps = { "*": { day: 10 } };
   await using fleet = await startKnown({
     creditCaps,
@@ -84,7 +85,7 @@ Deno.test("a cap is never passed by requests of several rotators at once", async
   for (const rotator of rotators.slice(1)) await rotator.close();
 });
 
-Deno.test("the lower one of two caps counts, of option and store, of account and all", async () => {
+test("the lower one of two caps counts, of option and store, of account and all", async () => {
   for (
     const [option, store, served] of [
       [{ alice: { day: 7 } }, undefined, 2],
@@ -110,7 +111,7 @@ Deno.test("the lower one of two caps counts, of option and store, of account and
   }
 });
 
-Deno.test("under a cap a balance that cannot be counted is not spent", async () => {
+test("under a cap a balance that cannot be counted is not spent", async () => {
   for (
     const credits of [
       { hasCredits: true, unlimited: true, balance: null },
@@ -127,14 +128,14 @@ Deno.test("under a cap a balance that cannot be counted is not spent", async () 
   }
 });
 
-Deno.test("createRotator() refuses caps that cannot be read", () => {
+test("createRotator() refuses caps that cannot be read", () => {
   for (const creditCaps of [{ "*": { day: -1 } }, { "*": { week: 1 } }, 5]) {
     const options = { store: memoryStore(), creditCaps } as RotatorOptions;
     assertThrows(() => createRotator(options), TypeError, "caps");
   }
 });
 
-Deno.test("a cap holds for one request after the other where charges count at their end and usage is answered out of a cache", async () => {
+test("a cap holds for one request after the other where charges count at their end and usage is answered out of a cache", async () => {
   for (const usageCacheSeconds of [0, 30]) {
     await using fleet = await startKnown({
       creditCaps: { "*": { day: 10 } },
@@ -152,7 +153,7 @@ Deno.test("a cap holds for one request after the other where charges count at th
   }
 });
 
-Deno.test("a request that waited for the cost of another one is paid for only where nothing better came up meanwhile", async () => {
+test("a request that waited for the cost of another one is paid for only where nothing better came up meanwhile", async () => {
   const owner = { creditCaps: { "*": { day: 10 } } };
   for (
     const [what, change, served, spent] of [

@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import type { LedgerEntry, PoolState } from "../../mod.ts";
 import { readLedger } from "../../lib/ledger/ledger.ts";
 import { sumAmounts } from "../../lib/decimal.ts";
@@ -10,17 +12,18 @@ import {
   START,
   startKnown,
 } from "../fleet.ts";
+import { tempFolder, test } from "../test.ts";
 
 /** A fleet whose store is a file in a folder of its own. */
 async function startFiled(
   options: FleetOptions,
 ): Promise<{ fleet: Fleet; folder: string } & AsyncDisposable> {
-  const folder = await Deno.makeTempDir();
+  const folder = await tempFolder();
   const path = join(folder, "accounts.json");
   const fleet = await startKnown({
     ...options,
     store(initial) {
-      Deno.writeTextFileSync(path, JSON.stringify(initial));
+      writeFileSync(path, JSON.stringify(initial));
       return path;
     },
   });
@@ -29,7 +32,7 @@ async function startFiled(
     folder,
     async [Symbol.asyncDispose]() {
       await fleet[Symbol.asyncDispose]();
-      await Deno.remove(folder, { recursive: true });
+      await rm(folder, { recursive: true });
     },
   };
 }
@@ -39,7 +42,7 @@ async function entriesOf(folder: string): Promise<LedgerEntry[]> {
 }
 
 async function storedSpent(folder: string): Promise<Record<string, string>> {
-  const text = await Deno.readTextFile(join(folder, "accounts.json"));
+  const text = await readFile(join(folder, "accounts.json"), "utf8");
   const { accounts } = JSON.parse(text) as PoolState;
   return Object.fromEntries(
     Object.entries(accounts).map((
@@ -57,7 +60,7 @@ function booked(fleet: Fleet, alias: string): string {
   );
 }
 
-Deno.test("the ledger has one line per answered request: streamed, folded and compact", async () => {
+test("the ledger has one line per answered request: streamed, folded and compact", async () => {
   await using filed = await startFiled({ accounts: { alice: {} } });
   const { fleet, folder } = filed;
   await fleet.ask({ prompt_cache_key: "secret-thread" });
@@ -91,18 +94,16 @@ Deno.test("the ledger has one line per answered request: streamed, folded and co
   }
   const session = entries.find(({ session }) => session !== null)?.session;
   assert(session !== undefined && !session!.includes("secret"));
-  const [file] = [...Deno.readDirSync(folder)].filter(({ name }) =>
-    name.startsWith("ledger-")
-  );
-  const path = join(folder, file!.name);
-  assertEquals(Deno.statSync(path).mode! & 0o777, 0o600);
-  const text = Deno.readTextFileSync(path);
+  const file = readdirSync(folder).find((it) => it.startsWith("ledger-"));
+  const path = join(folder, file!);
+  assertEquals(statSync(path).mode! & 0o777, 0o600);
+  const text = readFileSync(path, "utf8");
   for (const secret of ["secret-thread", "alice@", "rt_", "eyJ"]) {
     assert(!text.includes(secret), secret);
   }
 });
 
-Deno.test("the ledger is off on request, and a function takes the entries instead", async () => {
+test("the ledger is off on request, and a function takes the entries instead", async () => {
   const taken: LedgerEntry[] = [];
   for (
     const ledger of [false, (entry: LedgerEntry) => void taken.push(entry)]
@@ -115,11 +116,11 @@ Deno.test("the ledger is off on request, and a function takes the entries instea
   assertEquals(taken.map(({ alias }) => alias), ["alice"]);
 });
 
-Deno.test("the ledger starts a line of its own where a process died in the middle of one", async () => {
+test("the ledger starts a line of its own where a process died in the middle of one", async () => {
   await using filed = await startFiled({ accounts: { alice: {} } });
   const { fleet, folder } = filed;
   const month = new Date(START).toISOString().slice(0, 7);
-  await Deno.writeTextFile(
+  await writeFile(
     join(folder, `ledger-${month}.jsonl`),
     '{"at":"2027',
   );
@@ -129,7 +130,7 @@ Deno.test("the ledger starts a line of its own where a process died in the middl
   assertEquals([entries.length, skippedLines], [1, 1]);
 });
 
-Deno.test("the ledger drops months that are older than thirteen", async () => {
+test("the ledger drops months that are older than thirteen", async () => {
   await using filed = await startFiled({ accounts: { alice: {} } });
   const { fleet, folder } = filed;
   const month = (ago: number) => {
@@ -140,17 +141,17 @@ Deno.test("the ledger drops months that are older than thirteen", async () => {
   const others = ["ledger-old.jsonl", "ledger-2020-01.jsonl.bak"];
   const months = [1, 13, 14, 30].map((it) => `ledger-${month(it)}.jsonl`);
   for (const name of [...others, ...months]) {
-    await Deno.writeTextFile(join(folder, name), "");
+    await writeFile(join(folder, name), "");
   }
   await fleet.ask();
   await fleet.rotator.close();
-  const names = [...Deno.readDirSync(folder)].map(({ name }) => name)
+  const names = readdirSync(folder)
     .filter((it) => it.startsWith("ledger"));
   const kept = [`ledger-${month(0)}.jsonl`, ...months.slice(0, 2), ...others];
   assertEquals(names.sort(), kept.sort());
 });
 
-Deno.test("what is spent is what the backend has charged, to the last decimal", async () => {
+test("what is spent is what the backend has charged, to the last decimal", async () => {
   const credits = {
     hasCredits: true,
     unlimited: false,
@@ -175,7 +176,7 @@ Deno.test("what is spent is what the backend has charged, to the last decimal", 
   );
 });
 
-Deno.test("a balance that rises is a top-up, told and never netted", async () => {
+test("a balance that rises is a top-up, told and never netted", async () => {
   await using filed = await startFiled({ accounts: { alice: CREDITED } });
   const { fleet, folder } = filed;
   await fleet.ask();
@@ -193,7 +194,7 @@ Deno.test("a balance that rises is a top-up, told and never netted", async () =>
   assertEquals(told.length, 1);
 });
 
-Deno.test("what other programs spend is booked on the account", async () => {
+test("what other programs spend is booked on the account", async () => {
   await using filed = await startFiled({ accounts: { alice: CREDITED } });
   const { fleet, folder } = filed;
   fleet.clock.now += 1000;

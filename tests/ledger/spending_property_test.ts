@@ -14,6 +14,7 @@ import {
   sumItems,
 } from "../../lib/ledger/spend.ts";
 import { DAY, type Fleet, START, startKnown } from "../fleet.ts";
+import { test } from "../test.ts";
 
 /** How many histories are tried; the environment asks for more. */
 const RUNS = 12 * Number(process.env["PROPERTY_RUNS"] ?? 1);
@@ -194,7 +195,7 @@ async function check(
   }
 }
 
-Deno.test("what is spent equals the backend's book to the last decimal, whatever is charged and how late it is told", async () => {
+test("what is spent equals the backend's book to the last decimal, whatever is charged and how late it is told", async () => {
   const untouched = history.map((it) => ({
     ...it,
     steps: it.steps.filter(({ kind }) => kind !== "top-up"),
@@ -212,7 +213,7 @@ Deno.test("what is spent equals the backend's book to the last decimal, whatever
   );
 });
 
-Deno.test("what is spent is never less than the backend's book where top-ups fall between observations", async () => {
+test("what is spent is never less than the backend's book where top-ups fall between observations", async () => {
   // each request costs the same, and one was seen before
   const first: Step[] = [
     { kind: "ask", count: 2, model: "gpt-5.5", session: "one", cost: 3 },

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { AccountPool } from "../../lib/pool/account_pool.ts";
 import type { NormalState } from "../../lib/normal_types.ts";
+import { test } from "../test.ts";
 import {
   account,
   answer,
@@ -21,7 +22,7 @@ function state(accounts: NormalState["accounts"]): NormalState {
   return { version: 1, settings: { pinned: null }, accounts };
 }
 
-Deno.test("fail() puts an account last for a minute, doubling to 15, until it serves", () => {
+test("fail() puts an account last for a minute, doubling to 15, until it serves", () => {
   const a = poolOf({ a: {} }).get("a")!;
   let now = NOW;
   const pauses = Array.from({ length: 6 }, () => {
@@ -39,7 +40,7 @@ Deno.test("fail() puts an account last for a minute, doubling to 15, until it se
   assertEquals(a.isFailing(now + MINUTE), false, "it begins afresh");
 });
 
-Deno.test("fail() counts requests that fail side by side once", () => {
+test("fail() counts requests that fail side by side once", () => {
   const a = poolOf({ a: {} }).get("a")!;
   for (let n = 0; n < 5; n++) a.fail(NOW + n);
   assertEquals(a.isFailing(NOW + MINUTE), false);
@@ -47,7 +48,7 @@ Deno.test("fail() counts requests that fail side by side once", () => {
   assertEquals(a.isFailing(NOW + 3 * MINUTE - 1), true);
 });
 
-Deno.test("use() counts a request at once, and takes back what was not sent", () => {
+test("use() counts a request at once, and takes back what was not sent", () => {
   const pool = poolOf({ a: { requests: 3, lastUsedAt: NOW - HOUR } });
   const a = pool.get("a")!;
   const uses = () => [a.record.requests, a.record.lastUsedAt];
@@ -61,7 +62,7 @@ Deno.test("use() counts a request at once, and takes back what was not sent", ()
   assertEquals(uses(), [4, NOW + 1], "a later use stays");
 });
 
-Deno.test("load() keeps what is remembered of a login, not of its name", () => {
+test("load() keeps what is remembered of a login, not of its name", () => {
   const pool = new AccountPool();
   const login = (accountId: string) => account({ accountId });
   pool.load(state({ a: login("1"), b: login("2") }), POLICY, NOW);
@@ -74,7 +75,7 @@ Deno.test("load() keeps what is remembered of a login, not of its name", () => {
   assertEquals(pool.all.map((it) => it.creditsAllowed), [true, false]);
 });
 
-Deno.test("load() is not held up by what another clock wrote", () => {
+test("load() is not held up by what another clock wrote", () => {
   const pool = new AccountPool();
   const ahead = account({
     usage: answer(NOW + HOUR, [window(1)]),
@@ -86,7 +87,7 @@ Deno.test("load() is not held up by what another clock wrote", () => {
   assertEquals(record.cooldowns["throttle"]?.until, NOW + HOUR);
 });
 
-Deno.test("a pool knows the meters of all its accounts by their names", () => {
+test("a pool knows the meters of all its accounts by their names", () => {
   const next = { windows: [window(100)], name: "GPT-7-Next" };
   const meters = { codex: { windows: [] }, next };
   const pool = poolOf({
@@ -104,7 +105,7 @@ Deno.test("a pool knows the meters of all its accounts by their names", () => {
   assertEquals(reasons(), ["unknown", "included"]);
 });
 
-Deno.test("fullestPercent() looks at the windows of the model's own meter", () => {
+test("fullestPercent() looks at the windows of the model's own meter", () => {
   const meters = {
     codex: { windows: [window(3), window(40, { windowSeconds: 9 })] },
     [SPARK_METER]: { windows: [window(7)] },

@@ -19,6 +19,7 @@ import type {
   UsageFacts,
   UsageWindow,
 } from "../../lib/types.ts";
+import { test } from "../test.ts";
 
 export const NOW = 1_800_000_000_000;
 export const SECOND = 1_000;
@@ -212,7 +213,7 @@ export type Row = [
 
 /** Defines a test that compares verdicts, row by row. */
 export function table(name: string, rows: readonly Row[]): void {
-  Deno.test(name, () => {
+  test(name, () => {
     for (const [why, expected, record, query] of rows) {
       const found = verdict(record, query);
       if (found !== expected) {

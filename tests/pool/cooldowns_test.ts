@@ -7,6 +7,7 @@ import {
 } from "../../lib/pool/cooldowns.ts";
 import type { NormalRecord, NormalUsage } from "../../lib/normal_types.ts";
 import type { Cooldown } from "../../lib/types.ts";
+import { test } from "../test.ts";
 import {
   account,
   answer,
@@ -47,7 +48,7 @@ function isLimited(record: NormalRecord, now: number): boolean {
   return verdict(seen, { allowed: false, now }) === "blocked:exhausted";
 }
 
-Deno.test("setCooldown() never shortens one that runs, and replaces one that is over", () => {
+test("setCooldown() never shortens one that runs, and replaces one that is over", () => {
   const record = account();
   const set = (until: number, setAt: number) => {
     setCooldown(record, "throttle", { until, setAt });
@@ -60,7 +61,7 @@ Deno.test("setCooldown() never shortens one that runs, and replaces one that is 
   assertEquals(set(NOW + 2 * HOUR + 60, NOW + 4 * HOUR), NOW + 2 * HOUR + 60);
 });
 
-Deno.test("setCooldown() leaves other causes alone and is not held up by an impossible one", () => {
+test("setCooldown() leaves other causes alone and is not held up by an impossible one", () => {
   const token = { until: NOW + HOUR, setAt: NOW };
   const record = account({
     cooldowns: { token, throttle: { until: NOW + 400 * DAY, setAt: NOW } },
@@ -70,7 +71,7 @@ Deno.test("setCooldown() leaves other causes alone and is not held up by an impo
   assertEquals(record.cooldowns["token"], token);
 });
 
-Deno.test("clearCooldowns() needs an answer asked for after the limit that calls its meter open", () => {
+test("clearCooldowns() needs an answer asked for after the limit that calls its meter open", () => {
   const at = NOW + 10;
   const full = window(100, WEEK);
   const rows: [why: string, isCleared: boolean, NormalUsage][] = [
@@ -95,7 +96,7 @@ Deno.test("clearCooldowns() needs an answer asked for after the limit that calls
   }
 });
 
-Deno.test("clearCooldowns() leaves every other cooldown alone", () => {
+test("clearCooldowns() leaves every other cooldown alone", () => {
   const causes = ["throttle", "token", "credits", "plan", "model:m"];
   const cooldowns = Object.fromEntries(
     [...causes, usageLimitKey("other")]
@@ -106,7 +107,7 @@ Deno.test("clearCooldowns() leaves every other cooldown alone", () => {
   assertEquals({ ...record.cooldowns }, cooldowns);
 });
 
-Deno.test("clearCooldowns() lifts the workspace of a 402, not that of a 403", () => {
+test("clearCooldowns() lifts the workspace of a 402, not that of a 403", () => {
   const isClosed = (code: string, askedAt = NOW + 10) => {
     const record = limited("workspace", { code });
     clear(record, answer(askedAt, [window(100)]));
@@ -145,7 +146,7 @@ function beliefs(times: number, after: number, length: number): number[] {
   return found;
 }
 
-Deno.test("a limit that comes back within 5 minutes is believed for 15 minutes, 1 hour, 6 hours", () => {
+test("a limit that comes back within 5 minutes is believed for 15 minutes, 1 hour, 6 hours", () => {
   assertEquals(beliefs(6, 5 * MINUTE, 4 * DAY), [
     MINUTE,
     15 * MINUTE,
@@ -156,7 +157,7 @@ Deno.test("a limit that comes back within 5 minutes is believed for 15 minutes, 
   ]);
 });
 
-Deno.test("a limit that comes back later, or ends by itself, is not believed for longer", () => {
+test("a limit that comes back later, or ends by itself, is not believed for longer", () => {
   assertEquals(beliefs(4, 5 * MINUTE + 1, 4 * DAY), Array(4).fill(MINUTE));
   assertEquals(beliefs(4, 5 * MINUTE, 30 * MINUTE).slice(0, 3), [
     MINUTE,
@@ -165,7 +166,7 @@ Deno.test("a limit that comes back later, or ends by itself, is not believed for
   ]);
 });
 
-Deno.test("an answer that its owner asked for counts at once, whatever came back before", () => {
+test("an answer that its owner asked for counts at once, whatever came back before", () => {
   for (const isExplicit of [true, false]) {
     const record = limited(KEY, { returns: 3 });
     clear(record, open(NOW + SECOND), isExplicit);
@@ -173,7 +174,7 @@ Deno.test("an answer that its owner asked for counts at once, whatever came back
   }
 });
 
-Deno.test("a limit that came back is believed as long when parallel requests are refused, too", () => {
+test("a limit that came back is believed as long when parallel requests are refused, too", () => {
   for (const returns of [0, 1]) {
     const record = limited(KEY, { returns });
     const again = { until: NOW + HOUR, setAt: NOW + SECOND };
@@ -183,7 +184,7 @@ Deno.test("a limit that came back is believed as long when parallel requests are
   }
 });
 
-Deno.test("currentCooldowns() remembers what is over until no fresh fact is older, and a cleared one for its 5 minutes", () => {
+test("currentCooldowns() remembers what is over until no fresh fact is older, and a cleared one for its 5 minutes", () => {
   const kept = (entry: Cooldown, now: number) =>
     Object.keys(currentCooldowns({ [KEY]: entry }, now)).length > 0;
   const over = { until: NOW, setAt: NOW - HOUR };
@@ -194,7 +195,7 @@ Deno.test("currentCooldowns() remembers what is over until no fresh fact is olde
   assertEquals(kept(cleared, NOW + 2 * HOUR), false);
 });
 
-Deno.test("a cooldown of a clock that was ahead lasts at most its own length", () => {
+test("a cooldown of a clock that was ahead lasts at most its own length", () => {
   const ahead = { until: NOW + 3 * HOUR + MINUTE, setAt: NOW + 3 * HOUR };
   const { throttle } = currentCooldowns({ throttle: ahead }, NOW);
   assertEquals(throttle, { until: NOW + MINUTE, setAt: NOW });
@@ -206,21 +207,21 @@ const open40 = { usage: usage([window(40)]) };
 const pausing = (key: string, entry: Cooldown) =>
   account({ ...open40, cooldowns: { [key]: entry } });
 
-Deno.test("assess() disbelieves a cooldown that no backend could have set", () => {
+test("assess() disbelieves a cooldown that no backend could have set", () => {
   const impossible = { until: NOW + 400 * DAY, setAt: NOW + 399 * DAY };
   assertEquals(verdict(pausing("throttle", impossible)), "included");
   const possible = { until: NOW + 34 * DAY, setAt: NOW };
   assertEquals(verdict(pausing("throttle", possible)), "blocked:cooldown");
 });
 
-Deno.test("assess() ends a cooldown 35 days after it was set", () => {
+test("assess() ends a cooldown 35 days after it was set", () => {
   const setAt = NOW - 34 * DAY;
   const long = pausing("throttle", { until: NOW + 20 * DAY, setAt });
   assertEquals(verdict(long), "blocked:cooldown");
   assertEquals(verdict(long, { now: NOW + DAY, allowed: false }), "unknown");
 });
 
-Deno.test("assess() believes a cooldown of which nobody knows when it was set", () => {
+test("assess() believes a cooldown of which nobody knows when it was set", () => {
   for (const until of [NOW + MINUTE, NOW + 35 * DAY]) {
     const entry = { until, setAt: 0 };
     for (const cause of ["throttle", "workspace", "credits", KEY]) {

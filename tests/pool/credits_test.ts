@@ -8,9 +8,10 @@ import {
 } from "../../lib/pool/credits.ts";
 import { ClockReading } from "../../lib/pool/clock.ts";
 import type { CreditFacts } from "../../lib/types.ts";
+import { test } from "../test.ts";
 import { credits, MINUTE, NOW } from "./accounts.ts";
 
-Deno.test("areUsable() takes every rule into account, one by one", () => {
+test("areUsable() takes every rule into account, one by one", () => {
   const rows: [string, boolean, Partial<CreditFacts>][] = [
     ["some", true, {}],
     ["unlimited instead", true, {
@@ -70,7 +71,7 @@ Deno.test("areUsable() takes every rule into account, one by one", () => {
   }
 });
 
-Deno.test("areUsable() reads a number as a balance, as a hand-written store may hold it", () => {
+test("areUsable() reads a number as a balance, as a hand-written store may hold it", () => {
   const withBalance = (balance: unknown) =>
     areUsable({ ...credits(), balance } as CreditFacts, new ClockReading(NOW));
   assertEquals(withBalance(12.5), true);
@@ -82,7 +83,7 @@ Deno.test("areUsable() reads a number as a balance, as a hand-written store may 
   assertEquals(withBalance({}), false);
 });
 
-Deno.test("creditPolicy() understands every form, and fails closed on any other", () => {
+test("creditPolicy() understands every form, and fails closed on any other", () => {
   const rows: [value: unknown, allow: unknown, warns: boolean][] = [
     ["all", "all", false],
     ["*", "all", false],
@@ -122,7 +123,7 @@ Deno.test("creditPolicy() understands every form, and fails closed on any other"
   }
 });
 
-Deno.test("creditPolicy() takes the first source that is set", () => {
+test("creditPolicy() takes the first source that is set", () => {
   const rows: [PolicySources, allow: unknown, source: string][] = [
     [{}, "all", "default"],
     [{ store: null }, "all", "default"],
@@ -144,13 +145,13 @@ Deno.test("creditPolicy() takes the first source that is set", () => {
   }
 });
 
-Deno.test("creditPolicy() says what is wrong without quoting the setting", () => {
+test("creditPolicy() says what is wrong without quoting the setting", () => {
   const { warning } = creditPolicy({ environment: "sk-secret value" });
   assertMatch(warning ?? "", /nobody may spend/);
   assertEquals(warning?.includes("sk-secret"), false);
 });
 
-Deno.test("maySpend() follows the list, case included", () => {
+test("maySpend() follows the list, case included", () => {
   const named = creditPolicy({ store: "a,b" });
   assertEquals(["a", "b", "A", "c", ""].map((name) => maySpend(named, name)), [
     true,
@@ -164,7 +165,7 @@ Deno.test("maySpend() follows the list, case included", () => {
   assertEquals(maySpend(creditPolicy({ store: "al l" }), "al"), false);
 });
 
-Deno.test("isAlias() knows what can name an account", () => {
+test("isAlias() knows what can name an account", () => {
   for (const name of ["a", "A.b_c-9", "0", "x".repeat(64), "All", "nONE"]) {
     assertEquals([name, isAlias(name)], [name, true]);
   }

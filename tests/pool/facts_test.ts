@@ -10,6 +10,7 @@ import {
 } from "../../lib/pool/facts.ts";
 import type { NormalUsage } from "../../lib/normal_types.ts";
 import type { AccountRecord, UsageWindow } from "../../lib/types.ts";
+import { test } from "../test.ts";
 import {
   account,
   answer,
@@ -41,7 +42,7 @@ function percents(facts: NormalUsage, meter = "codex"): (number | null)[][] {
 
 const ago = (ms: number, windows: UsageWindow[]) => answer(NOW - ms, windows);
 
-Deno.test("mergeUsage() lets a usage answer replace its meters and drop the others", () => {
+test("mergeUsage() lets a usage answer replace its meters and drop the others", () => {
   const before = ago(10, [window(10), window(20, WEEK)]);
   const spark = headers(NOW - 10, [window(99)], { meter: SPARK_METER });
   const facts = merged(before, spark, answer(NOW, [window(30)]));
@@ -49,7 +50,7 @@ Deno.test("mergeUsage() lets a usage answer replace its meters and drop the othe
   assertEquals(percents(facts), [[18_000, 30]]);
 });
 
-Deno.test("mergeUsage() lets headers replace windows of the same length and keep the rest", () => {
+test("mergeUsage() lets headers replace windows of the same length and keep the rest", () => {
   const before = ago(10, [window(10), window(20, WEEK)]);
   const facts = merged(before, headers(NOW, [window(30)]));
   assertEquals(percents(facts), [[18_000, 30], [604_800, 20]]);
@@ -57,7 +58,7 @@ Deno.test("mergeUsage() lets headers replace windows of the same length and keep
   assertEquals(percents(merged(facts, other)), percents(facts));
 });
 
-Deno.test("mergeUsage() keeps the rest only until it resets", () => {
+test("mergeUsage() keeps the rest only until it resets", () => {
   const week = (reset: number) => window(100, { ...WEEK, resetsAt: reset });
   const facts = (reset: number) =>
     merged(ago(10, [window(10), week(reset)]), headers(NOW, [window(30)]));
@@ -65,14 +66,14 @@ Deno.test("mergeUsage() keeps the rest only until it resets", () => {
   assertEquals(percents(facts(NOW + 1)), [[18_000, 30], [604_800, 100]]);
 });
 
-Deno.test("mergeUsage() takes windows told as 300 and as 299 minutes for one", () => {
+test("mergeUsage() takes windows told as 300 and as 299 minutes for one", () => {
   const odd = window(30, { windowSeconds: 17_940 });
   assertEquals(percents(merged(ago(10, [window(10)]), headers(NOW, [odd]))), [
     [17_940, 30],
   ]);
 });
 
-Deno.test("mergeUsage() does not let an answer that was asked for earlier undo what is newer", () => {
+test("mergeUsage() does not let an answer that was asked for earlier undo what is newer", () => {
   const full = headers(NOW, [window(100)]);
   const late = ago(10, [window(10), window(20, WEEK)]);
   const facts = merged(full, late);
@@ -83,7 +84,7 @@ Deno.test("mergeUsage() does not let an answer that was asked for earlier undo w
   assertEquals(percents(merged(facts, later)), [[18_000, 5]]);
 });
 
-Deno.test("mergeUsage() drops what was observed together with a later answer that does not tell it", () => {
+test("mergeUsage() drops what was observed together with a later answer that does not tell it", () => {
   const before = headers(NOW, [window(10)], { meter: SPARK_METER });
   assertEquals(Object.keys(merged(before, answer(NOW, [])).meters), ["codex"]);
   const after = headers(NOW + 1, [window(10)], { meter: SPARK_METER });
@@ -91,7 +92,7 @@ Deno.test("mergeUsage() drops what was observed together with a later answer tha
   assertEquals(Object.keys(facts.meters).sort(), ["codex", SPARK_METER]);
 });
 
-Deno.test("mergeUsage() keeps a refusal while headers show other windows, until an answer asked for later", () => {
+test("mergeUsage() keeps a refusal while headers show other windows, until an answer asked for later", () => {
   const refused = answer(NOW, [window(60)], { limitReached: true });
   const facts = merged(refused, headers(NOW + 1, [window(2, WEEK)]));
   assertEquals(quota(facts, NOW + 1), "blocked:exhausted");
@@ -99,7 +100,7 @@ Deno.test("mergeUsage() keeps a refusal while headers show other windows, until 
   assertEquals(quota(merged(facts, open), NOW + 2 * MINUTE), "included");
 });
 
-Deno.test("mergeUsage() keeps a refusal that names no window, beside windows that show room", () => {
+test("mergeUsage() keeps a refusal that names no window, beside windows that show room", () => {
   const known = answer(NOW - 10, [window(40)]);
   const refusal = headers(NOW, [], { allowed: false });
   for (const order of [[known, refusal], [refusal, known]] as const) {
@@ -113,13 +114,13 @@ Deno.test("mergeUsage() keeps a refusal that names no window, beside windows tha
   }
 });
 
-Deno.test("mergeUsage() lets a refusal that names no window hide no full one", () => {
+test("mergeUsage() lets a refusal that names no window hide no full one", () => {
   const full = answer(NOW - 10, [window(100, WEEK)]);
   const facts = merged(full, headers(NOW, [], { limitReached: true }));
   assertEquals(quota(facts, NOW + 20 * MINUTE), "blocked:exhausted");
 });
 
-Deno.test("mergeUsage() believes a new window that headers show, the flags of the one before included", () => {
+test("mergeUsage() believes a new window that headers show, the flags of the one before included", () => {
   const refused = answer(NOW, [window(100, { resetsAt: NOW + MINUTE })], {
     allowed: false,
     limitReached: true,
@@ -134,7 +135,7 @@ Deno.test("mergeUsage() believes a new window that headers show, the flags of th
   assertEquals(quota(said, NOW + SECOND), "included");
 });
 
-Deno.test("mergeUsage() takes 100 % after flags that allowed it for no news, unless there may be credits", () => {
+test("mergeUsage() takes 100 % after flags that allowed it for no news, unless there may be credits", () => {
   const allowed = answer(NOW, [window(100)], {
     allowed: true,
     limitReached: false,
@@ -150,20 +151,20 @@ Deno.test("mergeUsage() takes 100 % after flags that allowed it for no news, unl
   );
 });
 
-Deno.test("mergeUsage() makes no meter fresh that was not spoken of", () => {
+test("mergeUsage() makes no meter fresh that was not spoken of", () => {
   const old = answer(NOW - HOUR, [window(10)]);
   const other = headers(NOW, [window(1)], { meter: SPARK_METER });
   assertEquals(quota(merged(old, other)), "unknown");
   assertEquals(quota(merged(old, headers(NOW, [window(11)]))), "included");
 });
 
-Deno.test("mergeUsage() dates a window by when it was told, not its meter", () => {
+test("mergeUsage() dates a window by when it was told, not its meter", () => {
   const full = headers(NOW - HOUR, [window(100, { resetsAt: null })]);
   const facts = merged(full, headers(NOW, [window(1, WEEK)]));
   assertEquals(quota(facts), "unknown");
 });
 
-Deno.test("mergeUsage() remembers that every request is charged until an answer says otherwise", () => {
+test("mergeUsage() remembers that every request is charged until an answer says otherwise", () => {
   const only = { ...answer(NOW - 10, []), meters: {}, creditOnly: true };
   const seen = merged(only, headers(NOW, [window(1)]));
   assertEquals(seen.creditOnly, true);
@@ -171,7 +172,7 @@ Deno.test("mergeUsage() remembers that every request is charged until an answer 
   assertEquals(merged(seen, answer(NOW + 1, [window(1)])).creditOnly, false);
 });
 
-Deno.test("mergeUsage() forgets a doubt by an answer asked for later, and by nothing else", () => {
+test("mergeUsage() forgets a doubt by an answer asked for later, and by nothing else", () => {
   const doubted = { ...answer(NOW - 10, [window(1)]), doubtedAt: NOW };
   const doubt = (fact: NormalUsage) => merged(doubted, fact).doubtedAt;
   assertEquals(doubt(headers(NOW + 1, [window(1)])), NOW);
@@ -179,7 +180,7 @@ Deno.test("mergeUsage() forgets a doubt by an answer asked for later, and by not
   assertEquals(doubt(answer(NOW + 1, [window(1)])), undefined);
 });
 
-Deno.test("believableUsage() takes what another clock wrote into the future for long past", () => {
+test("believableUsage() takes what another clock wrote into the future for long past", () => {
   const ahead = answer(NOW + HOUR, [window(100, { resetsAt: NOW + DAY })]);
   const facts = merged(
     believableUsage(ahead, NOW),
@@ -191,7 +192,7 @@ Deno.test("believableUsage() takes what another clock wrote into the future for 
   assertEquals(believableUsage(bit, NOW), bit);
 });
 
-Deno.test("creditsFromHeaders() replaces three fields and lets the rest stand", () => {
+test("creditsFromHeaders() replaces three fields and lets the rest stand", () => {
   const known = credits({
     observedAt: NOW - 10,
     overageLimitReached: true,
@@ -204,7 +205,7 @@ Deno.test("creditsFromHeaders() replaces three fields and lets the rest stand", 
   assertEquals(creditsFromHeaders(known, seen, NOW), { ...known, ...seen });
 });
 
-Deno.test("creditsFromHeaders() keeps the balance that headers lack, and one that cannot be read", () => {
+test("creditsFromHeaders() keeps the balance that headers lack, and one that cannot be read", () => {
   const seen = { observedAt: NOW, hasCredits: true, unlimited: false };
   const known = credits({ observedAt: NOW - 10 });
   const odd = { ...known, balance: "lots", malformed: true };
@@ -219,7 +220,7 @@ Deno.test("creditsFromHeaders() keeps the balance that headers lack, and one tha
   assertEquals(learned(odd, "7"), ["7", false]);
 });
 
-Deno.test("creditsFromHeaders() keeps what was observed later, unless that lies in the future", () => {
+test("creditsFromHeaders() keeps what was observed later, unless that lies in the future", () => {
   const seen = { observedAt: NOW, hasCredits: true, unlimited: false };
   const later = credits({ observedAt: NOW + 10, balance: "1" });
   assertEquals(creditsFromHeaders(later, seen, NOW + 10), later);
@@ -228,7 +229,7 @@ Deno.test("creditsFromHeaders() keeps what was observed later, unless that lies 
   assertEquals([learned.observedAt, learned.hasCredits], [NOW, true]);
 });
 
-Deno.test("mergeCredits() takes bounds from an answer that was asked for before headers came", () => {
+test("mergeCredits() takes bounds from an answer that was asked for before headers came", () => {
   const amounts = { hasCredits: true, unlimited: false, balance: "9" };
   const seen = creditsFromHeaders(
     undefined,
@@ -242,7 +243,7 @@ Deno.test("mergeCredits() takes bounds from an answer that was asked for before 
   }
 });
 
-Deno.test("mergeRecord() brings what one process learned into the record of another", () => {
+test("mergeRecord() brings what one process learned into the record of another", () => {
   const learned = (at: number, percent: number, some = credits) =>
     account({
       usage: answer(at, [window(percent)]),
@@ -261,7 +262,7 @@ Deno.test("mergeRecord() brings what one process learned into the record of anot
   assertEquals(known(), [100, false, NOW], "older facts change nothing");
 });
 
-Deno.test("mergeRecord() is not held up by what another clock wrote", () => {
+test("mergeRecord() is not held up by what another clock wrote", () => {
   const mine = account({
     usage: answer(NOW, [window(30)]),
     credits: credits(),
@@ -280,7 +281,7 @@ Deno.test("mergeRecord() is not held up by what another clock wrote", () => {
   assertEquals(stored.cooldowns["throttle"]?.until, NOW + HOUR);
 });
 
-Deno.test("isSameLogin() tells logins apart by what both tell of themselves", () => {
+test("isSameLogin() tells logins apart by what both tell of themselves", () => {
   const token = (access: string, refresh = "r") => ({ access, refresh });
   const rows: [
     why: string,
@@ -317,7 +318,7 @@ Deno.test("isSameLogin() tells logins apart by what both tell of themselves", ()
   }
 });
 
-Deno.test("isOlderThanAnswer() compares with the last usage answer, not with headers", () => {
+test("isOlderThanAnswer() compares with the last usage answer, not with headers", () => {
   const record = account({
     usage: merged(answer(NOW, [window(1)]), headers(NOW + 10, [window(2)])),
   });

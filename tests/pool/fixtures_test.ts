@@ -7,6 +7,7 @@ import { MAIN_METER, meterNames } from "../../lib/meters.ts";
 import { mergeUsage } from "../../lib/pool/facts.ts";
 import type { NormalRecord } from "../../lib/normal_types.ts";
 import { fixture } from "../fixtures.ts";
+import { test } from "../test.ts";
 import {
   account,
   credits,
@@ -134,7 +135,7 @@ const ROWS: Row[] = [
 
 for (const [name, at, model, allowed, forbidden] of ROWS) {
   const which = `${name}${model === undefined ? "" : ` for ${model}`}`;
-  Deno.test(`an account told ${which} is ${allowed}, and ${forbidden} where it may not spend`, () => {
+  test(`an account told ${which} is ${allowed}, and ${forbidden} where it may not spend`, () => {
     const record = told(fixture(`usage/${name}`), at);
     const query = model === undefined ? { now: at } : { now: at, model };
     assertEquals(verdict(record, query), allowed);
@@ -142,7 +143,7 @@ for (const [name, at, model, allowed, forbidden] of ROWS) {
   });
 }
 
-Deno.test("a usage answer with a reset in the past never opens its account, however often it comes", () => {
+test("a usage answer with a reset in the past never opens its account, however often it comes", () => {
   const json = fixture("usage/plus-reset-in-the-past");
   for (let at = AUTUMN; at < AUTUMN + HOUR; at += MINUTE) {
     const record = told(json, at);
@@ -155,7 +156,7 @@ Deno.test("a usage answer with a reset in the past never opens its account, howe
   }
 });
 
-Deno.test("a spend cap with room lets the same credits pay", () => {
+test("a spend cap with room lets the same credits pay", () => {
   const json = fixture("usage/business-spend-cap-overrun");
   const control = json["spend_control"] as Record<string, object>;
   control["individual_limit"] = {
@@ -166,7 +167,7 @@ Deno.test("a spend cap with room lets the same credits pay", () => {
   assertEquals(verdict(told(json, AUTUMN), { now: AUTUMN }), "credits");
 });
 
-Deno.test("a model that is back later leaves the others alone", () => {
+test("a model that is back later leaves the others alone", () => {
   const json = fixture("usage/pro-model-back-at-iso-time");
   const rate_limit = { allowed: true, limit_reached: false };
   const record = told({ ...json, rate_limit }, AUTUMN);
@@ -179,7 +180,7 @@ Deno.test("a model that is back later leaves the others alone", () => {
   assertEquals(at(ASTRA, back), "unknown", "it is asked first");
 });
 
-Deno.test("an event on a Spark request fills the main meter, not Spark's", () => {
+test("an event on a Spark request fills the main meter, not Spark's", () => {
   const observed = { observedAt: AUTUMN, seenAt: AUTUMN };
   const room = (meter: string) => ({
     allowed: null,
@@ -215,7 +216,7 @@ Deno.test("an event on a Spark request fills the main meter, not Spark's", () =>
   ]);
 });
 
-Deno.test("the headers of an error event say that the main meter is full and that there are no credits", () => {
+test("the headers of an error event say that the main meter is full and that there are no credits", () => {
   const { headers } = fixture("events/error-with-headers");
   const { usage, credits } = readHeaders(eventHeaders(headers), {
     observedAt: AUTUMN,

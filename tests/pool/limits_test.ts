@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { ModelUsage } from "../../lib/types.ts";
+import { test } from "../test.ts";
 import {
   account,
   answer,
@@ -174,7 +175,7 @@ table(
   ],
 );
 
-Deno.test("assess() opens a meter again by an observation after its reset that shows it open", () => {
+test("assess() opens a meter again by an observation after its reset that shows it open", () => {
   const full = answer(NOW - MINUTE, [window(100, { resetsAt: NOW })]);
   const fresh = window(1, { resetsAt: NOW + 5 * HOUR });
   assertEquals(quota(full), "unknown");
@@ -450,7 +451,7 @@ table("assess() knows that without a rate limit every request is charged", [
   ],
 ]);
 
-Deno.test("assess() says when all that limits a meter is over, null where that is unknown", () => {
+test("assess() says when all that limits a meter is over, null where that is unknown", () => {
   const end = (...windows: ReturnType<typeof window>[]) => {
     const { standing } = assessed(seen(NOW, ...windows), forbidden);
     return "until" in standing ? standing.until : undefined;

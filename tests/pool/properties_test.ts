@@ -16,6 +16,7 @@ import {
 import { STRATEGIES } from "../../lib/pool/strategy.ts";
 import type { NormalCredits, NormalUsage } from "../../lib/normal_types.ts";
 import type { UsageWindow } from "../../lib/types.ts";
+import { test } from "../test.ts";
 import {
   account,
   credits,
@@ -65,7 +66,7 @@ const policy = fc.constantFrom("all" as const, "none" as const, [
 const strategy = fc.constantFrom(...STRATEGIES);
 const later = fc.array(time, { maxLength: 20 });
 
-Deno.test("a pooled account gives at any later time what a fresh look gives", () => {
+test("a pooled account gives at any later time what a fresh look gives", () => {
   check(
     [account, fc.boolean(), model, time, later],
     (record, creditsAllowed, model, from, times) => {
@@ -83,7 +84,7 @@ Deno.test("a pooled account gives at any later time what a fresh look gives", ()
   );
 });
 
-Deno.test("assess() never promises a verdict for longer than it holds", () => {
+test("assess() never promises a verdict for longer than it holds", () => {
   const more = fc.integer({ min: 0, max: 2 * HOUR });
   check(
     [account, fc.boolean(), model, time, more],
@@ -100,7 +101,7 @@ Deno.test("assess() never promises a verdict for longer than it holds", () => {
   );
 });
 
-Deno.test("assess() never spends for who may not, nor on any meter but the main one", () => {
+test("assess() never spends for who may not, nor on any meter but the main one", () => {
   check([account, model, time], (record, model, now) => {
     const at = (creditsAllowed: boolean) =>
       assess(record, { model, creditsAllowed, now }).standing;
@@ -117,7 +118,7 @@ Deno.test("assess() never spends for who may not, nor on any meter but the main 
   });
 });
 
-Deno.test("assess() opens nothing by the clock alone but an account seen without credits", () => {
+test("assess() opens nothing by the clock alone but an account seen without credits", () => {
   check([account, model, time, later], (record, model, now, times) => {
     const at = (now: number) => {
       const query: StandingQuery = { model, creditsAllowed: false, now };
@@ -140,7 +141,7 @@ Deno.test("assess() opens nothing by the clock alone but an account seen without
   });
 });
 
-Deno.test("select() spends nothing while anyone of an earlier pool can serve", () => {
+test("select() spends nothing while anyone of an earlier pool can serve", () => {
   check(
     [fleet, policy, strategy, model, time],
     (accounts, allow, strategy, model, now) => {
@@ -162,7 +163,7 @@ Deno.test("select() spends nothing while anyone of an earlier pool can serve", (
   );
 });
 
-Deno.test("order() is a permutation of its pool that begins with the choice", () => {
+test("order() is a permutation of its pool that begins with the choice", () => {
   check(
     [fleet, policy, strategy, model, time],
     (accounts, allow, strategy, model, now) => {
@@ -185,7 +186,7 @@ Deno.test("order() is a permutation of its pool that begins with the choice", ()
   );
 });
 
-Deno.test("select() tries everyone once, and the pools in their order", () => {
+test("select() tries everyone once, and the pools in their order", () => {
   check([fleet, policy, strategy, time], (accounts, allow, strategy, now) => {
     const { all } = poolOf(accounts, allow);
     const tried = new Set<string>();
@@ -236,7 +237,7 @@ function verdicts(usage: NormalUsage): string[] {
   );
 }
 
-Deno.test("mergeUsage() comes to the same verdicts in whatever order two facts arrive", () => {
+test("mergeUsage() comes to the same verdicts in whatever order two facts arrive", () => {
   check([observation, observation, fc.boolean()], (a, b, hasNoCredits) => {
     if (a.observedAt === b.observedAt) return;
     const facts = mergeUsage(a, b, hasNoCredits);
@@ -244,7 +245,7 @@ Deno.test("mergeUsage() comes to the same verdicts in whatever order two facts a
   });
 });
 
-Deno.test("mergeUsage() changes nothing when it is told again what it knows", () => {
+test("mergeUsage() changes nothing when it is told again what it knows", () => {
   const list = fc.array(observation, { minLength: 1, maxLength: 6 });
   check([list, fc.boolean()], (list, hasNoCredits) => {
     const merge = (facts: NormalUsage, it: NormalUsage) =>
@@ -255,7 +256,7 @@ Deno.test("mergeUsage() changes nothing when it is told again what it knows", ()
   });
 });
 
-Deno.test("mergeUsage() is opened by nothing asked for within 2 minutes, unless its window began afresh", () => {
+test("mergeUsage() is opened by nothing asked for within 2 minutes, unless its window began afresh", () => {
   const hours = observation.map((facts) => {
     const { windows } = Object.values(facts.meters)[0]!;
     const meter = {
@@ -289,7 +290,7 @@ const creditList = fc.uniqueArray(credits, {
 }).map((list) => list.map(normal).filter((one) => one.observedAt <= NOW))
   .filter((list) => list.length > 0);
 
-Deno.test("mergeCredits() comes to the newest in whatever order facts arrive, and stays there", () => {
+test("mergeCredits() comes to the newest in whatever order facts arrive, and stays there", () => {
   check([creditList], (list) => {
     const merge = (all: readonly NormalCredits[]) =>
       all.reduce((known, it) => mergeCredits(known, it, NOW));
@@ -300,7 +301,7 @@ Deno.test("mergeCredits() comes to the newest in whatever order facts arrive, an
   });
 });
 
-Deno.test("creditsFromHeaders() never makes up a balance or lifts a bound", () => {
+test("creditsFromHeaders() never makes up a balance or lifts a bound", () => {
   check([creditList, time], (list, at) => {
     const known = list[0]!;
     const seen = { observedAt: at, hasCredits: true, unlimited: false };

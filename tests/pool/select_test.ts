@@ -3,6 +3,7 @@ import type { AccountPool } from "../../lib/pool/account_pool.ts";
 import { order, select, type SelectQuery } from "../../lib/pool/select.ts";
 import { STRATEGIES } from "../../lib/pool/strategy.ts";
 import type { AccountRecord } from "../../lib/types.ts";
+import { test } from "../test.ts";
 import {
   answer,
   credits,
@@ -45,7 +46,7 @@ function tries(pool: AccountPool, more: Partial<SelectQuery> = {}): string[] {
   return found;
 }
 
-Deno.test("select() uses the pools in their order, whatever the strategy prefers", () => {
+test("select() uses the pools in their order, whatever the strategy prefers", () => {
   const pool = poolOf({
     unsure: { plan: "pro", ...full },
     credited: { plan: "pro", priority: 9, ...paid },
@@ -65,14 +66,14 @@ Deno.test("select() uses the pools in their order, whatever the strategy prefers
   }
 });
 
-Deno.test("select() leaves out who may not spend, and serves the same by who may", () => {
+test("select() leaves out who may not spend, and serves the same by who may", () => {
   const accounts = { a: paid };
   assertEquals(chosen(poolOf(accounts, "none")), "nobody");
   assertEquals(chosen(poolOf(accounts, ["b"])), "nobody");
   assertEquals(chosen(poolOf(accounts, ["a"])), "a credits");
 });
 
-Deno.test("select() pays for nothing that must be included", () => {
+test("select() pays for nothing that must be included", () => {
   const accounts = { a: paid, b: likely, c: full };
   assertEquals(chosen(poolOf(accounts)), "b likely");
   assertEquals(chosen(poolOf(accounts), { includedOnly: true }), "nobody");
@@ -80,7 +81,7 @@ Deno.test("select() pays for nothing that must be included", () => {
   assertEquals(chosen(pool, { includedOnly: true }), "d first");
 });
 
-Deno.test("select() sends what costs nothing to anybody who is signed in, whatever the quota", () => {
+test("select() sends what costs nothing to anybody who is signed in, whatever the quota", () => {
   const isFree = true;
   const used = { ...full, credits: noCredits() };
   assertEquals(chosen(poolOf({ a: used })), "nobody");
@@ -89,7 +90,7 @@ Deno.test("select() sends what costs nothing to anybody who is signed in, whatev
   assertEquals(chosen(poolOf({ a: pausing }), { isFree }), "nobody");
 });
 
-Deno.test("select() takes a tried account again only when its pool has nobody else and no earlier one anybody", () => {
+test("select() takes a tried account again only when its pool has nobody else and no earlier one anybody", () => {
   const tried = { tried: new Set(["a"]), retriable: new Set(["a"]) };
   const again = (accounts: Record<string, AccountRecord>) =>
     chosen(poolOf(accounts), tried);
@@ -103,7 +104,7 @@ Deno.test("select() takes a tried account again only when its pool has nobody el
   );
 });
 
-Deno.test("select() moves no request to a later pool for an account that failed transiently", () => {
+test("select() moves no request to a later pool for an account that failed transiently", () => {
   const retriable = new Set(["a"]);
   const tried = new Set(["a", "b"]);
   const pool = poolOf({ a: open, b: open, c: paid });
@@ -116,7 +117,7 @@ Deno.test("select() moves no request to a later pool for an account that failed 
   assertEquals(chosen(held, { tried: new Set(["a"]), retriable }), "nobody");
 });
 
-Deno.test("select() tells when a throttle or token trouble alone keeps included usage away", () => {
+test("select() tells when a throttle or token trouble alone keeps included usage away", () => {
   const throttle = { cooldowns: { throttle: until(NOW + MINUTE) } };
   const isHeld = (accounts: Record<string, AccountRecord>, more = {}) =>
     select(poolOf(accounts).all, query(more)).isHeld;
@@ -130,7 +131,7 @@ Deno.test("select() tells when a throttle or token trouble alone keeps included 
   );
 });
 
-Deno.test("select() keeps a session where it was, but not at a price and not where it fails", () => {
+test("select() keeps a session where it was, but not at a price and not where it fails", () => {
   const pool = poolOf({
     a: { ...open, lastUsedAt: NOW - 9 },
     b: { ...open, lastUsedAt: NOW - 1, plan: "free" },
@@ -148,7 +149,7 @@ Deno.test("select() keeps a session where it was, but not at a price and not whe
   assertEquals(chosen(pool, { sticky: "b", now: NOW + MINUTE }), "b first");
 });
 
-Deno.test("order() puts those that fail last, then goes by priority, reserve, plan and strategy", () => {
+test("order() puts those that fail last, then goes by priority, reserve, plan and strategy", () => {
   const used = (percent: number) => ({ usage: usage([window(percent)]) });
   const pool = poolOf({
     fails: { ...used(10), priority: 9, plan: "pro" },
@@ -174,7 +175,7 @@ Deno.test("order() puts those that fail last, then goes by priority, reserve, pl
   );
 });
 
-Deno.test("order() counts a reserve on the fullest window of the model's own meter", () => {
+test("order() counts a reserve on the fullest window of the model's own meter", () => {
   const meters = (main: number, spark: number): AccountRecord => ({
     plan: "pro",
     reserve: 30,
@@ -196,7 +197,7 @@ Deno.test("order() counts a reserve on the fullest window of the model's own met
   );
 });
 
-Deno.test("select() follows facts that have changed once they are told", () => {
+test("select() follows facts that have changed once they are told", () => {
   const pool = poolOf({ a: open, b: open });
   assertEquals(chosen(pool), "a first");
   pool.get("b")!.record.plan = "pro";

@@ -1,8 +1,9 @@
 import { assertEquals } from "@std/assert";
 import { Sessions } from "../../lib/pool/sessions.ts";
+import { test } from "../test.ts";
 import { MINUTE, NOW } from "./accounts.ts";
 
-Deno.test("sessions.get() forgets a session after 60 idle minutes", () => {
+test("sessions.get() forgets a session after 60 idle minutes", () => {
   const sessions = new Sessions();
   sessions.note("s", { alias: "a", usedAt: NOW });
   assertEquals(sessions.get("s", NOW + 60 * MINUTE)?.alias, "a");
@@ -12,7 +13,7 @@ Deno.test("sessions.get() forgets a session after 60 idle minutes", () => {
   assertEquals(sessions.get("other", NOW), undefined);
 });
 
-Deno.test("sessions.note() keeps the memory bounded and the latest sessions in it", () => {
+test("sessions.note() keeps the memory bounded and the latest sessions in it", () => {
   const sessions = new Sessions();
   for (let n = 0; n < 25_000; n++) {
     sessions.note(`s${n}`, { alias: "a", usedAt: NOW });
@@ -22,7 +23,7 @@ Deno.test("sessions.note() keeps the memory bounded and the latest sessions in i
   assertEquals(sessions.get("s24999", NOW)?.alias, "a");
 });
 
-Deno.test("sessions.note() keeps a mark when another account goes on", () => {
+test("sessions.note() keeps a mark when another account goes on", () => {
   const sessions = new Sessions();
   sessions.note("s", { alias: "a", usedAt: NOW, mark: "mark1" });
   sessions.note("s", { alias: "b", usedAt: NOW + 1 });

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { NormalRecord } from "../../lib/normal_types.ts";
 import type { AccountRecord } from "../../lib/types.ts";
+import { test } from "../test.ts";
 import {
   account,
   answer,
@@ -67,7 +68,7 @@ table("assess() blocks for what credits never lift", [
   ["model unknown", "included", pausing("model:m", NOW + 1)],
 ]);
 
-Deno.test("assess() names the first of several reasons", () => {
+test("assess() names the first of several reasons", () => {
   const causes = ["workspace", "plan", "model:m", "throttle", "token"];
   const record = account({
     ...full,
@@ -101,7 +102,7 @@ Deno.test("assess() names the first of several reasons", () => {
   ]);
 });
 
-Deno.test("assess() says until when a cooldown blocks, and the later of two", () => {
+test("assess() says until when a cooldown blocks, and the later of two", () => {
   const cooldowns = { throttle: until(NOW + HOUR), token: until(NOW + MINUTE) };
   const found = () => assessed(account({ ...open, cooldowns })).standing;
   const blocked = { kind: "blocked", reason: "cooldown" } as const;
@@ -267,7 +268,7 @@ table(
   ],
 );
 
-Deno.test("assess() says when an unknown account may be asked again", () => {
+test("assess() says when an unknown account may be asked again", () => {
   for (const allowed of [true, false]) {
     const record = asked(20_000, lastSeen({ hasCredits: true }));
     const { standing, availableAt } = assessed(record, { allowed });
@@ -280,7 +281,7 @@ Deno.test("assess() says when an unknown account may be asked again", () => {
   }
 });
 
-Deno.test("assess() puts an account last seen open before credits, and no other that is unconfirmed", () => {
+test("assess() puts an account last seen open before credits, and no other that is unconfirmed", () => {
   const lapsed = {
     usage: answer(NOW - HOUR, [window(100, { resetsAt: NOW })]),
   };
@@ -302,7 +303,7 @@ Deno.test("assess() puts an account last seen open before credits, and no other 
   }
 });
 
-Deno.test("assess() doubts an account after an unexpected charge, until an answer asked for later", () => {
+test("assess() doubts an account after an unexpected charge, until an answer asked for later", () => {
   const doubted = (answeredAt: number, more: AccountRecord = {}) =>
     account({
       usage: { ...answer(answeredAt, [window(1)]), doubtedAt: NOW },
@@ -485,7 +486,7 @@ table(
   ],
 );
 
-Deno.test("assess() holds a pool for what says nothing about quota, as long as that lasts", () => {
+test("assess() holds a pool for what says nothing about quota, as long as that lasts", () => {
   const at = (ms: number) => until(NOW + ms);
   const rows: [why: string, isHeld: boolean, NormalRecord][] = [
     ["throttle of 15 minutes", true, pausing("throttle", NOW + 15 * MINUTE)],
@@ -523,7 +524,7 @@ Deno.test("assess() holds a pool for what says nothing about quota, as long as t
   }
 });
 
-Deno.test("assess() lets what costs nothing go to any account that is signed in and not pausing", () => {
+test("assess() lets what costs nothing go to any account that is signed in and not pausing", () => {
   const rows: [why: string, serves: boolean, NormalRecord][] = [
     ["included", true, account(open)],
     ["used up", true, account({ ...full, credits: noCredits() })],
@@ -542,7 +543,7 @@ Deno.test("assess() lets what costs nothing go to any account that is signed in 
   }
 });
 
-Deno.test("assess() says when an account that waits for more than one thing can serve again", () => {
+test("assess() says when an account that waits for more than one thing can serve again", () => {
   const at = (more: AccountRecord, allowed = false) =>
     assessed(account(more), { allowed }).availableAt;
   const pause = { cooldowns: { throttle: until(NOW + MINUTE) } };
@@ -571,7 +572,7 @@ Deno.test("assess() says when an account that waits for more than one thing can 
   assertEquals(at({ ...soon, ...check, credits: noCredits() }), NOW + 1);
 });
 
-Deno.test("assess() needs no more than the documented fields of a store", () => {
+test("assess() needs no more than the documented fields of a store", () => {
   const text = `{
     "accountId": "a", "plan": "plus", "enabled": true, "weight": 1,
     "tokens": { "access": "a", "refresh": "r", "id": "i",

@@ -17,6 +17,7 @@ import {
 } from "../../lib/pool/strategy.ts";
 import type { AccountRecord, UsageWindow } from "../../lib/types.ts";
 import { Random } from "../simulation/random.ts";
+import { test } from "../test.ts";
 import {
   HOUR,
   noCredits,
@@ -97,7 +98,7 @@ const anyAccount = fc.record({
   ),
 }).map(({ windows, ...more }) => open({ ...more, usage: usage(windows) }));
 
-Deno.test("every strategy brings every account of a pool to its turn, priorities and preferred plans first", () => {
+test("every strategy brings every account of a pool to its turn, priorities and preferred plans first", () => {
   fc.assert(fc.property(
     fc.constantFrom(...STRATEGIES),
     fc.array(anyAccount, { minLength: 1, maxLength: 6 }),
@@ -132,14 +133,14 @@ const anyStep = fc.record({
   tick: fc.constantFrom(0, 0, 1, 5, 700),
 });
 
-Deno.test("round-robin takes the longest unused, ties by alias", () => {
+test("round-robin takes the longest unused, ties by alias", () => {
   const used = [NOW - 5, NOW - 9, null, NOW - 5, null];
   const pool = fleet(used.map((lastUsedAt) => open({ lastUsedAt })));
   const names = order(pool.all, "first", query()).map(({ alias }) => alias);
   assertEquals(names.join(" "), "carol erin bob alice dave");
 });
 
-Deno.test("round-robin stays within one request of fair for accounts that stay while others come and go", () => {
+test("round-robin stays within one request of fair for accounts that stay while others come and go", () => {
   fc.assert(fc.property(
     fc.array(anyStep, { minLength: 30, maxLength: 120 }),
     fc.integer({ min: 2, max: 4 }),
@@ -169,7 +170,7 @@ Deno.test("round-robin stays within one request of fair for accounts that stay w
   ));
 });
 
-Deno.test("round-robin stays fair when the clock is set back", () => {
+test("round-robin stays fair when the clock is set back", () => {
   for (const back of [1, 50, 30_000, 59_000, 61_000, HOUR]) {
     const pool = fleet([open(), open(), open()]);
     const at = (n: number) => n < 7 ? NOW + n : NOW - back + (n - 7) * 200;
@@ -181,7 +182,7 @@ Deno.test("round-robin stays fair when the clock is set back", () => {
   }
 });
 
-Deno.test("round-robin goes to a use that another clock wrote into the future once, not for ever", () => {
+test("round-robin goes to a use that another clock wrote into the future once, not for ever", () => {
   const used = [NOW + 9e9, NOW, NOW - 5];
   const pool = fleet(used.map((lastUsedAt) => open({ lastUsedAt })));
   assertEquals(
@@ -214,7 +215,7 @@ const weights = fc.array(fc.integer({ min: 1, max: 12 }), {
   maxLength: 6,
 });
 
-Deno.test("weighted keeps to its weights over any run of sum-of-weights picks, wherever it began", () => {
+test("weighted keeps to its weights over any run of sum-of-weights picks, wherever it began", () => {
   fc.assert(fc.property(weights, fc.nat(), (weights, seed) => {
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     const asked = {
@@ -226,7 +227,7 @@ Deno.test("weighted keeps to its weights over any run of sum-of-weights picks, w
   }));
 });
 
-Deno.test("weighted is smooth: a heavy account serves no burst", () => {
+test("weighted is smooth: a heavy account serves no burst", () => {
   const run = picks(weighted([5, 1, 1]), 70, { strategy: "weighted" });
   assertEquals(countsOf(run), { alice: 50, bob: 10, carol: 10 });
   assertEquals(run.slice(0, 7), run.slice(7, 14));
@@ -234,7 +235,7 @@ Deno.test("weighted is smooth: a heavy account serves no burst", () => {
   assert(!sequence.includes("aaaaa"), sequence);
 });
 
-Deno.test("weighted follows its weights in processes of one request each", () => {
+test("weighted follows its weights in processes of one request each", () => {
   const random = new Random(4).next;
   const run = Array.from(
     { length: 6000 },
@@ -249,7 +250,7 @@ Deno.test("weighted follows its weights in processes of one request each", () =>
   }
 });
 
-Deno.test("weighted owes nobody a burst when a heavy account goes away, nor after it came back", () => {
+test("weighted owes nobody a burst when a heavy account goes away, nor after it came back", () => {
   for (let gone = 1; gone < 120; gone++) {
     const pool = weighted([1, 1, 100]);
     picks(pool, gone, { strategy: "weighted" });
@@ -263,7 +264,7 @@ Deno.test("weighted owes nobody a burst when a heavy account goes away, nor afte
   }
 });
 
-Deno.test("weighted puts a weight of 0 last, and takes turns among several", () => {
+test("weighted puts a weight of 0 last, and takes turns among several", () => {
   const pool = weighted([0, 2, 1, 0]);
   const run = picks(pool, 300, { strategy: "weighted" });
   assertEquals(countsOf(run), { bob: 200, carol: 100 });
@@ -272,7 +273,7 @@ Deno.test("weighted puts a weight of 0 last, and takes turns among several", () 
   assertEquals(rest.join(" "), "alice dave alice dave alice dave");
 });
 
-Deno.test("weighted keeps to its weights inside the preferred plans and inside the others", () => {
+test("weighted keeps to its weights inside the preferred plans and inside the others", () => {
   const pool = fleet([
     open({ weight: 3, plan: "pro" }),
     open({ weight: 1, plan: "pro" }),
@@ -286,7 +287,7 @@ Deno.test("weighted keeps to its weights inside the preferred plans and inside t
   assertEquals(countsOf(run), { carol: 90, dave: 10 });
 });
 
-Deno.test("least-used evens out the counts, a new account first, then the longest unused", () => {
+test("least-used evens out the counts, a new account first, then the longest unused", () => {
   fc.assert(fc.property(
     fc.array(fc.nat(20), { minLength: 2, maxLength: 6 }),
     (counts) => {
@@ -309,7 +310,7 @@ Deno.test("least-used evens out the counts, a new account first, then the longes
 /** Chi-squared at 5 degrees of freedom that one in a thousand exceeds. */
 const CHI_SQUARED_LIMIT = 20.5;
 
-Deno.test("random is uniform over its pool, first or after others were tried", () => {
+test("random is uniform over its pool, first or after others were tried", () => {
   for (const seed of [1, 2, 3]) {
     const pool = weighted([1, 2, 3, 4, 5, 6]);
     const asked = {
@@ -358,7 +359,7 @@ function drained(all: readonly UsageWindow[][], model?: string): string {
     .map(({ alias }) => alias).join(" ");
 }
 
-Deno.test("drain goes by the unused share per time left of the longest window of the model's meter, unknown resets last", () => {
+test("drain goes by the unused share per time left of the longest window of the model's meter, unknown resets last", () => {
   const fleet = [
     [short(1, HOUR), long(1, 20 * HOUR)],
     [long(1, 10 * HOUR), short(90, HOUR)],
@@ -371,7 +372,7 @@ Deno.test("drain goes by the unused share per time left of the longest window of
   }
 });
 
-Deno.test("drain begins windows that have not begun: the sooner they begin, the sooner they are new again", () => {
+test("drain begins windows that have not begun: the sooner they begin, the sooner they are new again", () => {
   const week = 7 * 24 * HOUR;
   const fleet = [
     [long(1, HOUR)],
@@ -383,7 +384,7 @@ Deno.test("drain begins windows that have not begun: the sooner they begin, the 
   assertEquals(drained(fleet), "bob carol erin alice dave");
 });
 
-Deno.test("isStrategy() knows the five, and nothing else", () => {
+test("isStrategy() knows the five, and nothing else", () => {
   assertEquals(STRATEGIES.filter(isStrategy).length, 5);
   assertEquals(["", "Drain", "toString", null].filter(isStrategy), []);
 });

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { isSameLength } from "../../lib/meters.ts";
 import { indexOfLength, isClosed, pickWindow } from "../../lib/pool/windows.ts";
 import type { NormalWindow } from "../../lib/normal_types.ts";
+import { test } from "../test.ts";
 import { HOUR, MINUTE, NOW, SECOND } from "./accounts.ts";
 import { RUNS } from "./arbitrary.ts";
 
@@ -41,7 +42,7 @@ function table(
   name: string,
   { no, some }: { no?: Row[]; some?: Row[] },
 ): void {
-  Deno.test(name, () => {
+  test(name, () => {
     for (const [rows, hasNoCredits] of [[no, true], [some, false]] as const) {
       for (const [why, counts, known, incoming] of rows ?? []) {
         const wanted = counts === "known" ? known : incoming;
@@ -345,7 +346,7 @@ table(
   },
 );
 
-Deno.test("pickWindow() keeps a refusal while its window only shows percentages", () => {
+test("pickWindow() keeps a refusal while its window only shows percentages", () => {
   const refused = seen(97, { flags: "refused" });
   for (const more of [97, 98, 100]) {
     const picked = pickWindow(refused, seen(more, { at: MINUTE }), false);
@@ -379,7 +380,7 @@ function property(holds: (a: NormalWindow, b: NormalWindow) => void): void {
   fc.assert(fc.property(anyWindow, anyWindow, holds), { numRuns: 10 * RUNS });
 }
 
-Deno.test("pickWindow() gives the same of two windows in either order", () => {
+test("pickWindow() gives the same of two windows in either order", () => {
   property((a, b) => {
     for (const hasNoCredits of [true, false]) {
       const picked = pickWindow(a, b, hasNoCredits);
@@ -395,7 +396,7 @@ Deno.test("pickWindow() gives the same of two windows in either order", () => {
   });
 });
 
-Deno.test("pickWindow() never opens a closed window within 2 minutes, unless it began afresh or there are no credits", () => {
+test("pickWindow() never opens a closed window within 2 minutes, unless it began afresh or there are no credits", () => {
   property((closed, open) => {
     const isSettled = open.observedAt >= closed.seenAt + 2 * MINUTE;
     const isOlder = open.seenAt < closed.seenAt;
@@ -409,7 +410,7 @@ Deno.test("pickWindow() never opens a closed window within 2 minutes, unless it 
   });
 });
 
-Deno.test("windows are one whose lengths are within 2 %, as 299 and 300 minutes", () => {
+test("windows are one whose lengths are within 2 %, as 299 and 300 minutes", () => {
   const rows: [number | null, number | null, boolean][] = [
     [18_000, 17_940, true],
     [18_000, 18_000, true],

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { fileURLToPath } from "node:url";
 import {
   type Fleet,
   type FleetOptions,
@@ -15,6 +16,8 @@ import type {
 } from "../../lib/testing/fake_codex.ts";
 import { createRotator, type Store } from "../../mod.ts";
 import { commandOf, RUNTIMES } from "../runtimes.ts";
+import { spawn } from "../spawn.ts";
+import { test, testOnDeno } from "../test.ts";
 
 /** The caller's own reason, which must come back as it is. */
 const REASON = new Error("the caller's own");
@@ -76,7 +79,7 @@ async function assertGoesOn(fleet: Fleet): Promise<void> {
 
 const isResponses = ({ kind }: FakeLogEntry) => kind === "responses";
 
-Deno.test("rotator.fetch() rejects with the caller's reason before it does anything", async () => {
+test("rotator.fetch() rejects with the caller's reason before it does anything", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   const url = `${fleet.rotator.baseURL}/responses`;
   const signal = AbortSignal.abort(REASON);
@@ -97,7 +100,7 @@ Deno.test("rotator.fetch() rejects with the caller's reason before it does anyth
   await assertUnmarked(fleet);
 });
 
-Deno.test("rotator.fetch() does not heed a Request's signal when its init has none", async () => {
+test("rotator.fetch() does not heed a Request's signal when its init has none", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   const request = new Request(`${fleet.rotator.baseURL}/responses`, {
     method: "POST",
@@ -109,7 +112,7 @@ Deno.test("rotator.fetch() does not heed a Request's signal when its init has no
   await response.body?.cancel();
 });
 
-Deno.test("rotator.fetch() rejects while a body is read that does not come", async () => {
+test("rotator.fetch() rejects while a body is read that does not come", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   const cancelled = Promise.withResolvers<unknown>();
   const reading = Promise.withResolvers<void>();
@@ -134,7 +137,7 @@ Deno.test("rotator.fetch() rejects while a body is read that does not come", asy
   assertEquals(fleet.fake.log, []);
 });
 
-Deno.test("rotator.fetch() rejects while a body is sent, and stops sending it", async () => {
+test("rotator.fetch() rejects while a body is sent, and stops sending it", async () => {
   await using fleet = await startFleet({
     accounts: { alice: {}, bob: {} },
     maxReplayBytes: 10,
@@ -169,7 +172,7 @@ Deno.test("rotator.fetch() rejects while a body is sent, and stops sending it", 
   await assertGoesOn(fleet);
 });
 
-Deno.test("rotator.fetch() rejects while usage is asked for, and the next one asks again", async () => {
+test("rotator.fetch() rejects while usage is asked for, and the next one asks again", async () => {
   await using fleet = await abortDuring({
     accounts: { alice: { usageQueue: [HANGS] } },
     when: ({ kind }) => kind === "usage",
@@ -179,7 +182,7 @@ Deno.test("rotator.fetch() rejects while usage is asked for, and the next one as
   await assertGoesOn(fleet);
 });
 
-Deno.test("rotator.fetch() rejects while a token is refreshed, and keeps the new one", async () => {
+test("rotator.fetch() rejects while a token is refreshed, and keeps the new one", async () => {
   const gate = Promise.withResolvers<void>();
   await using fleet = await abortDuring({
     accounts: { alice: { tokenQueue: [{ until: gate.promise }] } },
@@ -195,7 +198,7 @@ Deno.test("rotator.fetch() rejects while a token is refreshed, and keeps the new
   assertEquals(tokenCalls.length, 1, "a refresh token serves once");
 });
 
-Deno.test("rotator.fetch() rejects before the headers and cuts the connection", async () => {
+test("rotator.fetch() rejects before the headers and cuts the connection", async () => {
   await using fleet = await abortDuring({
     accounts: { alice: { queue: [HANGS] } },
     when: isResponses,
@@ -205,7 +208,7 @@ Deno.test("rotator.fetch() rejects before the headers and cuts the connection", 
   await assertGoesOn(fleet);
 });
 
-Deno.test("rotator.fetch() rejects while it waits between two tries", async () => {
+test("rotator.fetch() rejects while it waits between two tries", async () => {
   const abort = new AbortController();
   await using fleet = await startFleet({
     accounts: { alice: { queue: [{ status: 503 }] } },
@@ -223,7 +226,7 @@ Deno.test("rotator.fetch() rejects while it waits between two tries", async () =
   await assertGoesOn(fleet);
 });
 
-Deno.test("rotator.fetch() rejects while it waits for a reset", async () => {
+test("rotator.fetch() rejects while it waits for a reset", async () => {
   await using fleet = await abortDuring({
     accounts: { alice: { windows: fullWindows(START) } },
     maxWait: 120 * MINUTE,
@@ -233,7 +236,7 @@ Deno.test("rotator.fetch() rejects while it waits for a reset", async () => {
   assertEquals(fleet.events.filter(({ type }) => type === "exhausted"), []);
 });
 
-Deno.test("rotator.fetch() rejects while the body of an error comes", async () => {
+test("rotator.fetch() rejects while the body of an error comes", async () => {
   await using fleet = await abortDuring({
     accounts: {
       alice: {
@@ -252,7 +255,7 @@ Deno.test("rotator.fetch() rejects while the body of an error comes", async () =
   await assertGoesOn(fleet);
 });
 
-Deno.test("rotator.fetch() rejects while a stream has only begun, folded or not", async () => {
+test("rotator.fetch() rejects while a stream has only begun, folded or not", async () => {
   for (const stream of [true, false]) {
     await using fleet = await abortDuring({
       accounts: {
@@ -268,7 +271,7 @@ Deno.test("rotator.fetch() rejects while a stream has only begun, folded or not"
   }
 });
 
-Deno.test("rotator.fetch() rejects while it folds a stream that has content", async () => {
+test("rotator.fetch() rejects while it folds a stream that has content", async () => {
   await using fleet = await abortDuring({
     accounts: {
       alice: { queue: [{ events: [CREATED, ADDED, ADDED], ...STALLS }] },
@@ -282,7 +285,7 @@ Deno.test("rotator.fetch() rejects while it folds a stream that has content", as
   await assertGoesOn(fleet);
 });
 
-Deno.test("rotator.fetch() ends a stream with the caller's reason when it aborts in the middle", async () => {
+test("rotator.fetch() ends a stream with the caller's reason when it aborts in the middle", async () => {
   await using fleet = await startFleet({
     accounts: {
       alice: { queue: [{ events: [ADDED, ADDED, ADDED], ...STALLS }] },
@@ -305,7 +308,7 @@ Deno.test("rotator.fetch() ends a stream with the caller's reason when it aborts
   await assertGoesOn(fleet);
 });
 
-Deno.test("rotator.fetch() leaves other callers alone when one of them aborts", async () => {
+test("rotator.fetch() leaves other callers alone when one of them aborts", async () => {
   const gate = Promise.withResolvers<void>();
   await using fleet = await startFleet({
     accounts: { alice: { usageQueue: [{ until: gate.promise }] } },
@@ -321,7 +324,7 @@ Deno.test("rotator.fetch() leaves other callers alone when one of them aborts", 
   assertEquals(fleet.fake.log.map(({ kind }) => kind), ["usage", "responses"]);
 });
 
-Deno.test("rotator.fetch() passes an abort on for a URL that is not the backend's", async () => {
+test("rotator.fetch() passes an abort on for a URL that is not the backend's", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   const abort = new AbortController();
   const { fake } = fleet;
@@ -332,7 +335,7 @@ Deno.test("rotator.fetch() passes an abort on for a URL that is not the backend'
   assertEquals(await assertRejects(asked), REASON);
 });
 
-Deno.test("rotator.fetch() holds no listener on a signal that outlives the request", async () => {
+test("rotator.fetch() holds no listener on a signal that outlives the request", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   const { signal } = new AbortController();
   let listeners = 0;
@@ -354,7 +357,7 @@ Deno.test("rotator.fetch() holds no listener on a signal that outlives the reque
   assertEquals(listeners, 0);
 });
 
-Deno.test("rotator.fetch() rejects with the caller's reason also where its fetch does not listen", async () => {
+test("rotator.fetch() rejects with the caller's reason also where its fetch does not listen", async () => {
   const stalled = () => new Response(new ReadableStream(), { status: 200 });
   const never = new Promise<Response>(() => {});
   const cancelled: unknown[] = [];
@@ -395,7 +398,7 @@ Deno.test("rotator.fetch() rejects with the caller's reason also where its fetch
   assertEquals(cancelled.length, 1, "what comes too late is let go");
 });
 
-Deno.test("rotator.fetch() lets go of an earlier answer when it is aborted while it waits", async () => {
+test("rotator.fetch() lets go of an earlier answer when it is aborted while it waits", async () => {
   let cancelled = 0;
   const busy = () =>
     new Response(new ReadableStream({ cancel: () => void cancelled++ }), {
@@ -428,7 +431,7 @@ Deno.test("rotator.fetch() lets go of an earlier answer when it is aborted while
   assertEquals([await rejects, cancelled], [REASON, 1]);
 });
 
-Deno.test("rotator.close() does not wait for a fetch that never ends", async () => {
+test("rotator.close() does not wait for a fetch that never ends", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   const rotator = createRotator({
     store: fleet.store,
@@ -442,7 +445,7 @@ Deno.test("rotator.close() does not wait for a fetch that never ends", async () 
   assertEquals((await refreshed).accounts[0]?.ok, false);
 });
 
-Deno.test("rotator.fetch() rejects while its store is read", async () => {
+test("rotator.fetch() rejects while its store is read", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   const { store, fake } = fleet;
   let letGo = () => {};
@@ -464,22 +467,20 @@ Deno.test("rotator.fetch() rejects while its store is read", async () => {
 });
 
 for (const runtime of RUNTIMES) {
-  Deno.test(`rotator.fetch() ends a stream with the caller's reason also after memory was collected, on ${runtime}`, async () => {
-    const script = new URL("abort_late.ts", import.meta.url);
-    const flags = {
-      deno: ["-A", "--v8-flags=--expose-gc"],
-      bun: ["--expose-gc"],
-      node: ["--expose-gc"],
-    };
-    const [program, ...start] = commandOf(runtime, flags.deno);
-    const own = runtime === "deno" ? [] : flags[runtime];
-    const { stdout, stderr } = await new Deno.Command(program!, {
-      args: [...start, ...own, decodeURIComponent(script.pathname)],
-    }).output();
-    const decoder = new TextDecoder();
-    assertEquals([decoder.decode(stdout), decoder.decode(stderr)], [
-      "all\n",
-      "",
-    ]);
-  });
+  testOnDeno(
+    `rotator.fetch() ends a stream with the caller's reason also after memory was collected, on ${runtime}`,
+    async () => {
+      const script = new URL("abort_late.ts", import.meta.url);
+      const flags = {
+        deno: ["-A", "--v8-flags=--expose-gc"],
+        bun: ["--expose-gc"],
+        node: ["--expose-gc"],
+      };
+      const [program, ...start] = commandOf(runtime, flags.deno);
+      const own = runtime === "deno" ? [] : flags[runtime];
+      const path = fileURLToPath(script);
+      const { out, err } = await spawn([program!, ...start, ...own, path]);
+      assertEquals([out, err], ["all\n", ""]);
+    },
+  );
 }

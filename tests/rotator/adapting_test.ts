@@ -1,6 +1,7 @@
 /** What SDKs send is made acceptable, and nothing else is touched. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type Fleet, requestBody, startKnown } from "../fleet.ts";
+import { test } from "../test.ts";
 import { CONFORMING } from "./bodies.ts";
 
 const USER = { role: "user", content: "Hello" };
@@ -68,7 +69,7 @@ function sent({ fake }: Fleet): Json[] {
 
 const start = () => startKnown({ accounts: { alice: {}, bob: {} } });
 
-Deno.test("rotator.fetch() takes out what the backend refuses, whatever its value", async () => {
+test("rotator.fetch() takes out what the backend refuses, whatever its value", async () => {
   await using fleet = await start();
   const rows = Object.entries({
     ...REFUSED,
@@ -85,7 +86,7 @@ Deno.test("rotator.fetch() takes out what the backend refuses, whatever its valu
   }
 });
 
-Deno.test("rotator.fetch() takes out the service tiers that the backend refuses, and keeps the others", async () => {
+test("rotator.fetch() takes out the service tiers that the backend refuses, and keeps the others", async () => {
   await using fleet = await start();
   for (const tier of ["auto", "default"]) {
     const body = requestBody({ service_tier: tier });
@@ -102,7 +103,7 @@ Deno.test("rotator.fetch() takes out the service tiers that the backend refuses,
   }
 });
 
-Deno.test("rotator.fetch() makes of an SDK's plain call what the backend takes", async () => {
+test("rotator.fetch() makes of an SDK's plain call what the backend takes", async () => {
   await using fleet = await start();
   const body = { model: "gpt-5.5", input: "Hello", ...REFUSED };
   assertMatch(await askBackend(fleet, body), /^400/);
@@ -122,7 +123,7 @@ Deno.test("rotator.fetch() makes of an SDK's plain call what the backend takes",
   }]);
 });
 
-Deno.test("rotator.fetch() makes system messages the developer's", async () => {
+test("rotator.fetch() makes system messages the developer's", async () => {
   await using fleet = await start();
   const system = { role: "system", content: "Be brief." };
   const input = [system, USER, { ...system, content: "Be kind." }];
@@ -136,7 +137,7 @@ Deno.test("rotator.fetch() makes system messages the developer's", async () => {
   }], "and their prompt needs no instructions beside it");
 });
 
-Deno.test("rotator.fetch() asks for the reasoning of what the caller wanted stored", async () => {
+test("rotator.fetch() asks for the reasoning of what the caller wanted stored", async () => {
   await using fleet = await start();
   const ENCRYPTED = "reasoning.encrypted_content";
   const rows: [given: Json, include: unknown][] = [
@@ -160,7 +161,7 @@ Deno.test("rotator.fetch() asks for the reasoning of what the caller wanted stor
   }
 });
 
-Deno.test("rotator.fetch() leaves out the items that the backend has not kept", async () => {
+test("rotator.fetch() leaves out the items that the backend has not kept", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const reasoning = { type: "reasoning", id: "rs_1", summary: [] };
   const own = { ...reasoning, encrypted_content: "enc:alice:1" };
@@ -178,7 +179,7 @@ Deno.test("rotator.fetch() leaves out the items that the backend has not kept", 
   }
 });
 
-Deno.test("rotator.fetch() puts the items back that it served to a caller who takes them for stored", async () => {
+test("rotator.fetch() puts the items back that it served to a caller who takes them for stored", async () => {
   for (const stream of [true, false]) {
     for (const emptyOutput of [true, false]) {
       await using fleet = await startKnown({
@@ -205,7 +206,7 @@ Deno.test("rotator.fetch() puts the items back that it served to a caller who ta
   }
 });
 
-Deno.test("rotator.fetch() remembers no item of a caller who stores nothing", async () => {
+test("rotator.fetch() remembers no item of a caller who stores nothing", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const [, text] = await post(fleet, requestBody());
   const [, id] = /"id":"(msg_\d+)"/.exec(text)!;
@@ -214,7 +215,7 @@ Deno.test("rotator.fetch() remembers no item of a caller who stores nothing", as
   assertEquals(sent(fleet).at(-1)?.input, [USER]);
 });
 
-Deno.test("rotator.fetch() sends what conforms byte for byte", async () => {
+test("rotator.fetch() sends what conforms byte for byte", async () => {
   await using fleet = await start();
   const prompted = { ...requestBody({ input: [DEVELOPER, USER] }) };
   delete prompted.instructions;
@@ -240,7 +241,7 @@ Deno.test("rotator.fetch() sends what conforms byte for byte", async () => {
   }
 });
 
-Deno.test("rotator.fetch() adds empty instructions only where there is no prompt of the developer's", async () => {
+test("rotator.fetch() adds empty instructions only where there is no prompt of the developer's", async () => {
   await using fleet = await start();
   const rows: [input: unknown[], given: unknown, instructions: unknown][] = [
     [[USER], undefined, ""],
@@ -257,7 +258,7 @@ Deno.test("rotator.fetch() adds empty instructions only where there is no prompt
   }
 });
 
-Deno.test("rotator.fetch() lets the backend refuse to go on from a response that it has not kept", async () => {
+test("rotator.fetch() lets the backend refuse to go on from a response that it has not kept", async () => {
   await using fleet = await start();
   const [status, text] = await post(
     fleet,
@@ -272,7 +273,7 @@ Deno.test("rotator.fetch() lets the backend refuse to go on from a response that
 /** A refusal in the backend's words. */
 const refusal = (detail: string) => ({ status: 400, body: { detail } });
 
-Deno.test("rotator.fetch() mends what the backend refuses since today, once, and beforehand from then on", async () => {
+test("rotator.fetch() mends what the backend refuses since today, once, and beforehand from then on", async () => {
   const { instructions: _, ...prompted } = requestBody({
     input: [DEVELOPER, USER],
   });
@@ -314,7 +315,7 @@ Deno.test("rotator.fetch() mends what the backend refuses since today, once, and
   }
 });
 
-Deno.test("rotator.fetch() mends one refusal after another, and each once", async () => {
+test("rotator.fetch() mends one refusal after another, and each once", async () => {
   await using fleet = await start();
   const { queue } = fleet.fake.account("alice");
   queue.push(
@@ -334,7 +335,7 @@ Deno.test("rotator.fetch() mends one refusal after another, and each once", asyn
   );
 });
 
-Deno.test("rotator.fetch() returns a refusal that it may not mend as it came", async () => {
+test("rotator.fetch() returns a refusal that it may not mend as it came", async () => {
   const rows: [said: string, more: Json][] = [
     // without it the request would mean something else
     ["Unsupported parameter: tools", { tools: [{ type: "web_search" }] }],
@@ -358,7 +359,7 @@ Deno.test("rotator.fetch() returns a refusal that it may not mend as it came", a
   }
 });
 
-Deno.test("rotator.fetch() touches no body but those of POST …/responses", async () => {
+test("rotator.fetch() touches no body but those of POST …/responses", async () => {
   await using fleet = await start();
   fleet.fake.account("alice").queue.push(
     refusal("Unsupported parameter: user"),

@@ -18,6 +18,7 @@ import {
   startKnown,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 /** Two open accounts; alice answers as told, bob is next. */
 function pair(
@@ -37,7 +38,7 @@ function limit(more: Record<string, unknown> = {}, status = 429): FakeAnswer {
   };
 }
 
-Deno.test("rotator.fetch() learns windows and credits from headers, without asking", async () => {
+test("rotator.fetch() learns windows and credits from headers, without asking", async () => {
   await using fleet = await startFleet({
     accounts: { alice: { costPercent: 10, credits: TEN_CREDITS } },
   });
@@ -56,7 +57,7 @@ Deno.test("rotator.fetch() learns windows and credits from headers, without aski
   assertEquals(fleet.usageCalls(), 2, "facts that are too old are asked for");
 });
 
-Deno.test("rotator.fetch() takes an account for used up when one of two windows of one length is full", async () => {
+test("rotator.fetch() takes an account for used up when one of two windows of one length is full", async () => {
   for (const primary of ["100", "99"]) {
     const headers = {
       "x-codex-primary-used-percent": primary,
@@ -75,7 +76,7 @@ Deno.test("rotator.fetch() takes an account for used up when one of two windows 
   }
 });
 
-Deno.test("rotator.fetch() renews a refused token once and tries the same account again", async () => {
+test("rotator.fetch() renews a refused token once and tries the same account again", async () => {
   const answers: [string, FakeAnswer][] = [
     ["401", { status: 401, body: { error: { code: "token_expired" } } }],
     ["403 JSON", {
@@ -101,7 +102,7 @@ Deno.test("rotator.fetch() renews a refused token once and tries the same accoun
   }
 });
 
-Deno.test("rotator.fetch() pauses an account whose renewed token is refused as well", async () => {
+test("rotator.fetch() pauses an account whose renewed token is refused as well", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: {}, bob: {} },
@@ -117,7 +118,7 @@ Deno.test("rotator.fetch() pauses an account whose renewed token is refused as w
   assertEquals(await rowOf(fleet, "alice"), ["cooldown", 5 * MINUTE]);
 });
 
-Deno.test("rotator.fetch() renews a token that was refused to a body it cannot send again, for the next request", async () => {
+test("rotator.fetch() renews a token that was refused to a body it cannot send again, for the next request", async () => {
   await using fleet = await startKnown({
     accounts: { alice: {} },
     maxReplayBytes: 10,
@@ -138,7 +139,7 @@ Deno.test("rotator.fetch() renews a token that was refused to a body it cannot s
   assertEquals(fleet.events.filter(({ type }) => type === "cooldown"), []);
 });
 
-Deno.test("rotator.fetch() pauses an account whose renewed token is refused to bodies that it cannot send again", async () => {
+test("rotator.fetch() pauses an account whose renewed token is refused to bodies that it cannot send again", async () => {
   await using fleet = await startKnown({
     accounts: { alice: {}, bob: {} },
     maxReplayBytes: 10,
@@ -160,7 +161,7 @@ Deno.test("rotator.fetch() pauses an account whose renewed token is refused to b
   assertEquals((await rowOf(fleet, "alice"))[0], "cooldown");
 });
 
-Deno.test("rotator.fetch() leaves nobody signed out by a storm of 401", async () => {
+test("rotator.fetch() leaves nobody signed out by a storm of 401", async () => {
   await using fleet = await startKnown({
     accounts: { alice: {}, bob: {}, carol: {} },
   });
@@ -187,7 +188,7 @@ Deno.test("rotator.fetch() leaves nobody signed out by a storm of 401", async ()
   assertEquals((await fleet.ask()).status, 200);
 });
 
-Deno.test("rotator.fetch() goes on without an account whose sign-in is over", async () => {
+test("rotator.fetch() goes on without an account whose sign-in is over", async () => {
   await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
   fleet.fake.revoke("alice", "all");
   assertEquals((await fleet.ask()).alias, "bob");
@@ -204,7 +205,7 @@ Deno.test("rotator.fetch() goes on without an account whose sign-in is over", as
   );
 });
 
-Deno.test("rotator.fetch() leaves a deactivated workspace alone for 30 minutes", async () => {
+test("rotator.fetch() leaves a deactivated workspace alone for 30 minutes", async () => {
   await using fleet = await pair({
     status: 402,
     body: { detail: { code: "deactivated_workspace" } },
@@ -215,7 +216,7 @@ Deno.test("rotator.fetch() leaves a deactivated workspace alone for 30 minutes",
   assertEquals((await rowOf(fleet, "alice"))[0], "included");
 });
 
-Deno.test("rotator.fetch() leaves an account's missing model alone for 30 minutes, others not", async () => {
+test("rotator.fetch() leaves an account's missing model alone for 30 minutes, others not", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: { supportedModels: ["gpt-5.5"] }, bob: {} },
@@ -227,7 +228,7 @@ Deno.test("rotator.fetch() leaves an account's missing model alone for 30 minute
   assertEquals((await fleet.ask({ model: "gpt-6" })).alias, "bob");
 });
 
-Deno.test("rotator.fetch() believes a usage limit until the time it names, within bounds", async () => {
+test("rotator.fetch() believes a usage limit until the time it names, within bounds", async () => {
   const start = 1_800_000_000;
   const rows: [string, FakeAnswer, ms: number][] = [
     [
@@ -259,7 +260,7 @@ Deno.test("rotator.fetch() believes a usage limit until the time it names, withi
   }
 });
 
-Deno.test("rotator.fetch() counts a limit on the meter it is about", async () => {
+test("rotator.fetch() counts a limit on the meter it is about", async () => {
   const spark = {
     codex_bengalfox: { windows: [{ seconds: 18_000, usedPercent: 1 }] },
   };
@@ -280,7 +281,7 @@ Deno.test("rotator.fetch() counts a limit on the meter it is about", async () =>
   assertEquals((await rowOf(fleet, "alice"))[0], "included");
 });
 
-Deno.test("rotator.fetch() asks in the background after a limit, where credits may follow", async () => {
+test("rotator.fetch() asks in the background after a limit, where credits may follow", async () => {
   await using fleet = await startKnown({
     credits: ["alice"],
     accounts: { alice: {}, bob: {} },
@@ -302,7 +303,7 @@ Deno.test("rotator.fetch() asks in the background after a limit, where credits m
   );
 });
 
-Deno.test("rotator.fetch() leaves a plan without Codex alone for 30 minutes", async () => {
+test("rotator.fetch() leaves a plan without Codex alone for 30 minutes", async () => {
   await using fleet = await pair({
     status: 429,
     body: { error: { code: "usage_not_included" } },
@@ -319,7 +320,7 @@ const CREDIT_CODES = [
   "organization_usage_limit_exceeded",
 ];
 
-Deno.test("rotator.fetch() takes a credit code on included usage as a limit of five minutes", async () => {
+test("rotator.fetch() takes a credit code on included usage as a limit of five minutes", async () => {
   for (const code of CREDIT_CODES) {
     await using fleet = await pair({
       status: 429,
@@ -334,7 +335,7 @@ Deno.test("rotator.fetch() takes a credit code on included usage as a limit of f
   }
 });
 
-Deno.test("rotator.fetch() does not try refused credits again for five minutes, whatever usage says", async () => {
+test("rotator.fetch() does not try refused credits again for five minutes, whatever usage says", async () => {
   for (const code of [...CREDIT_CODES, "usage_limit_reached"]) {
     await using fleet = await startKnown({
       accounts: { alice: { ...CREDITED, creditsRefused: code } },
@@ -360,7 +361,7 @@ Deno.test("rotator.fetch() does not try refused credits again for five minutes, 
   }
 });
 
-Deno.test("rotator.fetch() never calls an account unconfirmed whose credits were just refused", async () => {
+test("rotator.fetch() never calls an account unconfirmed whose credits were just refused", async () => {
   await using fleet = await startKnown({
     accounts: { alice: { ...CREDITED, creditsRefused: "insufficient_quota" } },
   });
@@ -374,7 +375,7 @@ Deno.test("rotator.fetch() never calls an account unconfirmed whose credits were
   );
 });
 
-Deno.test("rotator.fetch() does not try an unconfirmed account's credits again for five minutes after they were refused", async () => {
+test("rotator.fetch() does not try an unconfirmed account's credits again for five minutes after they were refused", async () => {
   const refusals = [
     limit({ resets_in_seconds: 60 }),
     { status: 429, body: { error: { code: "insufficient_quota" } } },
@@ -398,7 +399,7 @@ Deno.test("rotator.fetch() does not try an unconfirmed account's credits again f
   }
 });
 
-Deno.test("rotator.fetch() tells a limit without an end until all full windows have reset", async () => {
+test("rotator.fetch() tells a limit without an end until all full windows have reset", async () => {
   const windows = (week: number) => [
     { seconds: 18_000, usedPercent: 100, resetAt: START + HOUR },
     { seconds: 604_800, usedPercent: week, resetAt: START + 3 * DAY },
@@ -431,7 +432,7 @@ Deno.test("rotator.fetch() tells a limit without an end until all full windows h
   }
 });
 
-Deno.test("rotator.fetch() pauses a throttled account for as long as it is told", async () => {
+test("rotator.fetch() pauses a throttled account for as long as it is told", async () => {
   const rows: [string, FakeAnswer, ms: number][] = [
     [
       "Retry-After",
@@ -465,7 +466,7 @@ Deno.test("rotator.fetch() pauses a throttled account for as long as it is told"
   }
 });
 
-Deno.test("rotator.fetch() returns as it came what says nothing about the account", async () => {
+test("rotator.fetch() returns as it came what says nothing about the account", async () => {
   const rows: FakeAnswer[] = [
     { status: 403, body: "<html>Just a moment</html>" },
     {
@@ -500,7 +501,7 @@ Deno.test("rotator.fetch() returns as it came what says nothing about the accoun
   }
 });
 
-Deno.test("rotator.fetch() does not let an answer from before a limit clear it", async () => {
+test("rotator.fetch() does not let an answer from before a limit clear it", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: {} },
@@ -520,7 +521,7 @@ Deno.test("rotator.fetch() does not let an answer from before a limit clear it",
   assertEquals(await rowOf(fleet, "alice"), ["exhausted", HOUR]);
 });
 
-Deno.test("rotator.fetch() lets usage end a limit early, and believes one that comes back", async () => {
+test("rotator.fetch() lets usage end a limit early, and believes one that comes back", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: {} },
@@ -549,7 +550,7 @@ Deno.test("rotator.fetch() lets usage end a limit early, and believes one that c
   assertEquals((await fleet.ask()).status, 200);
 });
 
-Deno.test("rotator.fetch() does not let usage that was asked for before a limit end it", async () => {
+test("rotator.fetch() does not let usage that was asked for before a limit end it", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: {} },
@@ -567,7 +568,7 @@ Deno.test("rotator.fetch() does not let usage that was asked for before a limit 
   assertEquals((await rowOf(fleet, "alice"))[0], "exhausted");
 });
 
-Deno.test("rotator.fetch() never lets usage end a throttle", async () => {
+test("rotator.fetch() never lets usage end a throttle", async () => {
   await using fleet = await pair({
     status: 429,
     headers: { "retry-after": "600" },
@@ -579,7 +580,7 @@ Deno.test("rotator.fetch() never lets usage end a throttle", async () => {
   assertEquals(await rowOf(fleet, "alice"), ["cooldown", 9 * MINUTE]);
 });
 
-Deno.test("rotator.refresh() learns nothing from a usage endpoint that fails", async () => {
+test("rotator.refresh() learns nothing from a usage endpoint that fails", async () => {
   for (const status of [403, 404, 429, 500, 503]) {
     await using fleet = await startKnown({
       accounts: { alice: { usageAlways: undefined } },
@@ -600,7 +601,7 @@ Deno.test("rotator.refresh() learns nothing from a usage endpoint that fails", a
   }
 });
 
-Deno.test("rotator.refresh() takes 401 and 402 from the usage endpoint as from the backend", async () => {
+test("rotator.refresh() takes 401 and 402 from the usage endpoint as from the backend", async () => {
   await using fleet = await startKnown({
     accounts: { alice: {}, bob: {}, carol: {} },
   });
@@ -617,7 +618,7 @@ Deno.test("rotator.refresh() takes 401 and 402 from the usage endpoint as from t
   assertEquals(await rowOf(fleet, "carol"), ["cooldown", 5 * MINUTE]);
 });
 
-Deno.test("rotator.fetch() writes at once what a response says of the other meter, so that other programs know", async () => {
+test("rotator.fetch() writes at once what a response says of the other meter, so that other programs know", async () => {
   const full = (family: string) => ({
     [`${family}-primary-used-percent`]: "100",
     [`${family}-primary-window-minutes`]: "300",
@@ -649,7 +650,7 @@ Deno.test("rotator.fetch() writes at once what a response says of the other mete
   }
 });
 
-Deno.test("rotator.fetch() writes at once what the answer of another meter says of credits, so that other programs know", async () => {
+test("rotator.fetch() writes at once what the answer of another meter says of credits, so that other programs know", async () => {
   const model = "gpt-5.3-codex-spark";
   for (
     const [hasCredits, balance, standing] of [
@@ -679,14 +680,14 @@ Deno.test("rotator.fetch() writes at once what the answer of another meter says 
   }
 });
 
-Deno.test("rotator.fetch() returns a 429 that is a page of HTML as it came, and holds it against no account", async () => {
+test("rotator.fetch() returns a 429 that is a page of HTML as it came, and holds it against no account", async () => {
   await using fleet = await pair({ status: 429, body: "<p>Slow down</p>" });
   const { status, alias, text } = await fleet.ask();
   assertEquals([status, alias, text], [429, "alice", "<p>Slow down</p>"]);
   assertEquals((await rowOf(fleet, "alice"))[0], "included");
 });
 
-Deno.test("rotator.fetch() takes a limit that a stream names no meter for as the main meter's, whatever the model", async () => {
+test("rotator.fetch() takes a limit that a stream names no meter for as the main meter's, whatever the model", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: { plan: "pro" } },

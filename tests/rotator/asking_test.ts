@@ -16,6 +16,7 @@ import {
   startKnown,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 function many(count: number, options: FakeAccountOptions = {}) {
   return Object.fromEntries(
@@ -29,7 +30,7 @@ function asked(fleet: Fleet): string[] {
   );
 }
 
-Deno.test("rotator.fetch() asks an account once for any number of requests", async () => {
+test("rotator.fetch() asks an account once for any number of requests", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   const answers = await Promise.all(
     Array.from({ length: 20 }, () => fleet.ask()),
@@ -38,7 +39,7 @@ Deno.test("rotator.fetch() asks an account once for any number of requests", asy
   assertEquals(fleet.usageCalls(), 1);
 });
 
-Deno.test("rotator.fetch() asks the unknown ones together, eight at once", async () => {
+test("rotator.fetch() asks the unknown ones together, eight at once", async () => {
   const release = Promise.withResolvers<void>();
   await using fleet = await startFleet({
     credits: "none",
@@ -57,7 +58,7 @@ Deno.test("rotator.fetch() asks the unknown ones together, eight at once", async
   assertEquals(asked(fleet).length, 20);
 });
 
-Deno.test("rotator.fetch() goes on as soon as one of those asked is included", async () => {
+test("rotator.fetch() goes on as soon as one of those asked is included", async () => {
   const release = Promise.withResolvers<void>();
   await using fleet = await startFleet({
     accounts: { alice: { usageQueue: [{ until: release.promise }] }, bob: {} },
@@ -69,7 +70,7 @@ Deno.test("rotator.fetch() goes on as soon as one of those asked is included", a
   );
 });
 
-Deno.test("rotator.fetch() does not ask unknown ones whose turn has not come", async () => {
+test("rotator.fetch() does not ask unknown ones whose turn has not come", async () => {
   await using fleet = await startKnown({
     accounts: {
       alice: { credits: TEN_CREDITS },
@@ -83,7 +84,7 @@ Deno.test("rotator.fetch() does not ask unknown ones whose turn has not come", a
   assertEquals(asked(fleet), []);
 });
 
-Deno.test("rotator.fetch() asks a stale account before it sends anything to it", async () => {
+test("rotator.fetch() asks a stale account before it sends anything to it", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: { credits: TEN_CREDITS } },
@@ -106,7 +107,7 @@ Deno.test("rotator.fetch() asks a stale account before it sends anything to it",
   assertEquals(twin.served(), ["alice$"]);
 });
 
-Deno.test("rotator.fetch() asks an account at most once per minute", async () => {
+test("rotator.fetch() asks an account at most once per minute", async () => {
   await using fleet = await startFleet({
     credits: "none",
     accounts: { alice: EXHAUSTED, bob: { usageAlways: { status: 500 } } },
@@ -128,7 +129,7 @@ Deno.test("rotator.fetch() asks an account at most once per minute", async () =>
   }
 });
 
-Deno.test("rotator.fetch() asks the exhausted before anything is paid for", async () => {
+test("rotator.fetch() asks the exhausted before anything is paid for", async () => {
   await using fleet = await startKnown({
     accounts: { alice: EXHAUSTED, bob: CREDITED },
   });
@@ -152,7 +153,7 @@ Deno.test("rotator.fetch() asks the exhausted before anything is paid for", asyn
   assertEquals(asked(twin).sort(), ["alice", "bob"]);
 });
 
-Deno.test("rotator.fetch() serves a newly credited account in the same request", async () => {
+test("rotator.fetch() serves a newly credited account in the same request", async () => {
   const newly = async (credits: "all" | "none") => {
     await using fleet = await startKnown({
       credits,
@@ -166,7 +167,7 @@ Deno.test("rotator.fetch() serves a newly credited account in the same request",
   assertEquals([await newly("all"), await newly("none")], [200, 429]);
 });
 
-Deno.test("rotator.fetch() asks again when the caller gave up the request that asked", async () => {
+test("rotator.fetch() asks again when the caller gave up the request that asked", async () => {
   await using fleet = await startFleet({
     accounts: { alice: { usageQueue: [{ hang: true }] } },
   });
@@ -182,7 +183,7 @@ Deno.test("rotator.fetch() asks again when the caller gave up the request that a
   ]);
 });
 
-Deno.test("rotator.fetch() keeps an asking alive that others wait for", async () => {
+test("rotator.fetch() keeps an asking alive that others wait for", async () => {
   const release = Promise.withResolvers<void>();
   await using fleet = await startFleet({
     accounts: { alice: { usageQueue: [{ until: release.promise }] } },
@@ -198,7 +199,7 @@ Deno.test("rotator.fetch() keeps an asking alive that others wait for", async ()
   assertEquals(fleet.usageCalls(), 1);
 });
 
-Deno.test("rotator.fetch() counts as failed what has not answered in five seconds", async () => {
+test("rotator.fetch() counts as failed what has not answered in five seconds", async () => {
   const known = {
     observedAt: START - DAY,
     hasCredits: true,
@@ -233,7 +234,7 @@ Deno.test("rotator.fetch() counts as failed what has not answered in five second
   assertEquals(asked(forbidden).length, 2, "asked at most once per minute");
 });
 
-Deno.test("rotator.fetch() finds the usage of deployments that answer elsewhere", async () => {
+test("rotator.fetch() finds the usage of deployments that answer elsewhere", async () => {
   for (
     const [backendPath, usagePaths] of [
       ["/backend-api", ["/codex/usage"]],
@@ -251,7 +252,7 @@ Deno.test("rotator.fetch() finds the usage of deployments that answer elsewhere"
   }
 });
 
-Deno.test("rotator.refresh() tries the other usage path once where this one is refused or not there", async () => {
+test("rotator.refresh() tries the other usage path once where this one is refused or not there", async () => {
   const page = { status: 403, body: "<html>Just a moment</html>" };
   const missing = { status: 404, body: {} };
   for (const refusal of [page, { status: 403, body: {} }, missing]) {
@@ -274,7 +275,7 @@ Deno.test("rotator.refresh() tries the other usage path once where this one is r
   }
 });
 
-Deno.test("rotator.refresh() lets an answer that was asked for earlier undo nothing that a later one said", async () => {
+test("rotator.refresh() lets an answer that was asked for earlier undo nothing that a later one said", async () => {
   const answer = (plan_type: string, more: Record<string, unknown>) => ({
     plan_type,
     rate_limit: {
@@ -324,7 +325,7 @@ Deno.test("rotator.refresh() lets an answer that was asked for earlier undo noth
   }
 });
 
-Deno.test("rotator.fetch() takes the plan from an answer's headers unless usage that was asked for later has told it", async () => {
+test("rotator.fetch() takes the plan from an answer's headers unless usage that was asked for later has told it", async () => {
   for (const asksBetween of [false, true]) {
     await using fleet = await startKnown({
       accounts: { alice: { plan: "plus" } },
@@ -349,7 +350,7 @@ Deno.test("rotator.fetch() takes the plan from an answer's headers unless usage 
   }
 });
 
-Deno.test("rotator.fetch() asks an account that was signed in again, also within the minute", async () => {
+test("rotator.fetch() asks an account that was signed in again, also within the minute", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   fleet.fake.revoke("alice", "all");
   assertEquals((await fleet.ask()).status, 401);

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type Fleet, requestBody, startFleet } from "../fleet.ts";
+import { test } from "../test.ts";
 import type { FakeLogEntry } from "../../lib/testing/fake_codex.ts";
 import { BODIES, type BodyCase, sendBody, streamOf } from "./bodies.ts";
 
@@ -50,12 +51,12 @@ async function compare(body: BodyCase): Promise<void> {
 }
 
 for (const [name, body] of Object.entries(BODIES)) {
-  Deno.test(`rotator.fetch() sends as fetch does, on both accounts: ${name}`, async () => {
+  test(`rotator.fetch() sends as fetch does, on both accounts: ${name}`, async () => {
     await compare(body);
   });
 }
 
-Deno.test("rotator.fetch() keeps the type of a string that may be charged", async () => {
+test("rotator.fetch() keeps the type of a string that may be charged", async () => {
   await using fleet = await startFleet({
     accounts: {
       alice: {
@@ -70,7 +71,7 @@ Deno.test("rotator.fetch() keeps the type of a string that may be charged", asyn
   assertEquals(entry?.headers["content-type"], "text/plain;charset=UTF-8");
 });
 
-Deno.test("rotator.fetch() reads the model out of whatever holds JSON", async () => {
+test("rotator.fetch() reads the model out of whatever holds JSON", async () => {
   const model = "gpt-5.3-codex-spark";
   const text = JSON.stringify(requestBody({ model }));
   const bytes = new TextEncoder().encode(text);
@@ -101,7 +102,7 @@ Deno.test("rotator.fetch() reads the model out of whatever holds JSON", async ()
   }
 });
 
-Deno.test("rotator.fetch() sends a stream beyond maxReplayBytes once and as it comes", async () => {
+test("rotator.fetch() sends a stream beyond maxReplayBytes once and as it comes", async () => {
   let pulled = 0;
   const pulledWhenSent: number[] = [];
   await using fleet = await startFleet({
@@ -133,7 +134,7 @@ Deno.test("rotator.fetch() sends a stream beyond maxReplayBytes once and as it c
   assertEquals(entry?.body.at(-1), 64);
 });
 
-Deno.test("rotator.fetch() does not see what a caller writes into its buffer afterwards", async () => {
+test("rotator.fetch() does not see what a caller writes into its buffer afterwards", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   const bytes = new TextEncoder().encode(JSON.stringify(requestBody()));
   const before = bytes.slice();
@@ -146,7 +147,7 @@ Deno.test("rotator.fetch() does not see what a caller writes into its buffer aft
   assertEquals(sent(fleet)[0]?.body, before);
 });
 
-Deno.test("rotator.fetch() rejects a body that fetch would reject, and sends nothing", async () => {
+test("rotator.fetch() rejects a body that fetch would reject, and sends nothing", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   const used = new Request(fleet.rotator.baseURL, {
     method: "POST",

@@ -8,6 +8,7 @@ import {
   startKnown,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 const FIVE = ["a", "b", "c", "d", "e"];
 
@@ -25,7 +26,7 @@ function countBy(names: readonly string[]): number[] {
   return FIVE.map((name) => names.filter((it) => it === name).length);
 }
 
-Deno.test("rotator.fetch() spreads a burst of requests when nothing is known, so that the account that answers first is not overfilled", async () => {
+test("rotator.fetch() spreads a burst of requests when nothing is known, so that the account that answers first is not overfilled", async () => {
   await using fleet = await startFleet({
     credits: "none",
     accounts: roomy([0, 30, 60, 90, 120]),
@@ -38,7 +39,7 @@ Deno.test("rotator.fetch() spreads a burst of requests when nothing is known, so
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("rotator.fetch() spreads a burst after 16 idle minutes", async () => {
+test("rotator.fetch() spreads a burst after 16 idle minutes", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: roomy([0, 30, 60, 90, 120]),
@@ -49,7 +50,7 @@ Deno.test("rotator.fetch() spreads a burst after 16 idle minutes", async () => {
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("rotator.fetch() goes on with the first account that answers when it is alone", async () => {
+test("rotator.fetch() goes on with the first account that answers when it is alone", async () => {
   const released = Promise.withResolvers<void>();
   const accounts = roomy([0, 0, 0, 0, 0]);
   const { a } = accounts;
@@ -64,7 +65,7 @@ Deno.test("rotator.fetch() goes on with the first account that answers when it i
   released.resolve();
 });
 
-Deno.test("a session whose account turns out used up goes on as soon as another one is included", async () => {
+test("a session whose account turns out used up goes on as soon as another one is included", async () => {
   const never = Promise.withResolvers<void>();
   await using fleet = await startKnown({
     credits: "none",
@@ -81,7 +82,7 @@ Deno.test("a session whose account turns out used up goes on as soon as another 
   never.resolve();
 });
 
-Deno.test("a session waits for what its own account answers, though another one is included already", async () => {
+test("a session waits for what its own account answers, though another one is included already", async () => {
   const released = Promise.withResolvers<void>();
   await using fleet = await startKnown({
     accounts: { a: { credits: TEN_CREDITS }, b: { credits: TEN_CREDITS } },

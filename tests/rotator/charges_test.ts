@@ -12,8 +12,9 @@ import {
   startKnown,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
-Deno.test("a balance that falls over a request thought included is told, and makes the account unknown", async () => {
+test("a balance that falls over a request thought included is told, and makes the account unknown", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: { credits: { ...TEN_CREDITS } } },
@@ -37,7 +38,7 @@ Deno.test("a balance that falls over a request thought included is told, and mak
   assertEquals(kindsOf(fleet), ["usage:alice"]);
 });
 
-Deno.test("an account with credits is asked in the background from 95 % on", async () => {
+test("an account with credits is asked in the background from 95 % on", async () => {
   for (
     const [usedPercent, credits, calls] of [
       [95, { ...TEN_CREDITS }, 1],
@@ -65,7 +66,7 @@ Deno.test("an account with credits is asked in the background from 95 % on", asy
   }
 });
 
-Deno.test("rotator.fetch() fails closed where usage tells no rate limit and no readable credits", async () => {
+test("rotator.fetch() fails closed where usage tells no rate limit and no readable credits", async () => {
   for (
     const [payload, status] of [
       [{ rate_limit: null, credits: null }, 429],
@@ -86,7 +87,7 @@ Deno.test("rotator.fetch() fails closed where usage tells no rate limit and no r
   }
 });
 
-Deno.test("an unknown account that may not be asked keeps nobody from credits that are known", async () => {
+test("an unknown account that may not be asked keeps nobody from credits that are known", async () => {
   await using fleet = await startKnown({
     credits: ["bob"],
     accounts: { alice: { credits: { ...TEN_CREDITS } }, bob: CREDITED },
@@ -97,7 +98,7 @@ Deno.test("an unknown account that may not be asked keeps nobody from credits th
   assertEquals((await fleet.ask()).alias, "bob");
 });
 
-Deno.test("facts belong to a login: two names that were exchanged charge nobody by mistake", async () => {
+test("facts belong to a login: two names that were exchanged charge nobody by mistake", async () => {
   for (const unknown of ["email", "userId", "accountId"] as const) {
     await using fleet = await startKnown({
       credits: "none",
@@ -126,7 +127,7 @@ Deno.test("facts belong to a login: two names that were exchanged charge nobody 
   }
 });
 
-Deno.test("weighted follows its weights also in processes of one request each", async () => {
+test("weighted follows its weights also in processes of one request each", async () => {
   let seed = 1;
   const random = () => (seed = seed * 48_271 % 2_147_483_647) / 2_147_483_647;
   await using fleet = await startKnown({

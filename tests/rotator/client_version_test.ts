@@ -2,6 +2,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { createRotator, memoryStore } from "../../mod.ts";
 import { type Fleet, rowOf, startKnown } from "../fleet.ts";
+import { test } from "../test.ts";
 
 const NEW = "gpt-6-sol";
 
@@ -14,7 +15,7 @@ function ask(fleet: Fleet, version?: string, by = fleet.rotator) {
   );
 }
 
-Deno.test("rotator.fetch() speaks for a client that is new enough for today's models", async () => {
+test("rotator.fetch() speaks for a client that is new enough for today's models", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   assertEquals((await ask(fleet)).status, 200);
   assertEquals((await ask(fleet, "0.180.0")).status, 200);
@@ -33,7 +34,7 @@ Deno.test("rotator.fetch() speaks for a client that is new enough for today's mo
   assertEquals(fleet.fake.log.at(-1)?.headers.version, "0.154.0");
 });
 
-Deno.test("rotator.fetch() holds the version of a client against no account", async () => {
+test("rotator.fetch() holds the version of a client against no account", async () => {
   await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
   const { status, text } = await ask(fleet, "0.154.0");
   assertEquals([status, /requires a newer version/.test(text)], [400, true]);
@@ -44,7 +45,7 @@ Deno.test("rotator.fetch() holds the version of a client against no account", as
   assertEquals((await ask(fleet, "0.155.0")).status, 200);
 });
 
-Deno.test("createRotator() refuses a client version that is none", () => {
+test("createRotator() refuses a client version that is none", () => {
   const make = (codexVersion: string) =>
     createRotator({ store: memoryStore(), codexVersion });
   for (const version of ["", "latest", "171", "0.171.0\nx: y"]) {
@@ -56,7 +57,7 @@ Deno.test("createRotator() refuses a client version that is none", () => {
 const MODELS = ["gpt-6-astra", "gpt-5.5"];
 const LISTED = { object: "model", created: 0, owned_by: "openai" };
 
-Deno.test("rotator.fetch() lists models in OpenAI's shape for a caller who names no client version", async () => {
+test("rotator.fetch() lists models in OpenAI's shape for a caller who names no client version", async () => {
   await using fleet = await startKnown({
     accounts: { alice: { supportedModels: MODELS } },
   });
@@ -87,7 +88,7 @@ Deno.test("rotator.fetch() lists models in OpenAI's shape for a caller who names
   );
 });
 
-Deno.test("rotator.fetch() lists models as the backend does for a caller who names a client version", async () => {
+test("rotator.fetch() lists models as the backend does for a caller who names a client version", async () => {
   await using fleet = await startKnown({
     accounts: { alice: { supportedModels: MODELS } },
   });
@@ -98,7 +99,7 @@ Deno.test("rotator.fetch() lists models as the backend does for a caller who nam
   assertEquals(response.headers.has("etag"), true);
 });
 
-Deno.test("rotator.fetch() returns what is no list of models as it came", async () => {
+test("rotator.fetch() returns what is no list of models as it came", async () => {
   const rows = [
     { status: 404, body: { detail: "Not Found" } },
     { status: 200, body: { other: true } },

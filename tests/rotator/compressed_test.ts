@@ -2,6 +2,7 @@
 import * as zlib from "node:zlib";
 import { assertEquals } from "@std/assert";
 import { type Fleet, requestBody, startKnown } from "../fleet.ts";
+import { test } from "../test.ts";
 
 const USER = { role: "user", content: "Hello" };
 const SPARK = "gpt-5.3-codex-spark";
@@ -39,7 +40,7 @@ function attempts({ fake }: Fleet) {
 for (const encoder of Object.entries(ENCODERS)) {
   const [encoding] = encoder;
 
-  Deno.test(`rotator.fetch() reads model and session of a ${encoding} body, and sends its bytes`, async () => {
+  test(`rotator.fetch() reads model and session of a ${encoding} body, and sends its bytes`, async () => {
     await using fleet = await startKnown({
       accounts: { alice: {}, bob: {}, carol: { plan: "pro" } },
       preferPlans: [],
@@ -57,7 +58,7 @@ for (const encoder of Object.entries(ENCODERS)) {
     }
   });
 
-  Deno.test(`rotator.fetch() adapts and heals a ${encoding} body, which then is plain JSON`, async () => {
+  test(`rotator.fetch() adapts and heals a ${encoding} body, which then is plain JSON`, async () => {
     await using fleet = await startKnown({ accounts: { alice: {} } });
     await post(fleet, { model: "gpt-5.5", input: "Hello", top_p: 1 }, encoder);
     const foreign = { type: "reasoning", encrypted_content: "enc:bob:1" };
@@ -77,7 +78,7 @@ for (const encoder of Object.entries(ENCODERS)) {
   });
 }
 
-Deno.test("rotator.fetch() sends a body that is not what it claims to be as it came", async () => {
+test("rotator.fetch() sends a body that is not what it claims to be as it came", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const plain = (text: string) => new TextEncoder().encode(text);
   for (const encoding of [...Object.keys(ENCODERS), "gzip, br", "unheard-of"]) {
@@ -88,7 +89,7 @@ Deno.test("rotator.fetch() sends a body that is not what it claims to be as it c
   }
 });
 
-Deno.test("rotator.fetch() makes no more than 128 MiB of a compressed body", async () => {
+test("rotator.fetch() makes no more than 128 MiB of a compressed body", async () => {
   await using fleet = await startKnown({
     accounts: { alice: {}, bob: { plan: "pro" } },
     preferPlans: [],

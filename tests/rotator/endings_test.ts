@@ -19,6 +19,7 @@ import {
   startFleet,
   startKnown,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 async function refused(fleet: Fleet, body: Record<string, unknown> = {}) {
   const { status, text, response, alias } = await fleet.ask(body);
@@ -26,7 +27,7 @@ async function refused(fleet: Fleet, body: Record<string, unknown> = {}) {
   return { status, headers: response.headers, error: JSON.parse(text).error };
 }
 
-Deno.test("rotator.fetch() ends with 429, every account's reason, and the earliest time", async () => {
+test("rotator.fetch() ends with 429, every account's reason, and the earliest time", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: {
@@ -74,7 +75,7 @@ Deno.test("rotator.fetch() ends with 429, every account's reason, and the earlie
   assertStringIncludes(message, "4 accounts");
 });
 
-Deno.test("rotator.fetch() tells no time where none is known", async () => {
+test("rotator.fetch() tells no time where none is known", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: {
@@ -95,7 +96,7 @@ Deno.test("rotator.fetch() tells no time where none is known", async () => {
   ]);
 });
 
-Deno.test("rotator.fetch() invites a retry where the wait is short", async () => {
+test("rotator.fetch() invites a retry where the wait is short", async () => {
   for (const [seconds, retry] of [[60, null], [61, "false"]] as const) {
     await using fleet = await startKnown({
       credits: "none",
@@ -114,7 +115,7 @@ Deno.test("rotator.fetch() invites a retry where the wait is short", async () =>
   }
 });
 
-Deno.test("rotator.fetch() ends with 401 when all enabled accounts need a sign-in", async () => {
+test("rotator.fetch() ends with 401 when all enabled accounts need a sign-in", async () => {
   await using fleet = await startFleet({
     accounts: { alice: {}, bob: {}, carol: {} },
     records: {
@@ -133,7 +134,7 @@ Deno.test("rotator.fetch() ends with 401 when all enabled accounts need a sign-i
   assertEquals(fleet.fake.log, []);
 });
 
-Deno.test("rotator.fetch() ends with the last real answer where nothing but plans and models is in the way", async () => {
+test("rotator.fetch() ends with the last real answer where nothing but plans and models is in the way", async () => {
   await using fleet = await startKnown({
     accounts: { alice: { supportedModels: [] }, bob: { supportedModels: [] } },
   });
@@ -147,7 +148,7 @@ Deno.test("rotator.fetch() ends with the last real answer where nothing but plan
   assertEquals((await rowOf(fleet, "bob", "gpt-5.5"))[0], "model");
 });
 
-Deno.test("rotator.fetch() ends with 403 when all accounts are disabled or lack the plan", async () => {
+test("rotator.fetch() ends with 403 when all accounts are disabled or lack the plan", async () => {
   await using fleet = await startFleet({
     accounts: { alice: {}, bob: {} },
     records: {
@@ -168,14 +169,14 @@ Deno.test("rotator.fetch() ends with 403 when all accounts are disabled or lack 
   });
 });
 
-Deno.test("rotator.fetch() throws where there is no account, and says how to add one", async () => {
+test("rotator.fetch() throws where there is no account, and says how to add one", async () => {
   await using fleet = await startFleet({ accounts: {} });
   const error = await assertRejects(() => fleet.ask(), RotatorError);
   assertEquals(error.code, "no_accounts");
   assertMatch(error.message, /login|import/);
 });
 
-Deno.test("rotator.fetch() lets nobody but the pinned account serve", async () => {
+test("rotator.fetch() lets nobody but the pinned account serve", async () => {
   await using fleet = await startKnown({
     credits: "none",
     settings: { pinned: "bob" },
@@ -195,7 +196,7 @@ Deno.test("rotator.fetch() lets nobody but the pinned account serve", async () =
   );
 });
 
-Deno.test("rotator.fetch() says so when no account bears the pinned name", async () => {
+test("rotator.fetch() says so when no account bears the pinned name", async () => {
   await using fleet = await startKnown({
     settings: { pinned: "gone" },
     accounts: { alice: {} },
@@ -209,7 +210,7 @@ Deno.test("rotator.fetch() says so when no account bears the pinned name", async
   assertStringIncludes(error.message, "gone");
 });
 
-Deno.test("rotator.fetch() spends on the pinned account only what the policy allows", async () => {
+test("rotator.fetch() spends on the pinned account only what the policy allows", async () => {
   const options = {
     settings: { pinned: "bob" },
     accounts: { alice: {}, bob: CREDITED },
@@ -221,7 +222,7 @@ Deno.test("rotator.fetch() spends on the pinned account only what the policy all
   assertEquals(twin.fake.charged.length, 1);
 });
 
-Deno.test("rotator.fetch() waits for a reset that is near enough", async () => {
+test("rotator.fetch() waits for a reset that is near enough", async () => {
   await using fleet = await startKnown({
     credits: "none",
     maxWait: 2_000,
@@ -242,7 +243,7 @@ Deno.test("rotator.fetch() waits for a reset that is near enough", async () => {
   }
 });
 
-Deno.test("rotator.fetch() does not wait for a reset that is too far away", async () => {
+test("rotator.fetch() does not wait for a reset that is too far away", async () => {
   await using fleet = await startKnown({
     credits: "none",
     maxWait: 2_000,
@@ -251,7 +252,7 @@ Deno.test("rotator.fetch() does not wait for a reset that is too far away", asyn
   assertEquals((await refused(fleet)).status, 429);
 });
 
-Deno.test("rotator.fetch() waits for no reset that nobody knows", async () => {
+test("rotator.fetch() waits for no reset that nobody knows", async () => {
   const windows = [{ seconds: 18_000, usedPercent: 100, resetAt: null }];
   await using fleet = await startKnown({
     credits: "none",
@@ -261,7 +262,7 @@ Deno.test("rotator.fetch() waits for no reset that nobody knows", async () => {
   assertEquals((await refused(fleet)).status, 429);
 });
 
-Deno.test("rotator.fetch() waits no longer than it may in all, although the clock stands still", async () => {
+test("rotator.fetch() waits no longer than it may in all, although the clock stands still", async () => {
   await using fleet = await startKnown({
     credits: "none",
     maxWait: 150,
@@ -277,7 +278,7 @@ Deno.test("rotator.fetch() waits no longer than it may in all, although the cloc
   assertEquals((await fleet.ask()).status, 429);
 });
 
-Deno.test("rotator.fetch() stops waiting with the caller's own reason", async () => {
+test("rotator.fetch() stops waiting with the caller's own reason", async () => {
   await using fleet = await startKnown({
     credits: "none",
     maxWait: DAY,
@@ -295,7 +296,7 @@ Deno.test("rotator.fetch() stops waiting with the caller's own reason", async ()
   assertEquals(fleet.fake.log, []);
 });
 
-Deno.test("rotator.fetch() lets a waiting request ask again once a minute has passed", async () => {
+test("rotator.fetch() lets a waiting request ask again once a minute has passed", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: EXHAUSTED },
@@ -310,7 +311,7 @@ Deno.test("rotator.fetch() lets a waiting request ask again once a minute has pa
   );
 });
 
-Deno.test("rotator.fetch() names the time at which an account can serve again, not the end of its pause", async () => {
+test("rotator.fetch() names the time at which an account can serve again, not the end of its pause", async () => {
   for (
     const [windows, seconds, retry] of [
       [fullWindows(START), "3600", "false"],
@@ -335,7 +336,7 @@ Deno.test("rotator.fetch() names the time at which an account can serve again, n
   }
 });
 
-Deno.test("rotator.accountOf() names the account whose answer it is, also when another was tried after it", async () => {
+test("rotator.accountOf() names the account whose answer it is, also when another was tried after it", async () => {
   await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
   fleet.fake.account("alice").always = {
     status: 400,
@@ -354,7 +355,7 @@ Deno.test("rotator.accountOf() names the account whose answer it is, also when a
   assertEquals([status, alias], [400, "alice"]);
 });
 
-Deno.test("rotator.fetch() takes an account whose token no header can carry for one that needs a sign-in", async () => {
+test("rotator.fetch() takes an account whose token no header can carry for one that needs a sign-in", async () => {
   for (const isKnown of [false, true]) {
     const start = isKnown ? startKnown : startFleet;
     await using fleet = await start({
@@ -371,7 +372,7 @@ Deno.test("rotator.fetch() takes an account whose token no header can carry for 
   }
 });
 
-Deno.test("rotator.fetch() waits as long as it is told, also for longer than a timer can", async () => {
+test("rotator.fetch() waits as long as it is told, also for longer than a timer can", async () => {
   let looks = 0;
   await using fleet = await startKnown({
     accounts: {

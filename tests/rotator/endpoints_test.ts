@@ -1,6 +1,7 @@
 /** Codex's other endpoints, none of which is POST …/responses. */
 import { assertEquals } from "@std/assert";
 import { startKnown } from "../fleet.ts";
+import { test } from "../test.ts";
 
 /** What each of the other endpoints of Codex is asked. */
 const OTHERS: Record<string, Record<string, unknown>> = {
@@ -10,7 +11,7 @@ const OTHERS: Record<string, Record<string, unknown>> = {
   "memories/trace_summarize": { model: "gpt-5.5", traces: [] },
 };
 
-Deno.test("rotator.fetch() serves Codex's other endpoints on an account, and on the next one when that runs out", async () => {
+test("rotator.fetch() serves Codex's other endpoints on an account, and on the next one when that runs out", async () => {
   for (const [path, body] of Object.entries(OTHERS)) {
     await using fleet = await startKnown({
       accounts: { alice: { plan: "pro" }, bob: {} },

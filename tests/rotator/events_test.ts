@@ -9,6 +9,7 @@ import {
   startFleet,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 type EventOf<Type extends RotatorEvent["type"]> = Extract<
   RotatorEvent,
@@ -36,7 +37,7 @@ function credited(more: { balance: string | null } = { balance: "10" }) {
   };
 }
 
-Deno.test("credits-spent tells the balances once per answer, and the default policy warns once", async () => {
+test("credits-spent tells the balances once per answer, and the default policy warns once", async () => {
   await using fleet = await startFleet({
     accounts: { alice: credited(), bob: {} },
   });
@@ -63,7 +64,7 @@ Deno.test("credits-spent tells the balances once per answer, and the default pol
   assertEquals((await rowOf(fleet, "alice")).credits?.balance, "7");
 });
 
-Deno.test("a credit policy that is set needs no warning, and an unknown balance is null", async () => {
+test("a credit policy that is set needs no warning, and an unknown balance is null", async () => {
   await using fleet = await startFleet({
     credits: ["alice"],
     accounts: { alice: credited({ balance: null }) },
@@ -74,7 +75,7 @@ Deno.test("a credit policy that is set needs no warning, and an unknown balance 
   assertEquals(eventsOf(fleet, "warning"), []);
 });
 
-Deno.test("credits-spent knows no balance after an answer that tells none", async () => {
+test("credits-spent knows no balance after an answer that tells none", async () => {
   await using fleet = await startFleet({
     credits: ["alice"],
     accounts: { alice: credited() },
@@ -89,7 +90,7 @@ Deno.test("credits-spent knows no balance after an answer that tells none", asyn
   assertEquals([spent?.balanceBefore, spent?.balanceAfter], ["10", null]);
 });
 
-Deno.test("credits-spent tells the balance of the answer's head also when an event names none", async () => {
+test("credits-spent tells the balance of the answer's head also when an event names none", async () => {
   const told = { has_credits: true, unlimited: false };
   for (
     const [credits, after] of [
@@ -114,7 +115,7 @@ Deno.test("credits-spent tells the balance of the answer's head also when an eve
   }
 });
 
-Deno.test("credits-spent is uncertain, after a warning, when the account could not be asked", async () => {
+test("credits-spent is uncertain, after a warning, when the account could not be asked", async () => {
   await using fleet = await startFleet({
     credits: "all",
     accounts: { alice: { usageAlways: { status: 500, body: {} } } },
@@ -126,7 +127,7 @@ Deno.test("credits-spent is uncertain, after a warning, when the account could n
   assertEquals(eventsOf(fleet, "credits-spent")[0]?.certain, false);
 });
 
-Deno.test("a request that fails on credits spends nothing and says so to nobody", async () => {
+test("a request that fails on credits spends nothing and says so to nobody", async () => {
   await using fleet = await startFleet({ accounts: { alice: credited() } });
   fleet.fake.account("alice").queue.push({ status: 500, body: {} });
   assertEquals((await fleet.ask()).status, 500);
@@ -134,7 +135,7 @@ Deno.test("a request that fails on credits spends nothing and says so to nobody"
   assertEquals(eventsOf(fleet, "warning"), []);
 });
 
-Deno.test("selected says the standing that status shows", async () => {
+test("selected says the standing that status shows", async () => {
   await using fleet = await startFleet({
     accounts: { alice: {}, bob: credited() },
   });
@@ -153,7 +154,7 @@ Deno.test("selected says the standing that status shows", async () => {
   }
 });
 
-Deno.test("cooldown, switched and status give one reason and one time", async () => {
+test("cooldown, switched and status give one reason and one time", async () => {
   const answers = [
     {
       status: 429,
@@ -187,7 +188,7 @@ Deno.test("cooldown, switched and status give one reason and one time", async ()
   }
 });
 
-Deno.test("a session that moves says why in the words of status", async () => {
+test("a session that moves says why in the words of status", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   await fleet.ask({ prompt_cache_key: "k" });
   fleet.fake.account("alice").windows = fullWindows(START);
@@ -198,7 +199,7 @@ Deno.test("a session that moves says why in the words of status", async () => {
   assertMatch(eventsOf(fleet, "switched")[0]!.reason, /\(exhausted\)/);
 });
 
-Deno.test("login-required and exhausted say what the answer and status say", async () => {
+test("login-required and exhausted say what the answer and status say", async () => {
   await using fleet = await startFleet({
     accounts: { alice: {}, bob: { windows: fullWindows(START) } },
   });
@@ -220,7 +221,7 @@ Deno.test("login-required and exhausted say what the answer and status say", asy
   );
 });
 
-Deno.test("a callback that throws disturbs nothing", async () => {
+test("a callback that throws disturbs nothing", async () => {
   await using fleet = await startFleet({
     accounts: { alice: credited() },
     onEvent: () => {
@@ -231,7 +232,7 @@ Deno.test("a callback that throws disturbs nothing", async () => {
   assertEquals(fleet.served(), ["alice$"]);
 });
 
-Deno.test("a callback that rejects disturbs nothing", async () => {
+test("a callback that rejects disturbs nothing", async () => {
   await using fleet = await startFleet({
     accounts: { alice: {} },
     onEvent: () => Promise.reject(new Error("not here")),
@@ -239,7 +240,7 @@ Deno.test("a callback that rejects disturbs nothing", async () => {
   assertEquals((await fleet.ask()).status, 200);
 });
 
-Deno.test("credits-spent is told also of an answer that broke off before its content", async () => {
+test("credits-spent is told also of an answer that broke off before its content", async () => {
   await using fleet = await startFleet({ accounts: { alice: credited() } });
   fleet.fake.account("alice").queue.push({
     events: [{ type: "response.created", response: { id: "r" } }],
@@ -249,7 +250,7 @@ Deno.test("credits-spent is told also of an answer that broke off before its con
   assertEquals(spent.length, 1);
 });
 
-Deno.test("no event, status or refusal ever holds a token", async () => {
+test("no event, status or refusal ever holds a token", async () => {
   await using fleet = await startFleet({
     accounts: { alice: { ...credited() }, bob: {}, carol: {}, dave: {} },
   });

@@ -11,8 +11,9 @@ import {
   startKnown,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
-Deno.test("rotator.fetch() puts an account that fails behind the others, for 1 to 15 minutes", async () => {
+test("rotator.fetch() puts an account that fails behind the others, for 1 to 15 minutes", async () => {
   await using fleet = await startKnown({
     random: () => 0,
     accounts: { alice: {}, bob: {} },
@@ -33,7 +34,7 @@ Deno.test("rotator.fetch() puts an account that fails behind the others, for 1 t
   assertEquals((await fleet.ask()).alias, "bob");
 });
 
-Deno.test("a session leaves an account that fails", async () => {
+test("a session leaves an account that fails", async () => {
   await using fleet = await startKnown({
     random: () => 0,
     accounts: { alice: {}, bob: {} },
@@ -47,7 +48,7 @@ Deno.test("a session leaves an account that fails", async () => {
   assertEquals(kindsOf(fleet), ["responses:bob"]);
 });
 
-Deno.test("rotator.fetch() fails over from an overload that a stream tells after a long preamble", async () => {
+test("rotator.fetch() fails over from an overload that a stream tells after a long preamble", async () => {
   for (const as of ["failed", "error"] as const) {
     await using fleet = await startKnown({
       random: () => 0,
@@ -63,7 +64,7 @@ Deno.test("rotator.fetch() fails over from an overload that a stream tells after
   }
 });
 
-Deno.test("rotator.fetch() believes the status and headers of an error event", async () => {
+test("rotator.fetch() believes the status and headers of an error event", async () => {
   await using fleet = await startKnown({
     random: () => 0,
     accounts: { alice: {}, bob: {} },
@@ -106,7 +107,7 @@ const HICCUPS: [why: string, answer: FakeAnswer, status: number][] = [
   }, 503],
 ];
 
-Deno.test("rotator.fetch() opens no later pool because of a failure that says nothing about quota", async () => {
+test("rotator.fetch() opens no later pool because of a failure that says nothing about quota", async () => {
   for (const [why, answer, expected] of HICCUPS) {
     await using fleet = await startKnown({
       random: () => 0,
@@ -123,7 +124,7 @@ Deno.test("rotator.fetch() opens no later pool because of a failure that says no
   }
 });
 
-Deno.test("rotator.fetch() calls a throttle that alone is in the way rate_limit_exceeded", async () => {
+test("rotator.fetch() calls a throttle that alone is in the way rate_limit_exceeded", async () => {
   await using fleet = await startKnown({
     accounts: { alice: {}, bob: CREDITED },
   });
@@ -135,7 +136,7 @@ Deno.test("rotator.fetch() calls a throttle that alone is in the way rate_limit_
   assertEquals(JSON.parse(text).error.accounts[0].reason, "cooldown");
 });
 
-Deno.test("rotator.fetch() opens the next pool in the same request when the only included account turns out used up after a hiccup", async () => {
+test("rotator.fetch() opens the next pool in the same request when the only included account turns out used up after a hiccup", async () => {
   await using fleet = await startKnown({
     random: () => 0,
     accounts: { alice: {}, bob: CREDITED },
@@ -151,7 +152,7 @@ Deno.test("rotator.fetch() opens the next pool in the same request when the only
   assertEquals(fleet.fake.charged.length, 1);
 });
 
-Deno.test("rotator.fetch() answers with the earliest of all ends", async () => {
+test("rotator.fetch() answers with the earliest of all ends", async () => {
   await using fleet = await startKnown({
     accounts: {
       alice: { ...CREDITED, creditsRefused: "insufficient_quota" },
@@ -162,7 +163,7 @@ Deno.test("rotator.fetch() answers with the earliest of all ends", async () => {
   assertEquals([status, response.headers.get("retry-after")], [429, "300"]);
 });
 
-Deno.test("rotator.fetch() asks for nothing but what costs nothing when the caller allows no credits", async () => {
+test("rotator.fetch() asks for nothing but what costs nothing when the caller allows no credits", async () => {
   await using fleet = await startKnown({ accounts: { alice: CREDITED } });
   const headers = {
     "content-type": "application/json",
@@ -182,7 +183,7 @@ Deno.test("rotator.fetch() asks for nothing but what costs nothing when the call
   assertEquals(sent, []);
 });
 
-Deno.test("rotator.fetch() serves what costs nothing whatever the quota, and tells of no charge", async () => {
+test("rotator.fetch() serves what costs nothing whatever the quota, and tells of no charge", async () => {
   await using fleet = await startKnown({
     accounts: { alice: { ...EXHAUSTED, credits: { ...TEN_CREDITS } } },
   });
@@ -207,7 +208,7 @@ Deno.test("rotator.fetch() serves what costs nothing whatever the quota, and tel
   assertEquals(refused.status, 403);
 });
 
-Deno.test("a balance that fell is held against a request that may cost something, not against one that costs nothing", async () => {
+test("a balance that fell is held against a request that may cost something, not against one that costs nothing", async () => {
   for (const [path, charges] of [["/models", 0], ["/responses", 1]] as const) {
     await using fleet = await startKnown({
       accounts: { alice: { credits: { ...TEN_CREDITS } } },

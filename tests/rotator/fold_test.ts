@@ -7,6 +7,7 @@ import {
   startFleet,
   startKnown,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 import type {
   FakeAccountOptions,
   FakeAnswer,
@@ -43,7 +44,7 @@ const texts = (text: string): unknown =>
     item.content[0]?.text
   );
 
-Deno.test("a folded response has its output put together in order where it carries none", async () => {
+test("a folded response has its output put together in order where it carries none", async () => {
   for (const output of [[], null, undefined]) {
     const { response, text } = await folded({
       events: [
@@ -60,7 +61,7 @@ Deno.test("a folded response has its output put together in order where it carri
   }
 });
 
-Deno.test("a folded response keeps the output that it carries", async () => {
+test("a folded response keeps the output that it carries", async () => {
   const output = [{ type: "message", content: [{ text: "whole" }] }];
   const { text } = await folded({
     events: [done(0, "part"), ended("completed", { output })],
@@ -68,7 +69,7 @@ Deno.test("a folded response keeps the output that it carries", async () => {
   assertEquals(texts(text), ["whole"]);
 });
 
-Deno.test("an incomplete response folds into 200 as well", async () => {
+test("an incomplete response folds into 200 as well", async () => {
   const { response, text } = await folded({
     events: [
       done(0, "as far as it"),
@@ -84,7 +85,7 @@ Deno.test("an incomplete response folds into 200 as well", async () => {
   assertEquals(texts(text), ["as far as it"]);
 });
 
-Deno.test("a folded response has the headers of JSON and none of the stream's bytes", async () => {
+test("a folded response has the headers of JSON and none of the stream's bytes", async () => {
   const events = [done(0, "zipped"), ended("completed", { output: [] })]
     .map((event) => `data: ${JSON.stringify(event)}\n\n`).join("");
   const zipped = await new Response(
@@ -110,7 +111,7 @@ Deno.test("a folded response has the headers of JSON and none of the stream's by
   assertEquals(fleet.rotator.accountOf(response), "alice");
 });
 
-Deno.test("a folded failure has the status that its error has or means", async () => {
+test("a folded failure has the status that its error has or means", async () => {
   const cases: [Record<string, unknown>, number][] = [
     [{ code: "context_length_exceeded" }, 400],
     [{ code: "invalid_prompt" }, 400],
@@ -132,7 +133,7 @@ Deno.test("a folded failure has the status that its error has or means", async (
   }
 });
 
-Deno.test("statusOfFailure() is that of the answer which says the same", () => {
+test("statusOfFailure() is that of the answer which says the same", () => {
   for (
     const code of [
       "usage_limit_reached",
@@ -147,7 +148,7 @@ Deno.test("statusOfFailure() is that of the answer which says the same", () => {
   ) assertEquals([code, statusOfFailure({ code })], [code, 429]);
 });
 
-Deno.test("a stream that breaks while it is folded is tried on another account", async () => {
+test("a stream that breaks while it is folded is tried on another account", async () => {
   const broken: FakeAnswer[] = [
     { events: [CREATED, done(0, "half")] },
     { events: [CREATED, done(0, "half"), done(1, "rest")], drop: 2 },
@@ -162,7 +163,7 @@ Deno.test("a stream that breaks while it is folded is tried on another account",
   }
 });
 
-Deno.test("a stream that breaks while it is folded is not repeated when it may have been charged", async () => {
+test("a stream that breaks while it is folded is not repeated when it may have been charged", async () => {
   await using fleet = await startKnown({
     accounts: {
       alice: { ...CREDITED, queue: [{ events: [CREATED, done(0, "half")] }] },
@@ -173,7 +174,7 @@ Deno.test("a stream that breaks while it is folded is not repeated when it may h
   assertEquals(fleet.fake.log.length, 1);
 });
 
-Deno.test("what a folded stream says of its account is learned", async () => {
+test("what a folded stream says of its account is learned", async () => {
   const limits = {
     type: "codex.rate_limits",
     rate_limits: {
@@ -196,14 +197,14 @@ Deno.test("what a folded stream says of its account is learned", async () => {
   assertMatch((await rowOf(fleet, "alice"))[0], /exhausted/);
 });
 
-Deno.test("an answer that is no stream is not folded", async () => {
+test("an answer that is no stream is not folded", async () => {
   const { response, text } = await folded({ body: { already: "folded" } });
   assertEquals([response.status, JSON.parse(text)], [200, {
     already: "folded",
   }]);
 });
 
-Deno.test("a response that has begun and is folded is not repeated where it may have been charged", async () => {
+test("a response that has begun and is folded is not repeated where it may have been charged", async () => {
   const overloaded = ended("failed", {
     error: { code: "server_is_overloaded", message: "Busy" },
   });
@@ -222,7 +223,7 @@ Deno.test("a response that has begun and is folded is not repeated where it may 
   assertEquals(await sent(begun, {}), [503, 3]);
 });
 
-Deno.test("a folded response that fails after it began on credits is told as spent, and no second account's credits are used", async () => {
+test("a folded response that fails after it began on credits is told as spent, and no second account's credits are used", async () => {
   const created = { type: "response.created", response: {} };
   const added = { type: "response.output_item.added", item: {} };
   const failed = {

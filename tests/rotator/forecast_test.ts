@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { HOUR, MINUTE, START, startKnown } from "../fleet.ts";
+import { test } from "../test.ts";
 
-Deno.test("rotator.status() tells how long a window lasts at the pace of the last hours", async () => {
+test("rotator.status() tells how long a window lasts at the pace of the last hours", async () => {
   await using fleet = await startKnown({
     accounts: {
       alice: {
@@ -29,7 +30,7 @@ Deno.test("rotator.status() tells how long a window lasts at the pace of the las
   assertEquals(await lasts(), [40, end, end]);
 });
 
-Deno.test("rotator.status() tells no end where a window resets before it is full", async () => {
+test("rotator.status() tells no end where a window resets before it is full", async () => {
   await using fleet = await startKnown({
     accounts: {
       alice: {

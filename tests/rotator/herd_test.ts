@@ -1,11 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import { MINUTE, startFleet, startKnown } from "../fleet.ts";
+import { test } from "../test.ts";
 
 const CROWD = 100;
 /** Of them, when the account runs out. */
 const UNDER_WAY = 20;
 
-Deno.test("rotator.fetch() wastes no more calls on an account that runs out than were under way", async () => {
+test("rotator.fetch() wastes no more calls on an account that runs out than were under way", async () => {
   const known = Promise.withResolvers<void>();
   await using fleet = await startKnown({
     accounts: { alice: { plan: "pro" }, bob: {} },
@@ -35,7 +36,7 @@ Deno.test("rotator.fetch() wastes no more calls on an account that runs out than
   assertEquals(fleet.fake.violations, []);
 });
 
-Deno.test("rotator.fetch() asks and refreshes once per account, however many requests wait", async () => {
+test("rotator.fetch() asks and refreshes once per account, however many requests wait", async () => {
   await using fleet = await startFleet({
     accounts: {
       alice: { plan: "pro", costPercent: 2 },
@@ -61,7 +62,7 @@ Deno.test("rotator.fetch() asks and refreshes once per account, however many req
   assertEquals(fleet.fake.violations, []);
 });
 
-Deno.test("rotator.fetch() renews a token once, however many requests are refused", async () => {
+test("rotator.fetch() renews a token once, however many requests are refused", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   fleet.fake.revoke("alice", "access");
   const answers = await Promise.all(

@@ -14,6 +14,7 @@ import {
   startKnown,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 /** alice has included usage and trouble; bob could serve on credits, or on included usage. */
 function troubled(bob: FakeAccountOptions): Promise<Fleet> {
@@ -31,7 +32,7 @@ const HICCUPS: [string, FakeAnswer][] = [
   }],
 ];
 
-Deno.test("rotator.fetch() spends nothing because of a hiccup; an included sibling serves", async () => {
+test("rotator.fetch() spends nothing because of a hiccup; an included sibling serves", async () => {
   for (const [why, answer] of HICCUPS) {
     await using fleet = await troubled(CREDITED);
     fleet.fake.account("alice").always = answer;
@@ -46,7 +47,7 @@ Deno.test("rotator.fetch() spends nothing because of a hiccup; an included sibli
   }
 });
 
-Deno.test("rotator.fetch() spends nothing because of a connection that breaks; an included sibling serves", async () => {
+test("rotator.fetch() spends nothing because of a connection that breaks; an included sibling serves", async () => {
   await using fleet = await troubled(CREDITED);
   fleet.fake.account("alice").always = { drop: "before-headers" };
   await assertRejects(() => fleet.ask(), Error);
@@ -57,7 +58,7 @@ Deno.test("rotator.fetch() spends nothing because of a connection that breaks; a
   assertEquals((await twin.ask()).alias, "bob");
 });
 
-Deno.test("rotator.fetch() spends nothing because of token trouble; an included sibling serves", async () => {
+test("rotator.fetch() spends nothing because of token trouble; an included sibling serves", async () => {
   for (const trouble of ["issuer", "backend"]) {
     const run = async (bob: FakeAccountOptions) => {
       await using fleet = await troubled(bob);
@@ -77,7 +78,7 @@ Deno.test("rotator.fetch() spends nothing because of token trouble; an included 
   }
 });
 
-Deno.test("rotator.fetch() answers a short throttle with its Retry-After", async () => {
+test("rotator.fetch() answers a short throttle with its Retry-After", async () => {
   await using fleet = await troubled(CREDITED);
   fleet.fake.account("alice").queue.push({
     status: 429,
@@ -94,7 +95,7 @@ Deno.test("rotator.fetch() answers a short throttle with its Retry-After", async
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("rotator.fetch() moves on from a long throttle, to credits where allowed", async () => {
+test("rotator.fetch() moves on from a long throttle, to credits where allowed", async () => {
   const throttle = {
     status: 429,
     headers: { "retry-after": "1000" },
@@ -113,7 +114,7 @@ Deno.test("rotator.fetch() moves on from a long throttle, to credits where allow
   assertEquals([status, response.headers.get("retry-after")], [429, "1000"]);
 });
 
-Deno.test("rotator.fetch() tries a hiccup twice more and gives the real answer", async () => {
+test("rotator.fetch() tries a hiccup twice more and gives the real answer", async () => {
   await using fleet = await startKnown({
     random: () => 0,
     accounts: { alice: {}, bob: {} },
@@ -136,7 +137,7 @@ Deno.test("rotator.fetch() tries a hiccup twice more and gives the real answer",
   }
 });
 
-Deno.test("rotator.fetch() gets over a hiccup on the only account", async () => {
+test("rotator.fetch() gets over a hiccup on the only account", async () => {
   await using fleet = await startKnown({
     random: () => 0,
     accounts: { alice: {} },
@@ -146,7 +147,7 @@ Deno.test("rotator.fetch() gets over a hiccup on the only account", async () => 
   assertEquals(fleet.fake.log.length, 3);
 });
 
-Deno.test("rotator.fetch() repeats nothing that may have been charged", async () => {
+test("rotator.fetch() repeats nothing that may have been charged", async () => {
   for (const status of [502, 504]) {
     await using fleet = await startKnown({
       random: () => 0,
@@ -170,7 +171,7 @@ Deno.test("rotator.fetch() repeats nothing that may have been charged", async ()
   assertEquals(fleet.fake.log.length, 1);
 });
 
-Deno.test("rotator.fetch() repeats an overloaded request on credits, in the same pool", async () => {
+test("rotator.fetch() repeats an overloaded request on credits, in the same pool", async () => {
   await using fleet = await startKnown({
     random: () => 0,
     accounts: { alice: CREDITED, bob: CREDITED },
@@ -180,7 +181,7 @@ Deno.test("rotator.fetch() repeats an overloaded request on credits, in the same
   assertEquals([status, alias, fleet.fake.charged.length], [200, "bob", 1]);
 });
 
-Deno.test("rotator.fetch() sends what may be charged once, also where a used connection breaks", async () => {
+test("rotator.fetch() sends what may be charged once, also where a used connection breaks", async () => {
   await using fleet = await startKnown({ accounts: { alice: CREDITED } });
   await fleet.ask();
   fleet.fake.clearLog();
@@ -189,7 +190,7 @@ Deno.test("rotator.fetch() sends what may be charged once, also where a used con
   assertEquals(kindsOf(fleet), ["responses:alice"]);
 });
 
-Deno.test("rotator.fetch() shows a refresh token once, also where a used connection breaks", async () => {
+test("rotator.fetch() shows a refresh token once, also where a used connection breaks", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   await fleet.ask();
   fleet.fake.clearLog();
@@ -200,7 +201,7 @@ Deno.test("rotator.fetch() shows a refresh token once, also where a used connect
   assertEquals(fleet.fake.violations, []);
 });
 
-Deno.test("rotator.fetch() ends as it does without a hiccup when an account fails by something else after one", async () => {
+test("rotator.fetch() ends as it does without a hiccup when an account fails by something else after one", async () => {
   const limited: FakeAnswer = {
     status: 429,
     body: { error: { type: "usage_limit_reached", resets_in_seconds: 600 } },
@@ -249,7 +250,7 @@ Deno.test("rotator.fetch() ends as it does without a hiccup when an account fail
   }
 });
 
-Deno.test("rotator.fetch() prefers an account last seen with room to known credits when usage cannot be asked", async () => {
+test("rotator.fetch() prefers an account last seen with room to known credits when usage cannot be asked", async () => {
   await using fleet = await startKnown({
     accounts: { alice: { credits: CREDITED.credits! }, bob: CREDITED },
   });
@@ -260,7 +261,7 @@ Deno.test("rotator.fetch() prefers an account last seen with room to known credi
   assertEquals(fleet.events.some(({ type }) => type === "warning"), true);
 });
 
-Deno.test("rotator.fetch() asks an account that is throttled for a short time and unknown, as it holds the later pools only while it has room", async () => {
+test("rotator.fetch() asks an account that is throttled for a short time and unknown, as it holds the later pools only while it has room", async () => {
   for (
     const [seconds, isFull, isAsked] of [
       [600, true, true],
@@ -288,7 +289,7 @@ Deno.test("rotator.fetch() asks an account that is throttled for a short time an
   }
 });
 
-Deno.test("rotator.fetch() does not ask an account in vain whose token was just refused", async () => {
+test("rotator.fetch() does not ask an account in vain whose token was just refused", async () => {
   for (const rejectAll of [true, false]) {
     await using fleet = await startKnown({
       credits: ["bob"],
@@ -320,7 +321,7 @@ Deno.test("rotator.fetch() does not ask an account in vain whose token was just 
   }
 });
 
-Deno.test("rotator.fetch() asks again what it knew before it waited long for a token", async () => {
+test("rotator.fetch() asks again what it knew before it waited long for a token", async () => {
   for (const isFull of [true, false]) {
     await using fleet = await startKnown({
       credits: "none",

@@ -12,6 +12,7 @@ import {
   startKnown,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 const WEEK = 604_800;
 
@@ -30,7 +31,7 @@ function reserve(usedPercent: number): FakeAccountOptions {
   };
 }
 
-Deno.test("rotator.fetch() serves gpt-reserve on its own meter, never on credits", async () => {
+test("rotator.fetch() serves gpt-reserve on its own meter, never on credits", async () => {
   await using fleet = await startKnown({
     accounts: { alice: reserve(24), bob: reserve(100) },
   });
@@ -45,7 +46,7 @@ Deno.test("rotator.fetch() serves gpt-reserve on its own meter, never on credits
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("rotator.fetch() tries no account for gpt-reserve that was asked and lacks its meter", async () => {
+test("rotator.fetch() tries no account for gpt-reserve that was asked and lacks its meter", async () => {
   await using fleet = await startKnown({
     accounts: { alice: {}, bob: CREDITED },
   });
@@ -56,7 +57,7 @@ Deno.test("rotator.fetch() tries no account for gpt-reserve that was asked and l
   assertEquals((await fleet.ask()).alias, "alice");
 });
 
-Deno.test("rotator.fetch() learns the 429 and the headers of a meter by its name", async () => {
+test("rotator.fetch() learns the 429 and the headers of a meter by its name", async () => {
   await using fleet = await startKnown({
     accounts: { alice: reserve(24), bob: reserve(24) },
   });
@@ -70,7 +71,7 @@ Deno.test("rotator.fetch() learns the 429 and the headers of a meter by its name
   assertEquals(kindsOf(fleet), ["responses:bob"]);
 });
 
-Deno.test("rotator.fetch() takes a later meter by its limit_name for the model of that name", async () => {
+test("rotator.fetch() takes a later meter by its limit_name for the model of that name", async () => {
   const meters = {
     some_future_meter: {
       limitName: "GPT-6-Sol",
@@ -89,7 +90,7 @@ Deno.test("rotator.fetch() takes a later meter by its limit_name for the model o
   assert(names.includes("GPT-6-Sol"));
 });
 
-Deno.test("rotator.fetch() takes a rate limits event without a name for the main meter's, also on a Spark request", async () => {
+test("rotator.fetch() takes a rate limits event without a name for the main meter's, also on a Spark request", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: {
@@ -130,7 +131,7 @@ Deno.test("rotator.fetch() takes a rate limits event without a name for the main
   assertEquals((await fleet.ask({ model })).status, 200);
 });
 
-Deno.test("rotator.fetch() serves Spark on a meter of its own where an account lives on credits", async () => {
+test("rotator.fetch() serves Spark on a meter of its own where an account lives on credits", async () => {
   const meters = {
     codex_bengalfox: {
       limitName: "GPT-5.3-Codex-Spark",
@@ -147,7 +148,7 @@ Deno.test("rotator.fetch() serves Spark on a meter of its own where an account l
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("rotator.fetch() holds a limit against the model alone when its own headers show room on the main meter", async () => {
+test("rotator.fetch() holds a limit against the model alone when its own headers show room on the main meter", async () => {
   await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
   const alice = fleet.fake.account("alice");
   alice.windows = [{ seconds: 18_000, usedPercent: 40, resetAt: START + HOUR }];
@@ -159,7 +160,7 @@ Deno.test("rotator.fetch() holds a limit against the model alone when its own he
   assertEquals((await fleet.ask({ model: "gpt-5.4" })).alias, "alice");
 });
 
-Deno.test("rotator.fetch() refuses a model by model_usage only where credits would not enable it either", async () => {
+test("rotator.fetch() refuses a model by model_usage only where credits would not enable it either", async () => {
   const model = "gpt-6-astra";
   for (
     const [available, creditsWouldEnable, status] of [
@@ -188,7 +189,7 @@ Deno.test("rotator.fetch() refuses a model by model_usage only where credits wou
   }
 });
 
-Deno.test("rotator.fetch() waits for available_at, told as text or as seconds", async () => {
+test("rotator.fetch() waits for available_at, told as text or as seconds", async () => {
   const model = "gpt-6-astra";
   for (const inSeconds of [true, false]) {
     await using fleet = await startKnown({
@@ -205,7 +206,7 @@ Deno.test("rotator.fetch() waits for available_at, told as text or as seconds", 
   }
 });
 
-Deno.test("rotator.fetch() sends nothing on credits whose workspace cap is overrun", async () => {
+test("rotator.fetch() sends nothing on credits whose workspace cap is overrun", async () => {
   for (
     const [limit, status] of [
       [{ remaining: "-33140", used_percent: 455 }, 429],
@@ -228,7 +229,7 @@ Deno.test("rotator.fetch() sends nothing on credits whose workspace cap is overr
   }
 });
 
-Deno.test("a workspace that was deactivated comes back with a later usage answer, one that denies access does not", async () => {
+test("a workspace that was deactivated comes back with a later usage answer, one that denies access does not", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const alice = fleet.fake.account("alice");
   alice.queue.push({

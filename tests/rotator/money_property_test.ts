@@ -22,6 +22,7 @@ import {
   START,
   startFleet,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 /** How many fleets are tried; the environment asks for more. */
 const RUNS = 30 * Number(process.env["PROPERTY_RUNS"] ?? 1);
@@ -160,7 +161,7 @@ async function run(
   });
 }
 
-Deno.test("rotator.fetch() is charged only where the policy allows it and no included usage is left", async () => {
+test("rotator.fetch() is charged only where the policy allows it and no included usage is left", async () => {
   await run(async (scene) => {
     await using fleet = await open(scene);
     const { fake, clock } = fleet;
@@ -229,7 +230,7 @@ async function expectTwin(
   names.forEach((name, index) => fake.account(name).credits = purses[index]!);
 }
 
-Deno.test("rotator.fetch() charges nobody whom the policy forbids, although usage cannot be asked", async () => {
+test("rotator.fetch() charges nobody whom the policy forbids, although usage cannot be asked", async () => {
   await run(async (scene) => {
     await using fleet = await open(scene);
     const { fake, clock } = fleet;
@@ -252,7 +253,7 @@ Deno.test("rotator.fetch() charges nobody whom the policy forbids, although usag
   });
 });
 
-Deno.test("rotator.fetch() charges a forbidden account of which nothing was ever seen once at most", async () => {
+test("rotator.fetch() charges a forbidden account of which nothing was ever seen once at most", async () => {
   await run(async (scene) => {
     await using fleet = await open({ ...scene, allowed: [] }, {
       usageAlways: { status: 500 },
@@ -267,7 +268,7 @@ Deno.test("rotator.fetch() charges a forbidden account of which nothing was ever
   });
 });
 
-Deno.test("rotator.fetch() moves an account into the first pool by a reset, not by usage that shows none", async () => {
+test("rotator.fetch() moves an account into the first pool by a reset, not by usage that shows none", async () => {
   await run(async (scene) => {
     const full = [{
       seconds: 604_800,
@@ -294,7 +295,7 @@ Deno.test("rotator.fetch() moves an account into the first pool by a reset, not 
   });
 });
 
-Deno.test("rotator.fetch() keeps to the pools when requests come side by side", async () => {
+test("rotator.fetch() keeps to the pools when requests come side by side", async () => {
   await run(async (scene) => {
     const accounts = scene.accounts.map((options) => ({
       ...options,
@@ -323,7 +324,7 @@ Deno.test("rotator.fetch() keeps to the pools when requests come side by side", 
   });
 });
 
-Deno.test("rotator.fetch() keeps to the pools when two programs share a store", async () => {
+test("rotator.fetch() keeps to the pools when two programs share a store", async () => {
   await run(async (scene) => {
     await using fleet = await open(scene);
     const { fake, clock } = fleet;

@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { EXHAUSTED, type Fleet, startKnown, TEN_CREDITS } from "../fleet.ts";
+import { test } from "../test.ts";
 
 const USER = { type: "message", role: "user", content: "Hello" };
 const FOREIGN = [
@@ -28,7 +29,7 @@ function warnings(fleet: Fleet): number {
 
 const WHOLE = "message reasoning compaction";
 
-Deno.test("a conversation from elsewhere goes on without what only its account can read", async () => {
+test("a conversation from elsewhere goes on without what only its account can read", async () => {
   await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
   const answer = await fleet.ask({ input: [USER, ...FOREIGN] });
   assertEquals(answer.status, 200);
@@ -39,7 +40,7 @@ Deno.test("a conversation from elsewhere goes on without what only its account c
   assertEquals(warnings(fleet), 1);
 });
 
-Deno.test("a conversation is healed when its stream says so, folded or not, or when only the text does", async () => {
+test("a conversation is healed when its stream says so, folded or not, or when only the text does", async () => {
   const answers = [
     { events: [CREATED, REFUSED] },
     {
@@ -60,7 +61,7 @@ Deno.test("a conversation is healed when its stream says so, folded or not, or w
   }
 });
 
-Deno.test("a conversation is healed once, and its refusal stands when that does not help", async () => {
+test("a conversation is healed once, and its refusal stands when that does not help", async () => {
   const refused = {
     status: 400,
     body: { error: { code: "invalid_encrypted_content", message: "Still no" } },
@@ -79,7 +80,7 @@ Deno.test("a conversation is healed once, and its refusal stands when that does 
   assertEquals(sent(fleet).length, 1, "there was nothing to leave out");
 });
 
-Deno.test("a conversation that moves keeps being cleaned, and other sessions are left alone", async () => {
+test("a conversation that moves keeps being cleaned, and other sessions are left alone", async () => {
   await using fleet = await startKnown({
     accounts: { alice: { plan: "pro" }, bob: {} },
   });
@@ -106,7 +107,7 @@ Deno.test("a conversation that moves keeps being cleaned, and other sessions are
   assertEquals(moves.length, 1, "the second try on Bob is no move");
 });
 
-Deno.test("a conversation that moved keeps what its new account adds to it", async () => {
+test("a conversation that moved keeps what its new account adds to it", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const sealed = (account: string, n: number) => ({
     type: n % 2 ? "reasoning" : "compaction",
@@ -141,7 +142,7 @@ const SEALED = { type: "encrypted_content", encrypted_content: "enc:bob:1" };
 const AGENT = { type: "agent_message", author: "/root", recipient: "/root/a" };
 const OUTPUT = { type: "function_call_output", call_id: "call_1" };
 
-Deno.test("a conversation is healed of the encrypted parts of agents' messages and of outputs", async () => {
+test("a conversation is healed of the encrypted parts of agents' messages and of outputs", async () => {
   const rows: [item: unknown, readable: unknown[]][] = [
     [{ ...AGENT, content: [SEALED] }, []],
     [{ ...AGENT, content: [TEXT, SEALED] }, [{ ...AGENT, content: [TEXT] }]],
@@ -177,7 +178,7 @@ Deno.test("a conversation is healed of the encrypted parts of agents' messages a
   }
 });
 
-Deno.test("what every account can read stays in a conversation that is healed", async () => {
+test("what every account can read stays in a conversation that is healed", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const kept = [
     USER,
@@ -194,7 +195,7 @@ Deno.test("what every account can read stays in a conversation that is healed", 
   assertEquals((json as { input: unknown[] }).input, kept);
 });
 
-Deno.test("a turn state goes to the account that gave it, and to no other", async () => {
+test("a turn state goes to the account that gave it, and to no other", async () => {
   await using fleet = await startKnown({
     accounts: { alice: { plan: "pro" }, bob: {} },
   });
@@ -224,7 +225,7 @@ Deno.test("a turn state goes to the account that gave it, and to no other", asyn
   assertEquals(fleet.fake.violations, []);
 });
 
-Deno.test("a body that is refused is not mended and sent again where that would be charged by now", async () => {
+test("a body that is refused is not mended and sent again where that would be charged by now", async () => {
   const refusals = [
     { error: { code: "invalid_encrypted_content", message: "No" } },
     { detail: "Unsupported parameter: novel" },

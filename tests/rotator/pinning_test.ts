@@ -8,6 +8,7 @@ import {
   startFleet,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 import type { PoolState, Store } from "../../mod.ts";
 
 const PINNED = { pinned: "alice" };
@@ -22,7 +23,7 @@ function typeOf(text: string): string {
   return JSON.parse(text).error.type;
 }
 
-Deno.test("a pinned account alone serves and is asked, whatever the others have", async () => {
+test("a pinned account alone serves and is asked, whatever the others have", async () => {
   await using fleet = await startFleet({
     settings: PINNED,
     accounts: { alice: {}, bob: { plan: "pro" } },
@@ -33,7 +34,7 @@ Deno.test("a pinned account alone serves and is asked, whatever the others have"
   assertEquals((await fleet.rotator.status()).next, "alice");
 });
 
-Deno.test("a pinned account that is newly credited is asked and used, never another", async () => {
+test("a pinned account that is newly credited is asked and used, never another", async () => {
   await using fleet = await startFleet({
     settings: PINNED,
     accounts: {
@@ -61,7 +62,7 @@ Deno.test("a pinned account that is newly credited is asked and used, never anot
   );
 });
 
-Deno.test("a pinned account that may not spend is refused, with credits and others at hand", async () => {
+test("a pinned account that may not spend is refused, with credits and others at hand", async () => {
   await using fleet = await startFleet({
     credits: ["bob"],
     settings: PINNED,
@@ -82,7 +83,7 @@ Deno.test("a pinned account that may not spend is refused, with credits and othe
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("a pinned account that cannot serve says why, without asking the others", async () => {
+test("a pinned account that cannot serve says why, without asking the others", async () => {
   const answers: unknown[] = [];
   for (const pinned of ["disabled", "login", "nobody"]) {
     await using fleet = await startFleet({
@@ -107,7 +108,7 @@ Deno.test("a pinned account that cannot serve says why, without asking the other
   ]);
 });
 
-Deno.test("a pinned account's hiccup is tried again on it alone", async () => {
+test("a pinned account's hiccup is tried again on it alone", async () => {
   await using fleet = await startFleet({
     random: () => 0,
     settings: PINNED,
@@ -126,7 +127,7 @@ Deno.test("a pinned account's hiccup is tried again on it alone", async () => {
   assert(fleet.fake.log.every(({ account }) => account === "alice"));
 });
 
-Deno.test("a pin is honoured within a second, before the session's account, until it is taken off", async () => {
+test("a pin is honoured within a second, before the session's account, until it is taken off", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   const store = fleet.store as Store;
   const ask = async () => (await fleet.ask({ prompt_cache_key: "k" })).alias;
@@ -146,7 +147,7 @@ Deno.test("a pin is honoured within a second, before the session's account, unti
   assertEquals((await fleet.ask()).alias, "alice");
 });
 
-Deno.test("a pin is honoured also where a store goes on with one object of its own", async () => {
+test("a pin is honoured also where a store goes on with one object of its own", async () => {
   await using fleet = await startFleet({
     accounts: { alice: {}, bob: {} },
     store(initial) {

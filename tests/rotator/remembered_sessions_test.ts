@@ -1,18 +1,21 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
+import { existsSync, statSync, writeFileSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
 import { createRotator, type Rotator } from "../../mod.ts";
 import { type Fleet, MINUTE, startKnown } from "../fleet.ts";
+import { tempFolder, test } from "../test.ts";
 
 /** A fleet whose store is a file, and another rotator on it as after a restart. */
 async function filed(
   work: (fleet: Fleet, restart: () => Rotator, folder: string) => Promise<void>,
 ): Promise<void> {
-  const folder = await Deno.makeTempDir();
+  const folder = await tempFolder();
   const path = join(folder, "accounts.json");
   const fleet = await startKnown({
     accounts: { alice: {}, bob: {}, carol: {} },
     store(initial) {
-      Deno.writeTextFileSync(path, JSON.stringify(initial));
+      writeFileSync(path, JSON.stringify(initial));
       return path;
     },
   });
@@ -25,18 +28,18 @@ async function filed(
     });
   await work(fleet, restart, folder);
   await fleet[Symbol.asyncDispose]();
-  await Deno.remove(folder, { recursive: true });
+  await rm(folder, { recursive: true });
 }
 
-Deno.test("a session stays on its account after a restart, for an hour", async () => {
+test("a session stays on its account after a restart, for an hour", async () => {
   await filed(async (fleet, restart, folder) => {
     const body = { prompt_cache_key: "a secret thread" };
     const { alias } = await fleet.ask(body);
     await fleet.rotator.close();
-    const stored = await Deno.readTextFile(join(folder, "sessions.json"));
+    const stored = await readFile(join(folder, "sessions.json"), "utf8");
     assert(!stored.includes("secret"), stored);
     assertEquals(
-      Deno.statSync(join(folder, "sessions.json")).mode! & 0o777,
+      statSync(join(folder, "sessions.json")).mode! & 0o777,
       0o600,
     );
     const second = restart();
@@ -50,7 +53,7 @@ Deno.test("a session stays on its account after a restart, for an hour", async (
   });
 });
 
-Deno.test("affinity: false neither reads nor writes sessions", async () => {
+test("affinity: false neither reads nor writes sessions", async () => {
   await filed(async (fleet, _restart, folder) => {
     const rotator = createRotator({
       store: join(folder, "accounts.json"),
@@ -61,10 +64,6 @@ Deno.test("affinity: false neither reads nor writes sessions", async () => {
     });
     await fleet.ask({ prompt_cache_key: "k" }, {}, rotator);
     await rotator.close();
-    assert(
-      ![...Deno.readDirSync(folder)].some(({ name }) =>
-        name === "sessions.json"
-      ),
-    );
+    assert(!existsSync(join(folder, "sessions.json")));
   });
 });

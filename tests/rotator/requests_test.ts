@@ -10,6 +10,7 @@ import {
   startFleet,
   startKnown,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 interface Seen {
   method: string;
@@ -66,7 +67,7 @@ function lastHeaders(fleet: Fleet): Readonly<Record<string, string>> {
   return fleet.fake.log.at(-1)!.headers;
 }
 
-Deno.test("rotator.fetch() sends to the backend what means it, in every spelling", async () => {
+test("rotator.fetch() sends to the backend what means it, in every spelling", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const { fake, rotator } = fleet;
   const rows: [input: string, kind: string, path: string][] = [
@@ -119,7 +120,7 @@ Deno.test("rotator.fetch() sends to the backend what means it, in every spelling
   }
 });
 
-Deno.test("rotator.fetch() takes a URL and a Request as fetch does", async () => {
+test("rotator.fetch() takes a URL and a Request as fetch does", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const { rotator } = fleet;
   const url = new URL(`${rotator.baseURL}/responses`);
@@ -130,7 +131,7 @@ Deno.test("rotator.fetch() takes a URL and a Request as fetch does", async () =>
   }
 });
 
-Deno.test("rotator.fetch() knows a post by any case of its name", async () => {
+test("rotator.fetch() knows a post by any case of its name", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const body = JSON.stringify({ model: "gpt-5", input: "hello" });
   const response = await fleet.rotator.fetch(
@@ -140,7 +141,7 @@ Deno.test("rotator.fetch() knows a post by any case of its name", async () => {
   assertEquals((await response.json()).status, "completed");
 });
 
-Deno.test("rotator.fetch() passes any other URL through untouched, without a token", async () => {
+test("rotator.fetch() passes any other URL through untouched, without a token", async () => {
   await using other = await stranger();
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const headers = {
@@ -174,7 +175,7 @@ Deno.test("rotator.fetch() passes any other URL through untouched, without a tok
   assertEquals(fleet.fake.log, []);
 });
 
-Deno.test("rotator.fetch() gives no token to a neighbour of the backend's path", async () => {
+test("rotator.fetch() gives no token to a neighbour of the backend's path", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const { fake, rotator } = fleet;
   for (
@@ -192,7 +193,7 @@ Deno.test("rotator.fetch() gives no token to a neighbour of the backend's path",
   }
 });
 
-Deno.test("rotator.fetch() follows a redirect to another origin without the account's headers", async () => {
+test("rotator.fetch() follows a redirect to another origin without the account's headers", async () => {
   await using other = await stranger();
   await using fleet = await startKnown({ accounts: { alice: {} } });
   fleet.fake.account("alice").queue.push({
@@ -213,7 +214,7 @@ Deno.test("rotator.fetch() follows a redirect to another origin without the acco
   assertEquals(JSON.stringify(seen).includes(fleet.fake.canary), false);
 });
 
-Deno.test("rotator.fetch() keeps the account's headers on a redirect within the backend", async () => {
+test("rotator.fetch() keeps the account's headers on a redirect within the backend", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const { fake, rotator } = fleet;
   fake.account("alice").queue.push({
@@ -229,7 +230,7 @@ Deno.test("rotator.fetch() keeps the account's headers on a redirect within the 
   assert(elsewhere?.headers["authorization"] === undefined);
 });
 
-Deno.test("rotator.fetch() does not follow a redirect that the caller wants to see", async () => {
+test("rotator.fetch() does not follow a redirect that the caller wants to see", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   fleet.fake.account("alice").queue.push({ redirect: "/elsewhere" });
   const response = await fleet.rotator.fetch(
@@ -239,7 +240,7 @@ Deno.test("rotator.fetch() does not follow a redirect that the caller wants to s
   assertEquals([await ends(response), fleet.fake.log.length], [307, 1]);
 });
 
-Deno.test("rotator.refresh() follows no redirect with a token", async () => {
+test("rotator.refresh() follows no redirect with a token", async () => {
   await using other = await stranger();
   await using fleet = await startFleet({
     accounts: { alice: {}, bob: {} },
@@ -255,7 +256,7 @@ Deno.test("rotator.refresh() follows no redirect with a token", async () => {
   assertEquals(other.seen, []);
 });
 
-Deno.test("rotator.fetch() says who asks, where the caller does not", async () => {
+test("rotator.fetch() says who asks, where the caller does not", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   await ends(await fleet.rotator.fetch("/responses", post()));
   const plain = lastHeaders(fleet);
@@ -276,7 +277,7 @@ Deno.test("rotator.fetch() says who asks, where the caller does not", async () =
   }
 });
 
-Deno.test("rotator.fetch() drops what the backend must not see, and passes the rest on", async () => {
+test("rotator.fetch() drops what the backend must not see, and passes the rest on", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const dropped = {
     "authorization": "Bearer sk-mine",
@@ -308,7 +309,7 @@ Deno.test("rotator.fetch() drops what the backend must not see, and passes the r
   assertEquals(seen["chatgpt-account-id"], "account-alice");
 });
 
-Deno.test("rotator.fetch() sends the FedRAMP header for accounts whose claims say so, only", async () => {
+test("rotator.fetch() sends the FedRAMP header for accounts whose claims say so, only", async () => {
   await using fleet = await startKnown({
     accounts: { alice: { fedramp: true }, bob: {} },
   });
@@ -317,7 +318,7 @@ Deno.test("rotator.fetch() sends the FedRAMP header for accounts whose claims sa
   assertEquals(fleet.fake.violations, []);
 });
 
-Deno.test("rotator.fetch() takes from an account's tokens what its record does not say", async () => {
+test("rotator.fetch() takes from an account's tokens what its record does not say", async () => {
   await using fleet = await startFleet({
     accounts: { alice: { fedramp: true } },
   });
@@ -350,7 +351,7 @@ Deno.test("rotator.fetch() takes from an account's tokens what its record does n
   );
 });
 
-Deno.test("rotator.fetch() learns nothing from a server that the backend redirects to", async () => {
+test("rotator.fetch() learns nothing from a server that the backend redirects to", async () => {
   await using other = await stranger(401);
   await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
   fleet.fake.account("alice").queue.push({ redirect: `${other.url}/landing` });
@@ -372,7 +373,7 @@ Deno.test("rotator.fetch() learns nothing from a server that the backend redirec
   );
 });
 
-Deno.test("rotator.fetch() sends once what can never be sent, and follows no circle of redirects twice", async () => {
+test("rotator.fetch() sends once what can never be sent, and follows no circle of redirects twice", async () => {
   await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
   const { fake, rotator } = fleet;
   const fails = (init: RequestInit) =>
@@ -389,7 +390,7 @@ Deno.test("rotator.fetch() sends once what can never be sent, and follows no cir
   assertEquals(fake.log.length, 1 + 21);
 });
 
-Deno.test("rotator.fetch() keeps status, headers and URL of an answer", async () => {
+test("rotator.fetch() keeps status, headers and URL of an answer", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const { response } = await fleet.ask();
   assertEquals([response.status, response.ok, response.url], [
@@ -404,13 +405,13 @@ Deno.test("rotator.fetch() keeps status, headers and URL of an answer", async ()
   );
 });
 
-Deno.test("rotator.fetch() works without its rotator in front of it", async () => {
+test("rotator.fetch() works without its rotator in front of it", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const { fetch } = fleet.rotator;
   assertEquals(await ends(await fetch("/responses", post())), 200);
 });
 
-Deno.test("rotator.fetch() lets go of the answers that the caller never sees", async () => {
+test("rotator.fetch() lets go of the answers that the caller never sees", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: {}, bob: {}, carol: {} },
@@ -428,7 +429,7 @@ Deno.test("rotator.fetch() lets go of the answers that the caller never sees", a
   }
 });
 
-Deno.test("rotator.fetch() follows a 307 of a request on credits with its body", async () => {
+test("rotator.fetch() follows a 307 of a request on credits with its body", async () => {
   await using fleet = await startKnown({ accounts: { alice: CREDITED } });
   const redirect = `${fleet.rotator.baseURL}/responses?again`;
   fleet.fake.account("alice").queue.push({ redirect });

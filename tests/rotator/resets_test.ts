@@ -11,6 +11,7 @@ import {
   startKnown,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 const WEEK = 604_800;
 
@@ -36,7 +37,7 @@ function fullUntil(
   };
 }
 
-Deno.test("rotator.fetch() sends nothing for an hour while a full window's reset lies in the past and credits are forbidden", async () => {
+test("rotator.fetch() sends nothing for an hour while a full window's reset lies in the past and credits are forbidden", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: RESET_IN_THE_PAST },
@@ -53,7 +54,7 @@ Deno.test("rotator.fetch() sends nothing for an hour while a full window's reset
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("rotator.fetch() pays nothing while a full window's reset lies in the past and another account has quota", async () => {
+test("rotator.fetch() pays nothing while a full window's reset lies in the past and another account has quota", async () => {
   await using fleet = await startKnown({
     credits: "all",
     accounts: { alice: RESET_IN_THE_PAST, bob: {} },
@@ -65,7 +66,7 @@ Deno.test("rotator.fetch() pays nothing while a full window's reset lies in the 
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("rotator.fetch() asks once after a reset before it sends anything that could be charged", async () => {
+test("rotator.fetch() asks once after a reset before it sends anything that could be charged", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: fullUntil(START + HOUR, TEN_CREDITS) },
@@ -81,7 +82,7 @@ Deno.test("rotator.fetch() asks once after a reset before it sends anything that
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("rotator.fetch() trusts the clock where the account was seen to have no credits", async () => {
+test("rotator.fetch() trusts the clock where the account was seen to have no credits", async () => {
   await using fleet = await startKnown({
     accounts: { alice: fullUntil(START + HOUR, null) },
   });
@@ -92,7 +93,7 @@ Deno.test("rotator.fetch() trusts the clock where the account was seen to have n
   assertEquals(kindsOf(fleet), ["responses:alice"]);
 });
 
-Deno.test("rotator.fetch() asks first when only the clock has ended a usage limit that was answered", async () => {
+test("rotator.fetch() asks first when only the clock has ended a usage limit that was answered", async () => {
   const credits = { ...TEN_CREDITS };
   await using fleet = await startKnown({
     credits: "none",
@@ -117,7 +118,7 @@ Deno.test("rotator.fetch() asks first when only the clock has ended a usage limi
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("rotator.fetch() believes an early reset that usage shows", async () => {
+test("rotator.fetch() believes an early reset that usage shows", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: { ...EXHAUSTED, credits: { ...TEN_CREDITS } } },
@@ -132,7 +133,7 @@ Deno.test("rotator.fetch() believes an early reset that usage shows", async () =
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("rotator.fetch() does not reopen a window by usage out of a cache", async () => {
+test("rotator.fetch() does not reopen a window by usage out of a cache", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: {
@@ -153,7 +154,7 @@ Deno.test("rotator.fetch() does not reopen a window by usage out of a cache", as
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("rotator.fetch() takes a full window for open that its own answer's flags allow", async () => {
+test("rotator.fetch() takes a full window for open that its own answer's flags allow", async () => {
   const windows = [{ seconds: WEEK, usedPercent: 100, resetAt: START + DAY }];
   for (
     const [flags, status] of [
@@ -169,7 +170,7 @@ Deno.test("rotator.fetch() takes a full window for open that its own answer's fl
   }
 });
 
-Deno.test("rotator.refresh() ends a limit that usage contradicts, however often it came back", async () => {
+test("rotator.refresh() ends a limit that usage contradicts, however often it came back", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   const alice = fleet.fake.account("alice");
   const limit = {

@@ -1,7 +1,8 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { fullWindows, START, startFleet, TEN_CREDITS } from "../fleet.ts";
+import { test } from "../test.ts";
 
-Deno.test("rotator.fetch() asks unknown accounts before it sends anything", async () => {
+test("rotator.fetch() asks unknown accounts before it sends anything", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   const answer = await fleet.ask();
   assertEquals(answer.status, 200);
@@ -11,7 +12,7 @@ Deno.test("rotator.fetch() asks unknown accounts before it sends anything", asyn
   assertEquals(answer.alias, "alice");
 });
 
-Deno.test("rotator.fetch() takes turns between accounts with included usage", async () => {
+test("rotator.fetch() takes turns between accounts with included usage", async () => {
   await using fleet = await startFleet({
     accounts: { alice: {}, bob: {}, carol: {} },
   });
@@ -22,7 +23,7 @@ Deno.test("rotator.fetch() takes turns between accounts with included usage", as
   );
 });
 
-Deno.test("rotator.fetch() uses up all included usage before it spends a credit", async () => {
+test("rotator.fetch() uses up all included usage before it spends a credit", async () => {
   await using fleet = await startFleet({
     accounts: {
       alice: { costPercent: 50, credits: { ...TEN_CREDITS } },
@@ -36,7 +37,7 @@ Deno.test("rotator.fetch() uses up all included usage before it spends a credit"
   );
 });
 
-Deno.test("rotator.fetch() spends nothing when the policy forbids it, with the same set-up as served", async () => {
+test("rotator.fetch() spends nothing when the policy forbids it, with the same set-up as served", async () => {
   await using fleet = await startFleet({
     credits: "none",
     accounts: {
@@ -50,7 +51,7 @@ Deno.test("rotator.fetch() spends nothing when the policy forbids it, with the s
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("rotator.fetch() costs one usage call per exhausted account and no backend call", async () => {
+test("rotator.fetch() costs one usage call per exhausted account and no backend call", async () => {
   await using fleet = await startFleet({
     accounts: {
       alice: { windows: fullWindows(START) },

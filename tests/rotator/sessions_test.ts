@@ -8,6 +8,7 @@ import {
   startFleet,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 import type { Store } from "../../mod.ts";
 
 const HELLO = { role: "user", content: "Hello" };
@@ -28,7 +29,7 @@ function switches(fleet: Fleet): string[] {
     .map((event) => `${event.from}>${event.alias}`);
 }
 
-Deno.test("a session stays on its account by any of its names, while others take turns", async () => {
+test("a session stays on its account by any of its names, while others take turns", async () => {
   await using fleet = await startFleet({
     accounts: { alice: {}, bob: {}, carol: {} },
   });
@@ -52,7 +53,7 @@ Deno.test("a session stays on its account by any of its names, while others take
   assertEquals(switches(fleet), []);
 });
 
-Deno.test("a session goes by its cache key before its headers, and by those before its beginning", async () => {
+test("a session goes by its cache key before its headers, and by those before its beginning", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   await fleet.rotator.refresh();
   const input = [message("Start"), REPLY, HELLO];
@@ -68,7 +69,7 @@ Deno.test("a session goes by its cache key before its headers, and by those befo
   }
 });
 
-Deno.test("a conversation that only begins is no session, and affinity: false knows none", async () => {
+test("a conversation that only begins is no session, and affinity: false knows none", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   for (let n = 0; n < 4; n++) await fleet.ask();
   assertEquals(fleet.served(), ["alice", "bob", "alice", "bob"]);
@@ -81,7 +82,7 @@ Deno.test("a conversation that only begins is no session, and affinity: false kn
   assertEquals(switches(off), []);
 });
 
-Deno.test("a session is remembered for 60 idle minutes, and each turn begins them anew", async () => {
+test("a session is remembered for 60 idle minutes, and each turn begins them anew", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   const ask = async () => (await fleet.ask({ prompt_cache_key: "k" })).alias;
   assertEquals(await ask(), "alice");
@@ -93,7 +94,7 @@ Deno.test("a session is remembered for 60 idle minutes, and each turn begins the
   assertEquals(await ask(), "bob");
 });
 
-Deno.test("a session of 100 turns near a threshold switches at most once and never costs", async () => {
+test("a session of 100 turns near a threshold switches at most once and never costs", async () => {
   await using fleet = await startFleet({
     accounts: {
       alice: { costPercent: 0.5, credits: { ...TEN_CREDITS }, windows: near() },
@@ -118,7 +119,7 @@ function near() {
   return [{ seconds: 18_000, usedPercent: 80, resetAt: START + 4 * HOUR }];
 }
 
-Deno.test("a session leaves before it costs, and returns to where it was served last only", async () => {
+test("a session leaves before it costs, and returns to where it was served last only", async () => {
   await using fleet = await startFleet({
     accounts: {
       alice: { costPercent: 50, credits: { ...TEN_CREDITS } },
@@ -142,7 +143,7 @@ Deno.test("a session leaves before it costs, and returns to where it was served 
   assertEquals(fleet.served().at(-1), "alice", "an early reset counts at once");
 });
 
-Deno.test("a session outlives a hiccup of its account by moving once", async () => {
+test("a session outlives a hiccup of its account by moving once", async () => {
   await using fleet = await startFleet({
     accounts: { alice: {}, bob: {}, carol: {} },
   });
@@ -160,7 +161,7 @@ Deno.test("a session outlives a hiccup of its account by moving once", async () 
   assertEquals(fleet.served().slice(1), Array(20).fill("bob"));
 });
 
-Deno.test("a session takes nobody's turn by weight", async () => {
+test("a session takes nobody's turn by weight", async () => {
   await using fleet = await startFleet({
     strategy: "weighted",
     random: () => 0.5,
@@ -177,7 +178,7 @@ Deno.test("a session takes nobody's turn by weight", async () => {
   assertEquals(others.filter((alias) => alias === "bob").length, 2);
 });
 
-Deno.test("a session keeps its account when a preferred plan joins, and leaves one that is taken away", async () => {
+test("a session keeps its account when a preferred plan joins, and leaves one that is taken away", async () => {
   await using fleet = await startFleet({
     accounts: { alice: {}, bob: { windows: fullWindows(START), plan: "pro" } },
   });

@@ -14,6 +14,7 @@ import {
   startFleet,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 const SPARK = "gpt-5.3-codex-spark";
 const SPARK_METER = "codex_bengalfox";
@@ -30,7 +31,7 @@ function counted(fleet: Fleet): Record<string, number> {
   return counts;
 }
 
-Deno.test("every strategy tries all of its pool for one request, preferred plans first", async () => {
+test("every strategy tries all of its pool for one request, preferred plans first", async () => {
   for (const strategy of STRATEGIES) {
     const refusal = {
       status: 429,
@@ -57,7 +58,7 @@ Deno.test("every strategy tries all of its pool for one request, preferred plans
   }
 });
 
-Deno.test("every strategy spreads requests sent side by side, and over credits too", async () => {
+test("every strategy spreads requests sent side by side, and over credits too", async () => {
   const even = { alice: 4, bob: 4, carol: 4 };
   for (const strategy of ["round-robin", "least-used", "weighted"] as const) {
     await using fleet = await startFleet({
@@ -79,7 +80,7 @@ Deno.test("every strategy spreads requests sent side by side, and over credits t
   }
 });
 
-Deno.test("weighted counts a request once, however often its account had to be tried", async () => {
+test("weighted counts a request once, however often its account had to be tried", async () => {
   await using fleet = await startFleet({
     strategy: "weighted",
     accounts: { alice: {}, bob: {} },
@@ -93,7 +94,7 @@ Deno.test("weighted counts a request once, however often its account had to be t
   assertEquals(counted(fleet), { alice: 6, bob: 3 });
 });
 
-Deno.test("a full Spark meter touches neither the main one nor credits, and a full main one not Spark", async () => {
+test("a full Spark meter touches neither the main one nor credits, and a full main one not Spark", async () => {
   await using fleet = await startFleet({
     accounts: {
       alice: { meters: spark(100), credits: { ...TEN_CREDITS } },
@@ -118,7 +119,7 @@ Deno.test("a full Spark meter touches neither the main one nor credits, and a fu
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("a 429 for a Spark model limits its meter alone", async () => {
+test("a 429 for a Spark model limits its meter alone", async () => {
   await using fleet = await startFleet({
     accounts: { alice: { meters: spark(0) }, bob: { meters: spark(0) } },
   });
@@ -135,7 +136,7 @@ Deno.test("a 429 for a Spark model limits its meter alone", async () => {
   assertEquals(other.accounts[0]?.reason, "exhausted");
 });
 
-Deno.test("Spark models go to the plan pro and to accounts with their meter only", async () => {
+test("Spark models go to the plan pro and to accounts with their meter only", async () => {
   await using fleet = await startFleet({
     accounts: {
       alice: {},
@@ -157,7 +158,7 @@ Deno.test("Spark models go to the plan pro and to accounts with their meter only
   ]);
 });
 
-Deno.test("other meters are only shown, and model_usage gates one model", async () => {
+test("other meters are only shown, and model_usage gates one model", async () => {
   const full = { windows: fullWindows(START), limitName: "gpt-reserve" };
   await using fleet = await startFleet({
     accounts: {
@@ -185,7 +186,7 @@ Deno.test("other meters are only shown, and model_usage gates one model", async 
   assertEquals(fleet.fake.charged, []);
 });
 
-Deno.test("round-robin leaves no account waiting for longer than a cycle and 10 s across processes", async () => {
+test("round-robin leaves no account waiting for longer than a cycle and 10 s across processes", async () => {
   const folder = await mkdtemp(join(tmpdir(), "codex-rotator-turns-"));
   const path = join(folder, "accounts.json");
   try {

@@ -6,6 +6,7 @@ import {
   startFleet,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 import type { FakeAnswer } from "../../lib/testing/fake_codex.ts";
 
 const CREATED = { type: "response.created", response: { id: "r" } };
@@ -22,7 +23,7 @@ function streamOf(...events: unknown[]): FakeAnswer {
   return { events };
 }
 
-Deno.test("rotator.fetch() shows only the next account's stream when a stream fails before its content", async () => {
+test("rotator.fetch() shows only the next account's stream when a stream fails before its content", async () => {
   for (
     const code of [
       "usage_limit_reached",
@@ -41,7 +42,7 @@ Deno.test("rotator.fetch() shows only the next account's stream when a stream fa
   }
 });
 
-Deno.test("rotator.fetch() passes a failure on unchanged when content has come", async () => {
+test("rotator.fetch() passes a failure on unchanged when content has come", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   fleet.fake.account("alice").queue.push(
     streamOf(CREATED, ADDED, failed("usage_limit_reached")),
@@ -53,7 +54,7 @@ Deno.test("rotator.fetch() passes a failure on unchanged when content has come",
   assertEquals(accounts[0]?.reason, "exhausted", "it is learned all the same");
 });
 
-Deno.test("rotator.fetch() passes a failure on unchanged when it concerns only the caller", async () => {
+test("rotator.fetch() passes a failure on unchanged when it concerns only the caller", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   fleet.fake.account("alice").queue.push(
     streamOf(CREATED, failed("context_length_exceeded")),
@@ -63,7 +64,7 @@ Deno.test("rotator.fetch() passes a failure on unchanged when it concerns only t
   assertMatch(answer.text, /context_length_exceeded/);
 });
 
-Deno.test("rotator.fetch() tries another account when a stream ends before any content", async () => {
+test("rotator.fetch() tries another account when a stream ends before any content", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   fleet.fake.account("alice").queue.push(streamOf(CREATED));
   const answer = await fleet.ask();
@@ -71,7 +72,7 @@ Deno.test("rotator.fetch() tries another account when a stream ends before any c
   assertMatch(answer.text, /Hello from bob/);
 });
 
-Deno.test("rotator.fetch() does not repeat a stream that ended before any content when it may have been charged", async () => {
+test("rotator.fetch() does not repeat a stream that ended before any content when it may have been charged", async () => {
   await using fleet = await startFleet({
     accounts: {
       alice: { windows: fullWindows(START), credits: { ...TEN_CREDITS } },
@@ -93,7 +94,7 @@ Deno.test("rotator.fetch() does not repeat a stream that ended before any conten
   assertEquals([gone.status, gone.alias, spent()], [502, "bob", 1]);
 });
 
-Deno.test("rotator.fetch() learns from codex.rate_limits wherever it comes in a stream", async () => {
+test("rotator.fetch() learns from codex.rate_limits wherever it comes in a stream", async () => {
   const limits = {
     type: "codex.rate_limits",
     rate_limits: {
@@ -117,7 +118,7 @@ Deno.test("rotator.fetch() learns from codex.rate_limits wherever it comes in a 
   }
 });
 
-Deno.test("rotator.fetch() passes the bytes of a stream unchanged wherever they are cut", async () => {
+test("rotator.fetch() passes the bytes of a stream unchanged wherever they are cut", async () => {
   const text = [
     "\uFEFFevent: response.created\r\n",
     'data: {"type":"response.created"}\r\n\r\n',
@@ -142,7 +143,7 @@ Deno.test("rotator.fetch() passes the bytes of a stream unchanged wherever they 
   }
 });
 
-Deno.test("rotator.fetch() folds a stream for a caller who did not ask for one", async () => {
+test("rotator.fetch() folds a stream for a caller who did not ask for one", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   fleet.fake.account("alice").reply = { text: "Folded", emptyOutput: true };
   const response = await fleet.rotator.fetch(
@@ -177,7 +178,7 @@ Deno.test("rotator.fetch() folds a stream for a caller who did not ask for one",
   });
 });
 
-Deno.test("rotator.fetch() moves to another account at any point while it folds", async () => {
+test("rotator.fetch() moves to another account at any point while it folds", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   fleet.fake.account("alice").queue.push(
     streamOf(CREATED, ADDED, failed("usage_limit_reached")),
@@ -186,7 +187,7 @@ Deno.test("rotator.fetch() moves to another account at any point while it folds"
   assertEquals([answer.status, answer.alias], [200, "bob"]);
 });
 
-Deno.test("rotator.fetch() gives a folded failure its status when nobody else could do better", async () => {
+test("rotator.fetch() gives a folded failure its status when nobody else could do better", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   fleet.fake.account("alice").queue.push(
     streamOf(CREATED, failed("context_length_exceeded")),
@@ -201,7 +202,7 @@ Deno.test("rotator.fetch() gives a folded failure its status when nobody else co
   assertEquals((await fleet.ask({ stream: false })).status, 502);
 });
 
-Deno.test("rotator.fetch() heals a conversation that comes from another account", async () => {
+test("rotator.fetch() heals a conversation that comes from another account", async () => {
   await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
   const input = [
     { type: "message", role: "user", content: "Hello" },
@@ -232,7 +233,7 @@ Deno.test("rotator.fetch() heals a conversation that comes from another account"
   assertEquals(sent().length, 3);
 });
 
-Deno.test("rotator.fetch() breaks a stream off upstream when its reader goes away", async () => {
+test("rotator.fetch() breaks a stream off upstream when its reader goes away", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   fleet.fake.account("alice").reply = { padBytes: 50_000_000 };
   const response = await fleet.rotator.fetch("/responses", {
@@ -245,7 +246,7 @@ Deno.test("rotator.fetch() breaks a stream off upstream when its reader goes awa
   await fleet.fake.seen(({ kind, aborted }) => kind === "responses" && aborted);
 });
 
-Deno.test("rotator.fetch() rejects with the caller's reason when it aborts before the first content", async () => {
+test("rotator.fetch() rejects with the caller's reason when it aborts before the first content", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   await fleet.ask();
   const never = Promise.withResolvers<void>();

@@ -10,13 +10,14 @@ import {
   startKnown,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 const LIMITED = {
   status: 429,
   body: { error: { type: "usage_limit_reached", resets_in_seconds: 3600 } },
 };
 
-Deno.test("rotator.fetch() frees a limited account early by no more than the clock jumped", async () => {
+test("rotator.fetch() frees a limited account early by no more than the clock jumped", async () => {
   for (const jump of [-30 * MINUTE, -2 * DAY, 20 * MINUTE]) {
     await using fleet = await startFleet({
       accounts: { alice: {} },
@@ -34,7 +35,7 @@ Deno.test("rotator.fetch() frees a limited account early by no more than the clo
   }
 });
 
-Deno.test("rotator.fetch() blocks nobody for good when the clock jumps back by years", async () => {
+test("rotator.fetch() blocks nobody for good when the clock jumps back by years", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   const account = fleet.fake.account("alice");
   account.queue.push(
@@ -49,7 +50,7 @@ Deno.test("rotator.fetch() blocks nobody for good when the clock jumps back by y
   assertEquals(answer.status, 200);
 });
 
-Deno.test("rotator.fetch() asks again when the clock jumped back and facts come from the future", async () => {
+test("rotator.fetch() asks again when the clock jumped back and facts come from the future", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   await fleet.ask();
   fleet.clock.now -= 3 * HOUR;
@@ -62,7 +63,7 @@ Deno.test("rotator.fetch() asks again when the clock jumped back and facts come 
   assertEquals(fleet.served(), ["alice$"], "and what it says now counts");
 });
 
-Deno.test("rotator.fetch() asks an account once after the clock jumped back, and trusts what it answers", async () => {
+test("rotator.fetch() asks an account once after the clock jumped back, and trusts what it answers", async () => {
   await using fleet = await startKnown({
     credits: "none",
     accounts: { alice: { credits: { ...TEN_CREDITS } } },
@@ -76,7 +77,7 @@ Deno.test("rotator.fetch() asks an account once after the clock jumped back, and
   assertEquals(asked.length, 1);
 });
 
-Deno.test("token trouble holds the later pools for 15 minutes, also after the clock jumped back", async () => {
+test("token trouble holds the later pools for 15 minutes, also after the clock jumped back", async () => {
   await using fleet = await startKnown({
     accounts: { alice: {}, bob: CREDITED },
   });
@@ -88,7 +89,7 @@ Deno.test("token trouble holds the later pools for 15 minutes, also after the cl
   assertEquals((await fleet.ask()).alias, "bob");
 });
 
-Deno.test("rotator.fetch() asks again when the clock jumped forward past the facts", async () => {
+test("rotator.fetch() asks again when the clock jumped forward past the facts", async () => {
   await using fleet = await startFleet({ accounts: { alice: {} } });
   await fleet.ask();
   fleet.fake.clearLog();
@@ -102,7 +103,7 @@ Deno.test("rotator.fetch() asks again when the clock jumped forward past the fac
   assertEquals(fleet.usageCalls(), 1);
 });
 
-Deno.test("rotator.fetch() gives everyone a turn when a use lies in the future", async () => {
+test("rotator.fetch() gives everyone a turn when a use lies in the future", async () => {
   await using fleet = await startFleet({
     accounts: { alice: {}, bob: {} },
     records: { alice: { lastUsedAt: START + 300 * DAY, requests: 7 } },

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { requestBody, startKnown } from "../fleet.ts";
+import { test, testOnDeno } from "../test.ts";
 import { createRotator, memoryStore } from "../../mod.ts";
 
 const CHUNK = `data: {"type":"response.output_text.delta","delta":"${
@@ -65,7 +66,7 @@ async function settled(read: () => number): Promise<number> {
   }
 }
 
-Deno.test("rotator.fetch() lets a slow reader slow the backend down, as fetch does", async () => {
+test("rotator.fetch() lets a slow reader slow the backend down, as fetch does", async () => {
   await using source = await startSource();
   await using rotator = rotatorFor(source.backend);
   const response = await rotator.fetch("/responses", POST);
@@ -82,7 +83,7 @@ Deno.test("rotator.fetch() lets a slow reader slow the backend down, as fetch do
   assertEquals(size, whole);
 });
 
-Deno.test("rotator.fetch() ends a stream at the backend when its reader cancels", async () => {
+test("rotator.fetch() ends a stream at the backend when its reader cancels", async () => {
   await using source = await startSource();
   await using rotator = rotatorFor(source.backend);
   const response = await rotator.fetch("/responses", POST);
@@ -93,7 +94,7 @@ Deno.test("rotator.fetch() ends a stream at the backend when its reader cancels"
   assert(source.counted.written < CHUNK.length * CHUNKS);
 });
 
-Deno.test("rotator.fetch() lets a stream that breaks in the middle break as with fetch", async () => {
+test("rotator.fetch() lets a stream that breaks in the middle break as with fetch", async () => {
   await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
   const added = { type: "response.output_item.added", item: {} };
   const broken = { events: [added, added, added], drop: 2 };
@@ -116,7 +117,7 @@ Deno.test("rotator.fetch() lets a stream that breaks in the middle break as with
   assertEquals(fleet.fake.log.length, 2, "it is not repeated");
 });
 
-Deno.test("rotator.fetch() guards a stream that comes without a content type", async () => {
+test("rotator.fetch() guards a stream that comes without a content type", async () => {
   await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
   for (const name of ["alice", "bob"]) {
     fleet.fake.account(name).headers = ({ "content-type": _, ...rest }) => rest;
@@ -144,8 +145,11 @@ async function memoryOf(how: "plain" | "rotator"): Promise<number> {
   return highestMB;
 }
 
-Deno.test("rotator.fetch() takes no more memory for 100 streams of 10 MB than fetch and 40 MB", async () => {
-  const plain = await memoryOf("plain");
-  const rotator = await memoryOf("rotator");
-  assert(rotator <= plain + 40, `${rotator} MB, and ${plain} MB with fetch`);
-});
+testOnDeno(
+  "rotator.fetch() takes no more memory for 100 streams of 10 MB than fetch and 40 MB",
+  async () => {
+    const plain = await memoryOf("plain");
+    const rotator = await memoryOf("rotator");
+    assert(rotator <= plain + 40, `${rotator} MB, and ${plain} MB with fetch`);
+  },
+);

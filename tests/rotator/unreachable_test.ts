@@ -9,6 +9,7 @@ import {
 } from "../../mod.ts";
 import { networkErrorText } from "../../lib/errors.ts";
 import { requestBody, startKnown } from "../fleet.ts";
+import { test } from "../test.ts";
 
 const SECRET = "rt_canary_secret";
 const POST = { method: "POST", body: JSON.stringify(requestBody()) };
@@ -38,7 +39,7 @@ async function closedPort(): Promise<number> {
   return Number(new URL(fleet.fake.backend).port);
 }
 
-Deno.test("rotator.fetch() says why the network failed, and where", async () => {
+test("rotator.fetch() says why the network failed, and where", async () => {
   const backend = `http://127.0.0.1:${await closedPort()}/backend-api`;
   await using rotator = rotatorFor({ backend, issuer: backend });
   const error = await assertRejects(
@@ -52,7 +53,7 @@ Deno.test("rotator.fetch() says why the network failed, and where", async () => 
   assertEquals(row?.error, `fetch failed: connection refused at ${at}`);
 });
 
-Deno.test("rotator.fetch() passes the errors of a fetch that its owner wrote on as they are", async () => {
+test("rotator.fetch() passes the errors of a fetch that its owner wrote on as they are", async () => {
   class OwnError extends Error {}
   const own = new OwnError("no money for the modem");
   await using rotator = rotatorFor({ fetch: () => Promise.reject(own) });
@@ -71,7 +72,7 @@ function coded(code: string, more: Record<string, unknown> = {}): Error {
   return Object.assign(new Error(`connect ${code}`), { code, ...more });
 }
 
-Deno.test("networkErrorText() finds the cause in what each runtime says", () => {
+test("networkErrorText() finds the cause in what each runtime says", () => {
   const url = `https://chatgpt.com/backend-api?key=${SECRET}`;
   const refused = { address: "10.0.0.1", port: 3128 };
   const both = new AggregateError([
@@ -151,7 +152,7 @@ async function warningsOf(run: () => Promise<unknown>): Promise<string[]> {
   return texts;
 }
 
-Deno.test("rotator.fetch() warns once on stderr before any login, for SDKs that hide its error", async () => {
+test("rotator.fetch() warns once on stderr before any login, for SDKs that hide its error", async () => {
   await using rotator = createRotator({ store: memoryStore() });
   const texts = await warningsOf(async () => {
     for (let n = 0; n < 3; n++) {
@@ -164,12 +165,12 @@ Deno.test("rotator.fetch() warns once on stderr before any login, for SDKs that 
   assert(/add one with .*login/.test(texts[0]!), texts[0]);
 });
 
-Deno.test("rotator.fetch() warns of nothing where an account serves", async () => {
+test("rotator.fetch() warns of nothing where an account serves", async () => {
   await using fleet = await startKnown({ accounts: { alice: {} } });
   assertEquals(await warningsOf(() => fleet.ask()), []);
 });
 
-Deno.test("createRotator() refuses an option of another name, and suggests the nearest", () => {
+test("createRotator() refuses an option of another name, and suggests the nearest", () => {
   const make = (options: Record<string, unknown>) => () =>
     createRotator({ store: memoryStore(), ...options } as RotatorOptions);
   const rows: [Record<string, unknown>, string][] = [

@@ -5,6 +5,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import fc from "fast-check";
+import process from "node:process";
 import { createRotator, memoryStore, type Rotator } from "../../mod.ts";
 import {
   createHandler,
@@ -21,6 +22,7 @@ import {
   startFleet,
   TEN_CREDITS,
 } from "../fleet.ts";
+import { test } from "../test.ts";
 
 const KEY = "a-key-of-16-chars";
 const ORIGIN = "http://127.0.0.1:8791";
@@ -82,7 +84,7 @@ function emptyRotator(): Rotator {
   return createRotator({ store: memoryStore(), credits: "none" });
 }
 
-Deno.test("createHandler() maps its paths onto the backend's", async () => {
+test("createHandler() maps its paths onto the backend's", async () => {
   await using desk = await startDesk({ accounts: { alice: {} } });
   for (const base of ["", "/v1", "/backend-api/codex"]) {
     for (const path of ["/responses", "/responses/compact"]) {
@@ -102,7 +104,7 @@ Deno.test("createHandler() maps its paths onto the backend's", async () => {
   }
 });
 
-Deno.test("createHandler() passes a stream on byte for byte", async () => {
+test("createHandler() passes a stream on byte for byte", async () => {
   await using desk = await startDesk({ accounts: { alice: {} } });
   const direct = await desk.fleet.ask();
   const answer = await desk.post("/v1/responses");
@@ -115,7 +117,7 @@ Deno.test("createHandler() passes a stream on byte for byte", async () => {
   );
 });
 
-Deno.test("createHandler() knows no other path and no other method", async () => {
+test("createHandler() knows no other path and no other method", async () => {
   await using desk = await startDesk({ accounts: { alice: {} } });
   const paths = [
     "/",
@@ -139,7 +141,7 @@ Deno.test("createHandler() knows no other path and no other method", async () =>
   assertEquals(desk.fleet.fake.log.length, 0);
 });
 
-Deno.test("createHandler() says that other APIs are not served", async () => {
+test("createHandler() says that other APIs are not served", async () => {
   await using desk = await startDesk({ accounts: { alice: {} } });
   for (const path of ["/v1/chat/completions", "/v1/messages", "/messages"]) {
     const answer = await desk.post(path);
@@ -150,7 +152,7 @@ Deno.test("createHandler() says that other APIs are not served", async () => {
   }
 });
 
-Deno.test("createHandler() passes Codex's other endpoints on, with failover", async () => {
+test("createHandler() passes Codex's other endpoints on, with failover", async () => {
   await using desk = await startDesk({
     accounts: { alice: { queue: [{ status: 503 }] }, bob: {} },
     random: () => 0,
@@ -179,7 +181,7 @@ Deno.test("createHandler() passes Codex's other endpoints on, with failover", as
   ]);
 });
 
-Deno.test("createHandler() answers an upgrade with 426 at once, and other requests go on", async () => {
+test("createHandler() answers an upgrade with 426 at once, and other requests go on", async () => {
   await using desk = await startDesk({ accounts: { alice: {} } });
   const upgrade = { connection: "Upgrade", upgrade: "websocket" };
   const answer = await desk.get("/v1/responses", upgrade);
@@ -192,7 +194,7 @@ Deno.test("createHandler() answers an upgrade with 426 at once, and other reques
   await served.text();
 });
 
-Deno.test("createHandler() takes the key in the path beside a token that is the caller's own", async () => {
+test("createHandler() takes the key in the path beside a token that is the caller's own", async () => {
   await using desk = await startDesk({ accounts: { alice: {} } });
   const own = {
     "authorization": "Bearer token-of-the-caller",
@@ -228,7 +230,7 @@ Deno.test("createHandler() takes the key in the path beside a token that is the 
   assertEquals(paths, ["/v1/responses", usage, usage, usage, "/health"]);
 });
 
-Deno.test("createHandler() names account and standing on every answer of an account", async () => {
+test("createHandler() names account and standing on every answer of an account", async () => {
   await using desk = await startDesk({
     accounts: { alice: {}, bob: { windows: FULL, credits: TEN_CREDITS } },
     credits: ["bob"],
@@ -252,7 +254,7 @@ Deno.test("createHandler() names account and standing on every answer of an acco
   assertEquals(await marks(await desk.get("/health")), [null, null]);
 });
 
-Deno.test("createHandler() tells the usage of the fleet, full only when nobody can serve", async () => {
+test("createHandler() tells the usage of the fleet, full only when nobody can serve", async () => {
   await using desk = await startDesk({ accounts: { alice: {}, bob: {} } });
   const { fake, clock, rotator } = desk.fleet;
   const usage = async (path = "/backend-api/wham/usage") => {
@@ -282,7 +284,7 @@ Deno.test("createHandler() tells the usage of the fleet, full only when nobody c
   }
 });
 
-Deno.test("createHandler() names a signed-in Codex the workspace that it asks about, and leads it nowhere else", async () => {
+test("createHandler() names a signed-in Codex the workspace that it asks about, and leads it nowhere else", async () => {
   await using desk = await startDesk({ accounts: { alice: {} } });
   for (const base of ["/backend-api/wham", "/api/codex"]) {
     const headers = { "chatgpt-account-id": "account-mine" };
@@ -297,7 +299,7 @@ Deno.test("createHandler() names a signed-in Codex the workspace that it asks ab
   }
 });
 
-Deno.test("createHandler() serves a request once the only account's throttle is over", async () => {
+test("createHandler() serves a request once the only account's throttle is over", async () => {
   const busy = {
     status: 429,
     headers: { "retry-after": "1" },
@@ -332,7 +334,7 @@ function throttled(times: number, retryAfter: string): Rotator {
   };
 }
 
-Deno.test("createHandler() waits for a throttle to end, as long as it may", async () => {
+test("createHandler() waits for a throttle to end, as long as it may", async () => {
   const request = () => new Request(`${ORIGIN}/v1/models`);
   const rows: [rotator: Rotator, throttleWait: number, status: number][] = [
     [throttled(2, "0"), 60_000, 200],
@@ -352,7 +354,7 @@ Deno.test("createHandler() waits for a throttle to end, as long as it may", asyn
   assertEquals((await waiting).status, 502);
 });
 
-Deno.test("createHandler() lets nobody in who does not show the key", async () => {
+test("createHandler() lets nobody in who does not show the key", async () => {
   await using desk = await startDesk({ accounts: { alice: {} } });
   const shown = [
     "",
@@ -392,7 +394,7 @@ Deno.test("createHandler() lets nobody in who does not show the key", async () =
   assert(Number(/wrong_keys_total (\d+)/.exec(metrics)?.[1]) > 100);
 });
 
-Deno.test("createHandler() refuses browsers and foreign hosts, key or no key", async () => {
+test("createHandler() refuses browsers and foreign hosts, key or no key", async () => {
   for (const key of [KEY, null]) {
     await using desk = await startDesk({ accounts: { alice: {} } }, { key });
     const refused: Record<string, string>[] = [
@@ -422,7 +424,7 @@ Deno.test("createHandler() refuses browsers and foreign hosts, key or no key", a
   }
 });
 
-Deno.test("createHandler() knows the names it is given", async () => {
+test("createHandler() knows the names it is given", async () => {
   const hosts = ["box.lan"];
   await using named = await startDesk({ accounts: { alice: {} } }, { hosts });
   const statuses = async (desk: Counter, names: string[]) =>
@@ -437,10 +439,10 @@ Deno.test("createHandler() knows the names it is given", async () => {
   assertEquals(await statuses(open, names), [403, 200, 200, 403]);
 });
 
-Deno.test("createHandler() wants a key that it can ask for", () => {
+test("createHandler() wants a key that it can ask for", () => {
   const rotator = emptyRotator();
-  const before = Deno.env.get("CODEX_ROTATOR_SERVE_KEY");
-  Deno.env.delete("CODEX_ROTATOR_SERVE_KEY");
+  const before = process.env.CODEX_ROTATOR_SERVE_KEY;
+  delete process.env.CODEX_ROTATOR_SERVE_KEY;
   try {
     assertThrows(() => createHandler(rotator), TypeError, "No key is set");
     assertThrows(() => createHandler(rotator, { key: "" }), TypeError);
@@ -449,15 +451,15 @@ Deno.test("createHandler() wants a key that it can ask for", () => {
       TypeError,
       "characters that no header can carry",
     );
-    Deno.env.set("CODEX_ROTATOR_SERVE_KEY", "from-outside");
+    process.env.CODEX_ROTATOR_SERVE_KEY = "from-outside";
     createHandler(rotator);
   } finally {
-    Deno.env.delete("CODEX_ROTATOR_SERVE_KEY");
-    if (before !== undefined) Deno.env.set("CODEX_ROTATOR_SERVE_KEY", before);
+    delete process.env.CODEX_ROTATOR_SERVE_KEY;
+    if (before !== undefined) process.env.CODEX_ROTATOR_SERVE_KEY = before;
   }
 });
 
-Deno.test("createHandler() passes on what is the caller's to say, and nothing else", async () => {
+test("createHandler() passes on what is the caller's to say, and nothing else", async () => {
   await using desk = await startDesk({ accounts: { alice: {} } });
   desk.fleet.fake.account("alice").headers = (headers) => ({
     ...headers,
@@ -491,7 +493,7 @@ Deno.test("createHandler() passes on what is the caller's to say, and nothing el
   assertEquals(answer.headers.get("x-codex-plan-type"), "plus");
 });
 
-Deno.test("createHandler() bounds bodies and headers", async () => {
+test("createHandler() bounds bodies and headers", async () => {
   const maxBodyBytes = 1000;
   await using desk = await startDesk({ accounts: { alice: {} } }, {
     maxBodyBytes,
@@ -517,7 +519,7 @@ Deno.test("createHandler() bounds bodies and headers", async () => {
   await fits.text();
 });
 
-Deno.test("createHandler() cancels upstream when its caller goes away", async () => {
+test("createHandler() cancels upstream when its caller goes away", async () => {
   await using desk = await startDesk({ accounts: { alice: {} } });
   const { fake } = desk.fleet;
   fake.account("alice").reply = { padBytes: 64 << 20 };
@@ -541,7 +543,7 @@ Deno.test("createHandler() cancels upstream when its caller goes away", async ()
   assertEquals(desk.metrics.running, 0);
 });
 
-Deno.test("createHandler() reads no more of a stream than its caller takes", async () => {
+test("createHandler() reads no more of a stream than its caller takes", async () => {
   let pulled = 0;
   const event = 'data: {"type":"response.output_text.delta","delta":"x"}\n\n';
   const endless = () =>
@@ -570,7 +572,7 @@ Deno.test("createHandler() reads no more of a stream than its caller takes", asy
   await reader.cancel();
 });
 
-Deno.test("createHandler() answers as the rotator does when nobody can serve", async () => {
+test("createHandler() answers as the rotator does when nobody can serve", async () => {
   await using desk = await startDesk({
     accounts: { alice: { windows: FULL, credits: TEN_CREDITS } },
   });
@@ -586,7 +588,7 @@ Deno.test("createHandler() answers as the rotator does when nobody can serve", a
   ]);
 });
 
-Deno.test("createHandler() tells that there is no account, or no backend", async () => {
+test("createHandler() tells that there is no account, or no backend", async () => {
   await using empty = emptyRotator();
   const url = `${ORIGIN}/v1/models`;
   const none = await createHandler(empty, { key: null })(new Request(url));
@@ -602,7 +604,7 @@ Deno.test("createHandler() tells that there is no account, or no backend", async
   assertEquals((await lost.json()).error.type, "backend_unreachable");
 });
 
-Deno.test("createHandler() tells /status without e-mails, and no token anywhere", async () => {
+test("createHandler() tells /status without e-mails, and no token anywhere", async () => {
   await using desk = await startDesk({
     accounts: { alice: {}, bob: { windows: FULL } },
   });
@@ -627,7 +629,7 @@ Deno.test("createHandler() tells /status without e-mails, and no token anywhere"
   }
 });
 
-Deno.test("createHandler() counts who served on what, for /metrics", async () => {
+test("createHandler() counts who served on what, for /metrics", async () => {
   await using desk = await startDesk({
     accounts: {
       alice: {},
@@ -665,7 +667,7 @@ Deno.test("createHandler() counts who served on what, for /metrics", async () =>
   assertEquals(fake.charged.length, 1);
 });
 
-Deno.test("createHandler() records each request once", async () => {
+test("createHandler() records each request once", async () => {
   await using desk = await startDesk({ accounts: { alice: {} } });
   const body = JSON.stringify(requestBody({ prompt_cache_key: "thread-7" }));
   await (await desk.post("/v1/responses", { body })).text();

@@ -12,6 +12,7 @@ import { toFileUrl } from "@std/path";
 import { RotatorError } from "../../lib/errors.ts";
 import { jsonStore } from "../../lib/store/json_store.ts";
 import { listBackups, restoreBackup } from "../../lib/store/restore.ts";
+import { test } from "../test.ts";
 import {
   addAccount,
   count,
@@ -22,7 +23,7 @@ import {
   withPath,
 } from "./stores.ts";
 
-Deno.test(
+test(
   "jsonStore() mirrors tokens, accounts and settings in the backup, no more",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -40,7 +41,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() mends a backup that is missing, damaged or behind",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -60,7 +61,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() writes on when the backup cannot be written",
   withPath(async (path) => {
     const warnings: string[] = [];
@@ -77,7 +78,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() does not take a missing file with a backup for empty",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -93,7 +94,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "restoreBackup() puts the backup in the place of a damaged or missing file",
   withPath(async (path, folder) => {
     const store = jsonStore(path);
@@ -114,7 +115,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "restoreBackup() keeps a healthy file and a folder aside as well",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -129,7 +130,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "restoreBackup() changes nothing without a sound backup",
   withPath(async (path, folder) => {
     await writeFile(path, "{ broken");
@@ -145,7 +146,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "restoreBackup() leaves a store of a newer version alone",
   withPath(async (path, folder) => {
     await jsonStore(path).update(addAccount("a"));
@@ -180,7 +181,7 @@ async function renew(path: string, times: number): Promise<void> {
   }
 }
 
-Deno.test(
+test(
   "jsonStore() keeps what it was before the last two changes by its owner",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -205,7 +206,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() takes the tokens of a removed account out of all backups, and of no other",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -225,7 +226,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "restoreBackup() undoes a change by its owner and keeps newer tokens",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -244,7 +245,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "restoreBackup() forgets nothing of what was observed and spent since",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -269,7 +270,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "restoreBackup() takes newer tokens from the first backup where the store is damaged",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -284,7 +285,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "listBackups() tells when each backup is from and which accounts are in it",
   withPath(async (path) => {
     assertEquals(await listBackups(path), []);

@@ -3,19 +3,24 @@ import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import {
   chmod,
   chown,
+  lstat,
   readdir,
   readFile,
   rename,
   stat,
   symlink,
+  truncate,
   utimes,
   writeFile,
 } from "node:fs/promises";
 import { ensureDir, move } from "@std/fs";
 import { dirname, join } from "@std/path";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import process from "node:process";
 import { RotatorError } from "../../lib/errors.ts";
 import { jsonStore } from "../../lib/store/json_store.ts";
 import type { Tokens } from "../../lib/types.ts";
+import { test, testOnDeno } from "../test.ts";
 import { startWorker } from "./processes.ts";
 import {
   addAccount,
@@ -28,7 +33,7 @@ import {
   withPath,
 } from "./stores.ts";
 
-Deno.test(
+test(
   "jsonStore() says when it cannot write, and damages nothing",
   withPath(async (path, folder) => {
     await jsonStore(path).update(addAccount("a"));
@@ -48,7 +53,7 @@ Deno.test(
   }),
 );
 
-Deno.test({
+test({
   name: "jsonStore() says that a folder or file is not accessible",
   ignore: isWindows || isSuperuser,
   fn: withPath(async (path, folder) => {
@@ -68,9 +73,9 @@ Deno.test({
   }),
 });
 
-Deno.test({
+test({
   name: "jsonStore() says when the disk is full, and keeps the old file",
-  ignore: Deno.build.os !== "linux" || !isSuperuser,
+  ignore: process.platform !== "linux" || !isSuperuser,
   fn: withPath(async (path, folder) => {
     const tmpfs = ["-t", "tmpfs", "-o", "size=64k", "tmpfs", folder];
     await withMount(tmpfs, async () => {
@@ -92,10 +97,10 @@ Deno.test({
   }),
 });
 
-Deno.test({
+test({
   name:
     "jsonStore() says that its mount is read-only, which file, and what to do",
-  ignore: Deno.build.os !== "linux" || !isSuperuser,
+  ignore: process.platform !== "linux" || !isSuperuser,
   fn: withPath(async (path, folder) => {
     await jsonStore(path).update(addAccount("a"));
     await withMount(["--bind", folder, folder], async () => {
@@ -118,9 +123,9 @@ Deno.test({
   }),
 });
 
-Deno.test({
+test({
   name: "jsonStore() writes a file in place that is mounted by itself",
-  ignore: Deno.build.os !== "linux" || !isSuperuser,
+  ignore: process.platform !== "linux" || !isSuperuser,
   fn: withPath(async (path, folder) => {
     await ensureDir(join(folder, "outside"));
     const outside = join(folder, "outside", "mounted.json");
@@ -150,7 +155,7 @@ Deno.test({
   }),
 });
 
-Deno.test(
+test(
   "jsonStore() goes on with what was being written in place when a writer died",
   withPath(async (path, folder) => {
     const store = jsonStore(path);
@@ -165,7 +170,7 @@ Deno.test(
   }),
 );
 
-Deno.test({
+test({
   name: "jsonStore() leaves files to their owner when root writes them",
   ignore: isWindows || !isSuperuser,
   fn: withPath(async (path, folder) => {
@@ -196,7 +201,7 @@ Deno.test({
   }),
 });
 
-Deno.test(
+test(
   "jsonStore() reads a broken file again before it fails",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -205,13 +210,13 @@ Deno.test(
     for (const use of [() => store.read(), () => store.update(count)]) {
       await writeFile(path, text.slice(0, 20));
       const using = use();
-      setTimeout(() => Deno.writeTextFileSync(path, text), 10);
+      setTimeout(() => writeFileSync(path, text), 10);
       assertEquals(Object.keys((await using).accounts), ["a"]);
     }
   }),
 );
 
-Deno.test({
+test({
   name: "jsonStore() narrows a mode that is too wide, and says so once",
   ignore: isWindows,
   fn: withPath(async (path) => {
@@ -238,7 +243,7 @@ Deno.test({
   }),
 });
 
-Deno.test({
+test({
   name: "jsonStore() leaves the mode of an existing folder alone",
   ignore: isWindows,
   fn: withPath(async (path, folder) => {
@@ -248,7 +253,7 @@ Deno.test({
   }),
 });
 
-Deno.test({
+test({
   name: "jsonStore() follows a symbolic link and keeps it one",
   ignore: isWindows,
   fn: withPath(async (path, folder) => {
@@ -258,7 +263,7 @@ Deno.test({
     assertEquals((await store.read()).accounts, {});
     await store.update(addAccount("a"));
     await store.update(addAccount("b"));
-    assertEquals((await Deno.lstat(path)).isSymlink, true);
+    assertEquals((await lstat(path)).isSymbolicLink(), true);
     assertEquals((await readdir(folder)).sort(), ["accounts.json", "real"]);
     const names = await readdir(join(folder, "real"));
     assertEquals(names.sort(), [
@@ -271,7 +276,7 @@ Deno.test({
   }),
 });
 
-Deno.test(
+test(
   "jsonStore() clears away what dead processes left, and nothing else",
   withPath(async (path, folder) => {
     const dead = "0123456789abcdef01234567";
@@ -296,7 +301,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() starts over when its lock was taken away meanwhile",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -317,16 +322,16 @@ Deno.test(
 /** What another process does that takes the running update for dead. */
 function takeOver(path: string): void {
   const folder = dirname(path);
-  for (const { name } of Deno.readDirSync(folder)) {
+  for (const name of readdirSync(folder)) {
     const isTemp = name.endsWith(".tmp") && !name.includes(".bak.");
-    if (isTemp || name.endsWith(".lock")) Deno.removeSync(join(folder, name));
+    if (isTemp || name.endsWith(".lock")) rmSync(join(folder, name));
   }
-  const state = JSON.parse(Deno.readTextFileSync(path));
+  const state = JSON.parse(readFileSync(path, "utf8"));
   state.accounts.a.requests = 10;
-  Deno.writeTextFileSync(path, JSON.stringify(state));
+  writeFileSync(path, JSON.stringify(state));
 }
 
-Deno.test({
+testOnDeno({
   name: "jsonStore() lets permission errors of the runtime through",
   permissions: { read: [import.meta.dirname!], write: false },
   fn: async () => {
@@ -336,7 +341,7 @@ Deno.test({
   },
 });
 
-Deno.test(
+testOnDeno(
   "jsonStore() works with access to its folder alone",
   withPath(async (_path, folder) => {
     const below = join(folder, "config");
@@ -351,7 +356,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() reads a file that is replaced all the time",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -392,7 +397,7 @@ async function withLeft(
   await writeFile(path + suffix, JSON.stringify(state));
 }
 
-Deno.test("jsonStore() takes over newer tokens that a writer had on disk when it died", async () => {
+test("jsonStore() takes over newer tokens that a writer had on disk when it died", async () => {
   const tokens = { access: "a2", refresh: "r2", expiresAt: LATER };
   const temps = [
     ".0123456789abcdef01234567.tmp",
@@ -417,12 +422,12 @@ Deno.test("jsonStore() takes over newer tokens that a writer had on disk when it
   }
 });
 
-Deno.test("jsonStore() takes over nothing that is older, cut off, or of another login", async () => {
+test("jsonStore() takes over nothing that is older, cut off, or of another login", async () => {
   const cases: [
     name: string,
     spoil: (path: string, left: string) => unknown,
   ][] = [
-    ["cut off", (_path, left) => Deno.truncate(left, 100)],
+    ["cut off", (_path, left) => truncate(left, 100)],
     ["older than the file", (_path, left) => utimes(left, 1, 1)],
     ["of another login", async (path) => {
       const state = await readState(path);
@@ -458,7 +463,7 @@ Deno.test("jsonStore() takes over nothing that is older, cut off, or of another 
   })();
 });
 
-Deno.test(
+test(
   "jsonStore() keeps what a dead writer left until its store can be read again",
   withPath(async (path) => {
     const tokens = { access: "a2", refresh: "r2", expiresAt: LATER };

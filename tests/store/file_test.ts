@@ -1,11 +1,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { withBusyRetry } from "../../lib/store/file.ts";
+import { test } from "../test.ts";
 
 function systemError(code: string): Error {
   return Object.assign(new Error(code), { code });
 }
 
-Deno.test("withBusyRetry() repeats what is busy until it works", async () => {
+test("withBusyRetry() repeats what is busy until it works", async () => {
   for (const code of ["EPERM", "EACCES", "EBUSY"]) {
     let calls = 0;
     const result = await withBusyRetry(() => {
@@ -17,7 +18,7 @@ Deno.test("withBusyRetry() repeats what is busy until it works", async () => {
   }
 });
 
-Deno.test("withBusyRetry() gives up in the end, with the last error", async () => {
+test("withBusyRetry() gives up in the end, with the last error", async () => {
   let calls = 0;
   const operation = () => {
     calls++;
@@ -27,7 +28,7 @@ Deno.test("withBusyRetry() gives up in the end, with the last error", async () =
   assert(calls > 5);
 });
 
-Deno.test("withBusyRetry() does not repeat other failures", async () => {
+test("withBusyRetry() does not repeat other failures", async () => {
   let calls = 0;
   const operation = () => {
     calls++;

@@ -13,6 +13,7 @@ import { join, toFileUrl } from "@std/path";
 import { RotatorError } from "../../lib/errors.ts";
 import { jsonStore } from "../../lib/store/json_store.ts";
 import type { PoolState } from "../../lib/types.ts";
+import { test } from "../test.ts";
 import {
   addAccount,
   count,
@@ -22,7 +23,7 @@ import {
   withPath,
 } from "./stores.ts";
 
-Deno.test(
+test(
   "jsonStore() reads a missing file as empty and creates nothing",
   withPath(async (path, folder) => {
     const store = jsonStore(join(folder, "sub", "accounts.json"));
@@ -34,11 +35,11 @@ Deno.test(
   }),
 );
 
-Deno.test("jsonStore() refuses an empty path", () => {
+test("jsonStore() refuses an empty path", () => {
   assertThrows(() => jsonStore(""), TypeError, "empty");
 });
 
-Deno.test(
+test(
   "jsonStore() writes readable JSON, privately, and leaves nothing else",
   withPath(async (_path, folder) => {
     const path = join(folder, "new", "accounts.json");
@@ -56,7 +57,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() hands out the same frozen state until the file changes",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -73,7 +74,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() sees every change of others, however fast and alike",
   withPath(async (path) => {
     const reader = jsonStore(path);
@@ -88,7 +89,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() sees changes after a file from the future",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -104,7 +105,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() does not write what did not change",
   withPath(async (path) => {
     const foreign = `{"accounts":{},"version":1}`;
@@ -117,7 +118,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() keeps unknown fields and records across an update",
   withPath(async (path) => {
     const text = `\uFEFF{"version":1,"future":[1,{"x":null}],` +
@@ -133,7 +134,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() isolates changes that are made at the same time",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -162,7 +163,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() loses no update of many at once, from several objects",
   withPath(async (path) => {
     const stores = [jsonStore(path), jsonStore(path), jsonStore(path)];
@@ -175,7 +176,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() hands an update's own result out, in order",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -190,7 +191,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() refuses bad files and leaves them untouched",
   withPath(async (path) => {
     const bad: [content: string | Uint8Array, code: string][] = [
@@ -222,7 +223,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() refuses a folder in its place",
   withPath(async (path, folder) => {
     await ensureDir(path);
@@ -236,7 +237,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() passes on what an exclusive job returns or throws",
   withPath(async (path) => {
     const store = jsonStore(path);
@@ -247,7 +248,7 @@ Deno.test(
   }),
 );
 
-Deno.test(
+test(
   "jsonStore() allows updates while an exclusive job runs",
   withPath(async (path) => {
     const store = jsonStore(path);

@@ -6,8 +6,9 @@ import {
   assertThrows,
 } from "@std/assert";
 import { memoryStore } from "../../lib/store/memory_store.ts";
+import { test } from "../test.ts";
 
-Deno.test("memoryStore() starts with a copy of what it is given", async () => {
+test("memoryStore() starts with a copy of what it is given", async () => {
   const accounts = { a: { requests: 1 } };
   const store = memoryStore({ accounts, settings: { pinned: "a" } });
   accounts.a.requests = 99;
@@ -18,7 +19,7 @@ Deno.test("memoryStore() starts with a copy of what it is given", async () => {
   });
 });
 
-Deno.test("memoryStore() hands out the same frozen state until it changes", async () => {
+test("memoryStore() hands out the same frozen state until it changes", async () => {
   const store = memoryStore();
   const first = await store.read();
   assertStrictEquals(await store.read(), first);
@@ -32,7 +33,7 @@ Deno.test("memoryStore() hands out the same frozen state until it changes", asyn
   assertThrows(() => second.accounts["a"]!.requests = 2, TypeError);
 });
 
-Deno.test("memoryStore() keeps nothing of a change that throws", async () => {
+test("memoryStore() keeps nothing of a change that throws", async () => {
   const store = memoryStore();
   const change = store.update((state) => {
     state.accounts["a"] = {};
@@ -42,7 +43,7 @@ Deno.test("memoryStore() keeps nothing of a change that throws", async () => {
   assertEquals((await store.read()).accounts, {});
 });
 
-Deno.test("memoryStore() runs exclusive jobs of one name one after another", async () => {
+test("memoryStore() runs exclusive jobs of one name one after another", async () => {
   const store = memoryStore();
   const log: string[] = [];
   const { promise: gate, resolve: open } = Promise.withResolvers<void>();
@@ -67,7 +68,7 @@ Deno.test("memoryStore() runs exclusive jobs of one name one after another", asy
   ]);
 });
 
-Deno.test("memoryStore() goes on after an exclusive job that throws", async () => {
+test("memoryStore() goes on after an exclusive job that throws", async () => {
   const store = memoryStore();
   const failing = store.exclusive("x", () => Promise.reject(new Error("no")));
   const next = store.exclusive("x", () => Promise.resolve(1));

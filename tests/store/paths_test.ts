@@ -1,17 +1,20 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { RotatorError } from "../../lib/errors.ts";
 import { storePath } from "../../lib/store/paths.ts";
+import { commandOf } from "../runtimes.ts";
+import { spawn } from "../spawn.ts";
+import { test, testOnDeno } from "../test.ts";
 
 function pathIn(env: Record<string, string>, platform: "posix" | "windows") {
   return storePath((name) => env[name], platform === "windows");
 }
 
-Deno.test("storePath() takes CODEX_ROTATOR_STORE before all else", () => {
+test("storePath() takes CODEX_ROTATOR_STORE before all else", () => {
   const env = { CODEX_ROTATOR_STORE: "/s/a.json", XDG_CONFIG_HOME: "/x" };
   assertEquals(pathIn(env, "posix"), "/s/a.json");
 });
 
-Deno.test("storePath() follows XDG_CONFIG_HOME when it is absolute", () => {
+test("storePath() follows XDG_CONFIG_HOME when it is absolute", () => {
   assertEquals(
     pathIn({ XDG_CONFIG_HOME: "/x", HOME: "/h" }, "posix"),
     "/x/codex-rotator/accounts.json",
@@ -22,7 +25,7 @@ Deno.test("storePath() follows XDG_CONFIG_HOME when it is absolute", () => {
   );
 });
 
-Deno.test("storePath() uses APPDATA on Windows, else the profile", () => {
+test("storePath() uses APPDATA on Windows, else the profile", () => {
   const env = { APPDATA: "C:\\Data", USERPROFILE: "C:\\Users\\me" };
   assertEquals(
     pathIn(env, "windows"),
@@ -34,7 +37,7 @@ Deno.test("storePath() uses APPDATA on Windows, else the profile", () => {
   );
 });
 
-Deno.test("storePath() treats empty variables as unset", () => {
+test("storePath() treats empty variables as unset", () => {
   const env = { CODEX_ROTATOR_STORE: "", XDG_CONFIG_HOME: "", HOME: "/h" };
   assertEquals(
     pathIn(env, "posix"),
@@ -42,13 +45,13 @@ Deno.test("storePath() treats empty variables as unset", () => {
   );
 });
 
-Deno.test("storePath() says what to set when no folder is known", () => {
+test("storePath() says what to set when no folder is known", () => {
   const error = assertThrows(() => pathIn({}, "posix"), RotatorError);
   assertEquals(error.code, "store_unwritable");
   assertEquals(error.message.includes("CODEX_ROTATOR_STORE"), true);
 });
 
-Deno.test("storePath() takes a folder with a slash at its end, and the root", () => {
+test("storePath() takes a folder with a slash at its end, and the root", () => {
   const path = "codex-rotator/accounts.json";
   assertEquals(pathIn({ XDG_CONFIG_HOME: "/x/" }, "posix"), `/x/${path}`);
   assertEquals(pathIn({ HOME: "/" }, "posix"), `/.config/${path}`);
@@ -58,20 +61,16 @@ Deno.test("storePath() takes a folder with a slash at its end, and the root", ()
   );
 });
 
-Deno.test("defaultStorePath() reads no variable that it does not need", async () => {
-  const module = new URL("../../lib/store/paths.ts", import.meta.url);
-  const code = `import { defaultStorePath } from ${JSON.stringify(module)};
+testOnDeno(
+  "defaultStorePath() reads no variable that it does not need",
+  async () => {
+    const module = new URL("../../lib/store/paths.ts", import.meta.url);
+    const code = `import { defaultStorePath } from ${JSON.stringify(module)};
     console.log(defaultStorePath());`;
-  const { stdout, success } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--no-prompt",
-      "--allow-env=CODEX_ROTATOR_STORE",
+    const { out, err } = await spawn([
+      ...commandOf("deno", ["--allow-env=CODEX_ROTATOR_STORE"]),
       `data:text/typescript,${encodeURIComponent(code)}`,
-    ],
-    env: { CODEX_ROTATOR_STORE: "/only/this.json" },
-    stderr: "inherit",
-  }).output();
-  assertEquals(success, true);
-  assertEquals(new TextDecoder().decode(stdout).trim(), "/only/this.json");
-});
+    ], { env: { CODEX_ROTATOR_STORE: "/only/this.json" } });
+    assertEquals([out, err], ["/only/this.json\n", ""]);
+  },
+);

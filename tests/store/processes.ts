@@ -1,12 +1,13 @@
 import { assertEquals } from "@std/assert";
 import { readFile } from "node:fs/promises";
 import { fromFileUrl } from "@std/path";
+import process from "node:process";
 import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
 
 export { type Runtime, RUNTIMES } from "../runtimes.ts";
 
 /** Set for the full counts instead of those of an everyday run. */
-export const TORTURE = Deno.env.get("TORTURE") === "1";
+export const TORTURE = process.env.TORTURE === "1";
 
 const WORKER = fromFileUrl(new URL("./worker.ts", import.meta.url));
 

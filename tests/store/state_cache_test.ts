@@ -5,6 +5,7 @@ import { normalRecord } from "../../lib/store/normal_form.ts";
 import { StateCache } from "../../lib/store/state_cache.ts";
 import { memoryStore } from "../../lib/store/memory_store.ts";
 import type { PoolState, Store } from "../../lib/types.ts";
+import { test } from "../test.ts";
 
 const NOW = 1_800_000_000_000;
 const SEED = { accounts: { alice: { tokens: { access: "x" } } } };
@@ -88,7 +89,7 @@ function useOnce(live: StateCache): void {
   live.markDirty("alice", 1);
 }
 
-Deno.test("StateCache keeps what it is writing when another process commits meanwhile", async () => {
+test("StateCache keeps what it is writing when another process commits meanwhile", async () => {
   const inner = memoryStore(SEED);
   const gate = gated(inner);
   const live = open(gate.store);
@@ -114,7 +115,7 @@ Deno.test("StateCache keeps what it is writing when another process commits mean
   await live.close();
 });
 
-Deno.test("StateCache keeps what could not be written and writes it later", async () => {
+test("StateCache keeps what could not be written and writes it later", async () => {
   const inner = memoryStore(SEED);
   const gate = gated(inner);
   const errors: unknown[] = [];
@@ -136,7 +137,7 @@ Deno.test("StateCache keeps what could not be written and writes it later", asyn
   await live.close();
 });
 
-Deno.test("StateCache does not bring back an account that another process removed", async () => {
+test("StateCache does not bring back an account that another process removed", async () => {
   const inner = memoryStore(SEED);
   const live = open(inner);
   await live.reload();
@@ -150,7 +151,7 @@ Deno.test("StateCache does not bring back an account that another process remove
   await live.close();
 });
 
-Deno.test("StateCache reads at most once per second and writes counters behind", async () => {
+test("StateCache reads at most once per second and writes counters behind", async () => {
   const gate = gated(memoryStore(SEED));
   const live = open(gate.store);
   await live.sync();
@@ -186,7 +187,7 @@ async function withLateWrite(
 const accessOf = (live: StateCache) =>
   live.state.accounts["alice"]?.tokens?.access;
 
-Deno.test("StateCache sees what another process wrote when its own write ends while it reads", async () => {
+test("StateCache sees what another process wrote when its own write ends while it reads", async () => {
   await withLateWrite(async (live, gate, written) => {
     gate.lateRead = Promise.withResolvers();
     const reloaded = live.reload();
@@ -198,7 +199,7 @@ Deno.test("StateCache sees what another process wrote when its own write ends wh
   });
 });
 
-Deno.test("StateCache keeps what it read when its own older write ends after that", async () => {
+test("StateCache keeps what it read when its own older write ends after that", async () => {
   await withLateWrite(async (live, gate, written) => {
     await live.reload();
     assertEquals(accessOf(live), "renewed-elsewhere");

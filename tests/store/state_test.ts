@@ -5,6 +5,7 @@ import {
   equal,
 } from "@std/assert";
 import fc from "fast-check";
+import { inspect } from "node:util";
 import { RotatorError } from "../../lib/errors.ts";
 import {
   applyChange,
@@ -18,6 +19,7 @@ import {
 import { normalRecord } from "../../lib/store/normal_form.ts";
 import type { AccountRecord, PoolState } from "../../lib/types.ts";
 import type { NormalRecord, NormalState } from "../../lib/normal_types.ts";
+import { test } from "../test.ts";
 
 function parse(value: unknown): PoolState {
   return parseState(JSON.stringify(value), "/s/accounts.json");
@@ -41,16 +43,16 @@ function refusal(text: string): RotatorError {
   return assertThrows(() => parseState(text, "/s/accounts.json"), RotatorError);
 }
 
-Deno.test("parseState() reads an empty state", () => {
+test("parseState() reads an empty state", () => {
   assertEquals(parse({ version: 1, accounts: {} }), emptyState());
 });
 
-Deno.test("parseState() accepts a byte order mark", () => {
+test("parseState() accepts a byte order mark", () => {
   const text = `\uFEFF{"version":1,"accounts":{"a":{}}}`;
   assertEquals(Object.keys(parseState(text, "x").accounts), ["a"]);
 });
 
-Deno.test("parseState() refuses what is not a store, naming file, backup and next step", () => {
+test("parseState() refuses what is not a store, naming file, backup and next step", () => {
   const texts = [
     "",
     " \n",
@@ -85,25 +87,25 @@ Deno.test("parseState() refuses what is not a store, naming file, backup and nex
   }
 });
 
-Deno.test("parseState() quotes nothing of a damaged store", () => {
+test("parseState() quotes nothing of a damaged store", () => {
   const error = refusal(`{"version":1,"accounts":{"a":{"access":"sec-ret"`);
-  assertEquals(Deno.inspect(error).includes("sec-ret"), false);
+  assertEquals(inspect(error).includes("sec-ret"), false);
 });
 
-Deno.test("parseState() refuses a newer version", () => {
+test("parseState() refuses a newer version", () => {
   const error = refusal(`{"version":2,"accounts":"other"}`);
   assertEquals(error.code, "store_version");
   assertStringIncludes(error.message, "/s/accounts.json");
 });
 
-Deno.test("parseState() finds nothing inherited under any alias", () => {
+test("parseState() finds nothing inherited under any alias", () => {
   const { accounts } = parse({ version: 1, accounts: {} });
   for (const name of ["constructor", "toString", "__proto__"]) {
     assertEquals(accounts[name], undefined);
   }
 });
 
-Deno.test("parseState() treats __proto__ as a key like any other", () => {
+test("parseState() treats __proto__ as a key like any other", () => {
   const text =
     `{"version":1,"__proto__":{"settings":{"pinned":"x"}},"settings":{"__proto__":{"strategy":"random"}},` +
     `"accounts":{"__proto__":{"enabled":false,"tokens":{"access":"t"}},"a":{"__proto__":{"enabled":false}}}}`;
@@ -128,7 +130,7 @@ const unknownFields = fc.dictionary(
   fc.jsonValue(),
 );
 
-Deno.test("applyChange() keeps every unknown field and record", () => {
+test("applyChange() keeps every unknown field and record", () => {
   fc.assert(fc.property(
     unknownFields,
     unknownFields,
@@ -148,12 +150,12 @@ Deno.test("applyChange() keeps every unknown field and record", () => {
   ));
 });
 
-Deno.test("applyChange() returns what it was given when nothing changed", () => {
+test("applyChange() returns what it was given when nothing changed", () => {
   const before = snapshotOf(parse({ version: 1, accounts: { a: {} } }));
   assertEquals(applyChange(before, () => {}) === before, true);
 });
 
-Deno.test("applyChange() refuses a change that leaves no state or is not done", () => {
+test("applyChange() refuses a change that leaves no state or is not done", () => {
   const before = snapshotOf(emptyState());
   const broken = (state: PoolState) => {
     (state as { accounts: unknown }).accounts = [];
@@ -179,7 +181,7 @@ function usageWith(window: Record<string, unknown>) {
   return { observedAt: 1, meters: { codex: { windows: [window] } } };
 }
 
-Deno.test("normalState() keeps complete facts as they are", () => {
+test("normalState() keeps complete facts as they are", () => {
   const windows = [{ ...WINDOW, observedAt: 8, seenAt: 9 }];
   const fields = {
     accountId: "1",
@@ -227,7 +229,7 @@ Deno.test("normalState() keeps complete facts as they are", () => {
   assertEquals(plain(account(fields)), fields);
 });
 
-Deno.test("normalState() fills what is absent, and dates every fact", () => {
+test("normalState() fills what is absent, and dates every fact", () => {
   assertEquals(plain(account({})), DEFAULTS);
   const { usage, credits } = account({
     usage: usageWith({ usedPercent: 1 }),
@@ -271,7 +273,7 @@ Deno.test("normalState() fills what is absent, and dates every fact", () => {
   });
 });
 
-Deno.test("normalState() puts a meter's flags on the windows that they are about", () => {
+test("normalState() puts a meter's flags on the windows that they are about", () => {
   const flagsOf = (flags: Record<string, unknown>, usedPercent: number) => {
     const windows = [{ ...WINDOW, usedPercent }, { ...WINDOW, usedPercent: 1 }];
     const codex = { windows, observedAt: 5, ...flags };
@@ -287,7 +289,7 @@ Deno.test("normalState() puts a meter's flags on the windows that they are about
   assertEquals(flagsOf({}, 100), [null, null]);
 });
 
-Deno.test("normalState() bounds what it takes, and keeps the main meter and the fullest windows", () => {
+test("normalState() bounds what it takes, and keeps the main meter and the fullest windows", () => {
   const meters: Record<string, unknown> = { ["x".repeat(65)]: { windows: [] } };
   for (let n = 0; n < 40; n++) meters[`m${n}`] = { windows: [] };
   const windows = Array.from({ length: 20 }, (_, n) => ({
@@ -307,7 +309,7 @@ Deno.test("normalState() bounds what it takes, and keeps the main meter and the 
   assertEquals(plan!.length, 64);
 });
 
-Deno.test("normalState() makes usage of a wrong form unknown", () => {
+test("normalState() makes usage of a wrong form unknown", () => {
   const wrong = [
     null,
     7,
@@ -334,7 +336,7 @@ Deno.test("normalState() makes usage of a wrong form unknown", () => {
   }
 });
 
-Deno.test("normalState() makes credits of a wrong form unusable", () => {
+test("normalState() makes credits of a wrong form unusable", () => {
   const wrong = [
     null,
     true,
@@ -362,7 +364,7 @@ Deno.test("normalState() makes credits of a wrong form unusable", () => {
   }
 });
 
-Deno.test("normalState() keeps only cooldowns that tell until when", () => {
+test("normalState() keeps only cooldowns that tell until when", () => {
   for (const cooldowns of [null, 5, "x", []]) {
     assertEquals(plain(account({ cooldowns }).cooldowns), {});
   }
@@ -378,7 +380,7 @@ Deno.test("normalState() keeps only cooldowns that tell until when", () => {
   });
 });
 
-Deno.test("normalState() keeps an account out that was switched off in a wrong way", () => {
+test("normalState() keeps an account out that was switched off in a wrong way", () => {
   assertEquals(account({ enabled: "false" }).enabled, false);
   assertEquals(account({ enabled: null }).enabled, false);
   assertEquals(account({ auth: "expired" }).auth, {
@@ -388,7 +390,7 @@ Deno.test("normalState() keeps an account out that was switched off in a wrong w
   assertEquals(account({ auth: null }).auth, undefined);
 });
 
-Deno.test("normalState() keeps of tokens what can be used", () => {
+test("normalState() keeps of tokens what can be used", () => {
   const unusable = [
     "t",
     {},
@@ -416,7 +418,7 @@ Deno.test("normalState() keeps of tokens what can be used", () => {
   assertEquals(account({ tokens, accountId: "no\nid" }).tokens, undefined);
 });
 
-Deno.test("normalState() forgets plain fields of a wrong type", () => {
+test("normalState() forgets plain fields of a wrong type", () => {
   const fields = {
     accountId: 1,
     email: {},
@@ -433,7 +435,7 @@ Deno.test("normalState() forgets plain fields of a wrong type", () => {
   assertEquals(plain(account(fields)), DEFAULTS);
 });
 
-Deno.test("normalState() survives any JSON in any known place", () => {
+test("normalState() survives any JSON in any known place", () => {
   const names = [
     "tokens",
     "auth",
@@ -455,7 +457,7 @@ Deno.test("normalState() survives any JSON in any known place", () => {
   }));
 });
 
-Deno.test("normalState() keeps a credit list of any type as it is", () => {
+test("normalState() keeps a credit list of any type as it is", () => {
   for (const value of [null, 5, "a,b", [], ["a", 1], { a: true }, false]) {
     const { settings } = normal({
       version: 1,
@@ -466,12 +468,12 @@ Deno.test("normalState() keeps a credit list of any type as it is", () => {
   }
 });
 
-Deno.test("normalState() copes with what a store of one's own may lack", () => {
+test("normalState() copes with what a store of one's own may lack", () => {
   const state = normalState({ version: 1 } as unknown as PoolState);
   assertEquals([state.settings, plain(state.accounts)], [{ pinned: null }, {}]);
 });
 
-Deno.test("lastingPart() tells apart what the backup must mirror", () => {
+test("lastingPart() tells apart what the backup must mirror", () => {
   const base: PoolState = {
     version: 1,
     settings: {},
@@ -518,7 +520,7 @@ function oddState(): PoolState {
   });
 }
 
-Deno.test("editState() leaves what this version cannot read as it was", () => {
+test("editState() leaves what this version cannot read as it was", () => {
   const state = oddState();
   editState(state, ({ accounts }) => {
     accounts["b"]!.enabled = false;
@@ -531,7 +533,7 @@ Deno.test("editState() leaves what this version cannot read as it was", () => {
   });
 });
 
-Deno.test("editState() puts what is changed in the place of what could not be read", () => {
+test("editState() puts what is changed in the place of what could not be read", () => {
   const state = oddState();
   editState(state, ({ accounts, settings }) => {
     Object.assign(accounts["a"]!, {
@@ -557,7 +559,7 @@ Deno.test("editState() puts what is changed in the place of what could not be re
   });
 });
 
-Deno.test("editState() writes only what became different, however deep", () => {
+test("editState() writes only what became different, however deep", () => {
   const tokens = { access: "t", later: 1 };
   const meter = { windows: [WINDOW], later: 2 };
   const usage = { observedAt: 1, meters: { codex: meter, other: meter } };
@@ -575,7 +577,7 @@ Deno.test("editState() writes only what became different, however deep", () => {
   });
 });
 
-Deno.test("editState() takes what is unknown of an account along to its new name, and not to another login", () => {
+test("editState() takes what is unknown of an account along to its new name, and not to another login", () => {
   const state = parse({ version: 1, accounts: { a: { later: 1 }, b: {} } });
   editState(state, ({ accounts }) => {
     accounts["c"] = accounts["a"]!;
@@ -587,7 +589,7 @@ Deno.test("editState() takes what is unknown of an account along to its new name
   assertEquals(state.accounts["b"]!.email, "b@example.com");
 });
 
-Deno.test("editState() keeps every unknown field and record", () => {
+test("editState() keeps every unknown field and record", () => {
   fc.assert(fc.property(
     unknownFields,
     fc.dictionary(jsonKey, unknownFields),

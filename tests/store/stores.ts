@@ -2,12 +2,14 @@
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "@std/path";
+import process from "node:process";
 import type { PoolState } from "../../lib/types.ts";
+import { spawn } from "../spawn.ts";
 import { endWorkers } from "./processes.ts";
 
-export const isWindows = Deno.build.os === "windows";
+export const isWindows = process.platform === "win32";
 /** Modes mean nothing to the superuser, who may write everywhere. */
-export const isSuperuser = !isWindows && Deno.uid() === 0;
+export const isSuperuser = !isWindows && process.getuid?.() === 0;
 
 /** Runs `test` with a folder of its own. */
 export async function withFolder(
@@ -79,9 +81,7 @@ export async function withMount(
   args: readonly string[],
   test: () => Promise<void>,
 ): Promise<boolean> {
-  const run = async (program: string, ...args: string[]) =>
-    (await new Deno.Command(program, { args, stderr: "null" }).output())
-      .success;
+  const run = async (...command: string[]) => (await spawn(command)).code === 0;
   if (!await run("mount", ...args)) return false;
   try {
     await test();

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { createHash } from "node:crypto";
 import { brotliCompressSync, gzipSync, zstdCompressSync } from "node:zlib";
 import type { FakeAccountOptions } from "../../lib/testing/fake_codex.ts";
+import { test } from "../test.ts";
 import {
   askUsage,
   authorized,
@@ -15,7 +16,7 @@ import {
   startAlice,
 } from "./client.ts";
 
-Deno.test("backend refuses the agents of runtimes and SDKs with a page", async () => {
+test("backend refuses the agents of runtimes and SDKs with a page", async () => {
   await using site = await startAlice();
   const agents: [status: number, agents: string[]][] = [
     [403, [
@@ -44,7 +45,7 @@ Deno.test("backend refuses the agents of runtimes and SDKs with a page", async (
   }
 });
 
-Deno.test("backend refuses an address that Cloudflare blocks with a page", async () => {
+test("backend refuses an address that Cloudflare blocks with a page", async () => {
   await using site = await startAlice();
   site.fake.addressBlocked = true;
   const blocked = await site.ask();
@@ -54,7 +55,7 @@ Deno.test("backend refuses an address that Cloudflare blocks with a page", async
   assertEquals((await site.ask()).status, 200);
 });
 
-Deno.test("backend takes only good tokens beside their own account id", async () => {
+test("backend takes only good tokens beside their own account id", async () => {
   await using site = await startAlice({}, { accounts: { bob: {} } });
   const { fake, clock } = site;
   const outcome = async (headers: Record<string, string>) => {
@@ -90,7 +91,7 @@ Deno.test("backend takes only good tokens beside their own account id", async ()
   assertEquals((await askUsage(fake, "bob")).status, 200);
 });
 
-Deno.test("backend refuses bodies in the real one's words, and nothing else", async () => {
+test("backend refuses bodies in the real one's words, and nothing else", async () => {
   await using site = await startAlice();
   const developer = { type: "message", role: "developer", content: "Be brief" };
   const notFound = (id: string) =>
@@ -133,7 +134,7 @@ Deno.test("backend refuses bodies in the real one's words, and nothing else", as
   }
 });
 
-Deno.test("backend looks into compressed bodies, and trusts those that it cannot read", async () => {
+test("backend looks into compressed bodies, and trusts those that it cannot read", async () => {
   await using site = await startAlice();
   const pack = {
     gzip: gzipSync,
@@ -163,7 +164,7 @@ Deno.test("backend looks into compressed bodies, and trusts those that it cannot
   ]);
 });
 
-Deno.test("backend serves newer models to clients that are new enough only, and no unknown ones", async () => {
+test("backend serves newer models to clients that are new enough only, and no unknown ones", async () => {
   await using site = await startAlice();
   const rows: [model: string, version: string | undefined, status: number][] = [
     ["gpt-5.6-luna", undefined, 400],
@@ -195,7 +196,7 @@ Deno.test("backend serves newer models to clients that are new enough only, and 
   });
 });
 
-Deno.test("models() wants the client's version, and tells the models for it with an ETag", async () => {
+test("models() wants the client's version, and tells the models for it with an ETag", async () => {
   await using site = await startAlice();
   const list = (version: string) =>
     send(site.fake, "alice", `GET /codex/models${version}`);
@@ -216,7 +217,7 @@ Deno.test("models() wants the client's version, and tells the models for it with
   assertEquals((await slugs("0.171.0")).slugs, ["one", "two"]);
 });
 
-Deno.test("backend refuses what an account's workspace, plan or state forbids", async () => {
+test("backend refuses what an account's workspace, plan or state forbids", async () => {
   const model = { model: "gpt-5.5" };
   const rows: [FakeAccountOptions, Record<string, unknown>, unknown][] = [
     [{ deactivated: true }, {}, [402, "deactivated_workspace", 402]],
@@ -259,7 +260,7 @@ Deno.test("backend refuses what an account's workspace, plan or state forbids", 
   }
 });
 
-Deno.test("backend serves Codex's other endpoints, each at a price", async () => {
+test("backend serves Codex's other endpoints, each at a price", async () => {
   const windows = [{ seconds: 18_000, usedPercent: 0 }];
   const costPercent = 10;
   await using site = await startAlice({ windows, costPercent });
@@ -289,7 +290,7 @@ Deno.test("backend serves Codex's other endpoints, each at a price", async () =>
   assertEquals((await post("/elsewhere")).status, 404);
 });
 
-Deno.test("backend refuses ciphertext of another account, wherever it stands", async () => {
+test("backend refuses ciphertext of another account, wherever it stands", async () => {
   await using site = await startAlice({}, { accounts: { bob: {} } });
   const { fake } = site;
   const include = ["reasoning.encrypted_content"];
@@ -332,7 +333,7 @@ Deno.test("backend refuses ciphertext of another account, wherever it stands", a
   ]);
 });
 
-Deno.test("log holds each request as it came", async () => {
+test("log holds each request as it came", async () => {
   await using site = await startAlice({}, { accounts: { bob: {} } });
   const { fake, clock } = site;
   await site.ask({}, { "session-id": "s1" });
@@ -369,7 +370,7 @@ Deno.test("log holds each request as it came", async () => {
   assertEquals(fake.log[0]?.n, 4);
 });
 
-Deno.test("violations name what no well-behaved client does", async () => {
+test("violations name what no well-behaved client does", async () => {
   await using site = await startAlice({}, {
     accounts: { bob: {}, gov: { fedramp: true } },
   });
@@ -389,7 +390,7 @@ Deno.test("violations name what no well-behaved client does", async () => {
   ]);
 });
 
-Deno.test("account() names those there are when there is none of that name", async () => {
+test("account() names those there are when there is none of that name", async () => {
   await using site = await startAlice();
   site.fake.addAccount("constructor");
   assertEquals((await respond(site.fake, "constructor")).status, 200);

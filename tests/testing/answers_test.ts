@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { test } from "../test.ts";
 import {
   authorized,
   conforming,
@@ -49,7 +50,7 @@ async function drain(
   }
 }
 
-Deno.test("responses() streams a whole answer that names its account", async () => {
+test("responses() streams a whole answer that names its account", async () => {
   await using site = await start();
   const answer = await site.ask();
   assertEquals(
@@ -77,7 +78,7 @@ Deno.test("responses() streams a whole answer that names its account", async () 
   assertEquals(response.usage.total_tokens, 16);
 });
 
-Deno.test("responses() streams what the account's reply or a script says", async () => {
+test("responses() streams what the account's reply or a script says", async () => {
   await using site = await start();
   const alice = site.fake.account("alice");
   alice.reply = { text: "abcdef", deltas: 3 };
@@ -99,7 +100,7 @@ Deno.test("responses() streams what the account's reply or a script says", async
   assertEquals(next.at(-1).response.output.length, 1);
 });
 
-Deno.test("queue answers one request each, then always does", async () => {
+test("queue answers one request each, then always does", async () => {
   await using site = await start();
   const alice = site.fake.account("alice");
   alice.queue.push(
@@ -127,7 +128,7 @@ Deno.test("queue answers one request each, then always does", async () => {
   assertEquals(used(site), 10);
 });
 
-Deno.test("queue sends scripted events and bytes as they are", async () => {
+test("queue sends scripted events and bytes as they are", async () => {
   await using site = await start();
   const failed = { type: "response.failed", response: {} };
   site.fake.account("alice").queue.push(
@@ -148,7 +149,7 @@ Deno.test("queue sends scripted events and bytes as they are", async () => {
   assertEquals((await site.ask()).status, 204);
 });
 
-Deno.test("queue can hold an answer back until a promise is settled", async () => {
+test("queue can hold an answer back until a promise is settled", async () => {
   await using site = await start();
   const { promise: until, resolve } = Promise.withResolvers<void>();
   site.fake.account("alice").queue.push({ until, delayMs: 1 });
@@ -164,7 +165,7 @@ Deno.test("queue can hold an answer back until a promise is settled", async () =
   assertEquals((await held).status, 200);
 });
 
-Deno.test("queue can cut the connection at any point of a served answer", async () => {
+test("queue can cut the connection at any point of a served answer", async () => {
   await using site = await start();
   const { queue } = site.fake.account("alice");
   queue.push({ drop: "before-headers" });
@@ -186,7 +187,7 @@ Deno.test("queue can cut the connection at any point of a served answer", async 
   assertEquals((await drain(await post(site)))[0], true);
 });
 
-Deno.test("refusals can come late, in a stream, after a long preamble", async () => {
+test("refusals can come late, in a stream, after a long preamble", async () => {
   await using site = await startAlice({ windows: FULL });
   const alice = site.fake.account("alice");
   const { promise: after, resolve } = Promise.withResolvers<void>();
@@ -228,7 +229,7 @@ Deno.test("refusals can come late, in a stream, after a long preamble", async ()
   assertEquals((await site.ask()).status, 200);
 });
 
-Deno.test("log says when the client went away", async () => {
+test("log says when the client went away", async () => {
   await using site = await start();
   site.fake.account("alice").queue.push({ hang: true });
   const gone = new AbortController();
@@ -240,7 +241,7 @@ Deno.test("log says when the client went away", async () => {
   assertEquals([entry.n, entry.status, entry.done], [1, 0, true]);
 });
 
-Deno.test("responses() writes no faster than the client reads", async () => {
+test("responses() writes no faster than the client reads", async () => {
   await using site = await start();
   site.fake.account("alice").queue.push(
     { reply: { padBytes: 64 * 1024 * 1024 } },
@@ -260,7 +261,7 @@ Deno.test("responses() writes no faster than the client reads", async () => {
   assertEquals(typesOf(whole.text).at(-1), "response.completed");
 });
 
-Deno.test("usage() has answers of its own, and tells what was so when it was asked", async () => {
+test("usage() has answers of its own, and tells what was so when it was asked", async () => {
   await using site = await start();
   const { promise: until, resolve } = Promise.withResolvers<void>();
   const alice = site.fake.account("alice");
@@ -286,7 +287,7 @@ Deno.test("usage() has answers of its own, and tells what was so when it was ask
   ]);
 });
 
-Deno.test("responses() serves hundreds at once, each once", async () => {
+test("responses() serves hundreds at once, each once", async () => {
   await using site = await start();
   const texts = await Promise.all(
     Array.from({ length: 300 }, () => respond(site.fake, "bob")),
@@ -296,7 +297,7 @@ Deno.test("responses() serves hundreds at once, each once", async () => {
   assertEquals(new Set(log.map((entry) => entry.n)).size, 300);
 });
 
-Deno.test("close() cuts what is under way and ends all waiting", async () => {
+test("close() cuts what is under way and ends all waiting", async () => {
   const site = await start();
   const { fake } = site;
   fake.account("alice").always = { hang: true };

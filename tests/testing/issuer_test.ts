@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createHash } from "node:crypto";
 import type { FakeCodex } from "../../lib/testing/fake_codex.ts";
+import { test } from "../test.ts";
 import {
   type Answer,
   authorized,
@@ -98,7 +99,7 @@ function claims(jwt: string): any {
   return JSON.parse(atob(payload!));
 }
 
-Deno.test("tokens() mints what the issuer would", async () => {
+test("tokens() mints what the issuer would", async () => {
   const alice = { plan: "pro", fedramp: true, accessLifetimeMs: 5000 };
   await using site = await startAlice(alice);
   const { fake } = site;
@@ -126,7 +127,7 @@ Deno.test("tokens() mints what the issuer would", async () => {
   assert(!JSON.stringify(access).includes(fake.canary));
 });
 
-Deno.test("token() rotates refresh tokens that serve once", async () => {
+test("token() rotates refresh tokens that serve once", async () => {
   await using site = await startAlice({}, { accessLifetimeMs: 60_000 });
   const { fake, clock } = site;
   const first = fake.tokens("alice");
@@ -146,7 +147,7 @@ Deno.test("token() rotates refresh tokens that serve once", async () => {
   assertEquals(fake.violations, []);
 });
 
-Deno.test("token() revokes the family when a spent token is shown", async () => {
+test("token() revokes the family when a spent token is shown", async () => {
   for (const revokeFamilyOnReuse of [true, false]) {
     await using site = await startAlice({}, { revokeFamilyOnReuse });
     const { fake } = site;
@@ -172,7 +173,7 @@ Deno.test("token() revokes the family when a spent token is shown", async () => 
   }
 });
 
-Deno.test("token() refuses what it does not know, what was revoked, and what it is told to", async () => {
+test("token() refuses what it does not know, what was revoked, and what it is told to", async () => {
   await using site = await startAlice();
   const { fake } = site;
   const { refresh: token } = fake.tokens("alice");
@@ -209,7 +210,7 @@ Deno.test("token() refuses what it does not know, what was revoked, and what it 
   assertEquals(fake.violations, []);
 });
 
-Deno.test("token() answers as scripted, may hang, and may lose what it spent", async () => {
+test("token() answers as scripted, may hang, and may lose what it spent", async () => {
   await using site = await startAlice();
   const { fake } = site;
   const { refresh: token } = fake.tokens("alice");
@@ -237,7 +238,7 @@ Deno.test("token() answers as scripted, may hang, and may lose what it spent", a
   await hanging;
 });
 
-Deno.test("token() answers with the fields that the account says", async () => {
+test("token() answers with the fields that the account says", async () => {
   await using site = await startAlice({ tokenFields: ["access_token"] });
   const { refresh: token } = site.fake.tokens("alice");
   for (let n = 0; n < 2; n++) {
@@ -247,7 +248,7 @@ Deno.test("token() answers with the fields that the account says", async () => {
   }
 });
 
-Deno.test("authorize() signs in at once and the code is exchanged once", async () => {
+test("authorize() signs in at once and the code is exchanged once", async () => {
   await using site = await startAlice();
   const { fake, clock } = site;
   fake.signInAs = "alice";
@@ -278,7 +279,7 @@ Deno.test("authorize() signs in at once and the code is exchanged once", async (
   assertEquals((await exchange(fake, late)).json.error, "invalid_grant");
 });
 
-Deno.test("authorize() names the parameter that is unfit", async () => {
+test("authorize() names the parameter that is unfit", async () => {
   await using site = await startAlice();
   site.fake.signInAs = "alice";
   const faults: Record<string, string> = {
@@ -303,7 +304,7 @@ Deno.test("authorize() names the parameter that is unfit", async () => {
   assertEquals((await authorize(site.fake, { redirect_uri })).status, 302);
 });
 
-Deno.test("authorize() asks who it is when nobody is signed in", async () => {
+test("authorize() asks who it is when nobody is signed in", async () => {
   await using site = await startAlice({}, { accounts: { bob: {} } });
   const page = await authorize(site.fake);
   assertEquals(page.status, 200);
@@ -317,7 +318,7 @@ Deno.test("authorize() asks who it is when nobody is signed in", async () => {
   assert(await accepts(site.fake, json.access_token, "bob"));
 });
 
-Deno.test("device login waits for approval and hands out a code", async () => {
+test("device login waits for approval and hands out a code", async () => {
   await using site = await startAlice({}, { deviceInterval: 2 });
   const { fake } = site;
   const base = `${fake.issuer}/api/accounts/deviceauth`;

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { FakeAccountOptions } from "../../lib/testing/fake_codex.ts";
+import { test } from "../test.ts";
 import {
   type Answer,
   askUsage,
@@ -37,7 +38,7 @@ async function told(site: Site): Promise<[percent: number, reset: number][]> {
     .map((it) => [it.used_percent, it.reset_at - SECONDS]);
 }
 
-Deno.test("usage() tells windows, credits and plan in the backend's words", async () => {
+test("usage() tells windows, credits and plan in the backend's words", async () => {
   await using site = await startAlice({
     windows: [
       { seconds: 18_000, usedPercent: 46.7 },
@@ -80,7 +81,7 @@ Deno.test("usage() tells windows, credits and plan in the backend's words", asyn
   });
 });
 
-Deno.test("usage() tells meters, spend control, model usage, slots and odd payloads", async () => {
+test("usage() tells meters, spend control, model usage, slots and odd payloads", async () => {
   await using site = await startAlice({
     windows: null,
     meters: {
@@ -142,7 +143,7 @@ Deno.test("usage() tells meters, spend control, model usage, slots and odd paylo
   assertEquals((await site.usage()).text, "{ cut of");
 });
 
-Deno.test("usage() is found where the stand-in is told to answer it", async () => {
+test("usage() is found where the stand-in is told to answer it", async () => {
   await using site = await startAlice();
   site.fake.usagePaths = ["/codex/usage"];
   assertEquals((await site.usage()).status, 404);
@@ -154,7 +155,7 @@ Deno.test("usage() is found where the stand-in is told to answer it", async () =
   assertEquals((await other.ask()).status, 200);
 });
 
-Deno.test("usage() answers out of a cache where it has one", async () => {
+test("usage() answers out of a cache where it has one", async () => {
   await using site = await startAlice({
     costPercent: 10,
     usageCacheSeconds: 60,
@@ -168,7 +169,7 @@ Deno.test("usage() answers out of a cache where it has one", async () => {
   assertEquals(percents, [0, 0, 20]);
 });
 
-Deno.test("responses() uses windows up, then draws credits, then refuses", async () => {
+test("responses() uses windows up, then draws credits, then refuses", async () => {
   await using site = await startAlice({
     costPercent: 50,
     credits: { ...TEN, balance: "0.3", costPerRequest: 0.2 },
@@ -185,7 +186,7 @@ Deno.test("responses() uses windows up, then draws credits, then refuses", async
   assertEquals(fake.account("alice").credits?.hasCredits, false);
 });
 
-Deno.test("responses() costs what a script says, in percent and in credits", async () => {
+test("responses() costs what a script says, in percent and in credits", async () => {
   await using site = await startAlice({ credits: { ...TEN } });
   const alice = site.fake.account("alice");
   alice.queue.push(
@@ -198,7 +199,7 @@ Deno.test("responses() costs what a script says, in percent and in credits", asy
   assertEquals(alice.credits?.balance, "8.75");
 });
 
-Deno.test("responses() tells the state after the request in its headers", async () => {
+test("responses() tells the state after the request in its headers", async () => {
   await using site = await startAlice({
     costPercent: 2.5,
     windows: [
@@ -230,7 +231,7 @@ Deno.test("responses() tells the state after the request in its headers", async 
   assertEquals(headers.get("x-codex-primary-used-percent"), "odd");
 });
 
-Deno.test("responses() refuses an exhausted account and says until when", async () => {
+test("responses() refuses an exhausted account and says until when", async () => {
   await using site = await startAlice({
     plan: "team",
     windows: [
@@ -256,7 +257,7 @@ Deno.test("responses() refuses an exhausted account and says until when", async 
   );
 });
 
-Deno.test("a window begins with its first use, slides until then, and starts afresh at its reset", async () => {
+test("a window begins with its first use, slides until then, and starts afresh at its reset", async () => {
   const windows = [{ seconds: 60, usedPercent: 0 }];
   await using site = await startAlice({ windows, costPercent: 100 });
   const { clock } = site;
@@ -271,7 +272,7 @@ Deno.test("a window begins with its first use, slides until then, and starts afr
   assertEquals(await statuses(site, 1), [200]);
 });
 
-Deno.test("a window can count on after its reset, and a week flip between two", async () => {
+test("a window can count on after its reset, and a week flip between two", async () => {
   await using site = await startAlice({
     windows: [
       { seconds: 60, usedPercent: 100, resetAt: NOON - 5000, countsOn: true },
@@ -288,7 +289,7 @@ Deno.test("a window can count on after its reset, and a week flip between two", 
   assertEquals(await statuses(site, 1), [429]);
 });
 
-Deno.test("flags outrank percentages, and a scripted limit both", async () => {
+test("flags outrank percentages, and a scripted limit both", async () => {
   const half = [{ seconds: WEEK, usedPercent: 25 }];
   const rows: [FakeAccountOptions, flags: boolean[], status: number][] = [
     [{ windows: FULL }, [false, true], 429],
@@ -305,7 +306,7 @@ Deno.test("flags outrank percentages, and a scripted limit both", async () => {
   }
 });
 
-Deno.test("usage and enforcement can disagree for a time", async () => {
+test("usage and enforcement can disagree for a time", async () => {
   const windows = [{ seconds: WEEK, usedPercent: 25 }];
   await using site = await startAlice({ windows });
   const alice = site.fake.account("alice");
@@ -320,7 +321,7 @@ Deno.test("usage and enforcement can disagree for a time", async () => {
   assertEquals(await statuses(site, 1), [200]);
 });
 
-Deno.test("models with a meter of their own draw on it, never on credits", async () => {
+test("models with a meter of their own draw on it, never on credits", async () => {
   await using site = await startAlice({
     costPercent: 50,
     windows: [{ seconds: WEEK, usedPercent: 0 }],
@@ -362,7 +363,7 @@ Deno.test("models with a meter of their own draw on it, never on credits", async
   assertEquals(await statuses(site, 1, "gpt-reserve"), [200]);
 });
 
-Deno.test("responses() charges every request of an account without a rate limit", async () => {
+test("responses() charges every request of an account without a rate limit", async () => {
   const credits = { hasCredits: true, unlimited: false, balance: null };
   await using site = await startAlice({ windows: null, credits }, {
     accounts: { bare: { windows: null } },
@@ -378,7 +379,7 @@ Deno.test("responses() charges every request of an account without a rate limit"
   ]);
 });
 
-Deno.test("responses() refuses credits that cannot be used", async () => {
+test("responses() refuses credits that cannot be used", async () => {
   const limit = (individualLimit: Record<string, unknown>) => ({
     spendControl: { reached: false, individualLimit },
   });
@@ -409,7 +410,7 @@ Deno.test("responses() refuses credits that cannot be used", async () => {
   }
 });
 
-Deno.test("a spend limit counts what is charged, until it is reached", async () => {
+test("a spend limit counts what is charged, until it is reached", async () => {
   const individualLimit = { limit: "5000", used: "4998.5", remaining: 1.5 };
   await using site = await startAlice({
     windows: null,
@@ -425,7 +426,7 @@ Deno.test("a spend limit counts what is charged, until it is reached", async () 
   });
 });
 
-Deno.test("credits are topped up by hand and by themselves", async () => {
+test("credits are topped up by hand and by themselves", async () => {
   await using site = await startAlice({
     windows: FULL,
     credits: { ...TEN, balance: "0", autoTopUp: { below: 2, amount: 4.5 } },
@@ -442,7 +443,7 @@ Deno.test("credits are topped up by hand and by themselves", async () => {
   assertEquals((await site.usage()).json.credits.balance, "6");
 });
 
-Deno.test("a request can count at its end, on what is left then", async () => {
+test("a request can count at its end, on what is left then", async () => {
   await using site = await startAlice({
     windows: [{ seconds: WEEK, usedPercent: 90 }],
     costPercent: 10,
@@ -464,7 +465,7 @@ Deno.test("a request can count at its end, on what is left then", async () => {
   assertEquals(fake.book.map((it) => it.request), [1]);
 });
 
-Deno.test("responses() obeys model usage", async () => {
+test("responses() obeys model usage", async () => {
   const gate = { available: false, availableAt: NOON + 1000 };
   await using site = await startAlice({
     modelUsage: { [MODEL]: { ...gate, creditsWouldEnable: false } },
@@ -480,7 +481,7 @@ Deno.test("responses() obeys model usage", async () => {
   assertEquals(fake.charged.map((entry) => entry.n), [3]);
 });
 
-Deno.test("codex.rate_limits speaks of the main meter, and of the others by name", async () => {
+test("codex.rate_limits speaks of the main meter, and of the others by name", async () => {
   const flags = { allowed: true };
   const spark = { windows: FULL, limitName: "GPT-5.3-Codex-Spark", flags };
   await using site = await startAlice({
@@ -515,7 +516,7 @@ Deno.test("codex.rate_limits speaks of the main meter, and of the others by name
   assertEquals(await told(), []);
 });
 
-Deno.test("startFakeCodex() keeps accounts with shared options apart", async () => {
+test("startFakeCodex() keeps accounts with shared options apart", async () => {
   const shared = {
     costPercent: 60,
     windows: [{ seconds: 60, usedPercent: 0 }],
