@@ -24,7 +24,6 @@ import {
   requireAlias,
 } from "./options.ts";
 
-/** `enable`: lets accounts serve again. */
 export const enable: Command = {
   help: `
 Examples:
@@ -36,7 +35,6 @@ Examples:
   run: (context) => setEnabled(context, true),
 };
 
-/** `disable`: keeps accounts from serving. */
 export const disable: Command = {
   help: `
 A disabled account keeps its tokens and settings, but serves no request.
@@ -63,7 +61,6 @@ async function setEnabled(context: Context, enabled: boolean): Promise<void> {
   });
 }
 
-/** `use`: pins one account, or unpins. */
 export const use: Command = {
   help: `
 The named account alone serves until this is undone with --auto. When it cannot
@@ -113,7 +110,6 @@ function pinned(before: string | null, alias: string | undefined): string {
     }`;
 }
 
-/** `remove`: forgets accounts. */
 export const remove: Command = {
   help: `
 Forgets the accounts named and their tokens, in the store and its backup. The
@@ -154,7 +150,6 @@ Examples:
   },
 };
 
-/** `rename`: gives an account another alias. */
 export const rename: Command = {
   help: `
 The credit list, the caps and the pin follow the account. An alias is made of

@@ -6,6 +6,5 @@
  */
 export { runProcess } from "./main.ts";
 
-/** Loads the library. */
 export const library = (): Promise<typeof import("../../mod.ts")> =>
   import("../../mod.ts");

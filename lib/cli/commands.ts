@@ -148,7 +148,6 @@ const EXAMPLES = [
   ["help status", "options and examples of a command"],
 ] as const;
 
-/** Returns the help that lists all commands. */
 export function generalHelp(): string {
   const program = programName();
   return `\
@@ -172,7 +171,6 @@ function columns(rows: readonly (readonly [string, string])[]): string {
     .join("\n");
 }
 
-/** Returns the help of one command. */
 export function commandHelp(entry: CommandEntry, command: Command): string {
   const { usage, summary } = entry;
   const sentence = `${summary[0]!.toUpperCase()}${summary.slice(1)}.`;

@@ -6,7 +6,6 @@ import {
   type Context,
 } from "./options.ts";
 
-/** `completion`: a script that lets a shell complete commands and options. */
 export const command: Command = {
   help: `
 Prints a script that lets your shell complete the commands and options of
@@ -23,7 +22,6 @@ Examples:
   run,
 };
 
-/** What can follow one command. */
 interface Entry {
   readonly name: string;
   readonly summary: string;

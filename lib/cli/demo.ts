@@ -26,7 +26,6 @@ import type { Command, Context } from "./options.ts";
 import { allowed } from "./permissions.ts";
 import { cell, type Color, columnWidths, line, pad, wrap } from "./table.ts";
 
-/** `demo`: shows the rotation at work. */
 export const command: Command = {
   help: `
 Starts a stand-in for the backend on this machine and sends requests until
@@ -159,7 +158,6 @@ async function play(io: Io, fake: FakeCodex, path: string): Promise<void> {
   show(io, rows);
 }
 
-/** Fills a store with the logins of the cast. */
 function seed(state: PoolState, fake: FakeCodex, now: number): void {
   for (const alias of Object.keys(cast(now))) {
     const { email, plan, userId, accountId } = fake.account(alias);

@@ -5,7 +5,6 @@ import {
   EXIT,
   type Finding,
   finding,
-  type Level,
   readMessage,
   sectionText,
 } from "./messages.ts";
@@ -22,7 +21,6 @@ import {
 import { PROXY_VARIABLES } from "./runtime.ts";
 import { allowed, isPermissionError, permissionAdvice } from "./permissions.ts";
 
-/** `doctor`: what is wrong, and what to do about it. */
 export const command: Command = {
   help: `
 Looks at the store (place, file modes, version, backup, lock), the settings and
@@ -49,7 +47,6 @@ Examples:
   run,
 };
 
-/** Findings on one matter. */
 interface Section {
   readonly title: string;
   readonly findings: readonly Finding[];
@@ -58,15 +55,22 @@ interface Section {
 async function run(context: Context): Promise<number> {
   const { io, flags } = context;
   const { sections, accounts } = await examine(context);
-  const shown = flags.on("emails") ? sections : masked(sections);
+  const found = Map.groupBy(
+    sections.flatMap((it) => it.findings),
+    (it) => it.level,
+  );
+  const counts = (["problem", "warning"] as const).flatMap((level) => {
+    const count = found.get(level)?.length ?? 0;
+    return count === 0 ? [] : [`${count} ${level}${count === 1 ? "" : "s"}`];
+  });
+  const shown = sections.filter((it) => it.findings.length > 0)
+    .map((it) => sectionText(it.title, it.findings, io));
   io.out(
     flags.on("json")
-      ? `${jsonText({ version: 1, sections: shown })}\n`
-      : shown.filter((it) => it.findings.length > 0)
-        .map((it) => sectionText(it.title, it.findings, io)).join("") +
-        `\n${summary(sections)}\n`,
+      ? `${jsonText({ version: 1, sections })}\n`
+      : `${shown.join("")}\n${counts.join(", ") || "Nothing is wrong"}.\n`,
   );
-  if (count(sections, "problem") > 0) return EXIT.failed;
+  if (found.has("problem")) return EXIT.failed;
   return accounts === 0 ? EXIT.noAccount : EXIT.ok;
 }
 
@@ -74,12 +78,13 @@ async function run(context: Context): Promise<number> {
 async function examine(
   context: Context,
 ): Promise<{ sections: Section[]; accounts: number }> {
+  const { io, flags } = context;
   const sections: Section[] = [];
   let refusal: Error | undefined;
-  const online = !context.flags.on("offline");
-  await look("Environment", () => checkEnvironment(context));
   let state: PoolState | undefined;
   let isWritable = false;
+  const online = !flags.on("offline");
+  await look("Environment", () => checkEnvironment(context));
   await look("Store", async () => {
     const store = await checkStore(context);
     ({ state, isWritable = false } = store);
@@ -95,8 +100,7 @@ async function examine(
   }
   if (refusal !== undefined) {
     const advice = permissionAdvice(refusal, command, context);
-    const findings = [readMessage("problem", advice)];
-    sections.push({ title: "Permissions", findings });
+    await look("Permissions", () => [readMessage("problem", advice)]);
   }
   return { sections, accounts };
 
@@ -104,41 +108,26 @@ async function examine(
     title: string,
     check: () => readonly Finding[] | Promise<readonly Finding[]>,
   ): Promise<void> {
+    let findings: readonly Finding[];
     try {
-      sections.push({ title, findings: await check() });
+      findings = await check();
     } catch (error) {
-      if (context.io.signal.aborted) throw error;
+      if (io.signal.aborted) throw error;
       if (isPermissionError(error)) refusal ??= error;
       const text = isPermissionError(error)
         ? "Not examined, as Deno refused a permission for it"
         : error instanceof Error
         ? error.message
         : String(error);
-      sections.push({ title, findings: [finding("problem", text)] });
+      findings = [finding("problem", text)];
     }
+    if (!flags.on("emails")) findings = findings.map(masked);
+    sections.push({ title, findings });
   }
 }
 
-function count(sections: readonly Section[], level: Level): number {
-  return sections.flatMap((it) => it.findings)
-    .filter((it) => it.level === level).length;
-}
-
-function summary(sections: readonly Section[]): string {
-  const parts = (["problem", "warning"] as const).flatMap((level) => {
-    const found = count(sections, level);
-    return found === 0 ? [] : [`${found} ${level}${found === 1 ? "" : "s"}`];
-  });
-  return parts.length === 0 ? "Nothing is wrong." : `${parts.join(", ")}.`;
-}
-
-function masked(sections: readonly Section[]): Section[] {
-  return sections.map(({ title, findings }) => ({
-    title,
-    findings: findings.map(({ level, text, advice }) =>
-      finding(level, maskEmails(text), maskEmails(advice ?? ""))
-    ),
-  }));
+function masked({ level, text, advice = "" }: Finding): Finding {
+  return finding(level, maskEmails(text), maskEmails(advice));
 }
 
 /** Makes e-mail addresses in a text hard to recognise: "m…@e….com". */
@@ -151,36 +140,31 @@ function maskEmails(text: string): string {
 
 const [CREDITS, OLD_CREDITS] = CREDIT_VARIABLES;
 
-/** What each variable does when it is set. */
-const EFFECTS: Readonly<Record<string, (value: string) => string>> = {
-  [STORE_VARIABLE]: (value) => `names the store: ${value}`,
-  [CREDITS]: (value) =>
-    `says who may spend credits, whatever the store says: ${value}`,
-  [OLD_CREDITS]: (value) =>
-    `says who may spend credits, unless ${CREDITS} is set: ${value}`,
-  [BACKEND_VARIABLE]: (value) => `names the backend: ${value}`,
-  [ISSUER_VARIABLE]: (value) => `names the token issuer: ${value}`,
-  CODEX_ROTATOR_DEBUG: () => "explains every selection on stderr",
-  OPENCODE_MULTI_AUTH_DEBUG: () =>
+/** What each variable does when it is set; behind a space at the end its value is shown. */
+const EFFECTS: Readonly<Record<string, string>> = {
+  [STORE_VARIABLE]: "names the store: ",
+  [CREDITS]: "says who may spend credits, whatever the store says: ",
+  [OLD_CREDITS]: `says who may spend credits, unless ${CREDITS} is set: `,
+  [BACKEND_VARIABLE]: "names the backend: ",
+  [ISSUER_VARIABLE]: "names the token issuer: ",
+  CODEX_ROTATOR_DEBUG: "explains every selection on stderr",
+  OPENCODE_MULTI_AUTH_DEBUG:
     "explains every selection, unless CODEX_ROTATOR_DEBUG is set",
-  CODEX_ROTATOR_SERVE_KEY: () => "holds the key of serve",
-  ...Object.fromEntries(PROXY_VARIABLES.map((name) => [name, proxyText])),
-  NO_PROXY: noProxyText,
-  no_proxy: noProxyText,
+  CODEX_ROTATOR_SERVE_KEY: "holds the key of serve",
+  ...Object.fromEntries(
+    PROXY_VARIABLES.map((it) => [it, "sends requests through the proxy "]),
+  ),
+  NO_PROXY: "keeps requests to these from a proxy: ",
+  no_proxy: "keeps requests to these from a proxy: ",
 };
 
-function proxyText(value: string): string {
-  // its address may hold a password
-  const url = URL.parse(value.includes("://") ? value : `http://${value}`);
-  return `sends requests through the proxy ${url?.host ?? "?"}`;
-}
-
-function noProxyText(value: string): string {
-  return `keeps requests to these from a proxy: ${value}`;
-}
-
-/** All variables that are looked at. */
 const VARIABLES: readonly string[] = Object.keys(EFFECTS);
+
+/** Returns the host of a proxy: its address may hold a password. */
+function proxyHost(value: string): string {
+  const url = URL.parse(value.includes("://") ? value : `http://${value}`);
+  return url?.host ?? "?";
+}
 
 /** Checks which environment variables override what is set elsewhere. */
 function checkEnvironment({ io }: Context): Finding[] {
@@ -188,11 +172,14 @@ function checkEnvironment({ io }: Context): Finding[] {
   const findings = VARIABLES.flatMap((name) => {
     const read = allowed(() => ({ value: io.env(name) }));
     if (read === undefined) refused.push(name);
-    return read?.value === undefined ? [] : [finding(
-      "note",
-      `${name} ${EFFECTS[name]!(read.value)}`.trimEnd(),
-      `if that is not meant: unset ${name}`,
-    )];
+    if (read?.value === undefined) return [];
+    const effect = EFFECTS[name]!;
+    const value = PROXY_VARIABLES.includes(name)
+      ? proxyHost(read.value)
+      : read.value;
+    const text = `${name} ${effect}${effect.endsWith(" ") ? value : ""}`;
+    const advice = `if that is not meant: unset ${name}`;
+    return [finding("note", text.trimEnd(), advice)];
   });
   if (refused.length > 0) {
     const grant = `give --allow-env=${refused.join(",")}`;

@@ -246,7 +246,6 @@ export function creditWords(account: AccountStatus, now: number): string {
   return isUsable ? amount : `${amount}, not usable now`;
 }
 
-/** Returns how many credits there are. */
 export function creditAmount(
   { unlimited, hasCredits, balance }: NonNullable<AccountStatus["credits"]>,
 ): string {

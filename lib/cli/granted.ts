@@ -1,4 +1,3 @@
-/** What Deno asks a permission for. */
 export type Permission =
   | { name: "env"; variable?: string }
   | { name: "read" | "write"; path?: string }

@@ -29,7 +29,6 @@ import { dayOf } from "../values.ts";
 /** More accounts share the last colour. */
 const MAX_COLORS = 8;
 
-/** What a page shows. */
 export interface Page extends ChartData {
   /** What the table of sums is by. */
   by: SpendKey;
@@ -72,7 +71,6 @@ async function realPath(path: string): Promise<string> {
   }
 }
 
-/** The page as text. */
 function pageText(page: Page): string {
   const { by, report, since, now, items } = page;
   const aliases = [

@@ -19,7 +19,6 @@ import { dayOf } from "../values.ts";
 const DAY_MS = 24 * 3_600_000;
 const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [720, 190, 46, 10, 22];
 
-/** What is drawn. */
 export interface ChartData {
   /** The start of a UTC day, epoch ms. */
   since: number;

@@ -22,7 +22,6 @@ import { CliError, note, requireName, say, usageError } from "./messages.ts";
 import { openStore } from "./open.ts";
 import { type Command, type Context, requireAlias } from "./options.ts";
 
-/** `import`: adds the accounts that other tools are signed in with. */
 export const command: Command = {
   help: `
 Reads the login files of the Codex CLI, OpenCode and opencode-multi-auth: FILE,
@@ -60,7 +59,6 @@ Examples:
   run,
 };
 
-/** How the import of one login went. */
 interface Imported extends AddedLogin {
   readonly file: OpenedFile;
   readonly found: FoundLogin;

@@ -19,11 +19,8 @@ export interface Io extends Pick<Runtime, "env" | "isWindows" | "quickRead"> {
   /** Whether stdout can be drawn over. */
   readonly outIsTerminal: boolean;
   readonly color: boolean;
-  /** Width of the terminal now (columns). */
   readonly columns: number;
-  /** Height of the terminal now (lines). */
   readonly rows: number;
-  /** Returns the time (epoch ms). */
   now(): number;
   /** Aborts on Ctrl-C; a command that asks for it has to end by itself then. */
   readonly signal: AbortSignal;

@@ -24,7 +24,6 @@ import { renderStatus } from "./status_table.ts";
 import { statusReader } from "./stored_status.ts";
 import { systemFetch } from "../system_fetch.ts";
 
-/** `login`: signs in, in the browser or by device code. */
 export const command: Command = {
   help: `
 Signs in to a ChatGPT account and adds it to the store. Run it once for each

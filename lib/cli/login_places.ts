@@ -21,7 +21,6 @@ import type { Io } from "./io.ts";
 import { CliError, note } from "./messages.ts";
 import type { Context } from "./options.ts";
 
-/** A place where a tool may keep its logins. */
 export interface LoginPlace {
   readonly kind: LoginFileKind;
   readonly path: string;
@@ -83,7 +82,6 @@ export const PLACE_VARIABLES: readonly string[] = [
   ...Object.values(PLACES).map((it) => it.variable),
 ];
 
-/** A login file, and where it is. */
 export interface OpenedFile extends LoginFile {
   readonly path: string;
 }

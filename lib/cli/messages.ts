@@ -9,7 +9,6 @@ import { sanitize } from "./format.ts";
 import type { Io } from "./io.ts";
 import { cell, line, type Piece, wrap } from "./table.ts";
 
-/** The exit codes of the command line. */
 export const EXIT = {
   ok: 0,
   /** Failed, or failed in part. */
@@ -36,7 +35,6 @@ export class CliError extends Error {
   }
 }
 
-/** An error in how the command was called. */
 export function usageError(message: string): CliError {
   return new CliError(message, EXIT.usage);
 }
@@ -83,7 +81,6 @@ export async function confirm(
   return await io.ask?.(wrap(sanitize(question), width).join("\n"));
 }
 
-/** How much a finding matters. */
 export type Level = "ok" | "note" | "warning" | "problem";
 
 /** One thing that was looked at. */
@@ -95,7 +92,6 @@ export interface Finding {
   readonly advice?: string;
 }
 
-/** Where findings are shown. */
 type Screen = Pick<Io, "columns" | "color">;
 
 const MARKS: Readonly<Record<Level, Piece>> = {
@@ -105,7 +101,6 @@ const MARKS: Readonly<Record<Level, Piece>> = {
   problem: { text: "✗", color: "red" },
 };
 
-/** Returns a finding. */
 export function finding(level: Level, text: string, advice = ""): Finding {
   return { level, text, ...(advice === "" ? {} : { advice }) };
 }
@@ -129,12 +124,10 @@ export function sectionText(
   ].map((it) => `${it}\n`).join("");
 }
 
-/** Writes an error to stderr. */
 export function printError(io: Io, message: string): void {
   print(io, { text: "Error:", color: "red" }, message);
 }
 
-/** Writes a warning to stderr. */
 export function printWarning(io: Io, message: string): void {
   print(io, { text: "Warning:", color: "magenta" }, message);
 }

@@ -69,10 +69,8 @@ export interface CommandEntry {
   load(): Promise<{ command: Command }>;
 }
 
-/** All commands by their names. */
 export type CommandTable = ReadonlyMap<string, CommandEntry>;
 
-/** One call of a command. */
 export interface Context {
   readonly io: Io;
   /** The whole call, to be repeated. */
@@ -100,7 +98,6 @@ const SHORT: Readonly<Record<string, string>> = {
 export class Flags {
   readonly #values = new Map<string, string[]>();
 
-  /** Whether an option was given. */
   on(name: string): boolean {
     return this.#values.has(name);
   }
@@ -110,7 +107,6 @@ export class Flags {
     return this.values(name).at(-1);
   }
 
-  /** All values of an option. */
   values(name: string): readonly string[] {
     return this.#values.get(name) ?? [];
   }
@@ -177,11 +173,8 @@ function isOption(arg: string): boolean {
   return arg.startsWith("-") && arg !== "-";
 }
 
-/** Names the store. */
 export const STORE_VARIABLE = "CODEX_ROTATOR_STORE";
-/** Names the backend, on a loopback host. */
 export const BACKEND_VARIABLE = "CODEX_ROTATOR_BACKEND_URL";
-/** Names the issuer, on a loopback host. */
 export const ISSUER_VARIABLE = "CODEX_ROTATOR_ISSUER_URL";
 /** Who may spend credits; the first that is set counts. */
 export const CREDIT_VARIABLES = [
@@ -189,17 +182,14 @@ export const CREDIT_VARIABLES = [
   "OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES",
 ] as const;
 
-/** Returns the path of the store. */
 export function storeOf({ flags, io }: Context): string {
   return flags.value("store") ?? storePath(io.env, io.isWindows);
 }
 
-/** Returns the backend's URL. */
 export function backendOf(context: Context): string {
   return baseOf(context, "backend", BACKEND_VARIABLE) ?? DEFAULT_BACKEND;
 }
 
-/** Returns the token issuer's URL. */
 export function issuerOf(context: Context): string {
   return baseOf(context, "issuer", ISSUER_VARIABLE) ?? DEFAULT_ISSUER;
 }

@@ -47,7 +47,6 @@ export function requestPermissions(command: Command, context: Context): void {
   for (const host of net) request({ name: "net", host });
 }
 
-/** Whether Deno refused a permission. */
 export function isPermissionError(error: unknown): error is Error {
   return error instanceof Error && error.name === "NotCapable";
 }

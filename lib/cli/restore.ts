@@ -3,7 +3,6 @@ import { sanitize, timeAgo } from "./format.ts";
 import { usageError } from "./messages.ts";
 import { type Command, type Context, storeOf } from "./options.ts";
 
-/** `restore`: puts a backup back. */
 export const command: Command = {
   help: `
 Every change of accounts, tokens or settings is mirrored in FILE.bak beside the

@@ -48,7 +48,6 @@ export async function openRuntime(): Promise<Runtime> {
   return nodeRuntime(process, (await import("node:fs")).readFileSync);
 }
 
-/** Where the environment names a proxy. */
 export const PROXY_VARIABLES: readonly string[] = [
   "HTTPS_PROXY",
   "https_proxy",
@@ -92,7 +91,6 @@ export function colorMode(
   return peekEnv("TERM") === "dumb" ? false : undefined;
 }
 
-/** Returns Deno's runtime. */
 export function denoRuntime(): Runtime {
   const streams = { out: Deno.stdout, err: Deno.stderr };
   const encoder = new TextEncoder();
@@ -203,7 +201,6 @@ function isLocal(url = ""): boolean {
   return isLoopback(URL.parse(url)?.hostname ?? "");
 }
 
-/** Returns Node's runtime, or Bun's. */
 function nodeRuntime(
   process: NodeJS.Process,
   readFileSync: (path: string, encoding: "utf8") => string,

@@ -35,7 +35,6 @@ const DEFAULT_HOST = "127.0.0.1";
 /** Running requests get so long when the server is to stop, ms. */
 const GRACE = 30_000;
 
-/** `serve`: a loopback server for agents that know only a base URL. */
 export const command: Command = {
   help: `
 Answers as the backend does, each request on the account that should serve it:

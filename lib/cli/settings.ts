@@ -40,7 +40,6 @@ const STRATEGY_WORDS: Readonly<Record<StrategyName, string>> = {
 };
 const DEFAULT: StrategyName = "round-robin";
 
-/** `strategy`: the order in which accounts serve. */
 export const strategy: Command = {
   help: `
 Orders the accounts that can serve on the same terms; included usage always
@@ -100,7 +99,6 @@ const FIELDS = {
 type Field = keyof typeof FIELDS;
 const NAMES = Object.keys(FIELDS) as Field[];
 
-/** `set`: what decides between accounts that can serve on the same terms. */
 export const set: Command = {
   help: `
 Shows or sets what decides between accounts that can serve on the same terms.
@@ -156,7 +154,6 @@ function readSetting(text: string): [Field, number] {
   );
 }
 
-/** `credits`: who may spend purchased credits, and how much. */
 export const credits: Command = {
   help: `
 Purchased credits cost money. Once an account's included usage is used up, it

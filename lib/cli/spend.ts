@@ -40,7 +40,6 @@ import {
 const DAY_MS = 24 * 3_600_000;
 const DEFAULT_SINCE = "30d";
 
-/** `spend`: what was served, and what was paid. */
 export const command: Command = {
   help: `
 Sums up the ledger beside the store, which has a line for each request that was

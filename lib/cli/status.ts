@@ -6,7 +6,6 @@ import { candidates, statusLine } from "./status_summary.ts";
 import { renderStatus } from "./status_table.ts";
 import { statusReader } from "./stored_status.ts";
 
-/** `status`: who can serve, on what, and until when. */
 export const command: Command = {
   help: `
 A row per account, or per account named: plan, standing, a bar per usage window
@@ -57,7 +56,6 @@ Examples:
   run,
 };
 
-/** `refresh`: tokens that need it, then usage. */
 export const refresh: Command = {
   help: `
 Renews the tokens that are about to expire, then asks the backend for the usage
@@ -104,7 +102,6 @@ async function run(context: Context): Promise<number> {
     );
 }
 
-/** Where the reports come from. */
 interface Source {
   /** Reads a report of the accounts that were named. */
   read(): Promise<StatusReport>;

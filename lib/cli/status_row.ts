@@ -18,9 +18,7 @@ import {
 } from "./format.ts";
 import { type Cell, cell, type Color, fit, INDENT, wrap } from "./table.ts";
 
-/** How a report is shown. */
 export interface RenderOptions {
-  /** Width of the terminal (columns). */
   columns: number;
   color: boolean;
   /** The time (epoch ms). */
@@ -37,7 +35,6 @@ type RowOptions = RenderOptions & {
 
 type UsedWindow = AccountStatus["windows"][number];
 
-/** One account. */
 export interface Row {
   /** Account, plan and standing. */
   readonly lead: readonly Cell[];

@@ -19,7 +19,6 @@ const NAME_WIDTH = 32;
 /** What fits into a shell's prompt (columns). */
 const LINE_WIDTH = 60;
 
-/** Returns the lines below the table. */
 export function summaryLines(report: StatusReport, now: number): string[] {
   return [
     `${counts(report)}${freesUp(report, now)}`,

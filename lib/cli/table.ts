@@ -5,7 +5,6 @@
  */
 import { programName } from "./format.ts";
 
-/** The colours in use, from the terminal's own palette. */
 export type Color = "green" | "yellow" | "magenta" | "red" | "dim" | "bold";
 
 /** A part of a cell; its text holds no escape sequence. */
@@ -14,10 +13,8 @@ export interface Piece {
   readonly color?: Color;
 }
 
-/** One column of one row. */
 export type Cell = readonly Piece[];
 
-/** Returns a cell of one piece. */
 export function cell(text: string, color?: Color): Cell {
   return [color === undefined ? { text } : { text, color }];
 }

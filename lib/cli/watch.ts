@@ -37,7 +37,6 @@ export function watchInterval(value: string): number {
   );
 }
 
-/** Where something is shown again and again. */
 export interface Display {
   /** Keeps messages below what is shown, where they would be written across it. */
   readonly io: Io;
