@@ -6,10 +6,11 @@
  */
 import { Buffer } from "node:buffer";
 import type { Entry } from "./log.ts";
+import type { FakeAccount } from "./account.ts";
 import type {
-  FakeAccount,
   FakeAnswer,
   FakeBooking,
+  FakeCodexOptions,
   FakeTokens,
 } from "./types.ts";
 
@@ -30,24 +31,29 @@ interface RefreshGrant {
   spent: boolean;
 }
 
-/** When tokens are minted, and for how long (ms). */
-export interface Validity {
-  readonly now: number;
-  readonly lifetimeMs: number;
-}
-
 /** Mints tokens and knows all it minted. */
 export class TokenMint {
   /** A marker in every token, so that a test can search outputs for leaks. */
   readonly canary: string = `canary-${crypto.randomUUID().slice(0, 8)}`;
   readonly #access = new Map<string, AccessGrant>();
   readonly #refresh = new Map<string, RefreshGrant>();
+  readonly #now: () => number;
+  readonly #options: FakeCodexOptions;
   #count = 0;
 
-  /** Mints the tokens of a new login. */
-  signIn(account: FakeAccount, validity: Validity): FakeTokens {
+  constructor(now: () => number, options: FakeCodexOptions) {
+    this.#now = now;
+    this.#options = options;
+  }
+
+  /**
+   * Mints the tokens of a new login.
+   *
+   * @param lifetimeMs Of the access token; default the account's.
+   */
+  signIn(account: FakeAccount, lifetimeMs?: number): FakeTokens {
     const refresh = this.#mintRefresh(account.name, { revoked: false });
-    return { ...this.#mintAccess(account, validity), refresh };
+    return { ...this.#mintAccess(account, lifetimeMs), refresh };
   }
 
   /**
@@ -56,15 +62,12 @@ export class TokenMint {
    *
    * @returns The tokens, or the code of the refusal.
    */
-  trade(
-    token: string,
-    account: FakeAccount,
-    validity: Validity & { readonly revokeOnReuse: boolean },
-  ): FakeTokens | string {
+  trade(token: string, account: FakeAccount): FakeTokens | string {
     const grant = this.#refresh.get(token);
     if (grant === undefined) return "invalid_grant";
     if (grant.spent) {
-      if (validity.revokeOnReuse) grant.family.revoked = true;
+      const { revokeFamilyOnReuse = true } = this.#options;
+      if (revokeFamilyOnReuse) grant.family.revoked = true;
       return "refresh_token_reused";
     }
     if (grant.family.revoked) return "refresh_token_invalidated";
@@ -72,7 +75,7 @@ export class TokenMint {
     const refresh = grant.spent
       ? this.#mintRefresh(account.name, grant.family)
       : token;
-    return { ...this.#mintAccess(account, validity), refresh };
+    return { ...this.#mintAccess(account), refresh };
   }
 
   /** Whose refresh token this is. */
@@ -104,8 +107,10 @@ export class TokenMint {
 
   #mintAccess(
     account: FakeAccount,
-    { now, lifetimeMs }: Validity,
+    lifetimeMs = account.accessLifetimeMs ?? this.#options.accessLifetimeMs ??
+      3_600_000,
   ): Omit<FakeTokens, "refresh"> {
+    const now = this.#now();
     const iat = Math.floor(now / 1000);
     const exp = Math.floor((now + lifetimeMs) / 1000);
     const claims = { ...identity(account), iat, exp };
@@ -161,8 +166,6 @@ export interface World {
   readonly violations: string[];
   /** Every movement of credits. */
   readonly book: FakeBooking[];
-  /** Lifetime of access tokens of accounts that name none (ms). */
-  readonly accessLifetimeMs: number;
   readonly switches: Readonly<Switches>;
 }
 
@@ -184,11 +187,6 @@ export function nextScript(
 ): FakeAnswer | undefined {
   const index = queue.findIndex(({ for: only = "" }) => path.endsWith(only));
   return index < 0 ? always : queue.splice(index, 1)[0];
-}
-
-/** Lifetime of this account's new access tokens (ms). */
-export function lifetimeOf(world: World, account: FakeAccount): number {
-  return account.accessLifetimeMs ?? world.accessLifetimeMs;
 }
 
 // What runtimes and SDKs send by themselves: the real backend's front door refuses it.

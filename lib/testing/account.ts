@@ -1,289 +1,152 @@
 /**
- * An account of the stand-in and its allowance: what a request uses up, what it
- * costs, and when it is refused.
+ * An account of the stand-in.
  *
  * @module
  */
 import type {
-  FakeAccount,
-  FakeAccountOptions,
-  FakeBooking,
-  FakeCost,
+  FakeAnswer,
   FakeCredits,
   FakeFlags,
+  FakeMeter,
+  FakeModelUsage,
+  FakeRefusalForm,
+  FakeReply,
+  FakeTokenField,
   FakeWindow,
 } from "./types.ts";
 
-/** The models that have a meter of their own wherever the account has it. */
-const OWN_METERS: readonly [model: RegExp, meter: string][] = [
-  [/^gpt-5\.3-codex-spark/i, "codex_bengalfox"],
-  [/^gpt-reserve$/i, "base_model_inference"],
-];
+/** What an account starts with; all of it is optional. */
+export type FakeAccountOptions = Partial<Omit<FakeAccount, "name">>;
 
-/** Whether a request may be served, and on what. */
-export type Admission =
-  | { readonly kind: "included" | "charged" }
-  | { readonly kind: "limited"; readonly code: string };
+/** An account as the backend knows it. Live: change it between requests as the backend would. */
+export class FakeAccount {
+  /** Its name in the stand-in. */
+  readonly name: string;
+  /** As the backend names it (default "plus"). */
+  plan = "plus";
+  /** Default "NAME@example.com". */
+  email: string;
+  /** The person (default "user-NAME"). */
+  userId: string;
+  /** The person's account or workspace (default "account-NAME"). */
+  accountId: string;
+  /** The token's claims ask for the `X-OpenAI-Fedramp` header. */
+  fedramp = false;
 
-/** A fresh Plus account, but for what its name tells. */
-const FRESH: Omit<FakeAccount, "name" | "email" | "userId" | "accountId"> = {
-  plan: "plus",
-  fedramp: false,
-  windows: [
+  /** The main meter (default 5 hours and a week at 0 %); null: `rate_limit: null`, all is charged. */
+  windows: FakeWindow[] | null = [
     { seconds: 18_000, usedPercent: 0 },
     { seconds: 604_800, usedPercent: 0 },
-  ],
-  flags: null,
-  meters: {},
-  modelUsage: {},
-  limited: null,
-  costPercent: 0,
-  credits: { hasCredits: false, unlimited: false, balance: "0" },
-  spendControl: null,
-  rateLimitReachedType: undefined,
-  bankedResets: null,
-  chargesAtEnd: false,
-  usageCacheSeconds: 0,
-  supportedModels: undefined,
-  missingModels: Object.freeze([]),
-  missingPaths: Object.freeze([]),
-  deactivated: false,
-  workspaceRefusal: null,
-  noCodex: false,
-  overloaded: null,
-  flexUnavailable: false,
-  creditsRefused: false,
-  refusals: {},
-  rejectAll: false,
-  accessLifetimeMs: undefined,
-  tokenFields: Object.freeze(["id_token", "access_token", "refresh_token"]),
-  tokenRefusal: null,
-  reply: {},
-  headers: (defaults) => defaults,
-  usageOverride: (payload) => payload,
-  queue: [],
-  always: undefined,
-  usageQueue: [],
-  usageAlways: undefined,
-  tokenQueue: [],
-  tokenAlways: undefined,
-};
-
-/** Makes a live account that differs from a fresh Plus one by `options`. */
-export function createAccount(
-  name: string,
-  options: FakeAccountOptions,
-  now: number,
-): FakeAccount {
-  const account: FakeAccount = {
-    name,
-    email: `${name}@example.com`,
-    userId: `user-${name}`,
-    accountId: `account-${name}`,
-    ...FRESH,
-    ...options,
+  ];
+  /** Outrank the percentages of the main meter. */
+  flags: FakeFlags | null = null;
+  /** Further meters by their `metered_feature`. */
+  meters: Record<string, FakeMeter> = {};
+  /** `model_usage` by model. */
+  modelUsage: Record<string, FakeModelUsage> = {};
+  /**
+   * Refuses as used up until then (epoch ms), whatever usage says. The headers
+   * of its 429 show usage's windows or, by default, none.
+   */
+  limited: { until: number; showsWindows?: boolean } | null = null;
+  /** How many percent each request adds to its meter's windows (default 0). */
+  costPercent = 0;
+  /** Purchased credits (default none left); null: sent as null, without headers. */
+  credits: FakeCredits | null = {
+    hasCredits: false,
+    unlimited: false,
+    balance: "0",
   };
-  // Options may be shared between accounts; what is live must not be.
-  account.windows = structuredClone(account.windows);
-  account.meters = structuredClone(account.meters);
-  account.modelUsage = structuredClone(account.modelUsage);
-  account.credits = structuredClone(account.credits);
-  account.spendControl = structuredClone(account.spendControl);
-  account.refusals = { ...account.refusals };
-  account.reply = { ...account.reply };
-  account.queue = [...account.queue];
-  account.usageQueue = [...account.usageQueue];
-  account.tokenQueue = [...account.tokenQueue];
-  settle(account, now);
-  return account;
-}
+  /** A spend limit; `individualLimit` is sent as it is, backs the credits, and counts charges. */
+  spendControl: {
+    reached: boolean;
+    individualLimit?: Record<string, unknown> | null;
+  } | null = null;
+  /** For example `workspace_member_credits_depleted`; undefined: what the windows say. */
+  rateLimitReachedType: string | null | undefined = undefined;
+  /** Banked resets; null: not told. */
+  bankedResets: number | null = null;
+  /** What a request uses up counts when its answer ends, on what is left then. */
+  chargesAtEnd = false;
+  /** The usage endpoint answers out of a cache of this age (seconds). */
+  usageCacheSeconds = 0;
 
-function allWindows(account: FakeAccount): FakeWindow[] {
-  const meters = Object.values(account.meters).map((meter) => meter.windows);
-  return [account.windows, ...meters].flatMap((windows) => windows ?? []);
-}
+  /** Refuses every other model with 400; undefined: serves all. */
+  supportedModels: readonly string[] | undefined = undefined;
+  /** Models that it answers with 404 "Model not found". */
+  missingModels: readonly string[] = [];
+  /** Paths below `/codex` that are 404 for it, for example `/responses/compact`. */
+  missingPaths: readonly string[] = [];
+  /** Answers 402, as for a deactivated workspace. */
+  deactivated = false;
+  /** Answers 403 with this code, while usage is answered. */
+  workspaceRefusal: string | null = null;
+  /** Answers 429 `usage_not_included`. */
+  noCodex = false;
+  /** Answers 503 with this code, for example `server_is_overloaded`. */
+  overloaded: string | null = null;
+  /** Answers 429 `flex_unavailable` to requests of that service tier. */
+  flexUnavailable = false;
+  /** Answers 429 with this code instead of drawing credits. */
+  creditsRefused: string | false = false;
+  /** How a limit, an overload or foreign ciphertext is told. */
+  refusals: FakeRefusalForm = {};
+  /** Answers 401 to tokens that are good. */
+  rejectAll = false;
 
-/** Starts every window afresh whose reset has passed, and dates those that have begun. */
-export function settle(account: FakeAccount, now: number): void {
-  for (const window of allWindows(account)) {
-    const { resetAt } = window;
-    if (typeof resetAt === "number" && resetAt <= now && !window.countsOn) {
-      window.usedPercent = 0;
-      delete window.resetAt;
-    }
-    if (window.usedPercent > 0) begin(window, now);
+  /** Lifetime of new access tokens (ms); undefined: the stand-in's. */
+  accessLifetimeMs: number | undefined = undefined;
+  /** What a refresh answers with; without `refresh_token` the shown one stays good. */
+  tokenFields: readonly FakeTokenField[] = [
+    "id_token",
+    "access_token",
+    "refresh_token",
+  ];
+  /** The issuer refuses every refresh with this code, for example `app_session_expired`. */
+  tokenRefusal: string | null = null;
+
+  /** The content of ordinary answers. */
+  reply: FakeReply = {};
+  /** Changes the headers of `POST …/responses` answers. */
+  headers: (defaults: Record<string, string>) => Record<string, string> = (
+    it,
+  ) => it;
+  /** Changes the usage payload; a string is sent as it is. */
+  usageOverride: (payload: Record<string, unknown>) => unknown = (it) => it;
+  /** Answers to the next requests below `/codex`, one each. */
+  queue: FakeAnswer[] = [];
+  /** The answer once `queue` is empty. */
+  always: FakeAnswer | undefined = undefined;
+  /** Answers to the next usage requests, one each. */
+  usageQueue: FakeAnswer[] = [];
+  /** The answer once `usageQueue` is empty. */
+  usageAlways: FakeAnswer | undefined = undefined;
+  /** Answers to the next token requests, one each. */
+  tokenQueue: FakeAnswer[] = [];
+  /** The answer once `tokenQueue` is empty. */
+  tokenAlways: FakeAnswer | undefined = undefined;
+
+  /**
+   * Makes a Plus account that has used nothing, but for `options`; they may be
+   * shared between accounts.
+   */
+  constructor(name: string, options: FakeAccountOptions) {
+    this.name = name;
+    this.email = `${name}@example.com`;
+    this.userId = `user-${name}`;
+    this.accountId = `account-${name}`;
+    Object.assign(this, copied(options));
   }
 }
 
-function begin(window: FakeWindow, now: number): void {
-  if (window.resetAt !== undefined) return;
-  window.resetAt = window.seconds === null ? null : now + window.seconds * 1000;
-}
-
-/** Has the windows with two resets tell the other one from now on. */
-export function flipResets(account: FakeAccount): void {
-  for (const window of allWindows(account)) {
-    const { resetAt, otherResetAt } = window;
-    if (otherResetAt === undefined || typeof resetAt !== "number") continue;
-    window.resetAt = otherResetAt;
-    window.otherResetAt = resetAt;
-  }
-}
-
-/** The meter that a request for this model draws on. */
-export function meterOf(account: FakeAccount, model: string | null): string {
-  const name = model?.toLowerCase();
-  const named = Object.entries(account.meters).find(([, meter]) =>
-    name !== undefined && meter.limitName?.toLowerCase() === name
-  );
-  const own = OWN_METERS.find(([pattern]) => pattern.test(model ?? ""))?.[1];
-  return named?.[0] ??
-    (own !== undefined && Object.hasOwn(account.meters, own) ? own : "codex");
-}
-
-/** The windows of a meter; null: the backend names no limit. */
-export function windowsOf(
-  account: FakeAccount,
-  meter: string,
-): FakeWindow[] | null {
-  return meter === "codex"
-    ? account.windows
-    : account.meters[meter]?.windows ?? null;
-}
-
-/** What the backend says of a meter, and enforces. */
-export function flagsOf(
-  account: FakeAccount,
-  meter: string,
-): Required<FakeFlags> {
-  const full = (windowsOf(account, meter) ?? []).some((window) =>
-    window.usedPercent >= 100
-  );
-  const set = meter === "codex" ? account.flags : account.meters[meter]?.flags;
-  const allowed = set?.allowed ?? (set?.limitReached ?? full) === false;
-  return { allowed, limitReached: set?.limitReached ?? !allowed };
-}
-
-/** Decides on a request for this model. */
-export function admit(
-  account: FakeAccount,
-  model: string | null,
-  now: number,
-): Admission {
-  settle(account, now);
-  const meter = meterOf(account, model);
-  const usage = modelUsageOf(account, model);
-  const unavailable = usage?.available === false &&
-    (usage.availableAt ?? Infinity) > now;
-  const { allowed, limitReached } = flagsOf(account, meter);
-  const open = windowsOf(account, meter) !== null && allowed && !limitReached;
-  if ((account.limited?.until ?? 0) > now) {
-    return { kind: "limited", code: "usage_limit_reached" };
-  }
-  if (open && !unavailable) return { kind: "included" };
-  // beside an available model the flag means nothing
-  const creditable = meter === "codex" &&
-    !(unavailable && usage?.creditsWouldEnable === false);
-  if (!creditable || !creditsUsable(account)) {
-    return { kind: "limited", code: "usage_limit_reached" };
-  }
-  if (account.creditsRefused !== false) {
-    return { kind: "limited", code: account.creditsRefused };
-  }
-  return { kind: "charged" };
-}
-
-function modelUsageOf(account: FakeAccount, model: string | null) {
-  return model !== null && Object.hasOwn(account.modelUsage, model)
-    ? account.modelUsage[model]
-    : undefined;
-}
-
-function creditsUsable(account: FakeAccount): boolean {
-  const { credits, spendControl, rateLimitReachedType } = account;
-  if (credits === null || !(credits.hasCredits || credits.unlimited)) {
-    return false;
-  }
-  if (credits.overageLimitReached === true || capReached(account)) return false;
-  if (rateLimitReachedType?.startsWith("workspace_") === true) return false;
-  if (credits.unlimited || credits.balance === null) return true;
-  return Boolean(spendControl?.individualLimit) || Number(credits.balance) > 0;
-}
-
-/** A cap is reached by its numbers as well, whatever `reached` says. */
-function capReached({ spendControl }: FakeAccount): boolean {
-  const limit = spendControl?.individualLimit;
-  return spendControl?.reached === true ||
-    Number(limit?.remaining ?? 1) <= 0 ||
-    Number(limit?.used_percent ?? 0) >= 100;
-}
-
-/** What a request was, for the book. */
-export interface Use {
-  readonly model: string | null;
-  readonly request: number;
-  readonly cost: FakeCost;
-}
-
-/** Begins the windows that a request draws on, and fills them. */
-export function useWindows(account: FakeAccount, use: Use, now: number): void {
-  for (const window of windowsOf(account, meterOf(account, use.model)) ?? []) {
-    const percent = use.cost.percent ?? account.costPercent;
-    window.usedPercent = Math.min(100, window.usedPercent + percent);
-    begin(window, now);
-  }
-}
-
-/** Draws the credits of a request; what was booked, top-ups included. */
-export function charge(
-  account: FakeAccount,
-  use: Use,
-  now: number,
-): FakeBooking[] {
-  const { credits } = account;
-  if (credits === null) return [];
-  const cost = use.cost.credits ?? credits.costPerRequest ?? 1;
-  const counted = !credits.unlimited && credits.balance !== null;
-  const amount = counted && !account.spendControl?.individualLimit
-    ? Math.min(cost, Number(credits.balance))
-    : cost;
-  const { model, request } = use;
-  const facts = { account: account.name, model, at: now, request };
-  const booked: FakeBooking[] = [{ kind: "charge", ...facts, amount }];
-  countAgainstCap(account, cost);
-  if (!counted) return booked;
-  credits.balance = decimal(Math.max(0, Number(credits.balance) - amount));
-  if (credits.balance === "0" && !account.spendControl?.individualLimit) {
-    credits.hasCredits = false;
-  }
-  const refill = credits.autoTopUp;
-  if (refill && Number(credits.balance) < refill.below) {
-    topUp(credits, refill.amount);
-    booked.push({ kind: "top-up", ...facts, amount: refill.amount });
-  }
-  return booked;
-}
-
-/** Adds to a balance. */
-export function topUp(credits: FakeCredits, amount: number): void {
-  credits.balance = decimal(Number(credits.balance ?? 0) + amount);
-  credits.hasCredits = true;
-}
-
-// Six decimals: 0.3 - 0.1 must not be sent as 0.19999999999999998.
-function decimal(value: number): string {
-  return String(Number(value.toFixed(6)));
-}
-
-/** Moves the numbers of a spend limit, each in the type that it has. */
-function countAgainstCap({ spendControl }: FakeAccount, cost: number): void {
-  const limit = spendControl?.individualLimit;
-  if (!limit) return;
-  const add = (name: string, change: number) => {
-    const value = limit[name];
-    if (typeof value === "string") limit[name] = decimal(+value + change);
-    if (typeof value === "number") limit[name] = value + change;
-  };
-  add("used", cost);
-  add("remaining", -cost);
+/** Lists and plain objects anew, at any depth; promises and functions as they are. */
+function copied<T>(value: T): T {
+  if (Array.isArray(value)) return value.map(copied) as T;
+  const isPlain = typeof value === "object" && value !== null &&
+    Object.getPrototypeOf(value) === Object.prototype;
+  return isPlain
+    ? Object.fromEntries(
+      Object.entries(value).map(([name, it]) => [name, copied(it)]),
+    ) as T
+    : value;
 }

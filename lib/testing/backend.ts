@@ -18,7 +18,7 @@ import {
   settle,
   type Use,
   useWindows,
-} from "./account.ts";
+} from "./allowance.ts";
 import { html, json, type Plan, scripted, stream, text } from "./http.ts";
 import {
   limitHeaders,
@@ -41,7 +41,8 @@ import {
   type ReplyContext,
   replyEvents,
 } from "./reply.ts";
-import type { FakeAccount, FakeAnswer } from "./types.ts";
+import type { FakeAccount } from "./account.ts";
+import type { FakeAnswer } from "./types.ts";
 
 /** What each path below the backend's URL is for, usage apart. */
 export const ENDPOINTS: Record<string, FakeKind> = {

@@ -36,8 +36,9 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { AddressInfo } from "node:net";
-import { lifetimeOf, TokenMint, type World } from "./access.ts";
-import { createAccount, topUp } from "./account.ts";
+import { TokenMint, type World } from "./access.ts";
+import { FakeAccount, type FakeAccountOptions } from "./account.ts";
+import { settle, topUp } from "./allowance.ts";
 import { answerBackend, ENDPOINTS } from "./backend.ts";
 import { Delivery, headersOf, json, type Plan, readBody } from "./http.ts";
 import { Issuer, ISSUER_ENDPOINTS } from "./issuer.ts";
@@ -47,17 +48,11 @@ import {
   type FakeLogEntry,
   RequestLog,
 } from "./log.ts";
-import type { FakeCodexOptions } from "./options.ts";
-import type {
-  FakeAccount,
-  FakeAccountOptions,
-  FakeBooking,
-  FakeTokens,
-} from "./types.ts";
+import type { FakeBooking, FakeCodexOptions, FakeTokens } from "./types.ts";
 
 export type { Entry, FakeKind, FakeLogEntry } from "./log.ts";
 export type * from "./types.ts";
-export type { FakeCodex, FakeCodexOptions };
+export type { FakeAccount, FakeAccountOptions, FakeCodex };
 
 /** Starts a stand-in on 127.0.0.1. */
 export async function startFakeCodex(
@@ -116,25 +111,20 @@ class FakeCodex implements AsyncDisposable {
     const isChatGpt = backendPath.includes("/backend-api");
     this.usagePaths = options.usagePaths ??
       [isChatGpt ? "/wham/usage" : "/api/codex/usage"];
+    const { now = Date.now } = options;
     this.#world = {
-      now: options.now ?? Date.now,
-      mint: new TokenMint(),
+      now,
+      mint: new TokenMint(now, options),
       accounts: new Map(),
       violations: [],
       book: [],
-      accessLifetimeMs: options.accessLifetimeMs ?? 3_600_000,
       switches: this,
     };
     this.log = this.#log.entries;
     this.book = this.#world.book;
     this.violations = this.#world.violations;
     this.canary = this.#world.mint.canary;
-    this.#issuer = new Issuer(this.#world, {
-      url: this.issuer,
-      revokeFamilyOnReuse: options.revokeFamilyOnReuse ?? true,
-      redirectPorts: options.redirectPorts ?? [1455, 1457],
-      deviceInterval: options.deviceInterval ?? 5,
-    });
+    this.#issuer = new Issuer(this.#world, this.issuer, options);
     for (const [name, it] of Object.entries(options.accounts ?? {})) {
       this.addAccount(name, it);
     }
@@ -159,7 +149,8 @@ class FakeCodex implements AsyncDisposable {
 
   /** Adds an account, or replaces the one of this name; its tokens stay good. */
   addAccount(name: string, options: FakeAccountOptions = {}): FakeAccount {
-    const account = createAccount(name, options, this.#world.now());
+    const account = new FakeAccount(name, options);
+    settle(account, this.#world.now());
     this.#world.accounts.set(name, account);
     return account;
   }
@@ -181,10 +172,7 @@ class FakeCodex implements AsyncDisposable {
 
   /** The tokens of a new login; with a negative `lifetimeMs` the access token has expired. */
   tokens(name: string, options: { lifetimeMs?: number } = {}): FakeTokens {
-    const account = this.account(name);
-    const { lifetimeMs = lifetimeOf(this.#world, account) } = options;
-    const now = this.#world.now();
-    return this.#world.mint.signIn(account, { now, lifetimeMs });
+    return this.#world.mint.signIn(this.account(name), options.lifetimeMs);
   }
 
   /** Revokes the access tokens, or all tokens, of the logins so far. */

@@ -6,8 +6,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import { html, json, type Plan, scripted } from "./http.ts";
 import type { Entry, FakeKind } from "./log.ts";
-import type { FakeAccount, FakeTokenField, FakeTokens } from "./types.ts";
-import { CLIENT_ID, lifetimeOf, nextScript, type World } from "./access.ts";
+import type { FakeAccount } from "./account.ts";
+import type { FakeCodexOptions, FakeTokenField, FakeTokens } from "./types.ts";
+import { CLIENT_ID, nextScript, type World } from "./access.ts";
 
 const CODE_LIFETIME_MS = 5 * 60_000;
 const DEVICE_LIFETIME_MS = 15 * 60_000;
@@ -40,16 +41,6 @@ const AUTHORIZE: Record<string, (value: string) => boolean> = {
   codex_cli_simplified_flow: (value) => value === "true",
 };
 
-/** How an issuer behaves. */
-export interface IssuerSettings {
-  /** Its URL. */
-  readonly url: string;
-  readonly revokeFamilyOnReuse: boolean;
-  readonly redirectPorts: readonly number[];
-  /** Between two polls, as told to the client (seconds). */
-  readonly deviceInterval: number;
-}
-
 interface CodeGrant {
   readonly account: string;
   readonly redirect: string;
@@ -66,13 +57,15 @@ interface DeviceGrant {
 /** Signs accounts in and keeps them signed in. */
 export class Issuer {
   readonly #world: World;
-  readonly #settings: IssuerSettings;
+  readonly #url: string;
+  readonly #options: FakeCodexOptions;
   readonly #codes = new Map<string, CodeGrant>();
   readonly #devices = new Map<string, DeviceGrant>();
 
-  constructor(world: World, settings: IssuerSettings) {
+  constructor(world: World, url: string, options: FakeCodexOptions) {
     this.#world = world;
-    this.#settings = settings;
+    this.#url = url;
+    this.#options = options;
   }
 
   /** Answers a request to `path` below the issuer's URL. */
@@ -130,11 +123,7 @@ export class Issuer {
   }
 
   #trade(entry: Entry, account: FakeAccount, token: string): Plan {
-    const tokens = this.#world.mint.trade(token, account, {
-      now: this.#world.now(),
-      lifetimeMs: lifetimeOf(this.#world, account),
-      revokeOnReuse: this.#settings.revokeFamilyOnReuse,
-    });
+    const tokens = this.#world.mint.trade(token, account);
     if (typeof tokens !== "string") {
       return tokenAnswer(tokens, account.tokenFields);
     }
@@ -160,13 +149,14 @@ export class Issuer {
     ) return refused("invalid_grant");
     entry.account = account.name;
     const script = nextScript(account.tokenQueue, account.tokenAlways);
-    const lifetimeMs = lifetimeOf(this.#world, account);
-    const sign = () => this.#world.mint.signIn(account, { now, lifetimeMs });
-    return scripted(script, () => tokenAnswer(sign(), FIELDS));
+    return scripted(
+      script,
+      () => tokenAnswer(this.#world.mint.signIn(account), FIELDS),
+    );
   }
 
   #authorize(entry: Entry): Plan {
-    const query = new URL(entry.path, this.#settings.url).searchParams;
+    const query = new URL(entry.path, this.#url).searchParams;
     const unfit = Object.entries(AUTHORIZE)
       .find(([name, fits]) => !fits(query.get(name) ?? ""))?.[0] ??
       (this.#isCallback(query) ? undefined : "redirect_uri");
@@ -184,7 +174,8 @@ export class Issuer {
   #isCallback(query: URLSearchParams): boolean {
     const url = query.get("redirect_uri") ?? "";
     const port = /^http:\/\/localhost:(\d+)\/auth\/callback$/.exec(url)?.[1];
-    return this.#settings.redirectPorts.includes(Number(port));
+    const { redirectPorts = [1455, 1457] } = this.#options;
+    return redirectPorts.includes(Number(port));
   }
 
   #signInPage(query: URLSearchParams): Plan {
@@ -224,7 +215,7 @@ export class Issuer {
     const userCode = `${hex.slice(0, 4)}-${hex.slice(4, 9)}`;
     const expiresAt = this.#world.now() + DEVICE_LIFETIME_MS;
     this.#devices.set(id, { userCode, expiresAt, state: "pending" });
-    const interval = String(this.#settings.deviceInterval);
+    const interval = String(this.#options.deviceInterval ?? 5);
     return json(200, { device_auth_id: id, user_code: userCode, interval });
   }
 
@@ -242,7 +233,7 @@ export class Issuer {
     entry.account = device.state.account;
     const verifier = random();
     const challenge = challengeOf(verifier);
-    const redirect = `${this.#settings.url}/deviceauth/callback`;
+    const redirect = `${this.#url}/deviceauth/callback`;
     return json(200, {
       authorization_code: this.#mintCode(entry.account, redirect, challenge),
       code_challenge: challenge,

@@ -4,13 +4,9 @@
  *
  * @module
  */
-import { flagsOf, meterOf, windowsOf } from "./account.ts";
-import type {
-  FakeAccount,
-  FakeModelUsage,
-  FakeSlot,
-  FakeWindow,
-} from "./types.ts";
+import { flagsOf, meterOf, windowsOf } from "./allowance.ts";
+import type { FakeAccount } from "./account.ts";
+import type { FakeModelUsage, FakeSlot, FakeWindow } from "./types.ts";
 
 const SLOTS: readonly FakeSlot[] = ["primary", "secondary", "tertiary"];
 

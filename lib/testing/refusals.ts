@@ -4,7 +4,7 @@
  * @module
  */
 import { decompress, type Entry } from "./log.ts";
-import type { FakeAccount } from "./types.ts";
+import type { FakeAccount } from "./account.ts";
 
 /** A refusal before it has a form. */
 export interface Refusal {

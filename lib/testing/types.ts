@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { FakeAccountOptions } from "./account.ts";
 
 /** The slot in which a window is sent. It says nothing about its length. */
 export type FakeSlot = "primary" | "secondary" | "tertiary";
@@ -175,105 +176,6 @@ export interface FakeAnswer {
 /** A member of the token endpoint's answer. */
 export type FakeTokenField = "id_token" | "access_token" | "refresh_token";
 
-/** An account as the backend knows it. Live: change it between requests as the backend would. */
-export interface FakeAccount {
-  /** Its name in the stand-in. */
-  readonly name: string;
-  /** As the backend names it (default "plus"). */
-  plan: string;
-  /** Default "NAME@example.com". */
-  email: string;
-  /** The person (default "user-NAME"). */
-  userId: string;
-  /** The person's account or workspace (default "account-NAME"). */
-  accountId: string;
-  /** The token's claims ask for the `X-OpenAI-Fedramp` header. */
-  fedramp: boolean;
-
-  /** The main meter (default 5 hours and a week at 0 %); null: `rate_limit: null`, all is charged. */
-  windows: FakeWindow[] | null;
-  /** Outrank the percentages of the main meter. */
-  flags: FakeFlags | null;
-  /** Further meters by their `metered_feature`. */
-  meters: Record<string, FakeMeter>;
-  /** `model_usage` by model. */
-  modelUsage: Record<string, FakeModelUsage>;
-  /**
-   * Refuses as used up until then (epoch ms), whatever usage says. The headers
-   * of its 429 show usage's windows or, by default, none.
-   */
-  limited: { until: number; showsWindows?: boolean } | null;
-  /** How many percent each request adds to its meter's windows (default 0). */
-  costPercent: number;
-  /** Purchased credits (default none left); null: sent as null, without headers. */
-  credits: FakeCredits | null;
-  /** A spend limit; `individualLimit` is sent as it is, backs the credits, and counts charges. */
-  spendControl: {
-    reached: boolean;
-    individualLimit?: Record<string, unknown> | null;
-  } | null;
-  /** For example `workspace_member_credits_depleted`; undefined: what the windows say. */
-  rateLimitReachedType: string | null | undefined;
-  /** Banked resets; null: not told. */
-  bankedResets: number | null;
-  /** What a request uses up counts when its answer ends, on what is left then. */
-  chargesAtEnd: boolean;
-  /** The usage endpoint answers out of a cache of this age (seconds). */
-  usageCacheSeconds: number;
-
-  /** Refuses every other model with 400; undefined: serves all. */
-  supportedModels: readonly string[] | undefined;
-  /** Models that it answers with 404 "Model not found". */
-  missingModels: readonly string[];
-  /** Paths below `/codex` that are 404 for it, for example `/responses/compact`. */
-  missingPaths: readonly string[];
-  /** Answers 402, as for a deactivated workspace. */
-  deactivated: boolean;
-  /** Answers 403 with this code, while usage is answered. */
-  workspaceRefusal: string | null;
-  /** Answers 429 `usage_not_included`. */
-  noCodex: boolean;
-  /** Answers 503 with this code, for example `server_is_overloaded`. */
-  overloaded: string | null;
-  /** Answers 429 `flex_unavailable` to requests of that service tier. */
-  flexUnavailable: boolean;
-  /** Answers 429 with this code instead of drawing credits. */
-  creditsRefused: string | false;
-  /** How a limit, an overload or foreign ciphertext is told. */
-  refusals: FakeRefusalForm;
-  /** Answers 401 to tokens that are good. */
-  rejectAll: boolean;
-
-  /** Lifetime of new access tokens (ms); undefined: the stand-in's. */
-  accessLifetimeMs: number | undefined;
-  /** What a refresh answers with; without `refresh_token` the shown one stays good. */
-  tokenFields: readonly FakeTokenField[];
-  /** The issuer refuses every refresh with this code, for example `app_session_expired`. */
-  tokenRefusal: string | null;
-
-  /** The content of ordinary answers. */
-  reply: FakeReply;
-  /** Changes the headers of `POST …/responses` answers. */
-  headers: (defaults: Record<string, string>) => Record<string, string>;
-  /** Changes the usage payload; a string is sent as it is. */
-  usageOverride: (payload: Record<string, unknown>) => unknown;
-  /** Answers to the next requests below `/codex`, one each. */
-  queue: FakeAnswer[];
-  /** The answer once `queue` is empty. */
-  always: FakeAnswer | undefined;
-  /** Answers to the next usage requests, one each. */
-  usageQueue: FakeAnswer[];
-  /** The answer once `usageQueue` is empty. */
-  usageAlways: FakeAnswer | undefined;
-  /** Answers to the next token requests, one each. */
-  tokenQueue: FakeAnswer[];
-  /** The answer once `tokenQueue` is empty. */
-  tokenAlways: FakeAnswer | undefined;
-}
-
-/** What an account starts with; all of it is optional. */
-export type FakeAccountOptions = Partial<Omit<FakeAccount, "name">>;
-
 /** The tokens of one login. */
 export interface FakeTokens {
   /** A JWT. */
@@ -286,4 +188,29 @@ export interface FakeTokens {
   accountId: string;
   /** When the access token expires (epoch ms). */
   expiresAt: number;
+}
+
+/** How a stand-in starts. */
+export interface FakeCodexOptions {
+  /** Its accounts by name (default none). */
+  accounts?: Record<string, FakeAccountOptions>;
+  /** The clock for all that depends on time but delays (epoch ms, default `Date.now`). */
+  now?: () => number;
+  /** Default any free one. */
+  port?: number;
+  /** The path of the backend's URL, "" for none (default "/backend-api"). */
+  backendPath?: string;
+  /**
+   * Where, below the backend's URL, usage is answered; others are 404 (default
+   * "/wham/usage", or "/api/codex/usage" where `backendPath` lacks "/backend-api").
+   */
+  usagePaths?: readonly string[];
+  /** Lifetime of access tokens (ms, default 1 hour). */
+  accessLifetimeMs?: number;
+  /** A spent refresh token that is shown again revokes its successors (default true). */
+  revokeFamilyOnReuse?: boolean;
+  /** The ports of `http://localhost:PORT/auth/callback` that a browser login may return to (default 1455 and 1457). */
+  redirectPorts?: readonly number[];
+  /** Between two polls of a device login (seconds, default 5). */
+  deviceInterval?: number;
 }

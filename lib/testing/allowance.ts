@@ -1,0 +1,215 @@
+/**
+ * An account of the stand-in and its allowance: what a request uses up, what it
+ * costs, and when it is refused.
+ *
+ * @module
+ */
+import type { FakeAccount } from "./account.ts";
+import type {
+  FakeBooking,
+  FakeCost,
+  FakeCredits,
+  FakeFlags,
+  FakeWindow,
+} from "./types.ts";
+
+/** The models that have a meter of their own wherever the account has it. */
+const OWN_METERS: readonly [model: RegExp, meter: string][] = [
+  [/^gpt-5\.3-codex-spark/i, "codex_bengalfox"],
+  [/^gpt-reserve$/i, "base_model_inference"],
+];
+
+/** Whether a request may be served, and on what. */
+export type Admission =
+  | { readonly kind: "included" | "charged" }
+  | { readonly kind: "limited"; readonly code: string };
+
+function allWindows(account: FakeAccount): FakeWindow[] {
+  const meters = Object.values(account.meters).map((meter) => meter.windows);
+  return [account.windows, ...meters].flatMap((windows) => windows ?? []);
+}
+
+/** Starts every window afresh whose reset has passed, and dates those that have begun. */
+export function settle(account: FakeAccount, now: number): void {
+  for (const window of allWindows(account)) {
+    const { resetAt } = window;
+    if (typeof resetAt === "number" && resetAt <= now && !window.countsOn) {
+      window.usedPercent = 0;
+      delete window.resetAt;
+    }
+    if (window.usedPercent > 0) begin(window, now);
+  }
+}
+
+function begin(window: FakeWindow, now: number): void {
+  if (window.resetAt !== undefined) return;
+  window.resetAt = window.seconds === null ? null : now + window.seconds * 1000;
+}
+
+/** Has the windows with two resets tell the other one from now on. */
+export function flipResets(account: FakeAccount): void {
+  for (const window of allWindows(account)) {
+    const { resetAt, otherResetAt } = window;
+    if (otherResetAt === undefined || typeof resetAt !== "number") continue;
+    window.resetAt = otherResetAt;
+    window.otherResetAt = resetAt;
+  }
+}
+
+/** The meter that a request for this model draws on. */
+export function meterOf(account: FakeAccount, model: string | null): string {
+  const name = model?.toLowerCase();
+  const named = Object.entries(account.meters).find(([, meter]) =>
+    name !== undefined && meter.limitName?.toLowerCase() === name
+  );
+  const own = OWN_METERS.find(([pattern]) => pattern.test(model ?? ""))?.[1];
+  return named?.[0] ??
+    (own !== undefined && Object.hasOwn(account.meters, own) ? own : "codex");
+}
+
+/** The windows of a meter; null: the backend names no limit. */
+export function windowsOf(
+  account: FakeAccount,
+  meter: string,
+): FakeWindow[] | null {
+  return meter === "codex"
+    ? account.windows
+    : account.meters[meter]?.windows ?? null;
+}
+
+/** What the backend says of a meter, and enforces. */
+export function flagsOf(
+  account: FakeAccount,
+  meter: string,
+): Required<FakeFlags> {
+  const full = (windowsOf(account, meter) ?? []).some((window) =>
+    window.usedPercent >= 100
+  );
+  const set = meter === "codex" ? account.flags : account.meters[meter]?.flags;
+  const allowed = set?.allowed ?? (set?.limitReached ?? full) === false;
+  return { allowed, limitReached: set?.limitReached ?? !allowed };
+}
+
+/** Decides on a request for this model. */
+export function admit(
+  account: FakeAccount,
+  model: string | null,
+  now: number,
+): Admission {
+  settle(account, now);
+  const meter = meterOf(account, model);
+  const usage = modelUsageOf(account, model);
+  const unavailable = usage?.available === false &&
+    (usage.availableAt ?? Infinity) > now;
+  const { allowed, limitReached } = flagsOf(account, meter);
+  const open = windowsOf(account, meter) !== null && allowed && !limitReached;
+  if ((account.limited?.until ?? 0) > now) {
+    return { kind: "limited", code: "usage_limit_reached" };
+  }
+  if (open && !unavailable) return { kind: "included" };
+  // beside an available model the flag means nothing
+  const creditable = meter === "codex" &&
+    !(unavailable && usage?.creditsWouldEnable === false);
+  if (!creditable || !creditsUsable(account)) {
+    return { kind: "limited", code: "usage_limit_reached" };
+  }
+  if (account.creditsRefused !== false) {
+    return { kind: "limited", code: account.creditsRefused };
+  }
+  return { kind: "charged" };
+}
+
+function modelUsageOf(account: FakeAccount, model: string | null) {
+  return model !== null && Object.hasOwn(account.modelUsage, model)
+    ? account.modelUsage[model]
+    : undefined;
+}
+
+function creditsUsable(account: FakeAccount): boolean {
+  const { credits, spendControl, rateLimitReachedType } = account;
+  if (credits === null || !(credits.hasCredits || credits.unlimited)) {
+    return false;
+  }
+  if (credits.overageLimitReached === true || capReached(account)) return false;
+  if (rateLimitReachedType?.startsWith("workspace_") === true) return false;
+  if (credits.unlimited || credits.balance === null) return true;
+  return Boolean(spendControl?.individualLimit) || Number(credits.balance) > 0;
+}
+
+/** A cap is reached by its numbers as well, whatever `reached` says. */
+function capReached({ spendControl }: FakeAccount): boolean {
+  const limit = spendControl?.individualLimit;
+  return spendControl?.reached === true ||
+    Number(limit?.remaining ?? 1) <= 0 ||
+    Number(limit?.used_percent ?? 0) >= 100;
+}
+
+/** What a request was, for the book. */
+export interface Use {
+  readonly model: string | null;
+  readonly request: number;
+  readonly cost: FakeCost;
+}
+
+/** Begins the windows that a request draws on, and fills them. */
+export function useWindows(account: FakeAccount, use: Use, now: number): void {
+  for (const window of windowsOf(account, meterOf(account, use.model)) ?? []) {
+    const percent = use.cost.percent ?? account.costPercent;
+    window.usedPercent = Math.min(100, window.usedPercent + percent);
+    begin(window, now);
+  }
+}
+
+/** Draws the credits of a request; what was booked, top-ups included. */
+export function charge(
+  account: FakeAccount,
+  use: Use,
+  now: number,
+): FakeBooking[] {
+  const { credits } = account;
+  if (credits === null) return [];
+  const cost = use.cost.credits ?? credits.costPerRequest ?? 1;
+  const counted = !credits.unlimited && credits.balance !== null;
+  const amount = counted && !account.spendControl?.individualLimit
+    ? Math.min(cost, Number(credits.balance))
+    : cost;
+  const { model, request } = use;
+  const facts = { account: account.name, model, at: now, request };
+  const booked: FakeBooking[] = [{ kind: "charge", ...facts, amount }];
+  countAgainstCap(account, cost);
+  if (!counted) return booked;
+  credits.balance = decimal(Math.max(0, Number(credits.balance) - amount));
+  if (credits.balance === "0" && !account.spendControl?.individualLimit) {
+    credits.hasCredits = false;
+  }
+  const refill = credits.autoTopUp;
+  if (refill && Number(credits.balance) < refill.below) {
+    topUp(credits, refill.amount);
+    booked.push({ kind: "top-up", ...facts, amount: refill.amount });
+  }
+  return booked;
+}
+
+/** Adds to a balance. */
+export function topUp(credits: FakeCredits, amount: number): void {
+  credits.balance = decimal(Number(credits.balance ?? 0) + amount);
+  credits.hasCredits = true;
+}
+
+// Six decimals: 0.3 - 0.1 must not be sent as 0.19999999999999998.
+function decimal(value: number): string {
+  return String(Number(value.toFixed(6)));
+}
+
+/** Moves the numbers of a spend limit, each in the type that it has. */
+function countAgainstCap({ spendControl }: FakeAccount, cost: number): void {
+  const limit = spendControl?.individualLimit;
+  if (!limit) return;
+  const add = (name: string, change: number) => {
+    const value = limit[name];
+    if (typeof value === "string") limit[name] = decimal(+value + change);
+    if (typeof value === "number") limit[name] = value + change;
+  };
+  add("used", cost);
+  add("remaining", -cost);
+}
