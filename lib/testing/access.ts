@@ -6,13 +6,8 @@
  */
 import { Buffer } from "node:buffer";
 import type { Entry } from "./log.ts";
-import type { FakeAccount } from "./account.ts";
-import type {
-  FakeAnswer,
-  FakeBooking,
-  FakeCodexOptions,
-  FakeTokens,
-} from "./types.ts";
+import type { FakeAccount, FakeCodexOptions } from "./account.ts";
+import type { FakeAnswer, FakeBooking, FakeTokens } from "./types.ts";
 
 /** The client id of the Codex login. */
 export const CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann";

@@ -37,7 +37,11 @@ import {
 } from "node:http";
 import type { AddressInfo } from "node:net";
 import { TokenMint, type World } from "./access.ts";
-import { FakeAccount, type FakeAccountOptions } from "./account.ts";
+import {
+  FakeAccount,
+  type FakeAccountOptions,
+  type FakeCodexOptions,
+} from "./account.ts";
 import { settle, topUp } from "./allowance.ts";
 import { answerBackend, ENDPOINTS } from "./backend.ts";
 import { Delivery, headersOf, json, type Plan, readBody } from "./http.ts";
@@ -48,11 +52,11 @@ import {
   type FakeLogEntry,
   RequestLog,
 } from "./log.ts";
-import type { FakeBooking, FakeCodexOptions, FakeTokens } from "./types.ts";
+import type { FakeBooking, FakeTokens } from "./types.ts";
 
 export type { Entry, FakeKind, FakeLogEntry } from "./log.ts";
 export type * from "./types.ts";
-export type { FakeAccount, FakeAccountOptions, FakeCodex };
+export type { FakeAccount, FakeAccountOptions, FakeCodex, FakeCodexOptions };
 
 /** Starts a stand-in on 127.0.0.1. */
 export async function startFakeCodex(

@@ -6,8 +6,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { html, json, type Plan, scripted } from "./http.ts";
 import type { Entry, FakeKind } from "./log.ts";
-import type { FakeAccount } from "./account.ts";
-import type { FakeCodexOptions, FakeTokenField, FakeTokens } from "./types.ts";
+import type { FakeAccount, FakeCodexOptions } from "./account.ts";
+import type { FakeTokenField, FakeTokens } from "./types.ts";
 import { CLIENT_ID, nextScript, type World } from "./access.ts";
 
 const CODE_LIFETIME_MS = 5 * 60_000;
