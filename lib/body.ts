@@ -4,6 +4,7 @@
  * @module
  */
 import { withAbort } from "./account/abort.ts";
+import { relay } from "./response.ts";
 import { joined } from "./values.ts";
 
 /** A body that can be sent, and how often. */
@@ -116,27 +117,8 @@ async function readStream(
     reader.cancel(error).catch(() => {});
     throw error;
   }
-  const body = continued(chunks, reader);
+  const body = relay(reader, {}, chunks);
   return { body, readable: undefined, contentType: null, replayable: false };
-}
-
-/** What was read already, then the rest as it comes. */
-function continued(
-  chunks: Uint8Array[],
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-): ReadableStream<Uint8Array> {
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const chunk = chunks.shift();
-      if (chunk) return controller.enqueue(chunk);
-      const { done, value } = await reader.read();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    cancel(reason) {
-      return reader.cancel(reason);
-    },
-  }, { highWaterMark: 0 });
 }
 
 /** More than this is not made of a compressed body, bytes. */

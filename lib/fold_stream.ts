@@ -9,8 +9,9 @@ import { type Outcome, readStreamFailure } from "./codex/answer.ts";
 import { statusOfFailure } from "./codex/error_table.ts";
 import { type ServerSentEvent, ServerSentEventParser } from "./codex/sse.ts";
 import { doneItem, readEvent } from "./codex/stream.ts";
-import { withBody } from "./response.ts";
-import type { Guarded, GuardOptions } from "./stream_guard.ts";
+import { asJson } from "./response.ts";
+import type { GuardOptions } from "./stream_guard.ts";
+import type { Answer, NetworkError } from "./tries.ts";
 
 /** A larger response is not put together, bytes. */
 const MAX_FOLDED_BYTES = 64 * 1024 * 1024;
@@ -19,7 +20,7 @@ const MAX_FOLDED_BYTES = 64 * 1024 * 1024;
 export async function foldStream(
   response: Response,
   options: GuardOptions,
-): Promise<Guarded> {
+): Promise<Answer | NetworkError> {
   const reader = response.body!.getReader();
   // an image may be larger than anything that is only listened to
   const parser = new ServerSentEventParser(Infinity);
@@ -38,19 +39,11 @@ export async function foldStream(
       }
     }
   } catch (error) {
-    if (options.signal?.aborted) {
-      reader.cancel(error).catch(() => {});
-      throw error;
+    if (!options.signal?.aborted) {
+      return { error, hasContent: folder.hasContent };
     }
-    const body = JSON.stringify({
-      error: { type: "server_error", message: String(error) },
-    });
-    return {
-      kind: "broken",
-      error,
-      response: asJson(response, body, 502),
-      hasContent: folder.hasContent,
-    };
+    reader.cancel(error).catch(() => {});
+    throw error;
   }
 }
 
@@ -59,25 +52,20 @@ function tooLarge(
   reader: ReadableStreamDefaultReader<Uint8Array>,
   response: Response,
   { hasContent }: Folder,
-): Guarded {
+): Answer {
   reader.cancel().catch(() => {});
   const message =
     "The response is larger than 64 MiB; ask for a stream (stream: true) instead";
-  const error = { type: "server_error", message };
-  return {
-    kind: "failed",
-    failure: { kind: "failed", error },
-    outcome: { kind: "other" },
-    response: asJson(response, JSON.stringify({ error }), 502),
-    hasContent,
-  };
+  const body = JSON.stringify({ error: { type: "server_error", message } });
+  const answer = asJson(response, body, 502);
+  return { outcome: { kind: "other" }, response: answer, hasContent };
 }
 
 function foldEvent(
   event: ServerSentEvent,
   folder: Folder,
   { response, options }: { response: Response; options: GuardOptions },
-): Guarded | undefined {
+): Answer | undefined {
   const meaning = readEvent(event.data, event.event);
   switch (meaning.kind) {
     case "preamble":
@@ -89,42 +77,26 @@ function foldEvent(
     case "content":
       folder.take(event.data);
       return undefined;
-    case "completed":
-    case "incomplete": {
+    case "ended": {
       options.onEvent(meaning);
       const whole = folder.finish(meaning.response);
       whole.output.forEach((item) => options.onItem?.(item));
-      const body = JSON.stringify(whole);
-      return { kind: "open", response: asJson(response, body, 200) };
+      const answer = asJson(response, JSON.stringify(whole), 200);
+      return { outcome: { kind: "ok" }, response: answer };
     }
     case "failed": {
-      const { error } = meaning;
+      const { error, headers: failureHeaders } = meaning;
+      const { hasContent } = folder;
       const read = readStreamFailure(meaning, options.about());
       // what has begun may have been charged, as with one that a gateway lost
-      const outcome: Outcome = read.kind === "transient" && folder.hasContent
+      const outcome: Outcome = read.kind === "transient" && hasContent
         ? { kind: "transient", status: 502 }
         : read;
       const body = JSON.stringify({ error });
       const answer = asJson(response, body, statusOfFailure(error));
-      const { hasContent } = folder;
-      const failure = meaning;
-      return { kind: "failed", failure, outcome, response: answer, hasContent };
+      return { outcome, response: answer, hasContent, failureHeaders };
     }
   }
-}
-
-/** One JSON response; what described the stream's bytes is left out. */
-export function asJson(
-  response: Response,
-  body: string,
-  status: number,
-): Response {
-  const headers = new Headers(response.headers);
-  headers.set("content-type", "application/json");
-  for (
-    const name of ["content-length", "content-encoding", "transfer-encoding"]
-  ) headers.delete(name);
-  return withBody(response, body, { headers, status });
 }
 
 /** Collects what a stream says, until it says that it is complete. */

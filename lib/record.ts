@@ -5,14 +5,14 @@
  * @module
  */
 import type { Attempt } from "./account/context.ts";
-import { watchBody } from "./response.ts";
+import { relay, withBody } from "./response.ts";
 import { parseJson, recordOf } from "./codex/json.ts";
 import { readTokenUsage } from "./codex/stream.ts";
 import type { RotatorContext } from "./context.ts";
 import type { ReplayableRequest } from "./request.ts";
-import type { Tries } from "./tries.ts";
-import type { Answer, NetworkError } from "./send.ts";
+import type { Answer, NetworkError, Tries } from "./tries.ts";
 import type { LedgerEntry } from "./spending_types.ts";
+import { joined } from "./values.ts";
 
 /** A request that has its answer. */
 interface Answered {
@@ -51,6 +51,36 @@ export function record(
     attempt.usage = readTokenUsage(recordOf(body));
     end();
   });
+}
+
+/** A larger answer is not looked into, bytes. */
+const MAX_WATCHED_BYTES = 8 * 1024 * 1024;
+
+/**
+ * A response whose text is told at its end, however that comes.
+ *
+ * @param onEnd Told undefined where the body did not come whole or is too large.
+ */
+function watchBody(
+  response: Response,
+  onEnd: (text: string | undefined) => void,
+): Response {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  const body = relay(response.body!.getReader(), {
+    onChunk(chunk) {
+      size += chunk.length;
+      if (size <= MAX_WATCHED_BYTES) chunks.push(chunk);
+      else chunks.length = 0;
+    },
+    onEnd(error) {
+      const isWhole = error === undefined && size <= MAX_WATCHED_BYTES;
+      onEnd(
+        isWhole ? new TextDecoder().decode(joined(chunks, size)) : undefined,
+      );
+    },
+  });
+  return withBody(response, body);
 }
 
 function finish(

@@ -4,7 +4,6 @@
  * @module
  */
 import { clearTimeout, setTimeout } from "node:timers";
-import { joined } from "./values.ts";
 
 /** A response like another one, with another body. */
 export function withBody(
@@ -32,10 +31,25 @@ function describedBy(original: Response, response: Response): Response {
   });
 }
 
+/** One JSON response; what described the bytes of the original is left out. */
+export function asJson(
+  response: Response,
+  body: string,
+  status: number,
+): Response {
+  const headers = new Headers(response.headers);
+  headers.set("content-type", "application/json");
+  for (
+    const name of ["content-length", "content-encoding", "transfer-encoding"]
+  ) headers.delete(name);
+  return withBody(response, body, { headers, status });
+}
+
 /** More of an error's body is not looked at, bytes. */
 const MAX_ERROR_BYTES = 64 * 1024;
 /** An error's body that takes longer is not waited for, ms. */
 const ERROR_BODY_MS = 5_000;
+
 /** The beginning of a body as text, leaving it unread for the caller. */
 export async function peek(response: Response): Promise<string> {
   const reader = response.clone().body?.getReader();
@@ -59,43 +73,51 @@ export async function peek(response: Response): Promise<string> {
   return text;
 }
 
-/** A larger answer is not looked into, bytes. */
-const MAX_WATCHED_BYTES = 8 * 1024 * 1024;
+/** Where a body is read from. */
+export type Source = Pick<
+  ReadableStreamDefaultReader<Uint8Array>,
+  "read" | "cancel"
+>;
 
-/**
- * A response whose text is told at its end, however that comes.
- *
- * @param onEnd Called once; undefined where the body did not come whole or is too large.
- */
-export function watchBody(
-  response: Response,
-  onEnd: (text: string | undefined) => void,
-): Response {
-  const reader = response.body!.getReader();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  const body = new ReadableStream<Uint8Array>({
+/** Who watches a body pass. */
+export interface Watcher {
+  onChunk?(chunk: Uint8Array): void;
+  /** Called whenever it ends: undefined for whole, null when its reader went away, else the error. */
+  onEnd?(error: unknown): void;
+}
+
+/** Passes a body on as it is asked for, after the chunks that were read of it already. */
+export function relay(
+  source: Source,
+  { onChunk, onEnd }: Watcher = {},
+  chunks: Uint8Array[] = [],
+): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>({
     async pull(controller) {
-      const reading = reader.read();
-      reading.catch(() => onEnd(undefined));
-      const { done, value } = await reading;
-      if (done) {
-        const isWhole = size <= MAX_WATCHED_BYTES;
-        const text = new TextDecoder().decode(
-          joined(chunks, isWhole ? size : 0),
-        );
-        onEnd(isWhole ? text : undefined);
-        return controller.close();
+      const held = chunks.shift();
+      if (held) return controller.enqueue(held);
+      try {
+        const { done, value } = await source.read();
+        if (!done) {
+          onChunk?.(value);
+          return controller.enqueue(compact(value));
+        }
+      } catch (error) {
+        onEnd?.(error);
+        source.cancel(error).catch(() => {});
+        throw error;
       }
-      size += value.length;
-      if (size <= MAX_WATCHED_BYTES) chunks.push(value);
-      else chunks.length = 0;
-      controller.enqueue(value);
+      onEnd?.(undefined);
+      controller.close();
     },
     cancel(reason) {
-      onEnd(undefined);
-      return reader.cancel(reason);
+      onEnd?.(null);
+      return source.cancel(reason);
     },
   }, { highWaterMark: 0 });
-  return withBody(response, body);
+}
+
+/** A chunk without most of the memory that the runtime read it into. */
+export function compact(chunk: Uint8Array): Uint8Array {
+  return chunk.length <= chunk.buffer.byteLength / 2 ? chunk.slice() : chunk;
 }

@@ -10,8 +10,7 @@ import { learnCharge, learnOutcome, setCooldowns } from "./account/learn.ts";
 import { TOKEN_REFUSED_MS } from "./account/learn_usage.ts";
 import type { RotatorContext } from "./context.ts";
 import type { ReplayableRequest } from "./request.ts";
-import type { Failure, Tries } from "./tries.ts";
-import type { Answer, NetworkError } from "./send.ts";
+import type { Answer, Failure, NetworkError, Tries } from "./tries.ts";
 
 /** Retries that transient failures of one request may cost. */
 const MAX_RETRIES = 2;

@@ -35,26 +35,10 @@ import {
   type OutgoingInit,
   RedirectError,
 } from "./redirect.ts";
-import { asJson, foldStream } from "./fold_stream.ts";
-import { peek } from "./response.ts";
-import { type Guarded, guardStream, isEventStream } from "./stream_guard.ts";
-
-/** What came back, and what it means. */
-export interface Answer {
-  response: Response;
-  outcome: Outcome;
-  /** Content had come before it failed, so that it may have been charged. */
-  hasContent?: boolean;
-  /** The response is a stream whose end is told to the attempt. */
-  isStream?: boolean;
-}
-
-/** An error of the network. */
-export interface NetworkError {
-  error: unknown;
-  /** Content had come, so that it may have been charged. */
-  hasContent?: boolean;
-}
+import { foldStream } from "./fold_stream.ts";
+import { asJson, peek } from "./response.ts";
+import { guardStream, isEventStream } from "./stream_guard.ts";
+import type { Answer, NetworkError } from "./tries.ts";
 
 /** From this share on, an account with credits is asked for its usage after an answer, percent. */
 const NEAR_FULL_PERCENT = 95;
@@ -93,7 +77,7 @@ export async function send(
     isEventStream(response);
   if (!isStream) return { response, outcome };
   const watch = request.folds ? foldStream : guardStream;
-  const guarded = await watch(response, {
+  const answer = await watch(response, {
     about: () => aboutNow(context, attempt),
     onEvent: (meaning) => learnEvent(context, attempt, meaning),
     onEnd: () => attempt.onEnd(),
@@ -103,12 +87,11 @@ export async function send(
     signal,
   });
   signal?.throwIfAborted();
-  if (guarded.kind === "failed") {
-    learnHeaders(context, attempt, guarded.failure.headers);
+  if ("error" in answer) {
+    return { ...answer, error: explained(answer.error, request.url) };
   }
-  const isPassedOn = !request.folds;
-  const told = answerOf(request, guarded);
-  return "error" in told ? told : { ...told, isStream: isPassedOn };
+  learnHeaders(context, attempt, answer.failureHeaders);
+  return answer;
 }
 
 /** The list of models as SDKs know one; what is none is told as it came. */
@@ -235,7 +218,7 @@ function learnEvent(
   meaning: EventMeaning,
 ): void {
   const about = aboutNow(context, attempt);
-  if (meaning.kind === "completed" || meaning.kind === "incomplete") {
+  if (meaning.kind === "ended") {
     attempt.usage = readTokenUsage(meaning.response);
   } else if (meaning.kind === "rate-limits") {
     const facts = readRateLimitsEvent(meaning.json, about);
@@ -258,27 +241,4 @@ function learnHeaders(
   if (headers === undefined) return;
   const about = aboutNow(context, attempt);
   void learnFacts(context, attempt, readHeaders(eventHeaders(headers), about));
-}
-
-function answerOf(
-  request: ReplayableRequest,
-  guarded: Guarded,
-): Answer | NetworkError {
-  const { response } = guarded;
-  switch (guarded.kind) {
-    case "open":
-      return { response, outcome: { kind: "ok" } };
-    case "failed": {
-      const { outcome, hasContent = false } = guarded;
-      return { response, outcome, hasContent };
-    }
-    case "broken":
-      // it may have been served, and charged, like one that a gateway lost
-      return request.folds
-        ? {
-          error: explained(guarded.error, request.url),
-          hasContent: guarded.hasContent === true,
-        }
-        : { response, outcome: { kind: "transient", status: 502 } };
-  }
 }

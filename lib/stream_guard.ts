@@ -6,8 +6,8 @@
  */
 import { clearTimeout, setTimeout } from "node:timers";
 import { withAbort } from "./account/abort.ts";
-import { withBody } from "./response.ts";
-import { type Outcome, readStreamFailure } from "./codex/answer.ts";
+import { compact, relay, withBody } from "./response.ts";
+import { readStreamFailure } from "./codex/answer.ts";
 import type { AboutRequest } from "./codex/headers.ts";
 import { type ServerSentEvent, ServerSentEventParser } from "./codex/sse.ts";
 import {
@@ -15,8 +15,8 @@ import {
   type EventMeaning,
   ITEM_DONE,
   readEvent,
-  type StreamFailure,
 } from "./codex/stream.ts";
+import type { Answer } from "./tries.ts";
 
 /** No more of a stream is held back, bytes. */
 const MAX_HELD_BYTES = 1024 * 1024;
@@ -31,27 +31,6 @@ const ABOUT_ACCOUNT = [
   "response.completed",
   "response.incomplete",
 ];
-
-/** How a stream began. */
-export type Guarded =
-  /** With content, or with a failure that concerns only the caller. */
-  | { kind: "open"; response: Response }
-  /** With a failure that another account may make good. */
-  | {
-    kind: "failed";
-    failure: StreamFailure;
-    outcome: Outcome;
-    response: Response;
-    /** Content had come, so that it may have been charged. */
-    hasContent?: boolean;
-  }
-  /** It ended or broke before any content. */
-  | {
-    kind: "broken";
-    error: unknown;
-    response: Response;
-    hasContent?: boolean;
-  };
 
 /** Options of {@linkcode guardStream} and {@linkcode foldStream}. */
 export interface GuardOptions {
@@ -88,15 +67,16 @@ interface Held {
 }
 
 /**
- * Reads a stream until it shows how it goes.
+ * Reads a stream until it shows content, or a failure. One that concerns only
+ * the caller is content.
  *
- * @returns The response with all its bytes, and how it began.
+ * @returns The response with all its bytes, and what its beginning means.
  * @throws The reason of the signal, when that aborts first.
  */
 export async function guardStream(
   response: Response,
   options: GuardOptions,
-): Promise<Guarded> {
+): Promise<Answer> {
   const held: Held = {
     response,
     reader: response.body!.getReader(),
@@ -108,11 +88,11 @@ export async function guardStream(
   const { maxHeldMs = MAX_HELD_MS } = options;
   const timer = setTimeout(() => deadline.resolve("due"), maxHeldMs);
   try {
-    const end = await withAbort(
+    const beginning = await withAbort(
       readPreamble(held, deadline.promise, options),
       options.signal,
     );
-    return { ...end, response: passOn(held, options) };
+    return { ...beginning, response: passOn(held, options), isStream: true };
   } catch (error) {
     held.reader.cancel(error).catch(() => {});
     throw error;
@@ -121,11 +101,12 @@ export async function guardStream(
   }
 }
 
-/** How a stream began, its response apart. */
-type Beginning =
-  | { kind: "open" }
-  | { kind: "failed"; failure: StreamFailure; outcome: Outcome }
-  | { kind: "broken"; error: unknown };
+/** What the beginning of a stream means. */
+type Beginning = Pick<Answer, "outcome" | "failureHeaders">;
+
+const OPEN: Beginning = { outcome: { kind: "ok" } };
+/** It may have been served, and charged, like one that a gateway lost. */
+const BROKEN: Beginning = { outcome: { kind: "transient", status: 502 } };
 
 async function readPreamble(
   held: Held,
@@ -135,17 +116,16 @@ async function readPreamble(
   for (let bytes = 0; bytes < MAX_HELD_BYTES;) {
     held.reading = held.reader.read();
     const read = await Promise.race([held.reading, deadline])
-      .catch((error: unknown) => ({ error }));
+      .catch(() => undefined);
     if (read === "due") break;
-    if ("error" in read) return { kind: "broken", error: read.error };
-    if (read.done) return { kind: "broken", error: undefined };
+    if (!read || read.done) return BROKEN;
     held.reading = undefined;
     held.chunks.push(compact(read.value));
     bytes += read.value.length;
     const beginning = judge(held.parser.push(read.value), options);
     if (beginning) return beginning;
   }
-  return { kind: "open" };
+  return OPEN;
 }
 
 /** What events decide; undefined while nothing is decided. Those behind the one that decided are listened to. */
@@ -160,77 +140,58 @@ function judge(
       options.onEvent(meaning);
       continue;
     }
-    if (isEnd(meaning)) options.onEvent(meaning);
-    tellItem(data, options);
+    if (meaning.kind !== "failed") {
+      listen(events.slice(index), options);
+      return OPEN;
+    }
     listen(events.slice(index + 1), options);
-    if (meaning.kind !== "failed") return { kind: "open" };
     const outcome = readStreamFailure(meaning, options.about());
     return outcome.kind === "other"
-      ? { kind: "open" }
-      : { kind: "failed", failure: meaning, outcome };
+      ? OPEN
+      : { outcome, failureHeaders: meaning.headers };
   }
   return undefined;
 }
 
-function isEnd({ kind }: EventMeaning): boolean {
-  return kind === "completed" || kind === "incomplete";
-}
-
-/** Passes on the events that say something about the account. */
+/** Passes on the events that say something about the account, and the items. */
 function listen(
   events: readonly ServerSentEvent[],
-  options: GuardOptions,
+  { onEvent, onItem }: GuardOptions,
 ): void {
   for (const { data, event } of events) {
-    tellItem(data, options);
+    const done = onItem && doneItem(data);
+    if (done) onItem(done.item);
     const meaning = readEvent(data, event);
-    const isAboutAccount = meaning.kind === "rate-limits" ||
-      meaning.kind === "failed";
-    if (isAboutAccount || isEnd(meaning)) options.onEvent(meaning);
+    switch (meaning.kind) {
+      case "rate-limits":
+      case "failed":
+      case "ended":
+        onEvent(meaning);
+    }
   }
-}
-
-/** Tells of the item that an event carries. */
-function tellItem(data: string, { onItem }: GuardOptions): void {
-  const done = onItem && doneItem(data);
-  if (done) onItem(done.item);
 }
 
 /** The response with all its bytes, read as its reader asks for them, and listened to. */
 function passOn(held: Held, options: GuardOptions): Response {
   const { response, reader, parser, chunks } = held;
   const wanted = options.onItem ? [...ABOUT_ACCOUNT, ITEM_DONE] : ABOUT_ACCOUNT;
-  const body = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const chunk = chunks.shift();
-      if (chunk) return controller.enqueue(chunk);
+  const source = {
+    read() {
       const reading = held.reading ?? reader.read();
       held.reading = undefined;
-      reading.catch(options.onEnd);
-      const { done, value } = await reading;
-      if (done) {
-        options.onEnd();
-        return controller.close();
-      }
-      try {
-        listen(parser.push(value, wanted), options);
-      } catch (error) {
-        reader.cancel(error).catch(() => {});
-        throw error;
-      }
-      controller.enqueue(compact(value));
+      return reading;
     },
-    cancel(reason) {
-      options.onEnd();
+    cancel: (reason?: unknown) => reader.cancel(reason),
+  };
+  const watcher = {
+    onChunk(chunk: Uint8Array) {
+      listen(parser.push(chunk, wanted), options);
+    },
+    onEnd() {
       // held as long as its body: Deno forgets the caller's signal with it
       void response;
-      return reader.cancel(reason);
+      options.onEnd();
     },
-  }, { highWaterMark: 0 });
-  return withBody(response, body);
-}
-
-/** A chunk without most of the memory that the runtime read it into. */
-function compact(chunk: Uint8Array): Uint8Array {
-  return chunk.length <= chunk.buffer.byteLength / 2 ? chunk.slice() : chunk;
+  };
+  return withBody(response, relay(source, watcher, chunks));
 }

@@ -1,10 +1,29 @@
 /**
- * What was tried for one request.
+ * What was tried for one request, and how it went.
  *
  * @module
  */
 import type { Attempt } from "./account/context.ts";
-import type { NetworkError } from "./send.ts";
+import type { Outcome } from "./codex/answer.ts";
+
+/** What came back, and what it means. */
+export interface Answer {
+  response: Response;
+  outcome: Outcome;
+  /** Content had come before it failed, so that it may have been charged. */
+  hasContent?: boolean;
+  /** The response is a stream whose end is told to the attempt. */
+  isStream?: boolean;
+  /** The headers that a failure in a stream carries. */
+  failureHeaders?: unknown;
+}
+
+/** An error of the network. */
+export interface NetworkError {
+  error: unknown;
+  /** Content had come, so that it may have been charged. */
+  hasContent?: boolean;
+}
 
 /** How an attempt failed: an unread response, or an error of the network. */
 export type Failure = { response: Response } | NetworkError;

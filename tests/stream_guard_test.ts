@@ -2,13 +2,13 @@ import { assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { foldStream } from "../lib/fold_stream.ts";
 import {
-  type Guarded,
   type GuardOptions,
   guardStream,
   isEventStream,
 } from "../lib/stream_guard.ts";
 import type { EventMeaning } from "../lib/codex/stream.ts";
 import { test } from "./test.ts";
+import type { Answer } from "../lib/tries.ts";
 
 const CREATED = '{"type":"response.created","response":{"id":"r"}}';
 const LIMITS = '{"type":"codex.rate_limits","rate_limits":{"allowed":true}}';
@@ -89,7 +89,7 @@ function slicedSource(...[parts, end]: Parameters<typeof source>): Source {
 }
 
 interface Watched {
-  guarded: Guarded;
+  guarded: Answer;
   events: EventMeaning["kind"][];
 }
 
@@ -144,7 +144,7 @@ test("guardStream() decides the same, and changes no byte, however a stream is c
           .sort((a, b) => a - b);
         const whole = await guard(source([bytes]));
         const cut = await guard(source(cutAt(bytes, sorted)));
-        assertEquals(cut.guarded.kind, whole.guarded.kind);
+        assertEquals(cut.guarded.outcome, whole.guarded.outcome);
         assertEquals(await bytesOf(cut.guarded.response), bytes);
         assertEquals(await bytesOf(whole.guarded.response), bytes);
         assertEquals(cut.events, whole.events);
@@ -159,7 +159,7 @@ test("guardStream() does not hold the first content back", async () => {
     encoder.encode(`data: ${data}\n\n`)
   );
   const { guarded } = await guard(source(parts, "stall"));
-  assertEquals(guarded.kind, "open");
+  assertEquals(guarded.outcome.kind, "ok");
   const reader = guarded.response.body!.getReader();
   assertEquals((await reader.read()).value, parts[0]);
   assertEquals((await reader.read()).value, parts[1]);
@@ -176,10 +176,12 @@ test("guardStream() takes all that is no output for preamble, and fails over beh
     '{"type":"never.heard.of","x":1}',
     LIMITS,
   ].map((data) => `data: ${data}\n\n`).join(": comment\n\n");
-  for (const [last, kind] of [[FAILED, "failed"], [ADDED, "open"]] as const) {
+  for (
+    const [last, kind] of [[FAILED, "usage-limit"], [ADDED, "ok"]] as const
+  ) {
     const bytes = encoder.encode(`${preamble}data: ${last}\n\n`);
     const { guarded, events } = await guard(source([bytes]));
-    assertEquals([guarded.kind, ...events], [kind, "rate-limits"]);
+    assertEquals([guarded.outcome.kind, ...events], [kind, "rate-limits"]);
     assertEquals(await bytesOf(guarded.response), bytes);
   }
 });
@@ -190,12 +192,12 @@ test("guardStream() says what a failure means, and leaves one that concerns only
     const bytes = encoder.encode(`data: ${CREATED}\n\ndata: ${data}\n\n`);
     const { guarded } = await guard(source([bytes]));
     assertEquals(await bytesOf(guarded.response), bytes);
-    return guarded.kind === "failed" ? guarded.outcome.kind : guarded.kind;
+    return guarded.outcome.kind;
   };
   assertEquals(await kindOf({ code: "usage_limit_reached" }), "usage-limit");
   assertEquals(await kindOf({ code: "server_is_overloaded" }), "transient");
-  assertEquals(await kindOf({ code: "context_length_exceeded" }), "open");
-  assertEquals(await kindOf({ code: "flex_unavailable" }), "open");
+  assertEquals(await kindOf({ code: "context_length_exceeded" }), "ok");
+  assertEquals(await kindOf({ code: "flex_unavailable" }), "ok");
 });
 
 test("guardStream() holds at most 1 MiB back, and one part more", async () => {
@@ -206,7 +208,7 @@ test("guardStream() holds at most 1 MiB back, and one part more", async () => {
   }
   const made = source(endless());
   const { guarded } = await guard(made);
-  assertEquals([guarded.kind, made.pulls], ["open", 64]);
+  assertEquals([guarded.outcome.kind, made.pulls], ["ok", 64]);
   await guarded.response.body?.cancel();
 });
 
@@ -216,7 +218,7 @@ test("guardStream() passes events of 1 MB and learns what comes after them", asy
   const bytes = encoder.encode(text);
   const cuts = Array.from({ length: 64 }, (_, n) => (n + 1) * 16_000);
   const { guarded, events } = await guard(source(cutAt(bytes, cuts)));
-  assertEquals(guarded.kind, "open");
+  assertEquals(guarded.outcome.kind, "ok");
   assertEquals(await bytesOf(guarded.response), bytes);
   assertEquals(events, ["rate-limits"]);
 });
@@ -227,7 +229,7 @@ test("guardStream() opens a stream whose preamble is larger than it may hold, an
   const cuts = Array.from({ length: 120 }, (_, n) => (n + 1) * 16_000);
   const made = source(cutAt(bytes, cuts));
   const { guarded, events } = await guard(made);
-  assertEquals([guarded.kind, made.pulls], ["open", 66]);
+  assertEquals([guarded.outcome.kind, made.pulls], ["ok", 66]);
   assertEquals(await bytesOf(guarded.response), bytes);
   assertEquals(events, ["failed"], "learned, if too late to be made good");
 });
@@ -236,7 +238,7 @@ test("guardStream() fails over behind a preamble that echoes a large request", a
   const huge = CREATED.replace('"r"', JSON.stringify("x".repeat(900_000)));
   const bytes = encoder.encode(`data: ${huge}\n\ndata: ${FAILED}\n\n`);
   const { guarded } = await guard(source(cutAt(bytes, [5, 16_000, 500_000])));
-  assertEquals(guarded.kind, "failed");
+  assertEquals(guarded.outcome.kind, "usage-limit");
   assertEquals(await bytesOf(guarded.response), bytes);
 });
 
@@ -349,7 +351,7 @@ test("guardStream() stops holding a stream that says nothing for too long, and l
     }),
   );
   const { guarded, events } = await guard({ response }, { maxHeldMs: 20 });
-  assertEquals([guarded.kind, ...events], ["open"]);
+  assertEquals([guarded.outcome.kind, ...events], ["ok"]);
   send(rest);
   const bytes = await bytesOf(guarded.response);
   assertEquals(bytes, new Uint8Array([...preamble, ...rest]));
@@ -360,7 +362,7 @@ test("guardStream() lets a stream break as it broke", async () => {
   const broke = new TypeError("connection reset");
   const content = encoder.encode(`data: ${ADDED}\n\n`);
   const { guarded } = await guard(source([content], broke));
-  assertEquals(guarded.kind, "open");
+  assertEquals(guarded.outcome.kind, "ok");
   const reader = guarded.response.body!.getReader();
   assertEquals((await reader.read()).value, content);
   assertEquals(await assertRejects(() => reader.read()), broke);
@@ -406,7 +408,7 @@ test("guardStream() calls a stream broken that ends or breaks before any content
   for (const from of [source, roomySource]) {
     for (const end of ["close", broke] as const) {
       const { guarded } = await guard(from([preamble], end));
-      assertEquals(guarded.kind, "broken");
+      assertEquals(guarded.outcome, { kind: "transient", status: 502 });
       const reader = guarded.response.body!.getReader();
       assertEquals((await reader.read()).value, preamble);
       if (end === "close") assertEquals((await reader.read()).done, true);
@@ -472,7 +474,8 @@ test("foldStream() takes output of any size", async () => {
     onEvent: () => {},
     onEnd: () => {},
   });
-  assertEquals(folded.kind, "open");
+  if ("error" in folded) throw folded.error;
+  assertEquals(folded.outcome.kind, "ok");
   const { output } = await folded.response.json();
   assertEquals(output[0].result.length, 3_000_000);
 });
@@ -486,10 +489,15 @@ test("foldStream() calls a stream broken that ends inside its last event, and no
       onEvent: () => {},
       onEnd: () => {},
     });
-    return [folded.kind, folded.response.status];
+    return "error" in folded
+      ? String(folded.error)
+      : [folded.outcome.kind, folded.response.status];
   };
-  assertEquals(await fold(stream), ["open", 200]);
+  assertEquals(await fold(stream), ["ok", 200]);
   for (const cut of [2, 3, 10, 20]) {
-    assertEquals(await fold(stream.slice(0, -cut)), ["broken", 502]);
+    assertEquals(
+      await fold(stream.slice(0, -cut)),
+      "TypeError: The stream ended before its response",
+    );
   }
 });

@@ -42,8 +42,8 @@ export type EventMeaning =
   | { kind: "preamble" }
   | { kind: "rate-limits"; json: unknown }
   | StreamFailure
-  | { kind: "completed"; response: Record<string, unknown> }
-  | { kind: "incomplete"; response: Record<string, unknown> }
+  /** The response is complete, or as complete as its caller lets it be. */
+  | { kind: "ended"; response: Record<string, unknown> }
   | { kind: "done" }
   | { kind: "content" };
 
@@ -80,9 +80,10 @@ export function readEvent(data: string, event: string | null): EventMeaning {
     case "error":
       return readErrorEvent(parseJson(data));
     case "response.completed":
-      return { kind: "completed", response: responseOf(data) };
-    case "response.incomplete":
-      return { kind: "incomplete", response: responseOf(data) };
+    case "response.incomplete": {
+      const response = recordOf(recordOf(parseJson(data)).response);
+      return { kind: "ended", response };
+    }
     default:
       return { kind: isOutput(type, data) ? "content" : "preamble" };
   }
@@ -102,10 +103,6 @@ function eventType(data: string, event: string | null): string | null {
   if (leading !== undefined) return leading;
   if (event !== null && event !== "message") return event;
   return readText(recordOf(parseJson(data)).type);
-}
-
-function responseOf(data: string): Record<string, unknown> {
-  return recordOf(recordOf(parseJson(data)).response);
 }
 
 function readFailedResponse(json: Record<string, unknown>): StreamFailure {

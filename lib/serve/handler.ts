@@ -8,6 +8,7 @@ import process from "node:process";
 import { RotatorError } from "../errors.ts";
 import type { Rotator } from "../rotator.ts";
 import type { StatusReport } from "../report_types.ts";
+import { relay } from "../response.ts";
 import {
   type Access,
   failure,
@@ -18,7 +19,7 @@ import {
 } from "./access.ts";
 import { fleetUsage } from "./fleet_usage.ts";
 import { Metrics, METRICS_TYPE } from "./metrics.ts";
-import { pass, type PassOptions, relay, Tail, type Visit } from "./passing.ts";
+import { pass, type PassOptions, Tail, type Visit } from "./passing.ts";
 import type { Result } from "./served_request.ts";
 
 /** How a handler works. */
@@ -170,7 +171,7 @@ async function serve(parts: Parts, request: Request): Promise<Response> {
     end(result);
     return response;
   }
-  const body = relay(response.body, {
+  const body = relay(response.body.getReader(), {
     onChunk: (chunk) => tail?.add(chunk),
     onEnd: (error) =>
       end(

@@ -181,41 +181,6 @@ function headerText(text: string): string {
     : encodeURIComponent(text.toWellFormed());
 }
 
-/** Who watches a body pass. */
-export interface Watcher {
-  onChunk(chunk: Uint8Array): void;
-  /** How it ended: undefined for whole, null when its reader went away, else the error. */
-  onEnd(error: unknown): void;
-}
-
-/** Passes a body on as it is asked for. */
-export function relay(
-  body: ReadableStream<Uint8Array>,
-  { onChunk, onEnd }: Watcher,
-): ReadableStream<Uint8Array> {
-  const reader = body.getReader();
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const { done, value } = await reader.read();
-        if (!done) {
-          onChunk(value);
-          return controller.enqueue(value);
-        }
-        onEnd(undefined);
-        controller.close();
-      } catch (error) {
-        onEnd(error);
-        throw error;
-      }
-    },
-    cancel(reason) {
-      onEnd(null);
-      return reader.cancel(reason);
-    },
-  }, { highWaterMark: 0 });
-}
-
 /** More of an answer's end need not be kept to find its token counts (bytes). */
 const TAIL_BYTES = 64 * 1024;
 
