@@ -7,9 +7,9 @@
 import { withAbort } from "./account/abort.ts";
 import type { Attempt } from "./account/context.ts";
 import { type Choice, lastAccountOf } from "./choose.ts";
-import { candidatesOf, type RotatorContext } from "./context.ts";
+import type { RotatorContext } from "./context.ts";
 import { POOLS } from "./pool/standing.ts";
-import { pinnedIn, reasonOf } from "./report.ts";
+import { reasonOf } from "./report.ts";
 import type { ReplayableRequest } from "./request.ts";
 import type { Tries } from "./tries.ts";
 
@@ -117,7 +117,7 @@ function isBest(
   const index = indexOf(account);
   return context.accounts.get(account.alias) === account &&
     POOLS[index] === pool &&
-    !candidatesOf(context).some((it) =>
+    !context.accounts.candidates.some((it) =>
       !tried.has(it.alias) && indexOf(it) < index
     );
 }
@@ -166,7 +166,7 @@ function whyLeft(
 ): string {
   const account = context.accounts.get(alias);
   if (!account) return "The session's account is gone";
-  if (pinnedIn(context.cache.state) !== null) {
+  if (context.accounts.pinned !== null) {
     return "Another account is pinned";
   }
   const why = reasonOf(account.assess(model, context.now()).standing);

@@ -7,7 +7,7 @@
 import process from "node:process";
 import type { CheckResult } from "./account/usage_check.ts";
 import { oneLine } from "./codex/error_report.ts";
-import { candidatesOf, type RotatorContext } from "./context.ts";
+import type { RotatorContext } from "./context.ts";
 import type { PooledAccount } from "./pool/account_pool.ts";
 import { ClockReading } from "./pool/clock.ts";
 import { cooldownOf, DEACTIVATED_WORKSPACE } from "./pool/cooldowns.ts";
@@ -72,7 +72,7 @@ async function find(
 ): Promise<Choice | undefined> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const { choice, isHeld } = select(
-      candidatesOf(context),
+      context.accounts.candidates,
       selectQuery(context, query),
     );
     if (choice?.standing.kind === "included" || (choice && query.isFree)) {
@@ -123,7 +123,10 @@ function use(
   const isSticky = account.alias === lastAccountOf(context, query);
   if (context.strategy() === "weighted" && !isSticky) {
     const asked = selectQuery(context, query);
-    settleWeights(rivalsOf(candidatesOf(context), account, asked), account);
+    settleWeights(
+      rivalsOf(context.accounts.candidates, account, asked),
+      account,
+    );
   }
   const release = context.accounts.use(account, context.now());
   context.cache.markDirty(account.alias, 1);
@@ -188,7 +191,7 @@ async function askUnknown(
   if (standing.kind === "included" && isSame) return { ...choice, standing };
   choice.release();
   // those that have not answered yet hold nobody up who can be served
-  const answered = candidatesOf(context).filter((account) =>
+  const answered = context.accounts.candidates.filter((account) =>
     kindOf(account, query.model, context.now()) !== "unknown"
   );
   const { choice: other } = select(answered, selectQuery(context, query));
@@ -202,7 +205,7 @@ function askable(
   { tried }: ChoiceQuery,
   isMeant: (account: PooledAccount) => boolean,
 ): string[] {
-  return candidatesOf(context).filter((account) =>
+  return context.accounts.candidates.filter((account) =>
     !tried.has(account.alias) && isMeant(account) &&
     context.usage.mayAsk(account.alias, account.record)
   ).map(({ alias }) => alias);

@@ -21,9 +21,8 @@ import { Ledger, LedgerFile, type LedgerSink } from "./ledger/ledger.ts";
 import { capPolicy } from "./pool/caps.ts";
 import { creditPolicy } from "./pool/credits.ts";
 import { mergeRecord, recordOfLogin } from "./pool/facts.ts";
-import { AccountPool, type PooledAccount } from "./pool/account_pool.ts";
+import { AccountPool } from "./pool/account_pool.ts";
 import { checkOptions, type RotatorOptions } from "./options.ts";
-import { pinnedIn, unpinned } from "./report.ts";
 import { ServedModels, Sessions } from "./pool/sessions.ts";
 import { sessionStoreOf, SessionSync } from "./session_file.ts";
 import {
@@ -252,11 +251,4 @@ function once(say: (reason: string) => void): (reason: string) => void {
 
 function text(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-/** The accounts that may serve at all, by what the owner pinned. */
-export function candidatesOf(
-  { accounts, cache }: Pick<RotatorContext, "accounts" | "cache">,
-): readonly PooledAccount[] {
-  return unpinned(accounts, pinnedIn(cache.state));
 }

@@ -6,10 +6,8 @@
  */
 import type {
   AccountRecord,
-  Cooldown,
   CreditFacts,
   MeterFacts,
-  ModelUsage,
   PoolState,
   Settings,
   Tokens,
@@ -17,53 +15,52 @@ import type {
   UsageWindow,
 } from "./types.ts";
 
-/** A window as it is worked with, see `store/normal_form.ts`. */
-export interface NormalWindow extends UsageWindow {
-  observedAt: number;
-  seenAt: number;
-}
+/** A `T` in which these fields are there. */
+type Filled<T, Name extends keyof T> = T & Required<Pick<T, Name>>;
 
-/** A meter as it is worked with: dated, its flags with the windows that they are about. */
-export interface NormalMeter extends MeterFacts {
-  allowed: boolean | null;
-  limitReached: boolean | null;
+/** A window: dated. */
+export type NormalWindow = Filled<UsageWindow, "observedAt" | "seenAt">;
+
+/** A meter: dated, its flags with the windows that they are about. */
+export interface NormalMeter
+  extends Filled<MeterFacts, "allowed" | "limitReached" | "observedAt"> {
   windows: NormalWindow[];
-  observedAt: number;
 }
 
-/** Usage as it is worked with: every default is filled, every part is dated. */
-export interface NormalUsage extends UsageFacts {
-  answeredAt: number | null;
+/** Usage: every part is dated. */
+export interface NormalUsage extends
+  Filled<
+    UsageFacts,
+    "answeredAt" | "creditOnly" | "modelUsage" | "bankedResets"
+  > {
   meters: Record<string, NormalMeter>;
-  creditOnly: boolean | null;
-  modelUsage: Record<string, ModelUsage>;
-  bankedResets: number | null;
 }
 
-/** Credits as they are worked with. */
+/** Credits. */
 export type NormalCredits = Required<CreditFacts>;
 
-/** Tokens as they are worked with: the access token can be sent, or is empty. */
-export interface NormalTokens extends Tokens {
-  expiresAt: number | null;
-}
+/** Tokens: the access token can be sent, or is empty. */
+export type NormalTokens = Filled<Tokens, "expiresAt">;
 
-/** An account as it is worked with. */
-export interface NormalRecord extends AccountRecord {
-  enabled: boolean;
-  weight: number;
-  priority: number;
-  reserve: number;
+/** An account. */
+export interface NormalRecord extends
+  Filled<
+    AccountRecord,
+    | "enabled"
+    | "weight"
+    | "priority"
+    | "reserve"
+    | "cooldowns"
+    | "requests"
+    | "lastUsedAt"
+  > {
   tokens?: NormalTokens;
   usage?: NormalUsage;
   credits?: NormalCredits;
-  cooldowns: Record<string, Cooldown>;
-  auth?: { invalidAt: number; reason: string };
-  requests: number;
-  lastUsedAt: number | null;
+  auth?: NonNullable<AccountRecord["auth"]>;
 }
 
-/** A state as it is worked with. */
+/** A state. */
 export interface NormalState extends PoolState {
   settings: Settings & { pinned: string | null };
   accounts: Record<string, NormalRecord>;

@@ -97,9 +97,7 @@ function typeOf(rows: readonly Row[]): RefusalType {
     )
   ) return "rate_limit_exceeded";
   if (rows.some(({ isLimited }) => isLimited)) return "usage_limit_reached";
-  const enabled = rows.filter(({ account }) =>
-    account.record.enabled !== false
-  );
+  const enabled = rows.filter(({ account }) => account.record.enabled);
   const needLogin = enabled.length > 0 &&
     enabled.every(({ standing }) => reasonOf(standing) === "login");
   return needLogin ? "login_required" : "no_eligible_account";

@@ -16,7 +16,7 @@ import type {
   Standing,
   StatusReport,
 } from "./report_types.ts";
-import type { PoolState, StrategyName } from "./types.ts";
+import type { StrategyName } from "./types.ts";
 import type { NormalRecord } from "./normal_types.ts";
 import { dayOf } from "./values.ts";
 
@@ -60,25 +60,8 @@ export interface ReportOptions {
   now: number;
 }
 
-/** The pinned name, which alone may serve; null when all may. */
-export function pinnedIn({ settings }: PoolState): string | null {
-  const { pinned } = settings;
-  return typeof pinned === "string" && pinned !== "" ? pinned : null;
-}
-
-/** The accounts that may serve at all, by what the owner pinned. */
-export function unpinned(
-  accounts: AccountPool,
-  pinned: string | null,
-): readonly PooledAccount[] {
-  if (pinned === null) return accounts.all;
-  const account = accounts.get(pinned);
-  return account ? [account] : [];
-}
-
 /** All accounts with their standing; asks nobody. */
 export function statusReport(
-  state: PoolState,
   reported: Reported,
   options: ReportOptions,
 ): StatusReport {
@@ -89,7 +72,7 @@ export function statusReport(
     now: iso(options.now)!,
     store: reported.storeName,
     strategy: reported.strategy(),
-    pinned: pinnedIn(state),
+    pinned: accounts.pinned,
     credits: {
       allow: typeof policy.allow === "string"
         ? policy.allow
@@ -99,7 +82,7 @@ export function statusReport(
       caps: accounts.caps,
       warning: policy.warning ?? null,
     },
-    next: nextOf(state, reported, options),
+    next: nextOf(reported, options),
     lastsUntil: iso(fleetLastsUntil(accounts, options)),
     accounts: accounts.all.map((account) => accountStatus(account, options)),
   };
@@ -116,13 +99,11 @@ function unknownAliases(
 
 /** Who would serve the next request without a session, as far as is known now. */
 function nextOf(
-  state: PoolState,
   reported: Reported,
   { model, now }: ReportOptions,
 ): string | null {
   const none: ReadonlySet<string> = new Set();
-  const candidates = unpinned(reported.accounts, pinnedIn(state));
-  const { choice, isHeld } = select(candidates, {
+  const { choice, isHeld } = select(reported.accounts.candidates, {
     model,
     now,
     random: reported.random,
@@ -163,7 +144,7 @@ function accountStatus(
     alias,
     email: record.email ?? null,
     plan: record.plan ?? null,
-    enabled: record.enabled !== false,
+    enabled: record.enabled,
     standing: standing.kind,
     reason: reasonOf(standing),
     until: iso(untilOf(standing)),
@@ -173,11 +154,11 @@ function accountStatus(
     bankedResets: usage?.bankedResets ?? null,
     usageObservedAt: iso(usage?.observedAt),
     tokenExpiresAt: iso(tokens?.expiresAt),
-    requests: record.requests ?? 0,
+    requests: record.requests,
     lastUsedAt: record.lastUsedAt ? iso(record.lastUsedAt) : null,
-    priority: record.priority ?? 0,
-    reserve: record.reserve ?? 0,
-    weight: record.weight ?? 1,
+    priority: record.priority,
+    reserve: record.reserve,
+    weight: record.weight,
     spentToday: spentIn(record, dayOf(now)),
     spentThisMonth: spentIn(record, dayOf(now).slice(0, 7)),
     toppedUpAt: iso(record.spending?.toppedUpAt),
@@ -213,7 +194,7 @@ function creditsStatus(
   if (!record.credits) return null;
   const { hasCredits, unlimited, balance } = record.credits;
   const usable = hasUsableCredits(record, new ClockReading(now));
-  return { hasCredits, unlimited, balance: balance ?? null, usable };
+  return { hasCredits, unlimited, balance, usable };
 }
 
 function detailOf(
@@ -228,7 +209,7 @@ function detailOf(
     return usageCheck.error ?? null;
   }
   if (standing.kind !== "blocked") return null;
-  const running = Object.values(cooldowns ?? {}).find((entry) =>
+  const running = Object.values(cooldowns).find((entry) =>
     entry.until === standing.until && entry.until > now
   );
   return running?.detail ?? null;

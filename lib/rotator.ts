@@ -8,7 +8,7 @@ import type { Attempt } from "./account/context.ts";
 import { type Again, isStillIn, prepare } from "./attempt.ts";
 import { choose } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
-import { candidatesOf, createContext, type RotatorContext } from "./context.ts";
+import { createContext, type RotatorContext } from "./context.ts";
 import type { RotatorOptions } from "./options.ts";
 import { RotatorError } from "./errors.ts";
 import {
@@ -19,7 +19,7 @@ import {
   waitFor,
 } from "./refusal.ts";
 import { refresh, type RefreshOptions } from "./refresh.ts";
-import { pinnedIn, statusReport } from "./report.ts";
+import { statusReport } from "./report.ts";
 import type { RefreshReport, StatusReport } from "./report_types.ts";
 import {
   mendRequest,
@@ -121,7 +121,7 @@ export function rotatorOf(context: RotatorContext): Rotator {
     async status({ model } = {}) {
       await context.cache.reload();
       const about = { model, now: context.now() };
-      return statusReport(context.cache.state, context, about);
+      return statusReport(context, about);
     },
     refresh: (about = {}) => refresh(context, about),
     accountOf: (response) => servedBy.get(response),
@@ -267,9 +267,9 @@ function refusalFor(
   { model }: ReplayableRequest,
   { capped }: Tries,
 ): Refusal {
-  const pinned = pinnedIn(context.cache.state);
+  const { candidates, pinned } = context.accounts;
   const query = { model, pinned, capped, now: context.now() };
-  return refusalOf(candidatesOf(context), query);
+  return refusalOf(candidates, query);
 }
 
 /** The end of a request that nobody could serve. */

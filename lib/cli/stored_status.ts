@@ -30,7 +30,7 @@ export function statusReader(
     const policy = policyOf(sources, state);
     accounts.caps = capPolicy(undefined, state.settings.creditCaps).caps;
     accounts.load(state, policy, now());
-    return statusReport(state, {
+    return statusReport({
       accounts,
       storeName,
       policy: () => policy,

@@ -106,6 +106,7 @@ export class AccountPool {
   #byAlias = new Map<string, PooledAccount>();
   #all: readonly PooledAccount[] = [];
   #names: MeterNames = new Map();
+  #pinned: string | null = null;
   /** The caps in force. */
   caps: CreditCaps = {};
   #uses = 0;
@@ -115,6 +116,18 @@ export class AccountPool {
   /** Every account, sorted by alias. */
   get all(): readonly PooledAccount[] {
     return this.#all;
+  }
+
+  /** The name of the only account that may serve; null when all may. */
+  get pinned(): string | null {
+    return this.#pinned;
+  }
+
+  /** The accounts that may serve at all, by what the owner pinned. */
+  get candidates(): readonly PooledAccount[] {
+    if (this.#pinned === null) return this.#all;
+    const account = this.get(this.#pinned);
+    return account ? [account] : [];
   }
 
   /** The account of that name, if there is one. */
@@ -151,6 +164,7 @@ export class AccountPool {
     }
     this.#byAlias = byAlias;
     this.#all = [...byAlias.values()];
+    this.#pinned = state.settings.pinned;
     this.invalidate();
   }
 

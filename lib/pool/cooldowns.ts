@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AccountRecord, Cooldown } from "../types.ts";
+import type { Cooldown } from "../types.ts";
 import type { NormalRecord, NormalUsage } from "../normal_types.ts";
 import { FRESH_MS, FUTURE_TOLERANCE_MS, MAX_LIMIT_MS } from "./clock.ts";
 import { isClosed } from "./windows.ts";
@@ -26,12 +26,10 @@ export function usageLimitKey(meter: string): string {
 
 /** The cooldown of that key, running or not. */
 export function cooldownOf(
-  { cooldowns }: Pick<AccountRecord, "cooldowns">,
+  { cooldowns }: Pick<NormalRecord, "cooldowns">,
   key: string,
 ): Cooldown | undefined {
-  return cooldowns && Object.hasOwn(cooldowns, key)
-    ? cooldowns[key]
-    : undefined;
+  return Object.hasOwn(cooldowns, key) ? cooldowns[key] : undefined;
 }
 
 /**
@@ -42,12 +40,11 @@ export function cooldownOf(
  * @param entry Until when, and when it was set.
  */
 export function setCooldown(
-  account: Pick<AccountRecord, "cooldowns">,
+  account: NormalRecord,
   key: string,
   entry: Cooldown,
 ): void {
   const previous = cooldownOf(account, key);
-  account.cooldowns ??= {};
   account.cooldowns[key] = previous ? following(previous, entry) : entry;
 }
 
@@ -97,13 +94,13 @@ export function clearCooldowns(
   answer: NormalUsage,
   { askedAt, now, isExplicit }: ClearOptions,
 ): void {
-  for (const [key, entry] of Object.entries(account.cooldowns ?? {})) {
+  for (const [key, entry] of Object.entries(account.cooldowns)) {
     if (entry.clearedAt !== undefined) continue;
     if (entry.setAt > askedAt && entry.setAt <= now + FUTURE_TOLERANCE_MS) {
       continue;
     }
     if (key === "workspace" && entry.code === DEACTIVATED_WORKSPACE) {
-      delete account.cooldowns![key];
+      delete account.cooldowns[key];
     }
     if (!key.startsWith("usage-limit:")) continue;
     const believed = BELIEVED_MS[Math.min(entry.returns ?? 0, 3)]!;
@@ -111,7 +108,7 @@ export function clearCooldowns(
     if (isBelieved || !saysOpen(answer, key.slice("usage-limit:".length))) {
       continue;
     }
-    account.cooldowns![key] = { ...entry, clearedAt: now };
+    account.cooldowns[key] = { ...entry, clearedAt: now };
   }
 }
 

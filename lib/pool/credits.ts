@@ -1,5 +1,5 @@
 import { readDecimal } from "../values.ts";
-import type { CreditFacts } from "../types.ts";
+import type { NormalCredits, NormalRecord } from "../normal_types.ts";
 import type { CreditPolicy } from "../report_types.ts";
 import type { ClockReading } from "./clock.ts";
 
@@ -55,35 +55,21 @@ function parsePolicy(
     warning:
       `The credit setting (${source}) is ${found}, so nobody may spend credits: set it to "all", "none" or a list of aliases`,
   });
-  if (typeof value === "string") return parseText(value, source, refuse);
-  if (!Array.isArray(value)) return refuse("neither a text nor a list");
-  const names: string[] = [];
-  for (const part of value) {
-    if (typeof part !== "string") return refuse("a list with a non-text part");
-    const name = part.trim();
-    if (name === "") continue;
-    if (!isAlias(name)) return refuse("a list with a part that is no alias");
-    names.push(name);
+  const isText = typeof value === "string";
+  const parts: unknown = isText ? value.split(",") : value;
+  if (!Array.isArray(parts)) return refuse("neither a text nor a list");
+  if (!parts.every((part) => typeof part === "string")) {
+    return refuse("a list with a non-text part");
   }
-  return { allow: names, source };
-}
-
-function parseText(
-  text: string,
-  source: CreditPolicy["source"],
-  refuse: (found: string) => CreditPolicy,
-): CreditPolicy {
-  const names = text.split(",").map((part) => part.trim())
-    .filter((part) => part !== "");
-  if (names.length === 0) return refuse("blank");
-  if (names.length === 1) {
+  const names = parts.map((part) => part.trim()).filter((name) => name !== "");
+  if (isText && names.length === 0) return refuse("blank");
+  if (isText && names.length === 1) {
     if (names[0] === "all" || names[0] === "*") return { allow: "all", source };
     if (names[0] === "none") return { allow: "none", source };
   }
-  if (!names.every(isAlias)) {
-    return refuse("a text with a part that is no alias");
-  }
-  return { allow: names, source };
+  return names.every(isAlias)
+    ? { allow: names, source }
+    : refuse(`a ${isText ? "text" : "list"} with a part that is no alias`);
 }
 
 /** Whether the policy lets `alias` spend credits. */
@@ -96,27 +82,36 @@ export function maySpend(policy: CreditPolicy, alias: string): boolean {
  * Whether freshly observed credits could pay for a request now. That an owner
  * allows it is the policy's question, not this one.
  */
-export function areUsable(credits: CreditFacts, clock: ClockReading): boolean {
+export function areUsable(
+  credits: NormalCredits,
+  clock: ClockReading,
+): boolean {
   if (!clock.isFresh(credits.observedAt) || credits.malformed) return false;
   if (credits.unlimited !== true && credits.hasCredits !== true) return false;
-  if (isBounded(credits)) return false;
-  if (credits.balance === null || credits.balance === undefined) return true;
+  if (credits.overageLimitReached || credits.spendControlReached) return false;
+  if (credits.reachedType?.startsWith("workspace_")) return false;
+  if (credits.balance === null) return true;
   const balance = readDecimal(credits.balance);
   if (balance === undefined || balance < 0) return false;
-  return balance > 0 || credits.individualLimit === true;
-}
-
-function isBounded(credits: CreditFacts): boolean {
-  if (credits.overageLimitReached || credits.spendControlReached) return true;
-  return typeof credits.reachedType === "string" &&
-    credits.reachedType.startsWith("workspace_");
+  return balance > 0 || credits.individualLimit;
 }
 
 /** Whether a well-formed observation tells that there are none. */
-export function saidNone(credits: CreditFacts): boolean {
+export function saidNone(credits: NormalCredits): boolean {
   const { hasCredits, unlimited, balance, malformed } = credits;
-  const isReadable = balance === null || balance === undefined ||
-    readDecimal(balance) !== undefined;
+  const isReadable = balance === null || readDecimal(balance) !== undefined;
   return hasCredits === false && unlimited === false && isReadable &&
     !malformed;
+}
+
+/** "It has no credits" is believed for this long, ms. */
+const NO_CREDITS_MS = 24 * 3_600_000;
+
+/** Whether an observation of the last 24 hours told that there are no credits: then a wrong guess costs no money. */
+export function isWithoutCredits(
+  { credits }: NormalRecord,
+  clock: ClockReading,
+): boolean {
+  return credits !== undefined && saidNone(credits) &&
+    clock.isWithin(credits.observedAt, NO_CREDITS_MS);
 }

@@ -15,24 +15,11 @@ import type {
   NormalWindow,
 } from "../normal_types.ts";
 import { currentCooldowns } from "./cooldowns.ts";
-import { saidNone } from "./credits.ts";
+import { isWithoutCredits } from "./credits.ts";
 import { mergeSamples, takeSamples } from "./pace.ts";
 import { mergeSpending } from "./spending.ts";
-import { believable, FUTURE_TOLERANCE_MS } from "./clock.ts";
+import { believable, ClockReading, FUTURE_TOLERANCE_MS } from "./clock.ts";
 import { indexOfLength, isClosed, pickWindow } from "./windows.ts";
-
-/** "It has no credits" is believed for this long, ms. */
-export const NO_CREDITS_MS = 24 * 3_600_000;
-
-/** Whether an observation of the last 24 hours told that there are no credits: then a wrong guess costs no money. */
-function isSeenWithoutCredits(
-  { credits }: Pick<AccountRecord, "credits">,
-  now: number,
-): boolean {
-  if (!credits || !saidNone(credits)) return false;
-  const age = now - credits.observedAt;
-  return age <= NO_CREDITS_MS && age >= -FUTURE_TOLERANCE_MS;
-}
 
 /** Usage facts whose times are believable: one further in the future was written by another clock, and counts as long ago. */
 export function believableUsage(usage: NormalUsage, now: number): NormalUsage {
@@ -68,7 +55,7 @@ export function believableUsage(usage: NormalUsage, now: number): NormalUsage {
  *
  * @param current What is known.
  * @param incoming What was learned; wins where both are equally new.
- * @param hasNoCredits See {@linkcode isSeenWithoutCredits}.
+ * @param hasNoCredits See {@linkcode isWithoutCredits}.
  */
 export function mergeUsage(
   current: NormalUsage | undefined,
@@ -113,7 +100,7 @@ export function learnUsage(
   record.usage = mergeUsage(
     record.usage && believableUsage(record.usage, now),
     believableUsage(usage, now),
-    isSeenWithoutCredits(record, now),
+    isWithoutCredits(record, new ClockReading(now)),
   );
   takeSamples(record);
 }
@@ -160,7 +147,7 @@ function isOver(window: NormalWindow, later: NormalMeter): boolean {
 
 /** Whether something was observed (epoch ms) before the last usage answer was. */
 export function isOlderThanAnswer(
-  { usage }: AccountRecord,
+  { usage }: NormalRecord,
   observedAt: number,
 ): boolean {
   return usage !== undefined && observedAt < (usage.answeredAt ?? -Infinity);
@@ -286,7 +273,7 @@ export function mergeRecord(
 }
 
 /** Which meters let nothing through, as one text: tells whether an observation changed that. */
-export function closedMeters({ usage }: AccountRecord): string {
+export function closedMeters({ usage }: NormalRecord): string {
   if (!usage) return "";
   return Object.keys(usage.meters).map((name) => {
     const { windows, refusedAt } = usage.meters[name]!;

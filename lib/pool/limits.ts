@@ -12,8 +12,7 @@ import type {
 } from "../normal_types.ts";
 import { type ClockReading, FRESH_MS, MAX_LIMIT_MS } from "./clock.ts";
 import { cooldownOf, usageLimitKey } from "./cooldowns.ts";
-import { saidNone } from "./credits.ts";
-import { NO_CREDITS_MS } from "./facts.ts";
+import { isWithoutCredits } from "./credits.ts";
 import { isClosed } from "./windows.ts";
 
 /** When the cooldown of `key` ends, epoch ms; undefined when it does not run. */
@@ -30,37 +29,22 @@ export function runningUntil(
   return clock.isRunning(until) ? until : undefined;
 }
 
-/** Whether an observation of the last 24 hours told that there are no credits. */
-export function isWithoutCredits(
-  { credits }: NormalRecord,
-  clock: ClockReading,
-): boolean {
-  return credits !== undefined && saidNone(credits) &&
-    clock.isWithin(credits.observedAt, NO_CREDITS_MS);
-}
-
-/** Until when something is limited: undefined when it is not, null when the end is unknown. */
-type Until = number | null | undefined;
-
-export function later(a: number | null, b: number | null): number | null;
-export function later(a: Until, b: Until): Until;
-export function later(a: Until, b: Until): Until {
-  if (a === undefined) return b;
-  if (b === undefined) return a;
-  return a === null || b === null ? null : Math.max(a, b);
-}
-
 /** What limits a meter for a model. */
 class Limits {
-  /** When all limits that run are over, epoch ms. */
-  until: Until;
+  /** When all limits that run are over, epoch ms; Infinity when unknown, undefined when none runs. */
+  until: number | undefined;
   /** A limit was ended by the clock alone, which opens nothing that can be charged. */
   hasLapsed = false;
+
+  /** Adds a limit that runs until then (epoch ms, Infinity when unknown). */
+  run(until: number): void {
+    this.until = Math.max(this.until ?? until, until);
+  }
 
   /** Adds a limit that ends at `end` (epoch ms); unless that is known, it is a guess. */
   add(clock: ClockReading, end: number, isKnown = true): void {
     if (!clock.isBefore(end)) this.hasLapsed = true;
-    else this.until = later(this.until, isKnown ? end : null);
+    else this.run(isKnown ? end : Infinity);
   }
 }
 
@@ -78,7 +62,7 @@ export function limitsOf(
   if (facts) addWindows(limits, facts, clock);
   // a meter of its own is apart from the credits that the account lives on
   const isShared = meter === MAIN_METER || !facts;
-  if (usage && isShared && isOnCredits(account, clock)) limits.until = null;
+  if (usage && isShared && isOnCredits(account, clock)) limits.run(Infinity);
   const entry = modelUsage(usage, model);
   if (entry && !entry.available) {
     const { availableAt } = entry;
@@ -97,10 +81,7 @@ function addCooldown(
 ): void {
   const key = usageLimitKey(meter);
   const until = runningUntil(account, key, clock);
-  if (until !== undefined) {
-    limits.until = later(limits.until, until);
-    return;
-  }
+  if (until !== undefined) return limits.run(until);
   const entry = cooldownOf(account, key);
   if (!entry || entry.clearedAt !== undefined) return;
   const seenAt = meterObservedAt(account.usage, meter) ?? 0;
@@ -151,8 +132,7 @@ export function meterObservedAt(
   meter: string,
 ): number | null {
   if (!usage) return null;
-  const answeredAt = usage.answeredAt ?? null;
+  const { answeredAt } = usage;
   const facts = meterFacts({ usage }, meter);
-  if (!facts) return answeredAt;
-  return Math.max(facts.observedAt ?? 0, answeredAt ?? 0);
+  return facts ? Math.max(facts.observedAt, answeredAt ?? 0) : answeredAt;
 }

@@ -8,9 +8,8 @@ import type { Standing } from "../report_types.ts";
 import type { NormalRecord, NormalUsage } from "../normal_types.ts";
 import type { CapVerdict } from "./caps.ts";
 import type { ClockReading } from "./clock.ts";
-import { areUsable, saidNone } from "./credits.ts";
+import { areUsable, isWithoutCredits, saidNone } from "./credits.ts";
 import {
-  isWithoutCredits,
   limitsOf,
   meterObservedAt,
   modelUsage,
@@ -44,6 +43,14 @@ export interface QuotaVerdict {
   availableAt: number | null;
 }
 
+function verdict(
+  standing: Extract<Standing, { until: number | null }>,
+  poolIndex: PoolIndex,
+  availableAt = standing.until,
+): QuotaVerdict {
+  return { standing, poolIndex, availableAt };
+}
+
 /** The verdict on an account's quota and credits. */
 export function assessQuota(
   account: NormalRecord,
@@ -53,17 +60,16 @@ export function assessQuota(
   const meter = meterOfModel(query.model, query.names);
   const limits = limitsOf(account, meter, query.model, clock);
   if (limits.until !== undefined) {
-    return onExhausted(account, query, limits.until, clock);
+    const until = limits.until === Infinity ? null : limits.until;
+    return onExhausted(account, query, until, clock);
   }
   // without credits a wrong guess costs a refusal, not money
   const isOpen = isWithoutCredits(account, clock)
     ? account.usage !== undefined
     : !limits.hasLapsed && isKnown(account, meter, clock);
-  if (isOpen && !isDoubted(account.usage)) {
-    const standing = { kind: "included" } as const;
-    return { standing, poolIndex: 0, availableAt: null };
-  }
-  return onUnknown(account, query, !limits.hasLapsed, clock);
+  return isOpen && !isDoubted(account.usage)
+    ? { standing: { kind: "included" }, poolIndex: 0, availableAt: null }
+    : onUnknown(account, query, !limits.hasLapsed, clock);
 }
 
 function isKnown(
@@ -90,80 +96,56 @@ function askableAt({ usageCheck }: NormalRecord, clock: ClockReading): number {
 
 function onUnknown(
   account: NormalRecord,
-  query: StandingQuery,
+  { creditsAllowed, cap }: StandingQuery,
   wasOpen: boolean,
   clock: ClockReading,
 ): QuotaVerdict {
-  const again = askableAt(account, clock);
-  if (!clock.isBefore(again)) {
-    const standing = { kind: "unknown" } as const;
-    return { standing, poolIndex: 0, availableAt: null };
+  const until = askableAt(account, clock);
+  if (!clock.isBefore(until)) {
+    return { standing: { kind: "unknown" }, poolIndex: 0, availableAt: null };
   }
   const { credits, usage } = account;
-  const { cap } = query;
-  const mayTry = query.creditsAllowed || credits === undefined ||
-    saidNone(credits);
-  if (mayTry && runningUntil(account, "credits", clock) === undefined) {
-    if (cap?.kind === "capped") return capped(cap.until, null, clock);
-    const isLikely = wasOpen && usage !== undefined && !isDoubted(usage);
-    return {
-      standing: { kind: "unconfirmed", reason: "unknown", until: again },
-      poolIndex: isLikely ? 1 : 3,
-      availableAt: again,
-    };
+  const mayTry = creditsAllowed || credits === undefined || saidNone(credits);
+  if (!mayTry || runningUntil(account, "credits", clock) !== undefined) {
+    return verdict({ kind: "blocked", reason: "unknown", until }, 4);
   }
-  return {
-    standing: { kind: "blocked", reason: "unknown", until: again },
-    poolIndex: 4,
-    availableAt: again,
-  };
+  if (cap?.kind === "capped") return capped(cap.until, null, clock);
+  const isLikely = wasOpen && usage !== undefined && !isDoubted(usage);
+  const pool = isLikely ? 1 : 3;
+  return verdict({ kind: "unconfirmed", reason: "unknown", until }, pool);
 }
 
 function onExhausted(
   account: NormalRecord,
-  query: StandingQuery,
+  { model, names, creditsAllowed, cap }: StandingQuery,
   until: number | null,
   clock: ClockReading,
 ): QuotaVerdict {
-  const blocked: QuotaVerdict = {
-    standing: { kind: "blocked", reason: "exhausted", until },
-    poolIndex: 4,
+  const blocked = verdict(
+    { kind: "blocked", reason: "exhausted", until },
+    4,
     // after its reset it is asked first
-    availableAt: until === null || isWithoutCredits(account, clock)
+    until === null || isWithoutCredits(account, clock)
       ? until
       : Math.max(until, askableAt(account, clock)),
-  };
-  const meter = meterOfModel(query.model, query.names);
-  if (meter !== MAIN_METER || !query.creditsAllowed) return blocked;
-  const entry = modelUsage(account.usage, query.model);
-  if (entry && !entry.available && entry.creditsWouldEnable === false) {
-    return blocked;
-  }
+  );
+  const { credits, usage } = account;
+  const isMain = meterOfModel(model, names) === MAIN_METER;
+  const entry = modelUsage(usage, model);
+  const isBeyondCredits = entry?.available === false &&
+    entry.creditsWouldEnable === false;
+  if (!isMain || !creditsAllowed || isBeyondCredits) return blocked;
   const refusedUntil = runningUntil(account, "credits", clock);
   if (refusedUntil !== undefined) {
-    const end = Math.min(refusedUntil, until ?? Infinity);
-    return { ...blocked, availableAt: end };
+    const availableAt = Math.min(refusedUntil, until ?? Infinity);
+    return { ...blocked, availableAt };
   }
-  const { credits } = account;
   const isUnconfirmed = !credits || !clock.isFresh(credits.observedAt);
-  const mayPay = isUnconfirmed || areUsable(credits, clock);
-  if (mayPay && query.cap?.kind === "capped") {
-    return capped(query.cap.until, until, clock);
-  }
-  if (isUnconfirmed) {
-    const standing = {
-      kind: "unconfirmed",
-      reason: "exhausted",
-      until,
-    } as const;
-    return { standing, poolIndex: 3, availableAt: until };
-  }
-  if (!mayPay) return blocked;
-  return {
-    standing: { kind: "credits", until },
-    poolIndex: 2,
-    availableAt: until,
-  };
+  if (!isUnconfirmed && !areUsable(credits, clock)) return blocked;
+  if (cap?.kind === "capped") return capped(cap.until, until, clock);
+  return isUnconfirmed
+    ? verdict({ kind: "unconfirmed", reason: "exhausted", until }, 3)
+    : verdict({ kind: "credits", until }, 2);
 }
 
 /** The cap alone is in the way: until it ends, or the window that is full. */
@@ -173,11 +155,7 @@ function capped(
   clock: ClockReading,
 ): QuotaVerdict {
   if (capEnd !== null) clock.isBefore(capEnd);
-  const ends = [capEnd, windowEnd].filter((end) => end !== null);
-  const until = ends.length > 0 ? Math.min(...ends) : null;
-  return {
-    standing: { kind: "blocked", reason: "capped", until },
-    poolIndex: 4,
-    availableAt: until,
-  };
+  const end = Math.min(capEnd ?? Infinity, windowEnd ?? Infinity);
+  const until = end === Infinity ? null : end;
+  return verdict({ kind: "blocked", reason: "capped", until }, 4);
 }

@@ -13,7 +13,7 @@ import type { Standing } from "../report_types.ts";
 import type { NormalRecord } from "../normal_types.ts";
 import { ClockReading } from "./clock.ts";
 import { areUsable } from "./credits.ts";
-import { later, runningUntil } from "./limits.ts";
+import { runningUntil } from "./limits.ts";
 import { assessQuota, type PoolIndex, type StandingQuery } from "./quota.ts";
 
 export {
@@ -80,6 +80,11 @@ export function assess(
   };
 }
 
+/** The later of two times; null where one of them is unknown. */
+function later(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? null : Math.max(a, b);
+}
+
 /** When a standing ends, epoch ms; null when unknown or never by itself. */
 export function untilOf(standing: Standing): number | null {
   return "until" in standing ? standing.until : null;
@@ -90,8 +95,9 @@ function blockedForAll(
   account: NormalRecord,
   clock: ClockReading,
 ): Standing | undefined {
-  if (account.enabled === false) return block("disabled", null);
-  if (account.auth || !account.tokens) return block("login", null);
+  const { enabled, auth, tokens } = account;
+  if (!enabled) return block("disabled", null);
+  if (auth || !tokens) return block("login", null);
   const workspace = runningUntil(account, "workspace", clock);
   return workspace === undefined ? undefined : block("workspace", workspace);
 }
@@ -126,7 +132,7 @@ function lacksMeter(
   meter: string,
 ): boolean {
   if (meter === MAIN_METER || meterFacts(account, meter)) return false;
-  const isAnswered = typeof account.usage?.answeredAt === "number";
+  const isAnswered = (account.usage?.answeredAt ?? null) !== null;
   if (!isSparkModel(model)) return isAnswered;
   if (account.plan === "pro") return false;
   return isAnswered || account.usageCheck !== undefined;

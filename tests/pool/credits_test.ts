@@ -7,6 +7,7 @@ import {
   type PolicySources,
 } from "../../lib/pool/credits.ts";
 import { ClockReading } from "../../lib/pool/clock.ts";
+import type { NormalCredits } from "../../lib/normal_types.ts";
 import type { CreditFacts } from "../../lib/types.ts";
 import { test } from "../test.ts";
 import { credits, MINUTE, NOW } from "./accounts.ts";
@@ -73,7 +74,7 @@ test("areUsable() takes every rule into account, one by one", () => {
 
 test("areUsable() reads a number as a balance, as a hand-written store may hold it", () => {
   const withBalance = (balance: unknown) =>
-    areUsable({ ...credits(), balance } as CreditFacts, new ClockReading(NOW));
+    areUsable({ ...credits(), balance } as NormalCredits, new ClockReading(NOW));
   assertEquals(withBalance(12.5), true);
   assertEquals(withBalance(0), false);
   assertEquals(withBalance(-3), false);

@@ -4,7 +4,8 @@ import { mergeRecord, recordOfLogin } from "../../lib/pool/facts.ts";
 import { normalRecord } from "../../lib/store/normal_form.ts";
 import { StateCache } from "../../lib/store/state_cache.ts";
 import { memoryStore } from "../../lib/store/memory_store.ts";
-import type { PoolState, Store } from "../../lib/types.ts";
+import type { NormalState } from "../../lib/normal_types.ts";
+import type { Store } from "../../lib/types.ts";
 import { test } from "../test.ts";
 
 const NOW = 1_800_000_000_000;
@@ -65,7 +66,7 @@ function open(store: Store, errors: unknown[] = []): StateCache {
   });
 }
 
-function limit(state: PoolState): void {
+function limit(state: NormalState): void {
   setCooldown(state.accounts["alice"]!, "throttle", {
     until: NOW + 60_000,
     setAt: NOW,
