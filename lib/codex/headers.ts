@@ -15,11 +15,10 @@ import { readFlag, readNumber, readPositive, readText } from "./json.ts";
 import {
   displayName,
   distinctWindows,
-  makeWindow,
   meterName,
-  meterOf,
   type Observed,
   partialUsage,
+  readWindow,
 } from "./windows.ts";
 
 /** What the headers of one response say. */
@@ -39,7 +38,7 @@ export interface AboutRequest extends Observed {
   names?: MeterNames;
 }
 
-/** The headers of one meter: its windows by slot, each by the last part of the header's name. */
+/** The headers of one meter: its windows by slot, their fields as usage answers name them. */
 interface Family {
   name: string | null;
   slots: Map<string, Record<string, string>>;
@@ -72,7 +71,7 @@ export function readHeaders(
     const family = id === undefined ? undefined : familyOf(families, id);
     if (!family) return;
     if (slot === undefined) family.name = readText(value);
-    else windowOf(family, slot)[field!] = value;
+    else windowOf(family, slot)[field!.replaceAll("-", "_")] = value;
   });
   const active = readText(codex["x-codex-active-limit"]);
   const named = active === null ? null : meterName(active);
@@ -117,7 +116,7 @@ function isMeter(families: Map<string, Family>, name: string): boolean {
 
 function isPresent(families: Map<string, Family>, meter: string): boolean {
   return [...families.get(meter)?.slots.values() ?? []]
-    .some((window) => readNumber(window["used-percent"]) !== undefined);
+    .some((window) => readNumber(window.used_percent) !== undefined);
 }
 
 function readUsage(
@@ -134,8 +133,13 @@ function readUsage(
     const windows = distinctWindows([...told, ...readWindows(family, about)]);
     if (windows.length === 0) continue;
     const name = id === MAIN_METER ? undefined : displayName(family.name);
-    meters[meter] = meterOf(windows, observedAt);
-    if (name !== undefined) meters[meter].name = name;
+    meters[meter] = {
+      allowed: null,
+      limitReached: null,
+      windows,
+      observedAt,
+      ...(name !== undefined && { name }),
+    };
   }
   return partialUsage(meters, observedAt);
 }
@@ -155,19 +159,12 @@ function unprefixed(
 }
 
 function readWindows({ slots }: Family, observed: Observed) {
-  return [...slots.values()].map((headers) => {
-    const resetAt = headers["reset-at"];
-    const resetAfter = headers["reset-after-seconds"];
-    const window = makeWindow({
-      used: headers["used-percent"],
-      seconds: (readPositive(headers["window-minutes"]) ?? 0) * 60,
-      resetAt,
-      resetAfter,
-    }, observed);
+  return [...slots.values()].map((fields) => {
+    const window = readWindow(fields, observed);
     // nothing used of nothing, for no time: how an absent window is written
     const isTold = window && (window.usedPercent > 0 ||
-      window.windowSeconds !== null || readPositive(resetAt) !== null ||
-      readPositive(resetAfter) !== null);
+      window.windowSeconds !== null || readPositive(fields.reset_at) !== null ||
+      readPositive(fields.reset_after_seconds) !== null);
     return isTold ? window : undefined;
   });
 }

@@ -3,30 +3,12 @@
  *
  * @module
  */
-import { flagged, MAIN_METER, meterOfModel } from "../meters.ts";
+import { MAIN_METER, meterOfModel } from "../meters.ts";
 import type { HeaderCredits } from "../types.ts";
-import type {
-  NormalMeter,
-  NormalUsage,
-  NormalWindow,
-} from "../normal_types.ts";
+import type { NormalMeter, NormalUsage } from "../normal_types.ts";
 import { type AboutRequest, headerCredits } from "./headers.ts";
-import {
-  isRecord,
-  parseJson,
-  readFlag,
-  readNumber,
-  readPositive,
-  readText,
-  recordOf,
-} from "./json.ts";
-import {
-  displayName,
-  distinctWindows,
-  makeWindow,
-  meterName,
-  partialUsage,
-} from "./windows.ts";
+import { isRecord, parseJson, readNumber, readText, recordOf } from "./json.ts";
+import { displayName, meterName, partialUsage, readMeter } from "./windows.ts";
 
 /** A stream that says that it failed. */
 export interface StreamFailure {
@@ -202,15 +184,11 @@ function readEventMeter(
   raw: unknown,
   about: AboutRequest,
 ): NormalMeter | undefined {
-  if (!isRecord(raw)) return undefined;
-  const windows = readEventWindows(raw, about);
-  const allowed = readFlag(raw.allowed);
-  const limitReached = readFlag(raw.limit_reached);
-  const isRefused = limitReached === true || allowed === false;
-  if (windows.length === 0 && !isRefused) return undefined;
-  const { observedAt } = about;
-  const meter = flagged({ windows, observedAt, allowed, limitReached });
-  for (const window of windows) {
+  const meter = readMeter(raw, about);
+  // flags that allow a meter without windows say nothing here
+  const isTold = meter?.refusedAt !== undefined || meter?.windows.length;
+  if (!meter || !isTold) return undefined;
+  for (const window of meter.windows) {
     // only a usage answer can call a full window open
     if (window.usedPercent >= 100 && window.flags === "allowed") {
       delete window.flags;
@@ -218,22 +196,6 @@ function readEventMeter(
   }
   // what a usage answer told of the flags stays its word
   return { ...meter, allowed: null, limitReached: null };
-}
-
-function readEventWindows(
-  limits: Record<string, unknown>,
-  about: AboutRequest,
-): NormalWindow[] {
-  return distinctWindows(
-    Object.values(limits).filter(isRecord).map((value) =>
-      makeWindow({
-        used: value.used_percent,
-        seconds: (readPositive(value.window_minutes) ?? 0) * 60,
-        resetAt: value.reset_at,
-        resetAfter: value.reset_after_seconds,
-      }, about)
-    ),
-  );
 }
 
 /** What a response used, as it says itself. */

@@ -4,13 +4,12 @@
  * @module
  */
 
-import { flagged, MAIN_METER } from "../meters.ts";
+import { MAIN_METER } from "../meters.ts";
 import type { ModelUsage } from "../types.ts";
 import type {
   NormalCredits,
   NormalMeter,
   NormalUsage,
-  NormalWindow,
 } from "../normal_types.ts";
 import { readDecimal } from "../values.ts";
 import {
@@ -25,9 +24,9 @@ import { pointInTime } from "./times.ts";
 import {
   displayName,
   distinctWindows,
-  makeWindow,
   meterName,
   type Observed,
+  readMeter,
 } from "./windows.ts";
 
 /** More meters are not kept. */
@@ -67,7 +66,7 @@ export function readUsage(
   const known = typeof json.plan_type === "string" ||
     Object.hasOwn(json, "rate_limit");
   if (!known) return undefined;
-  const main = readMeter(json.rate_limit, null, observed);
+  const main = readMeter(json.rate_limit, observed);
   const meters = readMeters(json.additional_rate_limits, observed);
   if (main !== undefined) meters.set(MAIN_METER, main);
   const creditLimits = readCreditLimits(json);
@@ -86,40 +85,6 @@ export function readUsage(
   };
 }
 
-function readMeter(
-  raw: unknown,
-  name: string | null,
-  observed: Observed,
-): NormalMeter | undefined {
-  if (!isRecord(raw)) return undefined;
-  const windows = readWindows(raw, observed);
-  const allowed = readFlag(raw.allowed);
-  const limitReached = readFlag(raw.limit_reached);
-  const saysNothing = allowed === null && limitReached === null;
-  if (saysNothing && windows.length === 0) return undefined;
-  const { observedAt } = observed;
-  const meter = { allowed, limitReached, windows, observedAt };
-  const label = displayName(name);
-  return flagged(label === undefined ? meter : { ...meter, name: label });
-}
-
-/** The slots' names say nothing about the windows in them, so any will do. */
-function readWindows(
-  raw: Record<string, unknown>,
-  observed: Observed,
-): NormalWindow[] {
-  const slots = Object.keys(raw).filter((slot) => slot.endsWith("_window"));
-  return distinctWindows(slots.map((slot) => {
-    const value = recordOf(raw[slot]);
-    return makeWindow({
-      used: value.used_percent,
-      seconds: value.limit_window_seconds,
-      resetAt: value.reset_at,
-      resetAfter: value.reset_after_seconds,
-    }, observed);
-  }));
-}
-
 function readMeters(
   raw: unknown,
   observed: Observed,
@@ -129,13 +94,11 @@ function readMeters(
   for (const entry of raw) {
     if (!isRecord(entry)) continue;
     const feature = readText(entry.metered_feature);
-    const name = feature === null ? null : meterName(feature);
-    const meter = readMeter(
-      entry.rate_limit,
-      readText(entry.limit_name),
-      observed,
-    );
-    if (name === null || name === MAIN_METER || !meter) continue;
+    const name = feature === null ? MAIN_METER : meterName(feature);
+    const meter = readMeter(entry.rate_limit, observed);
+    if (name === MAIN_METER || !meter) continue;
+    const label = displayName(readText(entry.limit_name));
+    if (label !== undefined) meter.name = label;
     const known = meters.get(name);
     if (known) meters.set(name, stricter(known, meter));
     else if (meters.size < MAX_METERS) meters.set(name, meter);

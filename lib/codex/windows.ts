@@ -4,13 +4,19 @@
  *
  * @module
  */
-import { isSameLength, MAIN_METER } from "../meters.ts";
+import { flagged, isSameLength, MAIN_METER } from "../meters.ts";
 import type {
   NormalMeter,
   NormalUsage,
   NormalWindow,
 } from "../normal_types.ts";
-import { readNumber, readPositive } from "./json.ts";
+import {
+  isRecord,
+  readFlag,
+  readNumber,
+  readPositive,
+  recordOf,
+} from "./json.ts";
 import { windowReset } from "./times.ts";
 
 /** More windows of one meter are not kept. */
@@ -38,32 +44,39 @@ export function displayName(name: string | null): string | undefined {
   return name?.slice(0, MAX_NAME_LENGTH);
 }
 
-/** A window as the backend tells it, whatever it calls the fields. */
-export interface WindowFields {
-  /** Percent. */
-  used: unknown;
-  /** Its length, seconds. */
-  seconds: unknown;
-  /** Unix seconds. */
-  resetAt: unknown;
-  /** Seconds. */
-  resetAfter: unknown;
-}
-
-/** Reads a window; undefined when its use cannot be read. */
-export function makeWindow(
-  { used, seconds, resetAt, resetAfter }: WindowFields,
+/** Reads a window, whichever names its fields have; undefined when its use cannot be read. */
+export function readWindow(
+  fields: Record<string, unknown>,
   { observedAt, seenAt }: Observed,
 ): NormalWindow | undefined {
-  const percent = readNumber(used);
+  const percent = readNumber(fields.used_percent);
   if (percent === undefined) return undefined;
+  const { reset_at: at, reset_after_seconds: after } = fields;
   return {
     usedPercent: Math.max(0, percent),
-    windowSeconds: readPositive(seconds),
-    resetsAt: windowReset(resetAt, resetAfter, observedAt),
+    windowSeconds: readPositive(fields.limit_window_seconds) ??
+      readPositive((readPositive(fields.window_minutes) ?? 0) * 60),
+    resetsAt: windowReset(at, after, observedAt),
     observedAt,
     seenAt,
   };
+}
+
+/** Reads a meter's flags and windows, whose slots' names say nothing; undefined when it has neither. */
+export function readMeter(
+  limits: unknown,
+  observed: Observed,
+): NormalMeter | undefined {
+  if (!isRecord(limits)) return undefined;
+  const windows = distinctWindows(
+    Object.values(limits).map((slot) => readWindow(recordOf(slot), observed)),
+  );
+  const allowed = readFlag(limits.allowed);
+  const limitReached = readFlag(limits.limit_reached);
+  const saysNothing = allowed === null && limitReached === null;
+  if (saysNothing && windows.length === 0) return undefined;
+  const { observedAt } = observed;
+  return flagged({ allowed, limitReached, windows, observedAt });
 }
 
 /** Windows that were told together; of two of one length the fuller one counts. */
@@ -104,12 +117,4 @@ export function partialUsage(
     modelUsage: {},
     bankedResets: null,
   };
-}
-
-/** A meter of which nothing but windows was told. */
-export function meterOf(
-  windows: NormalWindow[],
-  observedAt: number,
-): NormalMeter {
-  return { allowed: null, limitReached: null, windows, observedAt };
 }
