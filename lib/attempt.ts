@@ -8,80 +8,64 @@ import { withAbort } from "./account/abort.ts";
 import type { Attempt } from "./account/context.ts";
 import { type Choice, lastAccountOf } from "./choose.ts";
 import type { RotatorContext } from "./context.ts";
-import { POOLS } from "./pool/standing.ts";
+import { POOLS, servedOn } from "./pool/standing.ts";
 import { reasonOf } from "./report.ts";
 import type { ReplayableRequest } from "./request.ts";
 import type { Tries } from "./tries.ts";
 
-/** The same account once more. */
-export interface Again {
-  choice: Choice;
-  /** A token that the backend refused. */
-  rejected?: string;
-}
-
-/** What is prepared. */
-interface Preparation {
-  choice: Choice;
-  tries: Tries;
-  /** It was tried just now. */
-  again: Again | undefined;
-}
-
 /**
- * Prepares a request to a chosen account, and counts its use.
+ * Prepares a request to a chosen account.
  *
  * @returns undefined when another account has to be chosen.
  */
 export async function prepare(
   context: RotatorContext,
   request: ReplayableRequest,
-  { choice, tries, again }: Preparation,
+  choice: Choice,
+  tries: Tries,
 ): Promise<Attempt | undefined> {
   const { account, pool } = choice;
   const { model, isFree, about, signal } = request;
-  const access = await accessOf(context, request, { choice, tries, again });
-  const admission = access !== undefined && pool !== "first"
-    ? await context.spending.admit(
+  let isReady = false;
+  try {
+    const access = await accessOf(context, request, choice, tries);
+    if (access === undefined) return undefined;
+    const isStillBest = () => isBest(context, { account, pool, model }, tries);
+    const admission = pool === "first"
+      ? undefined
+      : await context.spending.admit(account, isStillBest, signal);
+    if (admission?.kind === "capped") tries.cap(account.alias);
+    if (admission && admission.kind !== "open") return undefined;
+    isReady = true;
+    if (!choice.again) announce(context, request, choice, tries);
+    tries.sent++;
+    return {
       account,
-      () => isBest(context, { account, pool, model }, tries),
-      signal,
-    )
-    : undefined;
-  if (admission?.kind === "capped") tries.cap(account.alias);
-  if (access === undefined || (admission && admission.kind !== "open")) {
-    if (!again) choice.release();
-    return undefined;
+      pool,
+      model,
+      isFree,
+      about,
+      access,
+      beganAt: context.now(),
+      balanceBefore: account.record.credits?.balance ?? null,
+      balanceAfter: null,
+      usage: null,
+      paid: admission?.id,
+      charged: null,
+      onEnd: () => {},
+    };
+  } finally {
+    if (!isReady) choice.release();
   }
-  if (again) {
-    context.accounts.use(account, context.now());
-    context.cache.markDirty(account.alias, 1);
-  } else announce(context, request, { choice, tries });
-  tries.sent++;
-  return {
-    account,
-    pool,
-    model,
-    isFree,
-    about,
-    access,
-    beganAt: context.now(),
-    balanceBefore: account.record.credits?.balance ?? null,
-    balanceAfter: null,
-    usage: null,
-    paid: admission?.id,
-    charged: null,
-    onEnd: () => {},
-  };
 }
 
 /** An access token of the chosen account; undefined when another one has to be chosen. */
 async function accessOf(
   context: RotatorContext,
   { signal, model, isFree }: ReplayableRequest,
-  { choice, tries, again }: Preparation,
+  { account, pool, again }: Choice,
+  tries: Tries,
 ): Promise<string | undefined> {
-  const { account, pool } = choice;
   const access = await withAbort(
     context.tokens.access(account.alias, again?.rejected),
     signal,
@@ -135,15 +119,11 @@ const REASONS: Record<Choice["pool"], string> = {
 function announce(
   context: RotatorContext,
   request: ReplayableRequest,
-  { choice, tries }: { choice: Choice; tries: Tries },
+  { account: { alias }, pool }: Choice,
+  { lastGivenUp }: Tries,
 ): void {
-  const { account: { alias }, pool } = choice;
   const { about, isFree } = request;
-  const standing = pool === "first"
-    ? "included"
-    : pool === "credits"
-    ? pool
-    : "unconfirmed";
+  const standing = servedOn(pool);
   const chosen = isFree ? "It costs nothing" : REASONS[pool];
   context.emit({ ...about, type: "selected", alias, standing, reason: chosen });
   if (standing === "unconfirmed") {
@@ -151,7 +131,6 @@ function announce(
       "This request may be charged: its account could not be asked";
     context.emit({ ...about, type: "warning", alias, reason });
   }
-  const { lastGivenUp } = tries;
   const from = lastGivenUp?.alias ?? lastAccountOf(context, request);
   if (from === undefined || from === alias) return;
   const reason = lastGivenUp?.reason ?? whyLeft(context, request, from);

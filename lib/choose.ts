@@ -20,32 +20,29 @@ import {
 import { settleWeights } from "./pool/strategy.ts";
 import { hasUsableCredits, untilOf } from "./pool/standing.ts";
 import { iso, reasonOf } from "./report.ts";
+import type { ReplayableRequest } from "./request.ts";
+import type { Tries } from "./tries.ts";
 
 /** More rounds of asking would not make it clearer. */
 const MAX_ROUNDS = 6;
 
-/** What choosing looks at of a request. */
-export interface ChoiceQuery {
-  /** undefined when unknown */
-  model: string | undefined;
-  /** Names the conversation. */
-  session: string | undefined;
-  signal: AbortSignal | null | undefined;
-  /** It costs nothing. */
-  isFree: boolean;
-  /** It must not be paid for. */
-  includedOnly: boolean;
-  /** Accounts that were tried. */
-  tried: ReadonlySet<string>;
-  /** Those of them that failed transiently and may be tried again. */
-  retriable: ReadonlySet<string>;
-}
+/** What choosing looks at of a request, and of what was tried for it. */
+export type ChoiceQuery =
+  & Pick<
+    ReplayableRequest,
+    "model" | "session" | "signal" | "isFree" | "includedOnly"
+  >
+  & Pick<Tries, "tried" | "retriable">;
+
+type Selected = NonNullable<Selection["choice"]>;
 
 /** An account to send to now. Its use is counted already. */
-export type Choice = NonNullable<Selection["choice"]> & {
+export interface Choice extends Selected {
   /** Takes the use back: nothing was sent. */
   release(): void;
-};
+  /** It was sent to just now; `rejected`: with a token that the backend refused. */
+  again?: { rejected: string | undefined };
+}
 
 /**
  * Chooses an account, and counts its use at once, so that concurrent requests
@@ -117,7 +114,7 @@ function selectQuery(
 function use(
   context: RotatorContext,
   query: ChoiceQuery,
-  choice: NonNullable<Selection["choice"]>,
+  choice: Selected,
 ): Choice {
   const { account } = choice;
   const isSticky = account.alias === lastAccountOf(context, query);
@@ -128,15 +125,34 @@ function use(
       account,
     );
   }
-  const release = context.accounts.use(account, context.now());
-  context.cache.markDirty(account.alias, 1);
-  return {
-    ...choice,
-    release: () => {
-      release();
-      context.cache.markDirty(account.alias, -1);
-    },
+  return { ...choice, release: countUse(context, account) };
+}
+
+/** Counts a use at once, so that concurrent requests spread; returns what takes it back. */
+function countUse(
+  { accounts, cache, now }: RotatorContext,
+  account: PooledAccount,
+): () => void {
+  const release = accounts.use(account, now());
+  cache.markDirty(account.alias, 1);
+  return () => {
+    release();
+    cache.markDirty(account.alias, -1);
   };
+}
+
+/**
+ * Chooses the same account once more.
+ *
+ * @param rejected The access token that the backend has just refused.
+ */
+export function chooseAgain(
+  context: RotatorContext,
+  choice: Choice,
+  rejected?: string,
+): Choice {
+  const release = countUse(context, choice.account);
+  return { ...choice, release, again: { rejected } };
 }
 
 /** The account that served this session last. */
@@ -159,7 +175,7 @@ export function lastAccountOf(
 async function askUnknown(
   context: RotatorContext,
   query: ChoiceQuery,
-  unknown: NonNullable<Selection["choice"]>,
+  unknown: Selected,
 ): Promise<Choice | undefined> {
   const aliases = askable(
     context,

@@ -9,6 +9,7 @@ import { relay, withBody } from "./response.ts";
 import { parseJson, recordOf } from "./codex/json.ts";
 import { readTokenUsage } from "./codex/stream.ts";
 import type { RotatorContext } from "./context.ts";
+import { servedOn } from "./pool/standing.ts";
 import type { ReplayableRequest } from "./request.ts";
 import type { Answer, NetworkError, Tries } from "./tries.ts";
 import type { LedgerEntry } from "./spending_types.ts";
@@ -116,18 +117,13 @@ function entryOf(
   { request, attempt, tries }: Answered,
 ): LedgerEntry {
   const { pool, usage, charged, about } = attempt;
-  const isPaid = pool !== "first";
   return {
     at: new Date(request.startedAt).toISOString(),
     request: about.request ?? 0,
     alias: attempt.account.alias,
     model: request.model ?? null,
     session: request.session ?? null,
-    standing: !isPaid
-      ? "included"
-      : pool === "credits"
-      ? "credits"
-      : "unconfirmed",
+    standing: servedOn(pool),
     status: response.status,
     ms: Math.max(0, context.now() - request.startedAt),
     attempts: tries.sent,

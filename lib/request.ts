@@ -18,6 +18,7 @@ import {
   readRequestBody,
   sessionKey,
 } from "./codex/request.ts";
+import type { RotatorContext } from "./context.ts";
 import type { EventContext } from "./report_types.ts";
 
 /** The header that keeps a request on included usage; it is never passed on. */
@@ -57,20 +58,6 @@ export interface ReplayableRequest {
   startedAt: number;
 }
 
-/** What reading a request needs beside the request. */
-export interface ReadOptions {
-  /** A streamed body longer than this is sent once, bytes. */
-  maxReplayBytes: number;
-  /** The version of the Codex client, where the caller names none. */
-  codexVersion: string;
-  /** What has been learned about bodies. */
-  learned: Learned;
-  /** When it was made, epoch ms. */
-  startedAt: number;
-  /** Its number among the requests of the rotator. */
-  number: number;
-}
-
 /** What the request asks for cannot be done; the message says what can. */
 export class RequestError extends Error {}
 
@@ -85,21 +72,22 @@ export interface FetchArguments {
   input: RequestInfo | URL;
   /** Its fields win over those of a `Request`. */
   init: RequestInit;
+  /** The backend URL that it means. */
+  url: string;
+  /** Its number among the requests of the rotator. */
+  number: number;
 }
 
 /**
  * Reads what `fetch` was given.
  *
- * @param url The backend URL that it means.
- * @param given What the caller gave.
- * @param options Bounds.
  * @throws {RequestError} When it asks for something that cannot be done.
  */
 export async function readRequest(
-  url: string,
-  { input, init }: FetchArguments,
-  { maxReplayBytes, codexVersion, learned, number, startedAt }: ReadOptions,
+  context: RotatorContext,
+  { input, init, url, number }: FetchArguments,
 ): Promise<ReplayableRequest> {
+  const startedAt = context.now();
   const request = input instanceof Request ? input : undefined;
   const signal = init.signal === undefined ? request?.signal : init.signal;
   signal?.throwIfAborted();
@@ -107,7 +95,7 @@ export async function readRequest(
   const headers = headerRecord(init.headers ?? request?.headers);
   const includedOnly = takeMaxCredits(headers);
   const given = init.body ?? request?.body;
-  const body = await readBody(given, maxReplayBytes, signal);
+  const body = await readBody(given, context.maxReplayBytes, signal);
   if (body.contentType !== null) headers["content-type"] ??= body.contentType;
   const { model, json } = readRequestBody(
     await decompressed(body.readable, headers["content-encoding"]),
@@ -141,14 +129,14 @@ export async function readRequest(
       ...(session !== undefined && { session }),
     },
   };
-  adapt(read, { codexVersion, learned });
+  adapt(read, context);
   return read;
 }
 
 /** Makes a request acceptable to the backend, where it is not. */
 function adapt(
   request: ReplayableRequest,
-  { codexVersion, learned }: Pick<ReadOptions, "codexVersion" | "learned">,
+  { codexVersion, learned }: RotatorContext,
 ): void {
   const { url, method, headers, isResponses, json } = request;
   if (isResponses && json) {

@@ -5,8 +5,8 @@
  */
 import { delay, withAbort } from "./account/abort.ts";
 import type { Attempt } from "./account/context.ts";
-import { type Again, isStillIn, prepare } from "./attempt.ts";
-import { choose } from "./choose.ts";
+import { isStillIn, prepare } from "./attempt.ts";
+import { type Choice, choose, chooseAgain } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
 import { createContext, type RotatorContext } from "./context.ts";
 import type { RotatorOptions } from "./options.ts";
@@ -102,12 +102,9 @@ export function rotatorOf(context: RotatorContext): Rotator {
     async fetch(input, init = {}) {
       const url = targetOf(urlOf(input), context.backend);
       if (url === undefined) return await context.fetchElse(input, init);
-      const startedAt = context.now();
-      const { maxReplayBytes, codexVersion, learned } = context;
-      const number = ++requests;
-      const read = { maxReplayBytes, codexVersion, learned, startedAt, number };
+      const given = { input, init, url, number: ++requests };
       try {
-        const request = await readRequest(url, { input, init }, read);
+        const request = await readRequest(context, given);
         const { response, alias } = await serve(context, request);
         if (alias !== undefined) servedBy.set(response, alias);
         return response;
@@ -154,12 +151,12 @@ async function serve(
   removeKnownForeign(context, request);
   let tries = new Tries();
   let waitLeft = context.maxWait;
-  let again: Again | undefined;
+  let again: Choice | undefined;
   try {
     for (;;) {
       if (!again) await catchUp(context, request);
-      const choice = again?.choice ??
-        await choose(context, { ...request, ...tries });
+      const choice = again ?? await choose(context, { ...request, ...tries });
+      again = undefined;
       if (!choice) {
         const refusal = refusalFor(context, request, tries);
         const wait = waitFor(refusal, context.now());
@@ -172,19 +169,18 @@ async function serve(
         tries = new Tries();
         continue;
       }
-      const attempt = await prepare(context, request, { choice, tries, again });
-      again = undefined;
+      const attempt = await prepare(context, request, choice, tries);
       if (!attempt) continue;
       const answer = await send(context, request, attempt);
       const step = await nextStep(context, { attempt, tries, request }, answer);
       if (step.kind === "next") continue;
       if (step.kind === "again") {
-        again = { choice, ...step };
+        again = chooseAgain(context, choice, step.rejected);
       } else if (
         step.kind === "mend" && mend(context, request, { attempt, tries, step })
       ) {
         tries.fail(choice.account.alias, { response: step.response });
-        again = { choice };
+        again = chooseAgain(context, choice);
       } else {
         tries.discard();
         const about = { request, attempt, answer, tries };

@@ -34,6 +34,13 @@ export const POOLS: readonly Pool[] = [
   "credits",
   "unconfirmed",
 ];
+
+/** What a request is served on that goes to this pool. */
+export function servedOn(pool: Pool): "included" | "credits" | "unconfirmed" {
+  if (pool === "first") return "included";
+  return pool === "credits" ? "credits" : "unconfirmed";
+}
+
 /** A standing with what choosing needs besides. */
 export interface Assessment {
   standing: Standing;
