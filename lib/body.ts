@@ -24,13 +24,7 @@ export const STRING_TYPE = "text/plain;charset=UTF-8";
 /** Default of {@linkcode readBody}'s bound, bytes. */
 export const MAX_REPLAY_BYTES = 32 * 1024 * 1024;
 
-/**
- * Takes a body as `fetch` would.
- *
- * @param body What the caller gave.
- * @param maxBytes A stream longer than this is sent once, not buffered.
- * @param signal The caller's signal.
- */
+/** Takes a body as `fetch` would; a stream longer than `maxBytes` is sent once, not buffered. */
 export function readBody(
   body: BodyInit | null | undefined,
   maxBytes: number,
@@ -125,10 +119,8 @@ async function readStream(
 const MAX_DECOMPRESSED_BYTES = 128 * 1024 * 1024;
 
 /**
- * The bytes that a body stands for; undefined where it is not what it claims
- * to be, or this runtime cannot read it.
- *
- * @param encoding Its `Content-Encoding`.
+ * The bytes that a body of this `Content-Encoding` stands for; undefined where
+ * it is not what it claims to be, or this runtime cannot read it.
  */
 export async function decompressed(
   body: ReplayBody["readable"],

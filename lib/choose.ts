@@ -141,11 +141,7 @@ function countUse(
   };
 }
 
-/**
- * Chooses the same account once more.
- *
- * @param rejected The access token that the backend has just refused.
- */
+/** Chooses the same account once more; `rejected` is a token that the backend has just refused. */
 export function chooseAgain(
   context: RotatorContext,
   choice: Choice,
@@ -277,14 +273,7 @@ function kindOf(
   return account.assess(model, now).standing.kind;
 }
 
-/**
- * Explains a selection on stderr, a line per account; names, verdicts and
- * times only, no secrets.
- *
- * @param accounts All accounts.
- * @param chosen The account that was chosen, if any.
- * @param options Model and time of the request.
- */
+/** Explains a selection on stderr, a line per account; names, verdicts and times only, no secrets. */
 function explain(
   accounts: readonly PooledAccount[],
   chosen: string | undefined,

@@ -22,16 +22,17 @@ import { capPolicy } from "./pool/caps.ts";
 import { creditPolicy } from "./pool/credits.ts";
 import { mergeRecord, recordOfLogin } from "./pool/facts.ts";
 import { AccountPool } from "./pool/account_pool.ts";
-import { checkOptions, type RotatorOptions } from "./options.ts";
 import { ServedModels, Sessions } from "./pool/sessions.ts";
 import { sessionStoreOf, SessionSync } from "./session_file.ts";
 import {
+  checkOptions,
   policyOf,
   policySources,
   PREFERRED_PLANS,
   readFirst,
+  type RotatorOptions,
   strategyOf,
-} from "./settings.ts";
+} from "./options.ts";
 import { jsonStore } from "./store/json_store.ts";
 import { StateCache } from "./store/state_cache.ts";
 import { defaultStorePath } from "./store/paths.ts";

@@ -53,10 +53,7 @@ const REASONS: readonly [pattern: RegExp, reason: string][] = [
 
 /**
  * Returns the text of a network error with its cause, which the message of most
- * runtimes leaves to `cause`.
- *
- * @param error What `fetch` rejected with.
- * @param url Where the request went; no more than its host is told.
+ * runtimes leaves to `cause`. Of the URL no more than the host is told.
  */
 export function networkErrorText(error: unknown, url: string): string {
   const chain = causesOf(error);
@@ -75,9 +72,6 @@ export function networkErrorText(error: unknown, url: string): string {
 /**
  * An error of the network that says its cause, to be thrown in place of one
  * that does not; any other is returned as it is.
- *
- * @param error What `fetch` rejected with.
- * @param url Where the request went.
  */
 export function explained(error: unknown, url: string): unknown {
   // of other kinds are those of a fetch that its owner wrote

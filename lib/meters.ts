@@ -29,12 +29,7 @@ export function isSparkModel(model: string | undefined): boolean {
   return model?.toLowerCase().startsWith(SPARK_MODEL) ?? false;
 }
 
-/**
- * The meter that applies to a model; the main one when the model is unknown.
- *
- * @param model The name of the model.
- * @param names The meters that accounts were seen with.
- */
+/** The meter that applies to a model, by those that accounts were seen with; the main one when the model is unknown. */
 export function meterOfModel(
   model: string | undefined,
   names: MeterNames = KNOWN_METERS,
@@ -74,31 +69,35 @@ export function isSameLength(a: number | null, b: number | null): boolean {
   return Math.abs(a - b) <= 0.02 * Math.max(a, b);
 }
 
+/** Whether a meter's flags say that its limit is reached. */
+export function isRefused({ allowed, limitReached }: NormalMeter): boolean {
+  return limitReached === true || allowed === false;
+}
+
 /**
- * Puts a meter's flags on the windows that they are about: a refusal on those
- * at 100 %, else on the fullest; of equally full ones any may be meant.
- *
- * @param meter Changed in place.
- * @param told Those of its windows that were told together with the flags.
+ * Puts a meter's flags, in place, on those of the windows told together with
+ * them that they are about: a refusal on those at 100 %, else on the fullest;
+ * of equally full ones any may be meant.
  */
 export function flagged(
   meter: NormalMeter,
   told: NormalWindow[] = meter.windows,
 ): NormalMeter {
-  const { allowed, limitReached } = meter;
-  const isRefused = limitReached === true || allowed === false;
-  if (isRefused && told.length === 0 && meter.windows.length === 0) {
+  const refuses = isRefused(meter);
+  if (refuses && told.length === 0 && meter.windows.length === 0) {
     meter.refusedAt = meter.observedAt;
   }
-  if (!isRefused && allowed !== true) return meter;
+  if (!refuses && meter.allowed !== true) return meter;
   const fullest = Math.max(...told.map((window) => window.usedPercent));
   for (const window of told) {
     const isFull = window.usedPercent >= 100;
-    if (isRefused) {
+    if (refuses) {
       if (window.usedPercent >= Math.min(fullest, 100)) {
         window.flags = "refused";
       }
-    } else if (!isFull || limitReached === false) window.flags = "allowed";
+    } else if (!isFull || meter.limitReached === false) {
+      window.flags = "allowed";
+    }
   }
   return meter;
 }

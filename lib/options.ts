@@ -1,14 +1,16 @@
 /**
- * What a rotator can be told.
+ * What a rotator can be told, and what is in force: options, environment and
+ * store in their order.
  *
  * @module
  */
 import { suggestion } from "./nearest.ts";
 import { problemOfCaps } from "./pool/caps.ts";
+import { creditPolicy, type PolicySources } from "./pool/credits.ts";
 import { isStrategy, STRATEGIES } from "./pool/strategy.ts";
-import type { RotatorEvent } from "./report_types.ts";
+import type { CreditPolicy, RotatorEvent } from "./report_types.ts";
 import type { CreditCaps, LedgerEntry } from "./spending_types.ts";
-import type { FetchLike, Store, StrategyName } from "./types.ts";
+import type { FetchLike, PoolState, Store, StrategyName } from "./types.ts";
 
 /** How a rotator is to work. */
 export interface RotatorOptions {
@@ -142,4 +144,55 @@ export function checkOptions(options: RotatorOptions): void {
       `codexVersion is "${codexVersion}"; write it as 0.171.0`,
     );
   }
+}
+
+/** Plans whose accounts go first, all alike, unless an option names others. */
+export const PREFERRED_PLANS: readonly string[] = ["pro", "prolite", "promax"];
+
+const POLICY_NAMES = [
+  "CODEX_ROTATOR_CREDIT_ACCOUNTS",
+  "OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES",
+];
+
+/** Reads one environment variable. A scoped run may be refused: that throws. */
+export type Environment = (name: string) => string | undefined;
+
+/** The first of these variables that is set. */
+export function readFirst(
+  names: readonly string[],
+  environment: Environment,
+): string | undefined {
+  for (const name of names) {
+    const value = environment(name);
+    if (value !== undefined) return value;
+  }
+  return undefined;
+}
+
+/** What says who may spend credits, besides the store. */
+export function policySources(
+  environment: Environment,
+  option?: "all" | "none" | readonly string[],
+): PolicySources {
+  // an option decides alone, so the environment need not even be readable
+  if (option !== undefined && option !== null) return { option };
+  try {
+    return { environment: readFirst(POLICY_NAMES, environment) };
+  } catch {
+    return { environment: { unreadable: true } };
+  }
+}
+
+/** Who may spend credits. */
+export function policyOf(
+  sources: PolicySources,
+  { settings }: PoolState,
+): CreditPolicy {
+  return creditPolicy({ ...sources, store: settings.creditAccountAliases });
+}
+
+/** The strategy that the store names. */
+export function strategyOf({ settings }: PoolState): StrategyName {
+  const { strategy } = settings;
+  return isStrategy(strategy) ? strategy : "round-robin";
 }

@@ -7,8 +7,11 @@
 import type { PooledAccount } from "./pool/account_pool.ts";
 import { cooldownOf } from "./pool/cooldowns.ts";
 import { type Assessment, untilOf } from "./pool/standing.ts";
+import type { RotatorContext } from "./context.ts";
 import type { Standing } from "./report_types.ts";
 import { iso, reasonOf } from "./report.ts";
+import type { ReplayableRequest } from "./request.ts";
+import type { Tries } from "./tries.ts";
 
 /** Why nobody serves, and its HTTP status. */
 const STATUS = {
@@ -34,18 +37,6 @@ export interface Refusal {
   accounts: { alias: string; reason: string; until: string | null }[];
 }
 
-/** What a refusal is about. */
-export interface RefusalQuery {
-  /** The model of the request. */
-  model: string | undefined;
-  /** The pinned name, which alone may serve. */
-  pinned: string | null;
-  /** Accounts that a cap keeps out for now. */
-  capped: ReadonlySet<string>;
-  /** Epoch ms. */
-  now: number;
-}
-
 /** One account of a refusal. */
 interface Row extends Assessment {
   account: PooledAccount;
@@ -54,15 +45,15 @@ interface Row extends Assessment {
 
 const CAPPED: Standing = { kind: "blocked", reason: "capped", until: null };
 
-/** Tells how a request ends that none of these accounts can serve. */
+/** Tells how a request ends that no account can serve. */
 export function refusalOf(
-  accounts: readonly PooledAccount[],
-  query: RefusalQuery,
+  { accounts: { candidates, pinned }, now }: RotatorContext,
+  { model }: ReplayableRequest,
+  { capped }: Tries,
 ): Refusal {
-  const { model, now } = query;
-  const rows = accounts.map((account): Row => {
-    const found = account.assess(model, now);
-    const assessment: Assessment = query.capped.has(account.alias)
+  const rows = candidates.map((account): Row => {
+    const found = account.assess(model, now());
+    const assessment: Assessment = capped.has(account.alias)
       ? { ...found, standing: CAPPED }
       : found;
     return {
@@ -79,7 +70,7 @@ export function refusalOf(
   const earliest = limited.find(({ availableAt }) => availableAt === resetsAt);
   return {
     type,
-    message: messageOf(type, { ...query, count: rows.length, resetsAt }),
+    message: messageOf(type, { pinned, count: rows.length, resetsAt }),
     resetsAt,
     plan: earliest?.account.record.plan ?? null,
     accounts: rows.map(({ account, standing }) => ({
@@ -92,8 +83,9 @@ export function refusalOf(
 
 function typeOf(rows: readonly Row[]): RefusalType {
   if (
-    rows.some(({ isBlockedTransiently: isHeld, standing }) =>
-      isHeld && standing.kind === "blocked" && standing.cause === "throttle"
+    rows.some(({ isBlockedTransiently, standing }) =>
+      isBlockedTransiently && standing.kind === "blocked" &&
+      standing.cause === "throttle"
     )
   ) return "rate_limit_exceeded";
   if (rows.some(({ isLimited }) => isLimited)) return "usage_limit_reached";
@@ -127,7 +119,8 @@ function isLimited(
 
 function messageOf(
   type: RefusalType,
-  { pinned, count, resetsAt }: RefusalQuery & {
+  { pinned, count, resetsAt }: {
+    pinned: string | null;
     count: number;
     resetsAt: number | null;
   },

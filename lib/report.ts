@@ -1,8 +1,10 @@
 /**
- * The state as a report, and why a standing is what it is, in words.
+ * Reports: how all accounts stand and why, as known or after asking.
  *
  * @module
  */
+import type { CheckResult } from "./account/usage_check.ts";
+import type { RotatorContext } from "./context.ts";
 import type { AccountPool, PooledAccount } from "./pool/account_pool.ts";
 import { meterOfModel } from "./meters.ts";
 import { ClockReading } from "./pool/clock.ts";
@@ -13,10 +15,10 @@ import { hasUsableCredits, untilOf } from "./pool/standing.ts";
 import type {
   AccountStatus,
   CreditPolicy,
+  RefreshReport,
   Standing,
   StatusReport,
 } from "./report_types.ts";
-import type { StrategyName } from "./types.ts";
 import type { NormalRecord } from "./normal_types.ts";
 import { dayOf } from "./values.ts";
 
@@ -43,14 +45,10 @@ export function reasonOf(standing: Standing): string | null {
 }
 
 /** What a report is made from: a rotator, or a store that is only read. */
-export interface Reported {
-  readonly accounts: AccountPool;
-  readonly storeName: string;
-  readonly preferPlans: ReadonlySet<string>;
-  readonly policy: () => CreditPolicy;
-  readonly strategy: () => StrategyName;
-  readonly random: () => number;
-}
+export type Reported = Pick<
+  RotatorContext,
+  "accounts" | "storeName" | "preferPlans" | "policy" | "strategy" | "random"
+>;
 
 /** What a report is about. */
 export interface ReportOptions {
@@ -213,4 +211,51 @@ function detailOf(
     entry.until === standing.until && entry.until > now
   );
   return running?.detail ?? null;
+}
+
+/** What to refresh. */
+export interface RefreshOptions {
+  /** Only these; all by default. */
+  aliases?: readonly string[];
+  /** Ends it early. */
+  signal?: AbortSignal;
+  /** Called after each account. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Renews tokens that need it and asks for usage. */
+export async function refresh(
+  context: RotatorContext,
+  { aliases, signal, onProgress }: RefreshOptions,
+): Promise<RefreshReport> {
+  signal?.throwIfAborted();
+  await context.cache.reload();
+  const names = aliases ?? context.accounts.all.map(({ alias }) => alias);
+  let done = 0;
+  const accounts = await Promise.all(
+    [...new Set(names)].sort().map(async (alias) => {
+      const result = context.accounts.get(alias)
+        ? await context.usage.check(alias, { signal, isExplicit: true })
+        : missing(alias);
+      onProgress?.(++done, names.length);
+      return refreshed(context, result);
+    }),
+  );
+  return { version: 1, accounts };
+}
+
+function missing(alias: string): CheckResult {
+  const error = "No account bears this name";
+  return { alias, ok: false, tokenRefreshed: false, error };
+}
+
+function refreshed(
+  context: RotatorContext,
+  { alias, ok, tokenRefreshed, error }: CheckResult,
+): RefreshReport["accounts"][number] {
+  const account = context.accounts.get(alias);
+  const standing = account?.assess(undefined, context.now()).standing.kind ??
+    "blocked";
+  const windows = account ? windowsOf(account.record) : [];
+  return { alias, ok, tokenRefreshed, standing, error, windows };
 }

@@ -207,13 +207,7 @@ function rewrite(
   delete request.headers["content-encoding"];
 }
 
-/**
- * Mends what the backend has just refused in a request, and remembers it for
- * later ones.
- *
- * @param text What it said.
- * @returns Whether there was anything that can be mended.
- */
+/** Mends what the backend's text refuses in a request, and remembers it for later ones; false where nothing can be mended. */
 export function mendRequest(
   request: ReplayableRequest,
   learned: Learned,

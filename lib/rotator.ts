@@ -18,8 +18,7 @@ import {
   refusalResponse,
   waitFor,
 } from "./refusal.ts";
-import { refresh, type RefreshOptions } from "./refresh.ts";
-import { statusReport } from "./report.ts";
+import { refresh, type RefreshOptions, statusReport } from "./report.ts";
 import type { RefreshReport, StatusReport } from "./report_types.ts";
 import {
   mendRequest,
@@ -36,7 +35,7 @@ import { send } from "./send.ts";
 import type { FetchLike } from "./types.ts";
 
 export type { RotatorOptions } from "./options.ts";
-export type { RefreshOptions } from "./refresh.ts";
+export type { RefreshOptions } from "./report.ts";
 
 /** What to report on. */
 export interface StatusOptions {
@@ -158,7 +157,7 @@ async function serve(
       const choice = again ?? await choose(context, { ...request, ...tries });
       again = undefined;
       if (!choice) {
-        const refusal = refusalFor(context, request, tries);
+        const refusal = refusalOf(context, request, tries);
         const wait = waitFor(refusal, context.now());
         if (wait === Infinity || wait > waitLeft) {
           return finish(context, request, { tries, refusal });
@@ -255,17 +254,6 @@ function removeKnownForeign(
   if (session === undefined) return;
   const mark = sessions.get(session, now())?.mark;
   if (mark !== undefined) removeForeignContent(request, mark);
-}
-
-/** How a request ends that nobody can serve now. */
-function refusalFor(
-  context: RotatorContext,
-  { model }: ReplayableRequest,
-  { capped }: Tries,
-): Refusal {
-  const { candidates, pinned } = context.accounts;
-  const query = { model, pinned, capped, now: context.now() };
-  return refusalOf(candidates, query);
 }
 
 /** The end of a request that nobody could serve. */

@@ -7,7 +7,7 @@ import {
   policySources,
   PREFERRED_PLANS,
   strategyOf,
-} from "../settings.ts";
+} from "../options.ts";
 import { normalState, parseState } from "../store/state.ts";
 import type { PoolState } from "../types.ts";
 import { type Context, storeOf } from "./options.ts";

@@ -61,11 +61,8 @@ export function deviceUrls(issuer: string): DeviceUrls {
 }
 
 /**
- * A base URL in its normal form, without a trailing slash.
+ * A base URL in its normal form: origin and path, without a trailing slash.
  *
- * @param value The URL as it was set.
- * @param name What it is the URL of, for the error message.
- * @returns Origin and path.
  * @throws {TypeError} When tokens should not be sent there.
  */
 export function checkedBase(value: string | URL, name: string): string {

@@ -157,11 +157,7 @@ export interface ErrorMeaning {
   status?: number | undefined;
 }
 
-/**
- * What an error means.
- *
- * @param status The HTTP status; undefined in a stream that names none.
- */
+/** What an error means; `status` is undefined in a stream that names none. */
 export function errorMeaning(
   status: number | undefined,
   { codes, text }: ErrorText,

@@ -50,12 +50,7 @@ const NAME_HEADER = /^x-(.+)-limit-name$/;
 /** More meters are not read. */
 const MAX_FAMILIES = 32;
 
-/**
- * Reads the headers of a response; those of others than the backend say nothing.
- *
- * @param headers The headers.
- * @param about The request that was answered.
- */
+/** Reads the headers of a response; those of others than the backend say nothing. */
 export function readHeaders(
   headers: Headers,
   about: AboutRequest,

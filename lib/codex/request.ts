@@ -16,11 +16,9 @@ const PLAIN_REST = /^\/[\w\-/]*(?:\?[\w\-=&.%+]*)?$/;
 const HIDDEN_DOTS = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?:\/|%2f|%5c|$)/i;
 
 /**
- * The URL at the backend that a request means; undefined when it is not meant
- * for the backend and must pass through untouched.
- *
- * @param input The request's URL, or a path that begins with `/`.
- * @param backend A base URL as `checkedBase()` returns it.
+ * The URL at the backend that a request's URL, or a path that begins with `/`,
+ * means; undefined when it is not meant for the backend and must pass through
+ * untouched.
  */
 export function targetOf(input: string, backend: string): string | undefined {
   if (
@@ -114,9 +112,8 @@ export function headerRecord(given: HeadersInit | undefined): HeaderRecord {
 }
 
 /**
- * The headers of a request to the backend.
+ * The headers of a request to the backend, made from those of the caller.
  *
- * @param caller What the caller sent.
  * @throws {TypeError} When the account's token or id cannot stand in a header.
  */
 export function backendHeaders(
@@ -169,12 +166,7 @@ export interface RequestBody {
   json?: Record<string, unknown>;
 }
 
-/**
- * Reads a request's body; only JSON objects say anything.
- *
- * @param body Its text or bytes, decompressed.
- * @param contentType As the caller set it; a body without one is tried.
- */
+/** Reads a request's decompressed body; only JSON objects say anything. One without a content type is tried. */
 export function readRequestBody(
   body: string | Uint8Array | undefined,
   contentType?: string | null,
@@ -201,12 +193,7 @@ const MAX_DEPTH = 3;
 /** More parts of a list or an object are not looked at. */
 const MAX_PARTS = 8;
 
-/**
- * A name for the conversation, that its later requests share; undefined when
- * nothing tells it from others.
- *
- * @param json The request's body, when it could be read.
- */
+/** A name for the conversation, that its later requests share; undefined when nothing tells it from others. */
 export function sessionKey(
   json: Record<string, unknown> | undefined,
   headers: Readonly<Record<string, string>>,

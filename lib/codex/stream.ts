@@ -45,12 +45,7 @@ const OUTPUT_TYPE = /\.(?:delta|done|added)$/;
 const PREAMBLE_TYPE =
   /^(?:response\.(?:created|in_progress|queued|metadata)|codex\..*|keepalive|ping)$/;
 
-/**
- * Tells what an event means; parses its JSON only where that is needed.
- *
- * @param data The event's data.
- * @param event Its `event:` field, when it has one.
- */
+/** Tells what an event means; parses its JSON only where that is needed. */
 export function readEvent(data: string, event: string | null): EventMeaning {
   if (data.trim() === "[DONE]") return { kind: "done" };
   const type = eventType(data, event);

@@ -11,24 +11,14 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const MAX_AHEAD = 35 * 24 * 60 * MINUTE;
 
-/**
- * A reset that can be believed: one in the past means a minute from now, one
- * beyond 35 days means 35 days.
- *
- * @param at Epoch ms.
- * @param now Epoch ms.
- */
+/** A reset that can be believed: one in the past means a minute from now, one beyond 35 days means 35 days. */
 export function clampReset(at: number, now: number): number {
   return at > now ? Math.min(at, now + MAX_AHEAD) : now + MINUTE;
 }
 
 /**
- * The end of a limit from a point in time or else from a delay; null when
- * neither is told.
- *
- * @param at Unix seconds.
- * @param after Seconds from now.
- * @param now Epoch ms.
+ * The end of a limit from a point in time (unix seconds) or else from a delay
+ * (seconds); null when neither is told.
  */
 export function resetTime(
   at: unknown,
@@ -40,12 +30,8 @@ export function resetTime(
 }
 
 /**
- * The reset of a window, which may lie in the past: such a window tells that
- * the backend goes on counting it.
- *
- * @param at Unix seconds.
- * @param after Seconds from now.
- * @param now Epoch ms.
+ * The reset of a window, told as the end of a limit is. It may lie in the past:
+ * such a window tells that the backend goes on counting it.
  */
 export function windowReset(
   at: unknown,
@@ -79,12 +65,7 @@ function afterDelay(ms: number, now: number): number {
   return ms === 0 ? now + SECOND : clampReset(now + ms, now);
 }
 
-/**
- * `Retry-After` (seconds or an HTTP date) or `retry-after-ms`, as epoch ms;
- * undefined when neither can be read.
- *
- * @param now Epoch ms.
- */
+/** `Retry-After` (seconds or an HTTP date) or `retry-after-ms`, as epoch ms; undefined when neither can be read. */
 export function parseRetryAfter(
   headers: Headers,
   now: number,
@@ -107,12 +88,7 @@ const TRY_AGAIN = new RegExp(
 );
 const PART = /([\d.]+) ?([a-z]+)/gi;
 
-/**
- * "Try again in 1.3s", "in 250 ms", "in 2 minutes" or "in 6m0s", as epoch ms;
- * undefined when the text does not say so.
- *
- * @param now Epoch ms.
- */
+/** "Try again in 1.3s", "in 250 ms", "in 2 minutes" or "in 6m0s", as epoch ms; undefined when the text does not say so. */
 export function parseTryAgain(text: string, now: number): number | undefined {
   const told = TRY_AGAIN.exec(text)?.[1];
   if (told === undefined) return undefined;

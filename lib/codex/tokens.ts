@@ -95,12 +95,7 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   "account_deactivated",
 ]);
 
-/**
- * Reads the issuer's answer to a refresh or a code exchange.
- *
- * @param status HTTP status.
- * @param text The body.
- */
+/** Reads the issuer's answer to a refresh or a code exchange. */
 export function readTokenAnswer(status: number, text: string): TokenAnswer {
   const json = recordOf(parseJson(text));
   if (status >= 200 && status < 300) return readTokens(json);

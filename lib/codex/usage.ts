@@ -4,7 +4,7 @@
  * @module
  */
 
-import { MAIN_METER } from "../meters.ts";
+import { isRefused, MAIN_METER } from "../meters.ts";
 import type { ModelUsage } from "../types.ts";
 import type {
   NormalCredits,
@@ -51,12 +51,7 @@ export interface UsageAnswer {
   creditLimits: CreditLimits;
 }
 
-/**
- * Reads a usage answer; undefined when the JSON is not one.
- *
- * @param json The parsed body.
- * @param observed When the request began, and when the answer came.
- */
+/** Reads a usage answer; undefined when the JSON is not one. */
 export function readUsage(
   json: unknown,
   observed: Observed,
@@ -108,8 +103,6 @@ function readMeters(
 
 /** A meter that is listed twice is as full as its fuller entry. */
 function stricter(first: NormalMeter, second: NormalMeter): NormalMeter {
-  const isRefused = ({ allowed, limitReached }: NormalMeter) =>
-    limitReached === true || allowed === false;
   const worse = isRefused(second) ? second : first;
   const windows = distinctWindows([...first.windows, ...second.windows]);
   return { ...worse, windows };
@@ -129,11 +122,10 @@ function readModelUsage(raw: unknown): Record<string, ModelUsage> {
   const entries: [string, ModelUsage][] = [];
   for (const [model, value] of Object.entries(recordOf(raw))) {
     if (!isRecord(value) || typeof value.available !== "boolean") continue;
-    const enable = value.credits_would_enable;
     entries.push([model, {
       available: value.available,
       availableAt: pointInTime(value.available_at),
-      creditsWouldEnable: typeof enable === "boolean" ? enable : null,
+      creditsWouldEnable: readBoolean(value.credits_would_enable),
     }]);
   }
   return safeRecord(entries);
@@ -202,26 +194,19 @@ function isReached(value: unknown): boolean {
 function readSpendControl(
   raw: unknown,
 ): { reached: boolean; individualLimit: boolean } {
-  if (!isRecord(raw)) {
-    return { reached: isReached(raw), individualLimit: false };
+  const control: Record<string, unknown> = isRecord(raw)
+    ? raw
+    : { reached: raw };
+  const { reached, individual_limit: limit } = control;
+  if (limit === undefined || limit === null) {
+    return { reached: isReached(reached), individualLimit: false };
   }
-  const limit = raw.individual_limit;
-  if (!isRecord(limit)) {
-    const isUnreadable = limit !== undefined && limit !== null;
-    return {
-      reached: isUnreadable || isReached(raw.reached),
-      individualLimit: false,
-    };
-  }
+  if (!isRecord(limit)) return { reached: true, individualLimit: false };
   const remaining = readLeft(limit.remaining);
   const used = readLeft(limit.used_percent);
   const isOver = remaining === null || used === null ||
-    (remaining !== undefined && remaining <= 0) ||
-    (used !== undefined && used >= 100);
-  return {
-    reached: isOver || isReached(raw.reached),
-    individualLimit: !isOver,
-  };
+    (remaining ?? Infinity) <= 0 || (used ?? 0) >= 100;
+  return { reached: isOver || isReached(reached), individualLimit: !isOver };
 }
 
 /** A number of a limit; undefined where it is not told, null where it cannot be read. */

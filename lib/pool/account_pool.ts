@@ -136,12 +136,8 @@ export class AccountPool {
   }
 
   /**
-   * Takes over a state; what this process remembers belongs to a login, not to
-   * its name.
-   *
-   * @param state Changed in place where another clock wrote it.
-   * @param policy Who may spend credits.
-   * @param now Epoch ms.
+   * Takes over a state, changed in place where another clock wrote it. What this
+   * process remembers belongs to a login, not to its name.
    */
   load(state: NormalState, policy: CreditPolicy, now: number): void {
     const byAlias = new Map<string, PooledAccount>();
@@ -186,12 +182,7 @@ export class AccountPool {
     }
   }
 
-  /**
-   * Counts a use of an account at `now` (epoch ms) at once, so that concurrent
-   * requests spread.
-   *
-   * @returns Takes the use back: nothing was sent.
-   */
+  /** Counts a use of an account; returns what takes it back: nothing was sent. */
   use(account: PooledAccount, now: number): () => void {
     const { sequence: before, record: { lastUsedAt } } = account;
     const usedAt = this.#latestUse(now);

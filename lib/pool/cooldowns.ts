@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isRefused } from "../meters.ts";
 import type { Cooldown } from "../types.ts";
 import type { NormalRecord, NormalUsage } from "../normal_types.ts";
 import { FRESH_MS, FUTURE_TOLERANCE_MS, MAX_LIMIT_MS } from "./clock.ts";
@@ -32,13 +33,7 @@ export function cooldownOf(
   return Object.hasOwn(cooldowns, key) ? cooldowns[key] : undefined;
 }
 
-/**
- * Sets a cooldown; one that runs already is never shortened.
- *
- * @param account Changed in place.
- * @param key The cause, for example `usage-limit:codex`.
- * @param entry Until when, and when it was set.
- */
+/** Sets a cooldown of an account; one that runs already is never shortened. */
 export function setCooldown(
   account: NormalRecord,
   key: string,
@@ -84,10 +79,6 @@ export interface ClearOptions {
 /**
  * Ends what a usage answer contradicts that was asked for later: usage limits
  * of the meters that it calls open, and a workspace that was deactivated.
- *
- * @param account Changed in place.
- * @param answer The usage answer.
- * @param options When and how it was asked for.
  */
 export function clearCooldowns(
   account: NormalRecord,
@@ -116,8 +107,7 @@ export function clearCooldowns(
 function saysOpen(answer: NormalUsage, meter: string): boolean {
   if (answer.creditOnly || !Object.hasOwn(answer.meters, meter)) return false;
   const facts = answer.meters[meter]!;
-  if (facts.limitReached === true || facts.allowed === false) return false;
-  return !facts.windows.some(isClosed);
+  return !isRefused(facts) && !facts.windows.some(isClosed);
 }
 
 /**

@@ -21,9 +21,6 @@ export interface PolicySources {
 /**
  * The credit policy in force: the first source that is set decides, and one
  * that cannot be understood allows nobody, because money fails closed.
- *
- * @param sources The option, the environment's value and the store's setting.
- * @returns Who may spend, from which source, and what is wrong with it if anything.
  */
 export function creditPolicy(sources: PolicySources): CreditPolicy {
   const { option, environment, store } = sources;

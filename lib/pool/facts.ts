@@ -51,11 +51,7 @@ export function believableUsage(usage: NormalUsage, now: number): NormalUsage {
  * Usage facts merged. A usage answer replaces the meters it describes and
  * drops the others; headers and stream events (never answered) replace windows
  * of the same length and keep the rest until they reset. What is newer than an
- * answer survives it.
- *
- * @param current What is known.
- * @param incoming What was learned; wins where both are equally new.
- * @param hasNoCredits See {@linkcode isWithoutCredits}.
+ * answer survives it. Of equally new ones `incoming` wins.
  */
 export function mergeUsage(
   current: NormalUsage | undefined,
@@ -153,13 +149,7 @@ export function isOlderThanAnswer(
   return usage !== undefined && observedAt < (usage.answeredAt ?? -Infinity);
 }
 
-/**
- * Credits merged: the newer amounts, and the newer bounds.
- *
- * @param current What is known.
- * @param incoming What was learned; wins where both are equally new.
- * @param now Epoch ms.
- */
+/** Credits merged: the newer amounts, and the newer bounds; of equally new ones those that are `incoming`. */
 export function mergeCredits(
   current: NormalCredits | undefined,
   incoming: NormalCredits,
@@ -193,14 +183,7 @@ const NOTHING_KNOWN: NormalCredits = {
   limitsObservedAt: 0,
 };
 
-/**
- * Credits with what headers say of them, which are the amounts: the bounds
- * known so far stay.
- *
- * @param current What is known.
- * @param seen What headers told; wins where both are equally new.
- * @param now Epoch ms.
- */
+/** Credits with what headers say of them, which are the amounts: the bounds known so far stay. */
 export function creditsFromHeaders(
   current: NormalCredits | undefined,
   seen: HeaderCredits,
@@ -243,13 +226,7 @@ export function recordOfLogin(
     : undefined;
 }
 
-/**
- * Merges what one process learned of an account into the stored record.
- *
- * @param target The record to change, in place.
- * @param mine What was learned here.
- * @param now Epoch ms.
- */
+/** Merges what this process learned of an account into the stored record, in place. */
 export function mergeRecord(
   target: NormalRecord,
   mine: NormalRecord,

@@ -69,16 +69,7 @@ const FROM_BACKEND: ReadonlySet<string> = new Set([
 const NEVER_IN = /^(?:x-forwarded-|sec-)/;
 const NEVER_OUT = /^access-control-/;
 
-/** Returns the headers of a caller's request for the backend. */
-function headersIn(headers: Headers): Headers {
-  return kept(headers, FROM_CALLER, NEVER_IN);
-}
-
-/** Returns the headers of the backend's answer for the caller. */
-function headersOut(headers: Headers): Headers {
-  return kept(headers, FROM_BACKEND, NEVER_OUT);
-}
-
+/** Returns headers without those of one hop, and without these. */
 function kept(
   headers: Headers,
   dropped: ReadonlySet<string>,
@@ -134,7 +125,7 @@ export async function pass(
   }
   const init: RequestInit = {
     method: request.method,
-    headers: headersIn(request.headers),
+    headers: kept(request.headers, FROM_CALLER, NEVER_IN),
     signal,
   };
   if (bytes.length > 0) init.body = bytes;
@@ -145,7 +136,7 @@ export async function pass(
   );
   served.account = rotator.accountOf(response) ?? null;
   const { status, statusText } = response;
-  const headers = headersOut(response.headers);
+  const headers = kept(response.headers, FROM_BACKEND, NEVER_OUT);
   if (served.account !== null) {
     headers.set("x-codex-rotator-account", headerText(served.account));
     headers.set("x-codex-rotator-standing", served.standing ?? "unknown");
