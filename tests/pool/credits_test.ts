@@ -74,7 +74,10 @@ test("areUsable() takes every rule into account, one by one", () => {
 
 test("areUsable() reads a number as a balance, as a hand-written store may hold it", () => {
   const withBalance = (balance: unknown) =>
-    areUsable({ ...credits(), balance } as NormalCredits, new ClockReading(NOW));
+    areUsable(
+      { ...credits(), balance } as NormalCredits,
+      new ClockReading(NOW),
+    );
   assertEquals(withBalance(12.5), true);
   assertEquals(withBalance(0), false);
   assertEquals(withBalance(-3), false);
