@@ -35,7 +35,7 @@ import {
 } from "./options.ts";
 import { jsonStore } from "./store/json_store.ts";
 import { StateCache } from "./store/state_cache.ts";
-import { defaultStorePath } from "./store/paths.ts";
+import { defaultStorePath, isDatabase } from "./store/paths.ts";
 import type { FetchLike, Store, StrategyName } from "./types.ts";
 import type { CreditPolicy, RotatorEvent } from "./report_types.ts";
 import { CODEX_VERSION, VERSION } from "./version.ts";
@@ -159,6 +159,13 @@ function accountContext(
       const reason = `The store was not written: ${text(error)}`;
       emit({ type: "warning", reason });
     },
+    onOutOfReach: (error) => {
+      const reason =
+        `The store is out of reach; what was read last goes on being used: ${
+          text(error)
+        }`;
+      emit({ type: "warning", reason });
+    },
   });
   const account: AccountContext = {
     store,
@@ -182,8 +189,13 @@ function openStore(
   onWarning: (message: string) => void,
 ): { store: Store; name: string } {
   if (typeof store === "object" && !(store instanceof URL)) {
-    const path = (store as { path?: unknown }).path;
-    return { store, name: typeof path === "string" ? path : "custom store" };
+    const { path, name = path } = store as { path?: unknown; name?: unknown };
+    return { store, name: typeof name === "string" ? name : "custom store" };
+  }
+  if (typeof store === "string" && isDatabase(store)) {
+    throw new TypeError(
+      'The option "store" is the URL of a database; pass postgresStore(url) of "@codex-rotator/core/postgres"',
+    );
   }
   const opened = jsonStore(store ?? defaultStorePath(), { onWarning });
   return { store: opened, name: opened.path };

@@ -51,16 +51,19 @@ const REASONS: readonly [pattern: RegExp, reason: string][] = [
   ],
 ];
 
+/** Why a connection failed, in words; undefined where that is not known. */
+export function networkReason(error: unknown): string | undefined {
+  const texts = causesOf(error).map((it) => `${codeOf(it)} ${it.message}`);
+  return REASONS.find(([pattern]) => texts.some((it) => pattern.test(it)))?.[1];
+}
+
 /**
  * Returns the text of a network error with its cause, which the message of most
  * runtimes leaves to `cause`. Of the URL no more than the host is told.
  */
 export function networkErrorText(error: unknown, url: string): string {
   const chain = causesOf(error);
-  const texts = chain.map((it) => `${codeOf(it)} ${it.message}`);
-  const reason = REASONS.find(([pattern]) =>
-    texts.some((text) => pattern.test(text))
-  )?.[1];
+  const reason = networkReason(error);
   const last = chain.at(-1);
   if (reason === undefined) {
     // a query may hold a secret

@@ -271,6 +271,15 @@ export interface Store {
     /** Entries from `since` (epoch ms) on. */
     read(since: number): AsyncIterable<LedgerEntry>;
   };
+  /**
+   * Present where the store is behind a network, and may be out of reach for a
+   * while: a rotator goes on with what it read last, but gets no new tokens that
+   * it cannot keep.
+   */
+  remote?: {
+    /** Whether what was read last is known to be the newest, without asking. */
+    isCurrent(): boolean;
+  };
 }
 
 /** Anything that fetches as `fetch` does. */

@@ -58,12 +58,14 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "lib/codex",
     "lib/store",
     "lib/ledger",
+    "lib/postgres",
     "leaf",
   ],
   "lib/account": ["lib/pool", "lib/codex", "lib/store", "leaf"],
   "lib/pool": ["leaf"],
   "lib/codex": ["leaf"],
   "lib/store": ["leaf"],
+  "lib/postgres": ["lib/store", "leaf"],
   "lib/ledger": ["leaf"],
   "lib/testing": [],
   "leaf": ["leaf"],
@@ -91,7 +93,9 @@ const isLocal = (path: string) => !path.includes(":");
 
 Deno.test("imports point down only", async () => {
   const wrong: string[] = [];
-  for (const entry of ["cli.ts", "lib/testing/fake_codex.ts"]) {
+  for (
+    const entry of ["cli.ts", "lib/postgres.ts", "lib/testing/fake_codex.ts"]
+  ) {
     for (const [path, imports] of await graphOf(entry)) {
       if (!isLocal(path)) continue;
       const part = partOf(path);
@@ -142,6 +146,18 @@ Deno.test("mod.ts and the other library modules need nothing but node: built-ins
       const code = text.replaceAll(/^\s*(\*|\/\/).*$/gm, "");
       assert(!/\bDeno\./.test(code), `${path} uses Deno.*`);
     }
+  }
+});
+
+Deno.test("the PostgreSQL store needs its client and node: built-ins alone, and nothing imports it", async () => {
+  const graph = await graphOf("lib/postgres.ts");
+  const foreign = [...graph.values()].flat().filter((path) =>
+    !isLocal(path) && !path.startsWith("node:")
+  );
+  assertEquals(new Set(foreign), new Set(["npm:postgres@^3"]));
+  for (const entry of ["mod.ts", "cli.ts", "lib/serve/mod.ts"]) {
+    const local = [...(await graphOf(entry)).keys()];
+    assertEquals(local.filter((path) => /^npm:|postgres/.test(path)), []);
   }
 });
 

@@ -15,6 +15,7 @@ const PUBLIC = [
   "mod.ts",
   "lib/serve/mod.ts",
   "lib/opencode.ts",
+  "lib/postgres.ts",
   "lib/testing/fake_codex.ts",
 ];
 

@@ -51,8 +51,9 @@ export class Renewal {
 
   /** Whether new tokens may be in memory alone for a while: saving is tried again. */
   get mayKeepUnsaved(): boolean {
-    const { cache, endsSoon } = this.#context;
-    return cache.hasSaved && !endsSoon;
+    const { cache, endsSoon, store } = this.#context;
+    // another machine would show the spent token meanwhile
+    return cache.hasSaved && !endsSoon && !store.remote;
   }
 
   /** Renews the tokens, with the account's lock held. */

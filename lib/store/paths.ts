@@ -28,6 +28,12 @@ export function defaultStorePath(): string {
 export function storePath(env: Lookup, isWindows: boolean): string {
   const lookup: Lookup = (name) => env(name) || undefined;
   const given = lookup("CODEX_ROTATOR_STORE");
+  if (given !== undefined && isDatabase(given)) {
+    throw new RotatorError(
+      "store_unwritable",
+      "CODEX_ROTATOR_STORE names a database, and the environment may name a file only; if it is meant, spell it out: --store postgres://…",
+    );
+  }
   if (given !== undefined) return given;
   const separator = isWindows ? "\\" : "/";
   return [
@@ -35,6 +41,11 @@ export function storePath(env: Lookup, isWindows: boolean): string {
     "codex-rotator",
     "accounts.json",
   ].join(separator);
+}
+
+/** Whether a store is named that is in a PostgreSQL database. */
+export function isDatabase(store: string): boolean {
+  return /^postgres(ql)?:\/\//i.test(store);
 }
 
 /** Without the slash at its end. */

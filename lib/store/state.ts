@@ -96,16 +96,29 @@ export function applyChange(
   change: (state: PoolState) => void,
 ): Snapshot {
   const draft = parseState(before.text, "copy");
+  makeChange(draft, change);
+  const text = formatState(draft);
+  if (text === before.text) return before;
+  return { state: deepFreeze(parseChanged(text)), text };
+}
+
+/** Lets a change do its work. @throws What it throws; {TypeError} when it is not done yet. */
+export function makeChange(
+  draft: PoolState,
+  change: (state: PoolState) => void,
+): void {
   const result: unknown = change(draft);
   if (result instanceof Promise) {
     throw new TypeError(
       "The change given to update() returned a promise; make it synchronous, as what it does later would be lost",
     );
   }
-  const text = formatState(draft);
-  if (text === before.text) return before;
+}
+
+/** Reads the text of what a change left. @throws {TypeError} When that is no state. */
+export function parseChanged(text: string): PoolState {
   try {
-    return { state: deepFreeze(parseState(text, "copy")), text };
+    return parseState(text, "copy");
   } catch (cause) {
     throw new TypeError(
       "The change given to update() left something that is not a state, so nothing was kept of it; let it only add to or edit what it is given",
@@ -202,16 +215,17 @@ function checkVersion(version: unknown, path: string): void {
   }
 }
 
-function deepFreeze(state: PoolState): PoolState {
-  const pending: unknown[] = [state];
+/** Freezes a value and all that is in it, unless that is frozen already. */
+export function deepFreeze<T>(root: T): T {
+  const pending: unknown[] = [root];
   // A list instead of recursion: unknown fields may be nested deeply.
   while (pending.length > 0) {
     const value = pending.pop();
-    if (typeof value !== "object" || value === null) continue;
+    if (typeof value !== "object" || Object.isFrozen(value)) continue;
     Object.freeze(value);
-    for (const child of Object.values(value)) pending.push(child);
+    for (const child of Object.values(value!)) pending.push(child);
   }
-  return state;
+  return root;
 }
 
 /** The normal form of what a store holds; shares nothing with it. */

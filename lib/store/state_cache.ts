@@ -1,4 +1,5 @@
 import { clearTimeout, setTimeout } from "node:timers";
+import { RotatorError } from "../errors.ts";
 import type { PoolState, Store } from "../types.ts";
 import type { NormalRecord, NormalState } from "../normal_types.ts";
 import { editState, emptyState, normalState } from "./state.ts";
@@ -7,8 +8,10 @@ import { editState, emptyState, normalState } from "./state.ts";
 const SYNC_INTERVAL_MS = 1_000;
 /** What does not matter at once is written at most this often, ms. */
 const WRITE_BEHIND_MS = 10_000;
-/** A request waits at most this long for a write, ms. */
-const WRITE_LIMIT_MS = 1_000;
+/** What a store behind a network could not take is tried again after this, ms. */
+const RETRY_MS = 1_000;
+/** A request waits at most this long for a write, or for a store behind a network, ms. */
+const WAIT_LIMIT_MS = 1_000;
 
 type Change = (state: NormalState) => void;
 
@@ -38,6 +41,8 @@ export interface StateCacheOptions {
   onChange: () => void;
   /** A write failed; it is kept and tried again. */
   onWriteError: (error: unknown) => void;
+  /** A store behind a network is out of reach; what is known goes on. */
+  onOutOfReach: (error: unknown) => void;
 }
 
 /**
@@ -49,6 +54,7 @@ export class StateCache {
   state: NormalState = normalState(emptyState());
   /** Whether anything was written yet, so that the store is one that can be. */
   hasSaved = false;
+  #isOutOfReach = false;
   readonly #store: Store;
   readonly #options: StateCacheOptions;
   #stored: PoolState | undefined;
@@ -80,8 +86,40 @@ export class StateCache {
     const age = performance.now() - this.#syncedAt;
     const ageByClock = Math.abs(this.#options.now() - this.#syncedAtClock);
     if (age < SYNC_INTERVAL_MS && ageByClock < SYNC_INTERVAL_MS) return;
-    this.#syncing ??= this.#read().finally(() => this.#syncing = undefined);
-    await this.#syncing;
+    const { remote } = this.#store;
+    const isKnown = remote !== undefined && this.#stored !== undefined;
+    if (isKnown && remote.isCurrent()) return;
+    const syncing = this.#syncing ??=
+      (isKnown ? this.#readRemote() : this.#read())
+        .finally(() => this.#syncing = undefined);
+    if (!isKnown) return await syncing;
+    if (this.#isOutOfReach) return void syncing.catch(() => {});
+    await atMost(WAIT_LIMIT_MS, syncing);
+    if (this.#syncing === syncing) {
+      this.#noteOutOfReach(new Error("it did not answer in time"));
+    }
+  }
+
+  /** Reads a store that may be out of reach: what is known goes on then. */
+  async #readRemote(): Promise<void> {
+    try {
+      await this.#read();
+    } catch (error) {
+      const isOut = error instanceof RotatorError &&
+        error.code === "store_unwritable";
+      if (!isOut) throw error;
+      this.#noteSync();
+      return this.#noteOutOfReach(error);
+    }
+    if (!this.#isOutOfReach) return;
+    this.#isOutOfReach = false;
+    void this.flush();
+  }
+
+  /** No request waits for the store until it is back. */
+  #noteOutOfReach(error: unknown): void {
+    if (!this.#isOutOfReach) this.#options.onOutOfReach(error);
+    this.#isOutOfReach = true;
   }
 
   /** Loads what other processes wrote until now. */
@@ -106,13 +144,7 @@ export class StateCache {
    * without one, what is pending is written.
    */
   async write(change?: Change): Promise<void> {
-    const written = change ? this.save(change) : this.flush();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const limit = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, WRITE_LIMIT_MS);
-    });
-    await Promise.race([written, limit]);
-    clearTimeout(timer);
+    await atMost(WAIT_LIMIT_MS, change ? this.save(change) : this.flush());
   }
 
   /** As {@linkcode write}, for one login: where that is gone, nothing changes. */
@@ -161,6 +193,10 @@ export class StateCache {
     this.#newest = read;
     // a store may go on with one object of its own and change that
     if (stored !== this.#stored || !Object.isFrozen(stored)) this.#load(stored);
+    this.#noteSync();
+  }
+
+  #noteSync(): void {
     this.#syncedAt = performance.now();
     this.#syncedAtClock = this.#options.now();
   }
@@ -215,18 +251,18 @@ export class StateCache {
       const { changes, dirty } = this.#pending;
       this.#pending = writing;
       writing.changes.push(...changes);
+      this.#schedule(this.#store.remote && RETRY_MS);
       for (const [alias, uses] of dirty) this.markDirty(alias, uses);
-      this.#schedule();
       this.#options.onWriteError(error);
     }
   }
 
   /** The timer keeps no process alive: a script ends when its own work is done. */
-  #schedule(): void {
+  #schedule(wait = WRITE_BEHIND_MS): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       void this.flush();
-    }, WRITE_BEHIND_MS).unref();
+    }, wait).unref();
   }
 
   #unschedule(): void {
@@ -237,4 +273,13 @@ export class StateCache {
 
 function nothing(): Pending {
   return { changes: [], dirty: new Map() };
+}
+
+/** Waits for something, but not longer than so many ms. */
+async function atMost(ms: number, done: Promise<void>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([done, limit]).finally(() => clearTimeout(timer));
 }

@@ -1,7 +1,6 @@
 import {
   assert,
   assertEquals,
-  assertNotStrictEquals,
   assertRejects,
   assertStrictEquals,
   assertStringIncludes,
@@ -12,7 +11,6 @@ import { ensureDir } from "@std/fs";
 import { join, toFileUrl } from "@std/path";
 import { RotatorError } from "../../lib/errors.ts";
 import { jsonStore } from "../../lib/store/json_store.ts";
-import type { PoolState } from "../../lib/types.ts";
 import { test } from "../test.ts";
 import {
   addAccount,
@@ -54,38 +52,6 @@ test(
     assertEquals(await modeOf(path), 0o600);
     assertEquals(await modeOf(`${path}.bak`), 0o600);
     assertEquals(await modeOf(join(folder, "new")), 0o700);
-  }),
-);
-
-test(
-  "jsonStore() hands out the same frozen state until the file changes",
-  withPath(async (path) => {
-    const store = jsonStore(path);
-    const first = await store.update(count);
-    assertStrictEquals(await store.read(), first);
-    assertStrictEquals(await store.update(() => {}), first);
-    assertThrows(() => first.accounts["a"]!.requests = 9, TypeError);
-    assertThrows(() => first.accounts["b"] = {}, TypeError);
-    await jsonStore(path).update(count);
-    const second = await store.read();
-    assertNotStrictEquals(second, first);
-    assertEquals(second.accounts["a"]!.requests, 2);
-    assertStrictEquals(await store.read(), second);
-  }),
-);
-
-test(
-  "jsonStore() sees every change of others, however fast and alike",
-  withPath(async (path) => {
-    const reader = jsonStore(path);
-    const writer = jsonStore(path);
-    for (let number = 100; number < 200; number++) {
-      await writer.update((state) => {
-        state.accounts["a"] = { requests: number };
-      });
-      const state = await reader.read();
-      assertEquals(state.accounts["a"]!.requests, number);
-    }
   }),
 );
 
@@ -135,63 +101,6 @@ test(
 );
 
 test(
-  "jsonStore() isolates changes that are made at the same time",
-  withPath(async (path) => {
-    const store = jsonStore(path);
-    const results = await Promise.allSettled([
-      store.update(count),
-      store.update((state) => {
-        state.accounts["b"] = {};
-        state.accounts["a"]!.requests = 77;
-        throw new Error("no");
-      }),
-      store.update(count),
-      store.update((state) => {
-        (state as { settings: unknown }).settings = 5;
-      }),
-      store.update(count),
-    ]);
-    const outcomes = results.map((result) => result.status);
-    assertEquals(outcomes, [
-      "fulfilled",
-      "rejected",
-      "fulfilled",
-      "rejected",
-      "fulfilled",
-    ]);
-    assertEquals((await store.read()).accounts, { a: { requests: 3 } });
-  }),
-);
-
-test(
-  "jsonStore() loses no update of many at once, from several objects",
-  withPath(async (path) => {
-    const stores = [jsonStore(path), jsonStore(path), jsonStore(path)];
-    const updates = Array.from(
-      { length: 150 },
-      (_, index) => stores[index % 3]!.update(count),
-    );
-    await Promise.all(updates);
-    assertEquals((await stores[0]!.read()).accounts["a"]!.requests, 150);
-  }),
-);
-
-test(
-  "jsonStore() hands an update's own result out, in order",
-  withPath(async (path) => {
-    const store = jsonStore(path);
-    const seen: number[] = [];
-    const note = (state: PoolState) => {
-      count(state);
-      seen.push(state.accounts["a"]!.requests!);
-    };
-    await Promise.all([store.update(note), store.update(note)]);
-    await store.update(note);
-    assertEquals(seen, [1, 2, 3]);
-  }),
-);
-
-test(
   "jsonStore() refuses bad files and leaves them untouched",
   withPath(async (path) => {
     const bad: [content: string | Uint8Array, code: string][] = [
@@ -234,25 +143,5 @@ test(
       assertStringIncludes(error.message, "folder");
     }
     assertEquals(await readdir(folder), ["accounts.json"]);
-  }),
-);
-
-test(
-  "jsonStore() passes on what an exclusive job returns or throws",
-  withPath(async (path) => {
-    const store = jsonStore(path);
-    assertEquals(await store.exclusive("x", () => Promise.resolve(5)), 5);
-    const missing = Object.assign(new Error("mine"), { code: "ENOENT" });
-    const failing = () => store.exclusive("x", () => Promise.reject(missing));
-    assertStrictEquals(await assertRejects(failing), missing);
-  }),
-);
-
-test(
-  "jsonStore() allows updates while an exclusive job runs",
-  withPath(async (path) => {
-    const store = jsonStore(path);
-    const state = await store.exclusive("x", () => store.update(count));
-    assertEquals(state.accounts["a"]!.requests, 1);
   }),
 );

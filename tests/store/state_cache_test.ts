@@ -63,6 +63,7 @@ function open(store: Store, errors: unknown[] = []): StateCache {
     onChange() {},
     onLoad() {},
     onWriteError: (error) => errors.push(error),
+    onOutOfReach: (error) => errors.push(error),
   });
 }
 

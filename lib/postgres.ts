@@ -1,0 +1,282 @@
+/**
+ * A store in a PostgreSQL database, for several machines that share one pool.
+ *
+ * Nothing else of the library imports this module, as it needs a client:
+ * `npm:postgres`.
+ *
+ * @module
+ */
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { RotatorError } from "./errors.ts";
+import {
+  Connection,
+  DatabaseError,
+  readTarget,
+  type Target,
+} from "./postgres/connection.ts";
+import { type Rows, rowsOf, withRows } from "./postgres/draft.ts";
+import { fencedError, KEEP, Locks } from "./postgres/locks.ts";
+import { readChanges, writeRows } from "./postgres/pool_table.ts";
+import { createTables, isMissing } from "./postgres/schema.ts";
+import { type Ask, ledgerTable, sessionTable } from "./postgres/tables.ts";
+import { Watch } from "./postgres/watch.ts";
+import { Queue } from "./store/queue.ts";
+import { emptyState } from "./store/state.ts";
+import type { PoolState, SessionStore, Store } from "./types.ts";
+
+export type { PoolState, SessionStore, Store } from "./types.ts";
+
+/** Options of {@linkcode postgresStore}. */
+export interface PostgresStoreOptions {
+  /** The schema with the store's tables; created when it is missing. @default {"codex_rotator"} */
+  schema?: string;
+  /** How long to wait for other processes (ms). @default {30_000} */
+  waitLimit?: number;
+  /** Options of `npm:postgres`, such as `ssl` or `password`; they count before the URL. */
+  client?: Readonly<Record<string, unknown>>;
+}
+
+/** A store in a PostgreSQL database. */
+export interface PostgresStore extends Required<Store>, AsyncDisposable {
+  /** The URL without its password. */
+  readonly name: string;
+  /** Ends its two connections; a later call opens them again. */
+  close(): Promise<void>;
+}
+
+/**
+ * A store in a PostgreSQL database that any number of processes, on any number
+ * of machines, may share.
+ *
+ * A change given to `update` may run more than once, when another process wrote
+ * meanwhile; it has to be synchronous and without side effects. What is written
+ * inside of an `exclusive` job is refused once another process has taken the
+ * lock over. The connections keep no process from ending.
+ *
+ * @param url `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with the options
+ * that `npm:postgres` knows, and `schema`; the environment's `PGPASSWORD` and
+ * the like count where the URL is silent.
+ * @throws {RotatorError} From its methods: `store_unwritable` when the database
+ * cannot be reached or refuses, `store_version`, `store_locked`, `store_corrupt`.
+ * @throws {TypeError} When the URL or the schema's name cannot be read.
+ */
+export function postgresStore(
+  url: string | URL,
+  options: PostgresStoreOptions = {},
+): PostgresStore {
+  return new Database(readTarget(url, options), options.waitLimit ?? 30_000);
+}
+
+/** Between two tries to find out whether a change was written, ms. */
+const PAUSE_MS = 100;
+
+/** What is known of the database. */
+interface Known {
+  readonly revision: number;
+  readonly state: PoolState;
+  /** The session of the watch in which that was read; 0: none. */
+  readonly session: number;
+}
+
+/** One call of `update`. */
+interface Update {
+  readonly change: (state: PoolState) => void;
+  /** Counts those of this process. */
+  readonly number: number;
+  /** By `performance.now()`. */
+  readonly giveUpAt: number;
+  readonly fences: string;
+}
+
+class Database implements PostgresStore {
+  readonly name: string;
+  readonly ledger: PostgresStore["ledger"];
+  readonly sessions: SessionStore;
+  readonly remote: PostgresStore["remote"];
+  readonly #connection: Connection;
+  readonly #watch: Watch;
+  readonly #locks: Locks;
+  readonly #queue = new Queue();
+  readonly #waitLimit: number;
+  /** What names this process, which counts its changes. */
+  readonly #id = randomUUID();
+  #changes = 0;
+  #known: Known | undefined;
+
+  constructor(target: Target, waitLimit: number) {
+    this.name = target.name;
+    this.#waitLimit = waitLimit;
+    this.#connection = new Connection(target);
+    this.#watch = new Watch(target, KEEP);
+    const ask: Ask = (statement, parameters) =>
+      this.#withTables(() => this.#connection.ask(statement, parameters));
+    this.#locks = new Locks(ask, this.#watch, { ...target, waitLimit });
+    this.ledger = ledgerTable(ask);
+    this.sessions = sessionTable(ask);
+    this.remote = { isCurrent: () => this.#isCurrent() };
+  }
+
+  async read(): Promise<PoolState> {
+    await this.#withTables(() => this.#load());
+    return this.#known!.state;
+  }
+
+  async update(change: (state: PoolState) => void): Promise<PoolState> {
+    const giveUpAt = performance.now() + this.#waitLimit;
+    const number = ++this.#changes;
+    const update = { change, number, giveUpAt, fences: this.#locks.fences };
+    return await this.#queue.run(
+      "update",
+      giveUpAt,
+      () => this.#withTables(() => this.#update(update)),
+    );
+  }
+
+  exclusive<T>(name: string, job: () => Promise<T>): Promise<T> {
+    return this.#locks.run(name, job);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#watch.close(), this.#connection.close()]);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #isCurrent(): boolean {
+    this.#watch.want();
+    const { session, revision } = this.#watch;
+    return session !== 0 && session === this.#known?.session &&
+      revision <= this.#known.revision;
+  }
+
+  async #withTables<T>(job: () => Promise<T>): Promise<T> {
+    try {
+      return await job();
+    } catch (error) {
+      if (!(error instanceof DatabaseError && isMissing(error))) throw error;
+    }
+    await createTables(this.#connection);
+    return await job();
+  }
+
+  /** Tries until nobody else wrote between what a change was made from and its own rows. */
+  async #update(update: Update): Promise<PoolState> {
+    if (!this.#known) await this.#load();
+    for (;;) {
+      const known = this.#known!;
+      const planned = plan(known.state, update.change);
+      let failure: unknown;
+      if (planned.kind === "rows") {
+        try {
+          const written = await this.#write(known, planned.rows, update);
+          if (written) return written;
+        } catch (error) {
+          if (!mayRetry(error, update)) throw error;
+          failure = error;
+        }
+      }
+      const last = await this.#lastChange(failure, update);
+      const { state, revision } = this.#known!;
+      if (last === update.number) return state;
+      if (revision === known.revision && !failure) {
+        if (planned.kind === "refused") throw planned.reason;
+        if (planned.kind === "rows") throw fencedError(this.name);
+        return state;
+      }
+      if (performance.now() >= update.giveUpAt) {
+        throw failure ?? busyError(this.name);
+      }
+    }
+  }
+
+  /** Writes rows; returns undefined where that was refused, as something changed. */
+  async #write(
+    { revision, state, session }: Known,
+    rows: Rows,
+    { number, fences }: Update,
+  ): Promise<PoolState | undefined> {
+    const next = await writeRows(this.#connection, {
+      revision,
+      process: this.#id,
+      change: number,
+      fences,
+      rows,
+    });
+    if (next === undefined) return undefined;
+    const own = { revision: next, state: withRows(state, rows), session };
+    // what was read meanwhile may be newer
+    if (next > this.#known!.revision) this.#known = own;
+    return own.state;
+  }
+
+  /** The number of the last change of this process that was written; after a failure it is waited for. */
+  async #lastChange(failure: unknown, { giveUpAt }: Update): Promise<number> {
+    for (;;) {
+      try {
+        return await this.#load();
+      } catch (error) {
+        const isOver = failure === undefined || performance.now() >= giveUpAt;
+        if (isOver || !(error instanceof DatabaseError)) throw error;
+      }
+      await sleep(PAUSE_MS);
+    }
+  }
+
+  /** Reads what changed; returns the number of the last change of this process. */
+  async #load(): Promise<number> {
+    const { session } = this.#watch;
+    const since = this.#known?.revision ?? 0;
+    const found = await readChanges(this.#connection, since, this.#id);
+    const known = this.#known;
+    if (found.revision < since) {
+      // an older copy was put in its place
+      this.#known = undefined;
+      this.#watch.revision = 0;
+      return await this.#load();
+    }
+    if (found.revision === known?.revision) this.#known = { ...known, session };
+    else if (found.revision > (known?.revision ?? 0)) {
+      const state = withRows(known?.state ?? emptyState(), found);
+      this.#known = { revision: found.revision, state, session };
+    }
+    return found.change;
+  }
+}
+
+/**
+ * Whether a write that failed is tried again: where it may have been written
+ * after all, and inside of an exclusive job, as new tokens must not be lost.
+ */
+function mayRetry(error: unknown, { fences }: Update): boolean {
+  if (!(error instanceof DatabaseError)) return false;
+  return error.kind === "lost" || (error.kind === "unsent" && fences !== "{}");
+}
+
+/** What a change comes to. */
+type Plan =
+  | { kind: "rows"; rows: Rows }
+  | { kind: "same" }
+  | { kind: "refused"; reason: unknown };
+
+function plan(
+  state: PoolState,
+  change: (state: PoolState) => void,
+): Plan {
+  try {
+    const rows = rowsOf(state, change);
+    const isSame = !rows.rest && rows.records.length === 0;
+    return isSame ? { kind: "same" } : { kind: "rows", rows };
+  } catch (reason) {
+    return { kind: "refused", reason };
+  }
+}
+
+function busyError(name: string): RotatorError {
+  return new RotatorError(
+    "store_locked",
+    `The store ${name} was written to by others all the time; try again`,
+  );
+}

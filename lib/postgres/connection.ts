@@ -1,0 +1,257 @@
+/**
+ * One connection to a PostgreSQL server, opened when it is needed.
+ *
+ * A client whose connection has failed is given up, and the next statement
+ * opens another: nothing of a broken connection lives on.
+ *
+ * @module
+ */
+import { Socket } from "node:net";
+import { clearTimeout, setTimeout } from "node:timers";
+import postgres from "postgres";
+import { networkReason, RotatorError } from "../errors.ts";
+
+/** A statement is given up after this, ms. */
+const LIMIT_MS = 5_000;
+/** The same for what nobody waits for, ms. */
+const BACKGROUND_LIMIT_MS = 2_000;
+/** The server gives up a statement after this, ms: whoever sent it is gone by then. */
+const SERVER_LIMIT_MS = 8_000;
+/** Errors of a connection that was never there. */
+const UNSENT =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENOENT|EACCES|CONNECT_TIMEOUT)$/;
+/** How a server ends a connection that has been there. */
+const ENDED = /^57P0[12]$/;
+
+/** Options of `npm:postgres`; its types are not those of our users. */
+type ClientOptions = postgres.Options<Record<string, never>>;
+
+/** A row of a result. */
+export type Row = Record<string, unknown>;
+
+/** What a server or its connection failed with; holds no password and no parameter. */
+export class DatabaseError extends RotatorError {
+  /**
+   * "refused": by the server; "unsent": there was no connection; "lost": the
+   * statement may have been carried out all the same.
+   */
+  readonly kind: "refused" | "unsent" | "lost";
+  /** The server's code for what it refused. */
+  readonly sqlState: string | undefined;
+
+  constructor(kind: DatabaseError["kind"], message: string, sqlState?: string) {
+    super("store_unwritable", message);
+    this.kind = kind;
+    this.sqlState = sqlState;
+  }
+}
+
+/** Where a database is, and how it is connected to. */
+export interface Target {
+  /** The URL, with the password. */
+  readonly url: string;
+  /** The URL without it, for people. */
+  readonly name: string;
+  readonly schema: string;
+  readonly client: ClientOptions;
+  /** What must not be told. */
+  readonly secrets: readonly string[];
+}
+
+/** Scheme, user and password, hosts, database, and options of a URL. */
+const PARTS =
+  /^(postgres(?:ql)?:\/\/)(?:([^?#]*)@)?((?:[^@/?#:,]+(?::\d+)?,?)*)(\/[^?#@]*)?(?:\?([^#@]*))?$/;
+
+/** Reads the URL of a database; no error repeats it, as it may hold a password. */
+export function readTarget(
+  url: string | URL,
+  { schema, client = {} }: { schema?: string; client?: object },
+): Target {
+  const [, scheme, login = "", hosts = "", path = "", options] =
+    PARTS.exec(String(url)) ?? [];
+  if (scheme === undefined) {
+    throw new TypeError(
+      "The URL of the database cannot be read; give postgres://USER:PASSWORD@HOST/DATABASE, with all but letters and digits of the password as %XX",
+    );
+  }
+  const [, user = "", password = ""] = /^([^:]*):?(.*)$/s.exec(login)!
+    .map(decoded);
+  const query = new URLSearchParams(options);
+  const wanted = schema ?? query.get("schema") ?? "codex_rotator";
+  query.delete("schema");
+  if (!/^[A-Za-z_]\w{0,62}$/.test(wanted)) {
+    throw new TypeError(
+      "The schema's name cannot be used; give one of at most 63 letters, digits and _",
+    );
+  }
+  const bearer = encodeURIComponent(user);
+  const secret = encodeURIComponent(password);
+  const key = login === "" ? "" : `${bearer}:${secret}@`;
+  return {
+    url: `${scheme}${key}${hosts}${path}?${query}`,
+    name: `${scheme}${bearer && `${bearer}@`}${hosts}${path}`,
+    schema: wanted,
+    client,
+    secrets: [password, secret].filter((it) => it !== ""),
+  };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // a percent sign that stands for itself
+    return text;
+  }
+}
+
+/** What a connection tells by itself. */
+export interface Listener {
+  onNotify?(payload: string): void;
+  /** It is gone, and with it what it listened to. */
+  onLost?(): void;
+}
+
+/** One connection; statements are carried out one after another. */
+export class Connection {
+  readonly target: Target;
+  readonly #listener: Listener;
+  #client: postgres.Sql | undefined;
+
+  constructor(target: Target, listener: Listener = {}) {
+    this.target = target;
+    this.#listener = listener;
+  }
+
+  /**
+   * Carries out a statement.
+   *
+   * @param background The process need not wait for it.
+   * @throws {DatabaseError}
+   */
+  async run(
+    statement: string,
+    parameters: readonly (string | null)[] = [],
+    background = false,
+  ): Promise<Row[]> {
+    const client = this.#client ??= this.#open();
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const limit = background ? BACKGROUND_LIMIT_MS : LIMIT_MS;
+    const text = `no answer within ${limit / 1000} s`;
+    const timer = setTimeout(() => reject(new Error(text)), limit);
+    // it keeps the process, as the connection does not
+    if (background) timer.unref();
+    try {
+      const prepare = parameters.length > 0 &&
+        this.target.client.prepare !== false;
+      const done = client.unsafe(statement, [...parameters], { prepare });
+      return await Promise.race([done, late]);
+    } catch (error) {
+      throw this.#failed(error, client);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** As {@linkcode run}, for what may be done twice: once more where the connection turned out to be broken. */
+  async ask(
+    statement: string,
+    parameters?: readonly string[],
+  ): Promise<Row[]> {
+    try {
+      return await this.run(statement, parameters);
+    } catch (error) {
+      if (!(error instanceof DatabaseError && error.kind === "lost")) {
+        throw error;
+      }
+    }
+    return await this.run(statement, parameters);
+  }
+
+  /** Ends it; a later statement opens it again. */
+  async close(): Promise<void> {
+    await this.#client?.end({ timeout: 1 });
+    this.#client = undefined;
+  }
+
+  #open(): postgres.Sql {
+    const { url, schema, client } = this.target;
+    let attempts = 0;
+    const own: postgres.Sql = postgres(url, {
+      ...client,
+      max: 1,
+      fetch_types: false,
+      idle_timeout: 0,
+      max_lifetime: null,
+      connect_timeout: LIMIT_MS / 1000,
+      backoff: () => 0,
+      onnotice: () => {},
+      connection: {
+        application_name: "codex-rotator",
+        statement_timeout: SERVER_LIMIT_MS,
+        ...client.connection,
+        // a token is on disk before it is used
+        synchronous_commit: "on",
+        search_path: `"${schema}"`,
+      },
+      onclose: () => this.#client === own && this.#drop(own),
+      // what the client takes and its types lack
+      ...{
+        onnotify: (_: string, payload: string) =>
+          this.#listener.onNotify?.(payload),
+        socket: (address: Address) => openSocket(address, attempts++),
+      },
+    });
+    return own;
+  }
+
+  #drop(client: postgres.Sql): void {
+    if (this.#client === client) {
+      this.#client = undefined;
+      this.#listener.onLost?.();
+    }
+    void client.end({ timeout: 0 });
+  }
+
+  #failed(error: unknown, client: postgres.Sql): unknown {
+    const { name, secrets } = this.target;
+    // Deno's own refusals name the flag that is missing
+    if (!(error instanceof Error) || error.name === "NotCapable") return error;
+    const { code = "", severity } = error as {
+      code?: string;
+      severity?: string;
+    };
+    const told = secrets.reduce(
+      (text, secret) => text.replaceAll(secret, "***"),
+      networkReason(error) ?? (error.message || code),
+    );
+    if (severity === "ERROR") {
+      const text = `The store ${name} refused: ${told} (${code})`;
+      return new DatabaseError("refused", text, code);
+    }
+    this.#drop(client);
+    const isUnsent = UNSENT.test(code) ||
+      (severity !== undefined && !ENDED.test(code));
+    return new DatabaseError(
+      isUnsent ? "unsent" : "lost",
+      `The store ${name} cannot be reached: ${told}; check that the database runs, and its address, user and password`,
+    );
+  }
+}
+
+/** Where the client connects to. */
+interface Address {
+  readonly host: readonly string[];
+  readonly port: readonly number[];
+  readonly path?: string | false;
+}
+
+/** Opens a socket that does not keep the process; of several hosts the next one at each attempt. */
+function openSocket({ host, port, path }: Address, attempt: number): Socket {
+  const index = attempt % host.length;
+  // the client takes the name for the certificate from here
+  const socket = Object.assign(new Socket(), { host: host[index]! });
+  if (path) socket.connect(path);
+  else socket.connect(port[index]!, host[index]!);
+  return socket.unref();
+}
