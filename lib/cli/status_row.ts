@@ -16,9 +16,10 @@ import {
   suggestCommand,
   windowLabel,
 } from "./format.ts";
-import { type Cell, cell, type Color, fit, INDENT, wrap } from "./table.ts";
+import { type Cell, cell, type Color, dim, fit, wrap } from "./table.ts";
 
 export interface RenderOptions {
+  /** Width of the terminal. */
   columns: number;
   color: boolean;
   /** The time (epoch ms). */
@@ -27,80 +28,63 @@ export interface RenderOptions {
   refreshed?: RefreshReport | undefined;
 }
 
-/** What the rows of a table have in common: the columns of windows, and who is next. */
-type RowOptions = RenderOptions & {
-  lengths: readonly string[];
-  next: string | null;
-};
-
 type UsedWindow = AccountStatus["windows"][number];
 
+/** One account, before it is laid out. */
 export interface Row {
+  readonly standing: AccountStatus["standing"];
   /** Account, plan and standing. */
   readonly lead: readonly Cell[];
-  /** Its windows by column, with bars of a width; undefined where it lacks one. */
-  readonly windows: (bar: number) => (Cell | undefined)[];
-  /** The same, each on an indented line with the name of its length. */
-  readonly named: (bar: number) => Cell[][];
-  readonly hasWindows: boolean;
+  /** Its windows by column; undefined where it lacks one. */
+  readonly windows: readonly (UsedWindow | undefined)[];
   /** Credits, requests, and the age of its facts where they are old. */
   readonly trail: readonly Cell[];
   /** What has no column. */
   readonly notes: readonly (readonly Cell[])[];
 }
 
-/** The shortest bar (columns). */
-export const MIN_BAR = 3;
-
 /** Returns the lengths of all windows of the main meter, the shortest first. */
 export function lengthsOf(accounts: readonly AccountStatus[]): string[] {
-  const windows = accounts.flatMap(mainWindows)
+  const windows = accounts.flatMap((it) => it.windows).filter(isMain)
     .sort((a, b) => (a.windowSeconds ?? 0) - (b.windowSeconds ?? 0));
   return [...new Set(windows.map(lengthOf))];
 }
 
-/** Returns an account's row; its windows are in the order of `lengths`. */
-export function readRow(account: AccountStatus, options: RowOptions): Row {
-  const { lengths, now } = options;
-  const main = mainWindows(account);
-  const windows = lengths.map((it) => main.find((own) => lengthOf(own) === it));
-  const others = account.windows.filter((it) => !windows.includes(it));
-  return {
-    lead: leadOf(account, options),
-    windows: (bar) => windows.map((it) => it && windowCell(it, bar, now)),
-    named: (bar) =>
-      windows.flatMap((it) => it ? [[INDENT, namedCell(it, bar, now)]] : []),
-    hasWindows: main.length > 0,
-    trail: [
-      cell(creditWords(account, now)),
-      cell(requestWords(account, now)),
-      cell(ageWords(account, now), "dim"),
-    ],
-    notes: [...meterRows(others, now), ...remarks(account, options)],
-  };
-}
-
-function mainWindows({ windows }: AccountStatus): UsedWindow[] {
-  return windows.filter((it) => it.meter === "codex");
+function isMain({ meter }: UsedWindow): boolean {
+  return meter === "codex";
 }
 
 function lengthOf({ windowSeconds }: UsedWindow): string {
   return windowLabel(windowSeconds);
 }
 
-function leadOf(
+export function readRow(
   account: AccountStatus,
-  { columns, next, now }: RowOptions,
-): Cell[] {
+  options: RenderOptions & { lengths: readonly string[]; next: string | null },
+): Row {
+  const { columns, lengths, next, now } = options;
+  const main = account.windows.filter(isMain);
+  const windows = lengths.map((it) => main.find((own) => lengthOf(own) === it));
+  const others = account.windows.filter((it) => !windows.includes(it));
   const width = Math.min(32, Math.max(12, Math.floor(columns / 5)));
   const alias = fit(sanitize(account.alias), width);
-  return [
-    account.alias === next
-      ? [{ text: "→ ", color: "green" }, { text: alias, color: "bold" }]
-      : cell(`  ${alias}`),
-    cell(fit(sanitize(account.plan ?? "–"), 14)),
-    cell(standingWords(account, now), standingColor(account)),
-  ];
+  return {
+    standing: account.standing,
+    lead: [
+      account.alias === next
+        ? [{ text: "→ ", color: "green" }, { text: alias, color: "bold" }]
+        : cell(`  ${alias}`),
+      cell(fit(sanitize(account.plan ?? "–"), 14)),
+      cell(standingWords(account, now), standingColor(account)),
+    ],
+    windows,
+    trail: [
+      cell(creditWords(account, now)),
+      cell(requestWords(account, now)),
+      dim(ageWords(account, now)),
+    ],
+    notes: [...meterRows(others, now), ...remarks(account, options)],
+  };
 }
 
 // Words in yellow can hardly be read on a light background.
@@ -120,11 +104,9 @@ function standingColor({ standing, reason }: AccountStatus): Color {
 
 /** The windows that have no column, a row for each meter. */
 function meterRows(windows: readonly UsedWindow[], now: number): Cell[][] {
-  const names = [...new Set(windows.map(meterWords))];
-  return names.map((name) => [
-    ...(name === "" ? [] : [cell(name, "dim")]),
-    ...windows.filter((it) => meterWords(it) === name)
-      .map((it) => namedCell(it, 4, now)),
+  return [...Map.groupBy(windows, meterWords)].map(([name, own]) => [
+    ...(name === "" ? [] : [dim(name)]),
+    ...own.map((it) => namedCell(it, 4, now)),
   ]);
 }
 
@@ -132,10 +114,17 @@ function remarks(
   { alias, reason, bankedResets, detail }: AccountStatus,
   { columns, refreshed }: RenderOptions,
 ): Cell[][] {
+  const report = refreshed?.accounts.find((it) => it.alias === alias);
+  const outcome = [
+    ...(report?.ok === false
+      ? [`Not refreshed: ${report.error ?? "no reason given"}`]
+      : []),
+    ...(report?.tokenRefreshed ? ["Token renewed"] : []),
+  ].join("; ");
   const resets = bankedResets === 1 ? "reset" : "resets";
   const texts = [
     ...(bankedResets ? [`${bankedResets} banked ${resets}, left alone`] : []),
-    sanitize(refreshWords(alias, refreshed) || (detail ?? "")),
+    sanitize(outcome || (detail ?? "")),
     ...(reason === "login"
       ? [`Sign in again with: ${suggestCommand("login", alias)}`]
       : []),
@@ -144,21 +133,8 @@ function remarks(
     .flatMap((it) => wrap(it, columns - 4)).map((it) => [cell(it)]);
 }
 
-/** Returns what there is to tell of an account that was refreshed. */
-function refreshWords(
-  alias: string,
-  refreshed: RefreshReport | undefined,
-): string {
-  const report = refreshed?.accounts.find((it) => it.alias === alias);
-  if (report === undefined) return "";
-  const { ok, error, tokenRefreshed } = report;
-  return [
-    ...(ok ? [] : [`Not refreshed: ${error ?? "no reason given"}`]),
-    ...(tokenRefreshed ? ["Token renewed"] : []),
-  ].join("; ");
-}
-
-function namedCell(it: UsedWindow, bar: number, now: number): Cell {
+/** A window as below, with the name of its length. */
+export function namedCell(it: UsedWindow, bar: number, now: number): Cell {
   return [
     { text: `${lengthOf(it).padEnd(7)} ` },
     ...barOfWindow(it, bar),
@@ -167,7 +143,7 @@ function namedCell(it: UsedWindow, bar: number, now: number): Cell {
 }
 
 /** A window as a bar, a percentage and the time to its reset. */
-function windowCell(it: UsedWindow, bar: number, now: number): Cell {
+export function windowCell(it: UsedWindow, bar: number, now: number): Cell {
   return [...barOfWindow(it, bar), { text: resetWords(it, now) }];
 }
 

@@ -8,10 +8,11 @@ import type { AccountStatus, StatusReport } from "../report_types.ts";
 import { ageWords, noAccount } from "./format.ts";
 import {
   lengthsOf,
-  MIN_BAR,
+  namedCell,
   readRow,
   type RenderOptions,
   type Row,
+  windowCell,
 } from "./status_row.ts";
 import { summaryLines } from "./status_summary.ts";
 import {
@@ -19,6 +20,7 @@ import {
   cell,
   cellWidth,
   columnWidths,
+  dim,
   flow,
   INDENT,
   line,
@@ -27,12 +29,10 @@ import {
   wrap,
 } from "./table.ts";
 
-/** All accounts, before they are laid out. */
 interface Table {
   readonly columns: number;
+  readonly now: number;
   readonly rows: readonly Row[];
-  /** The titles of groups, by their first row. */
-  readonly titles: ReadonlyMap<Row, string>;
   /** The headers of the columns of windows. */
   readonly lengths: readonly Cell[];
   /** The headers of the columns behind them. */
@@ -55,7 +55,7 @@ const GROUPS: Readonly<Record<AccountStatus["standing"], string>> = {
   unconfirmed: "Unconfirmed, may be charged",
   blocked: "Cannot serve",
 };
-const MAX_BAR = 16;
+const [MIN_BAR, MAX_BAR] = [3, 16];
 const LEAD = ["  account", "plan", "standing"].map(dim);
 
 /** Returns a report for people, in lines that each end with a line feed. */
@@ -65,55 +65,59 @@ export function renderStatus(
 ): string {
   const { columns, color, now } = options;
   const lines = report.accounts.length === 0 ? wrap(noAccount(), columns) : [
-    ...tableLines(readTable(report, options)).map((it) => line(it, color)),
+    ...tableLines(report, options).map((it) => line(it, color)),
     "",
     ...summaryLines(report, now).flatMap((it) => wrap(it, columns)),
   ];
   return lines.map((it) => `${it}\n`).join("");
 }
 
-function readTable(
+/** Lays the accounts out, with titles above groups and notes below accounts. */
+function tableLines(
   { accounts, next }: StatusReport,
   options: RenderOptions,
-): Table {
+): Cell[][] {
+  const { columns, now } = options;
   const lengths = lengthsOf(accounts);
-  const isOld = accounts.some((it) => ageWords(it, options.now) !== "");
-  const titles = new Map<Row, string>();
-  const rowsOf = (list: readonly AccountStatus[]) =>
-    list.map((it) => readRow(it, { ...options, lengths, next }));
-  const groups = Object.entries(GROUPS).map(([standing, title]) => {
-    const rows = rowsOf(accounts.filter((it) => it.standing === standing));
-    if (rows[0]) titles.set(rows[0], `${title} (${rows.length})`);
-    return rows;
-  });
-  return {
-    columns: options.columns,
-    rows: accounts.length < MANY ? rowsOf(accounts) : groups.flat(),
-    titles,
+  const isOld = accounts.some((it) => ageWords(it, now) !== "");
+  const groups = accounts.length < MANY ? [accounts] : Object.keys(GROUPS)
+    .map((it) => accounts.filter(({ standing }) => standing === it));
+  const rows = groups.flat().map((it) =>
+    readRow(it, { ...options, lengths, next })
+  );
+  const table: Table = {
+    columns,
+    now,
+    rows,
     lengths: lengths.map((it) => dim(`${it}, resets in`)),
     trail: ["credits", "requests", ...(isOld ? ["seen"] : [])].map(dim),
   };
-}
-
-/** Lays a table out, with titles above groups and notes below accounts. */
-function tableLines(table: Table): Cell[][] {
-  const { titles, columns } = table;
-  const { header, rows } = wide(table) ?? stacked(table);
-  const accounts = table.rows.flatMap((row, i) => [
-    ...(titles.has(row) ? [[cell(titles.get(row)!, "bold")]] : []),
-    ...rows[i]!,
-    ...row.notes.flatMap((it) => flow([INDENT, ...it], columns)),
-  ]);
-  return [...header, ...accounts];
+  const layout = wide(table) ?? stacked(table);
+  const title = ({ standing }: Row, before: Row | undefined) =>
+    groups.length === 1 || standing === before?.standing ? [] : [[cell(
+      `${GROUPS[standing]} (${
+        rows.filter((it) => it.standing === standing).length
+      })`,
+      "bold",
+    )]];
+  return [
+    ...layout.header,
+    ...rows.flatMap((row, i) => [
+      ...title(row, rows[i - 1]),
+      ...layout.rows[i]!,
+      ...row.notes.flatMap((it) => flow([INDENT, ...it], columns)),
+    ]),
+  ];
 }
 
 /** Each account on one line; undefined where that does not fit. */
-function wide({ lengths, trail, rows, columns }: Table): Layout | undefined {
-  const lines = aligned(columns, lengths.length, (bar) => [
+function wide(table: Table): Layout | undefined {
+  const { lengths, trail, rows } = table;
+  const lines = aligned(table, (bar) => [
     [...LEAD, ...lengths, ...trail],
     ...rows.map((it) => [
       ...it.lead,
-      ...windowCells(it, bar),
+      ...windowCells(it, bar, table),
       ...it.trail.slice(0, trail.length),
     ]),
   ]);
@@ -150,41 +154,44 @@ function stacked(table: Table): Layout {
 }
 
 /** Each account's windows on one line below a header, or where that has no room, a line each. */
-function windowLines({ rows, lengths, columns }: Table): Layout {
-  const lines = aligned(columns, lengths.length, (bar) => [
+function windowLines(table: Table): Layout {
+  const { rows, lengths, columns, now } = table;
+  const lines = aligned(table, (bar) => [
     [INDENT, ...lengths],
-    ...rows.map((it) => [INDENT, ...windowCells(it, bar)]),
+    ...rows.map((it) => [INDENT, ...windowCells(it, bar, table)]),
   ]);
-  const [header = [], ...others] = lines ?? [];
-  return lines === undefined
-    ? {
+  if (lines === undefined) {
+    const bar = Math.max(1, Math.min(20, columns - 41));
+    const own = ({ windows }: Row) => windows.filter((it) => it !== undefined);
+    return {
       header: [],
-      rows: rows.map((it) => it.named(Math.max(1, Math.min(20, columns - 41)))),
-    }
-    : {
-      header: lengths.length === 0 ? [] : [header],
-      rows: others.map((it, i) => rows[i]!.hasWindows ? [it] : []),
+      rows: rows.map((row) =>
+        own(row).map((it) => [INDENT, namedCell(it, bar, now)])
+      ),
     };
+  }
+  const [header = [], ...others] = lines;
+  return {
+    header: lengths.length === 0 ? [] : [header],
+    rows: rows.map(({ windows }, i) =>
+      windows.some(Boolean) ? [others[i]!] : []
+    ),
+  };
 }
 
-function windowCells({ windows }: Row, bar: number): Cell[] {
-  return windows(bar).map((it) => it ?? dim("–"));
+function windowCells({ windows }: Row, bar: number, { now }: Table): Cell[] {
+  return windows.map((it) => it ? windowCell(it, bar, now) : dim("–"));
 }
 
 /** Returns rows in columns, with the widest bars that fit; undefined where none do. */
 function aligned(
-  columns: number,
-  bars: number,
+  { columns, lengths }: Table,
   rows: (bar: number) => Cell[][],
 ): Cell[][] | undefined {
   const spare = columns - lineWidth(columnWidths(rows(MIN_BAR)));
   if (spare < 0) return undefined;
-  const more = Math.floor(spare / Math.max(1, bars));
+  const more = Math.floor(spare / Math.max(1, lengths.length));
   const cells = rows(Math.min(MAX_BAR, MIN_BAR + more));
   const widths = columnWidths(cells);
   return cells.map((it) => pad(it, widths));
-}
-
-function dim(text: string): Cell {
-  return cell(text, "dim");
 }

@@ -19,6 +19,10 @@ export function cell(text: string, color?: Color): Cell {
   return [color === undefined ? { text } : { text, color }];
 }
 
+export function dim(text: string): Cell {
+  return cell(text, "dim");
+}
+
 /** Returns the width of each column of `rows`. */
 export function columnWidths(rows: readonly (readonly Cell[])[]): number[] {
   const widths: number[] = [];
