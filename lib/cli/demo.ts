@@ -16,7 +16,7 @@ import {
   type FakeCodex,
   startFakeCodex,
 } from "../testing/fake_codex.ts";
-import type { RotatorEvent } from "../report_types.ts";
+import type { RotatorEvent, StatusReport } from "../report_types.ts";
 import type { PoolState } from "../types.ts";
 import { duration, sanitize, suggestCommand } from "./format.ts";
 import { demand } from "./granted.ts";
@@ -72,6 +72,8 @@ function cast(now: number): Record<string, FakeAccountOptions> {
   };
 }
 
+const ALIASES = Object.keys(cast(0));
+
 /** What happens before a request, and how the account is told of that serves instead. */
 const INCIDENTS: Readonly<
   Record<number, { words: string; happen(fake: FakeCodex): void }>
@@ -115,7 +117,7 @@ function showCast(io: Io, fake: FakeCodex): void {
     io,
     "Six accounts of a stand-in for the backend, on this machine alone:",
   );
-  const rows = Object.keys(cast(0)).map((alias) => {
+  const rows = ALIASES.map((alias) => {
     const { plan, windows, credits } = fake.account(alias);
     const may = alias === SPENDER ? "may be spent" : "must not be spent";
     const balance = Number(credits?.balance);
@@ -132,7 +134,7 @@ function percent(used: number | undefined): string {
 async function play(io: Io, fake: FakeCodex, path: string): Promise<void> {
   const events: RotatorEvent[] = [];
   const store = jsonStore(path);
-  await store.update((state) => seed(state, fake, io.now()));
+  await store.update((state) => seed(state, fake));
   const rotator = createRotator({
     store,
     credits: [SPENDER],
@@ -158,8 +160,8 @@ async function play(io: Io, fake: FakeCodex, path: string): Promise<void> {
   show(io, rows);
 }
 
-function seed(state: PoolState, fake: FakeCodex, now: number): void {
-  for (const alias of Object.keys(cast(now))) {
+function seed(state: PoolState, fake: FakeCodex): void {
+  for (const alias of ALIASES) {
     const { email, plan, userId, accountId } = fake.account(alias);
     const { accountId: _, ...tokens } = fake.tokens(alias);
     state.accounts[alias] = { accountId, userId, email, plan, tokens };
@@ -198,25 +200,31 @@ async function request(
   const served = accounts.find((it) => it.alias === alias);
   const used = percent(served?.windows[0]?.usedPercent);
   const spent = events.find((it) => it.type === "credits-spent");
-  if (spent !== undefined) {
-    return [alias, "credits", used, `${spent.balanceAfter} credits are left`];
-  }
-  const peers = before.accounts.filter((it) => it.standing === "included");
+  return spent === undefined
+    ? [alias, "included", used, reason(n, before, events)]
+    : [alias, "credits", used, `${spent.balanceAfter} credits are left`];
+}
+
+/** Returns why an account served on included usage. */
+function reason(
+  n: number,
+  { accounts }: StatusReport,
+  events: readonly RotatorEvent[],
+): string {
+  const peers = accounts.filter((it) => it.standing === "included").length;
   const switched = events.findLast((it) => it.type === "switched");
+  if (switched === undefined) {
+    return peers > 1 ? `longest unused of ${peers}` : "the only one left";
+  }
   const words = INCIDENTS[n]?.words;
-  const why = switched === undefined
-    ? peers.length > 1
-      ? `longest unused of ${peers.length}`
-      : "the only one left"
-    : words?.startsWith(switched.from)
+  return words?.startsWith(switched.from)
     ? words
     : sanitize(`instead of ${switched.from}: ${switched.reason}`);
-  return [alias, "included", used, why];
 }
 
 /** Sends the same requests in turn to whoever answers, as a rotation without a view of credits does. */
 async function playBlindly(fake: FakeCodex): Promise<void> {
-  const logins = Object.keys(cast(0)).map((alias) => fake.tokens(alias));
+  const logins = ALIASES.map((alias) => fake.tokens(alias));
   let turn = 0;
   for (let n = 1; n <= REQUESTS; n++) {
     INCIDENTS[n]?.happen(fake);

@@ -49,19 +49,13 @@ export function eventCommand(
     throw usageError("--on-event is empty; give a program and its arguments");
   }
   demand("run", program);
-  const waiting: RotatorEvent[] = [];
-  let isRunning = false;
-  const work = async () => {
-    isRunning = true;
-    for (let next = waiting.shift(); next; next = waiting.shift()) {
-      await run(program, args, `${JSON.stringify(next)}\n`);
-    }
-    isRunning = false;
-  };
+  let waiting = 0;
+  let last = Promise.resolve();
   return (event) => {
-    if (!types.has(event.type) || waiting.length >= MAX_WAITING) return;
-    waiting.push(event);
-    if (!isRunning) void work();
+    if (!types.has(event.type) || waiting >= MAX_WAITING) return;
+    waiting++;
+    const line = `${JSON.stringify(event)}\n`;
+    last = last.then(() => run(program, args, line)).then(() => void waiting--);
   };
 }
 
@@ -92,14 +86,11 @@ function run(
     try {
       const child = spawn(program, args, {
         stdio: ["pipe", "ignore", "ignore"],
+        timeout: MAX_RUN_MS,
+        killSignal: "SIGKILL",
       });
-      const timer = setTimeout(() => child.kill("SIGKILL"), MAX_RUN_MS);
-      const end = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      child.on("error", end);
-      child.on("exit", end);
+      child.on("error", () => resolve());
+      child.on("exit", () => resolve());
       child.stdin.on("error", () => {});
       child.stdin.end(input);
     } catch {

@@ -118,9 +118,6 @@ export function duration(ms: number): string {
     (rest > 0 ? `${rest}${small}` : "");
 }
 
-const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
-
 /**
  * Returns a time on the clock of this machine: "14:05" today, "Wed 14:05"
  * within a week, else "29 Mar".
@@ -128,10 +125,12 @@ const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 export function clockTime(at: string, now: number): string {
   const date = new Date(at);
   const time = localTime(date.getTime()).slice(-8, -3);
-  if (date.toDateString() === new Date(now).toDateString()) return time;
+  const day = date.toDateString();
+  if (day === new Date(now).toDateString()) return time;
+  const [weekday, month] = day.split(" ");
   return Math.abs(date.getTime() - now) < 6 * DAY
-    ? `${WEEKDAYS[date.getDay()]} ${time}`
-    : `${date.getDate()} ${MONTHS[date.getMonth()]}`;
+    ? `${weekday} ${time}`
+    : `${date.getDate()} ${month}`;
 }
 
 /** Returns a time (epoch ms) on the clock of this machine: "2026-03-29 14:05:09". */

@@ -84,32 +84,36 @@ export function permissionAdvice(
 }
 
 function grantsFor(command: Command, call: Context): Granted {
-  const { needs, onlineSwitch } = command;
+  const { needs, onlineSwitch = "" } = command;
   const { flags } = call;
   // reads only what may be read
   const peek = (variable: string) =>
     isGranted({ name: "env", variable }) ? call.io.env(variable) : undefined;
   const io: Io = Object.create(call.io, { env: { value: peek } });
   const context = { ...call, io };
-  const [env, read, write, net] = Array.from({ length: 4 }, () => new Set());
-  const granted = { env, read, write, net } as Granted;
-  const online = needs.network ||
-    (onlineSwitch !== undefined && flags.on(onlineSwitch));
+  const granted: Granted = {
+    env: new Set(),
+    read: new Set(),
+    write: new Set(),
+    net: new Set(),
+  };
+  const { env, read, write, net } = granted;
+  const online = needs.network || flags.on(onlineSwitch);
   if (needs.store !== false) {
-    if (!flags.on("store")) granted.env.add(STORE_VARIABLE);
+    if (!flags.on("store")) env.add(STORE_VARIABLE);
     if (!flags.on("store") && !io.env(STORE_VARIABLE)) {
-      HOME_VARIABLES.forEach((name) => granted.env.add(name));
+      HOME_VARIABLES.forEach((name) => env.add(name));
     }
     const folder = storeFolder(context);
-    granted.read.add(folder);
-    if (needs.write || online) granted.write.add(folder);
+    read.add(folder);
+    if (needs.write || online) write.add(folder);
   }
-  if (needs.policy) CREDIT_VARIABLES.forEach((name) => granted.env.add(name));
+  if (needs.policy) CREDIT_VARIABLES.forEach((name) => env.add(name));
   if (online) {
-    if (!flags.on("backend")) granted.env.add(BACKEND_VARIABLE);
-    if (!flags.on("issuer")) granted.env.add(ISSUER_VARIABLE);
-    granted.net.add(new URL(backendOf(context)).host);
-    granted.net.add(new URL(issuerOf(context)).host);
+    if (!flags.on("backend")) env.add(BACKEND_VARIABLE);
+    if (!flags.on("issuer")) env.add(ISSUER_VARIABLE);
+    net.add(new URL(backendOf(context)).host);
+    net.add(new URL(issuerOf(context)).host);
   }
   const more = Object.entries(command.grants?.(context) ?? {});
   for (const [kind, names] of more) {

@@ -29,12 +29,12 @@ import { creditText, whole } from "./spending_words.ts";
 import {
   type Cell,
   cell,
-  cellWidth,
-  type Color,
   columnWidths,
+  dim,
   fit,
   line,
   lineWidth,
+  textWidth,
 } from "./table.ts";
 
 const DAY_MS = 24 * 3_600_000;
@@ -187,73 +187,41 @@ const MIN_BAR = 6;
 
 /** The lines of the table: whole numbers where they fit, else short ones. */
 function spendTable(report: SpendReport, columns: number): Cell[][] {
-  const numbers = [whole, short].map((format) => numberRows(report, format));
-  const rows = numbers.find((it) => keyRoom(it, columns) >= 14) ??
-    numbers.at(-1)!;
-  const keys = [
-    "total",
-    report.by,
-    ...report.rows.map(({ key }) => sanitize(key)),
-  ];
-  const wanted = Math.max(...columnWidths(keys.map((it) => [cell(it)])));
-  const width = Math.min(MAX_KEY, wanted, Math.max(5, keyRoom(rows, columns)));
-  const room = keyRoom(rows, columns) - width - 2;
-  const [head = [], ...body] = rows;
-  const lines = body.map((it, index) => {
-    const row = report.rows[index];
-    if (!row) return [keyCell("total", width, "bold"), ...it];
+  const { by, rows, total } = report;
+  const sums = [...rows, { key: "total", ...total }];
+  const numbers = [whole, short].map((format) =>
+    [
+      HEAD,
+      ...sums.map((it) => [
+        whole(it.requests),
+        ...[it.inputTokens, it.cachedTokens, it.outputTokens]
+          .map((count) => format(count)),
+        creditText(it),
+      ]),
+    ].map((row) => row.map((it) => cell(it)))
+  );
+  // what is left for the keys
+  const roomBeside = (cells: readonly Cell[][]) =>
+    columns - lineWidth(columnWidths(cells)) - 2;
+  const cells = numbers.find((it) => roomBeside(it) >= 14) ?? numbers.at(-1)!;
+  const room = roomBeside(cells);
+  const keys = [by, ...sums.map(({ key }) => sanitize(key))];
+  const wanted = Math.max(...keys.map(textWidth));
+  const width = Math.min(MAX_KEY, wanted, Math.max(5, room));
+  const barWidth = Math.min(MAX_BAR, room - width - 2);
+  const widths = columnWidths(cells);
+  const lines = keys.map((key, i) => {
+    const row = rows[i - 1];
+    const color = i === 0 ? "dim" : row ? undefined : "bold";
+    const text = fit(key, width);
     return [
-      keyCell(sanitize(row.key), width),
-      ...it,
-      ...(room >= MIN_BAR ? [bar(row, report, Math.min(MAX_BAR, room))] : []),
+      [...cell(text, color), { text: " ".repeat(width - textWidth(text)) }],
+      ...cells[i]!.map(([it], n) => cell(it!.text.padStart(widths[n]!), color)),
+      ...(row && barWidth >= MIN_BAR ? [bar(row, report, barWidth)] : []),
     ];
   });
-  const ruler = cell(
-    "─".repeat(lineWidth(columnWidths([lines.at(-1)!]))),
-    "dim",
-  );
-  return [
-    [keyCell(report.by, width, "dim"), ...head],
-    ...lines.slice(0, -1),
-    [ruler],
-    lines.at(-1)!,
-  ];
-}
-
-function keyCell(text: string, width: number, color?: Color): Cell {
-  const fitting = fit(text, width);
-  const spaces = " ".repeat(width - cellWidth(cell(fitting)));
-  return [...cell(fitting, color), { text: spaces }];
-}
-
-/** What is left for the keys (columns). */
-function keyRoom(rows: readonly Cell[][], columns: number): number {
-  return columns - lineWidth(columnWidths(rows)) - 2;
-}
-
-/** The columns of numbers, aligned to the right: their heads, each row, the total. */
-function numberRows(
-  { rows, total }: SpendReport,
-  format: (count: number) => string,
-): Cell[][] {
-  const texts = [...rows, total].map((it) => [
-    whole(it.requests),
-    format(it.inputTokens),
-    format(it.cachedTokens),
-    format(it.outputTokens),
-    creditText(it),
-  ]);
-  const widths = columnWidths(
-    [HEAD, ...texts].map((row) => row.map((it) => cell(it))),
-  );
-  const right = (row: readonly string[], color?: Color) =>
-    row.map((it, i) => cell(it.padStart(widths[i]!), color));
-  return [
-    right(HEAD, "dim"),
-    ...texts.map((it, index) =>
-      right(it, index === rows.length ? "bold" : undefined)
-    ),
-  ];
+  const ruler = dim("─".repeat(lineWidth(columnWidths([lines.at(-1)!]))));
+  return lines.toSpliced(-1, 0, [ruler]);
 }
 
 /** A count in at most five characters: 1.23M. */
