@@ -4,7 +4,6 @@
  * @module
  */
 import type { AddedLogin } from "../account/import.ts";
-import type { ImportedLogin } from "../account/login_files.ts";
 import { creditPolicy, maySpend } from "../pool/credits.ts";
 import type { PoolState } from "../types.ts";
 import type { StatusReport } from "../report_types.ts";
@@ -13,15 +12,6 @@ import { confirm, note, printWarning } from "./messages.ts";
 import { openStore, refreshQuietly } from "./open.ts";
 import type { Context } from "./options.ts";
 import { statusReader } from "./stored_status.ts";
-
-/** Returns the alias, and whose account it is. */
-export function nameOf(
-  alias: string,
-  { email, plan }: Pick<ImportedLogin, "email" | "plan">,
-): string {
-  const who = [email, plan].filter((it) => it !== null).join(", ");
-  return who === "" ? alias : `${alias} (${who})`;
-}
 
 /** Returns how to get the alias that was wanted, where the account has another. */
 export function renameHint(alias: string, wanted: string | undefined): string {

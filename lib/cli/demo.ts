@@ -205,7 +205,6 @@ async function request(
     : [alias, "credits", used, `${spent.balanceAfter} credits are left`];
 }
 
-/** Returns why an account served on included usage. */
 function reason(
   n: number,
   { accounts }: StatusReport,

@@ -1,21 +1,27 @@
+import { fetchText } from "../account/context.ts";
+import { systemFetch } from "../system_fetch.ts";
 import type { PoolState } from "../types.ts";
-import { checkAccounts, checkSettings } from "./doctor_accounts.ts";
-import { checkNetwork, checkStore } from "./doctor_checks.ts";
+import { VERSION } from "../version.ts";
+import { checkAccounts, checkSettings, checkStore } from "./doctor_checks.ts";
+import { duration, jsonText } from "./format.ts";
 import {
+  CliError,
   EXIT,
   type Finding,
   finding,
+  messageOf,
   readMessage,
   sectionText,
 } from "./messages.ts";
-import { jsonText } from "./format.ts";
 import {
   BACKEND_VARIABLE,
+  backendOf,
   type Command,
   type Context,
   CREDIT_VARIABLES,
   type Grants,
   ISSUER_VARIABLE,
+  issuerOf,
   STORE_VARIABLE,
 } from "./options.ts";
 import { PROXY_VARIABLES } from "./runtime.ts";
@@ -116,9 +122,7 @@ async function examine(
       if (isPermissionError(error)) refusal ??= error;
       const text = isPermissionError(error)
         ? "Not examined, as Deno refused a permission for it"
-        : error instanceof Error
-        ? error.message
-        : String(error);
+        : messageOf(error);
       findings = [finding("problem", text)];
     }
     if (!flags.on("emails")) findings = findings.map(masked);
@@ -194,4 +198,84 @@ function checkEnvironment({ io }: Context): Finding[] {
   return findings.length > 0
     ? findings
     : [finding("ok", "No variable overrides a setting")];
+}
+
+/** How long a host may take to answer (ms). */
+const HOST_LIMIT = 5_000;
+/** How far this clock may be off (ms): facts from further in the future are not believed. */
+const MAX_SKEW = 60_000;
+
+/** Checks whether backend and issuer answer, and agree with this clock. */
+async function checkNetwork(context: Context): Promise<Finding[]> {
+  const [backend, issuer] = await Promise.all([
+    checkHost("backend", () => backendOf(context), context),
+    checkHost("issuer", () => issuerOf(context), context),
+  ]);
+  const clock = clockFinding(backend.skew ?? issuer.skew);
+  return [backend.found, issuer.found, clock];
+}
+
+/** Asks a host; `skew` is how far this clock is ahead (ms), where the host tells. */
+async function checkHost(
+  name: string,
+  read: () => string,
+  { io }: Context,
+): Promise<{ found: Finding; skew?: number }> {
+  let url: string;
+  try {
+    url = read();
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    return { found: readMessage("problem", error.message) };
+  }
+  const begun = io.now();
+  const answer = await fetchText(
+    { fetch: systemFetch },
+    {
+      url: `${url}/`,
+      headers: { "user-agent": `codex-rotator/${VERSION}` },
+    },
+    { ms: HOST_LIMIT, signal: io.signal },
+  );
+  if ("error" in answer) {
+    const text = `The ${name} ${url} cannot be reached: ${answer.error}`;
+    const advice =
+      "check the connection, the firewall and the proxy (HTTPS_PROXY), and the address if it is not the usual one";
+    return { found: finding("problem", text, advice) };
+  }
+  const { status, headers } = answer.response;
+  const date = Date.parse(headers.get("date") ?? "");
+  // the header has whole seconds, and was written while we waited
+  const skew = (begun + io.now()) / 2 - date - 500;
+  const found = status < 500
+    ? finding("ok", `The ${name} ${url} answers`)
+    : finding(
+      "warning",
+      `The ${name} ${url} answers with status ${status}`,
+      "it has trouble of its own; try again later",
+    );
+  return Number.isNaN(date) ? { found } : { found, skew };
+}
+
+function clockFinding(skew: number | undefined): Finding {
+  if (skew === undefined) {
+    return finding(
+      "note",
+      "Whether the clock is right is not known: nobody told the time",
+    );
+  }
+  const off = `${duration(Math.abs(skew))} ${skew > 0 ? "ahead" : "behind"}`;
+  if (Math.abs(skew) > MAX_SKEW) {
+    return finding(
+      "problem",
+      `This machine's clock is ${off}, so resets and token expiry are misjudged`,
+      "set the clock, or let the system keep it right (NTP)",
+    );
+  }
+  return finding(
+    "ok",
+    Math.abs(skew) < 2_000
+      ? "The clock agrees with theirs"
+      : `The clock is ${off}, which does no harm`,
+  );
 }

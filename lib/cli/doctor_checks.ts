@@ -1,102 +1,35 @@
 /**
- * What `doctor` checks outside of accounts and settings: network and store.
+ * What `doctor` checks of the store, the settings in it, and each account.
  *
  * @module
  */
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
-import { fetchText } from "../account/context.ts";
+import { LinkedFile } from "../account/linked_file.ts";
+import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
+import type { AccountStatus } from "../report_types.ts";
 import { realFile, statFile, unlessMissing } from "../store/file.ts";
 import { jsonStore } from "../store/json_store.ts";
 import { listBackups } from "../store/restore.ts";
-import type { PoolState } from "../types.ts";
-import { VERSION } from "../version.ts";
-import { CliError, type Finding, finding, readMessage } from "./messages.ts";
-import { addAccount, duration, timeAgo } from "./format.ts";
-import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
+import { mayBeSameLogin } from "../store/state.ts";
+import type { AccountRecord, PoolState } from "../types.ts";
+import {
+  addAccount,
+  ageWords,
+  nameOf,
+  policyProblems,
+  policyWords,
+  standingWords,
+  suggestCommand,
+  timeAgo,
+} from "./format.ts";
+import { type Finding, finding, messageOf, readMessage } from "./messages.ts";
+import { openOnlineRotator, refreshAccounts } from "./open.ts";
+import { type Context, storeOf } from "./options.ts";
 import { isPermissionError } from "./permissions.ts";
-import { systemFetch } from "../system_fetch.ts";
-
-/** How long a host may take to answer (ms). */
-const HOST_LIMIT = 5_000;
-/** How far this clock may be off (ms): facts from further in the future are not believed. */
-const MAX_SKEW = 60_000;
-
-/** Checks whether backend and issuer answer, and agree with this clock. */
-export async function checkNetwork(context: Context): Promise<Finding[]> {
-  const [backend, issuer] = await Promise.all([
-    checkHost("backend", () => backendOf(context), context),
-    checkHost("issuer", () => issuerOf(context), context),
-  ]);
-  const clock = clockFinding(backend.skew ?? issuer.skew);
-  return [backend.found, issuer.found, clock];
-}
-
-/** Asks a host; `skew` is how far this clock is ahead (ms), where the host tells. */
-async function checkHost(
-  name: string,
-  read: () => string,
-  { io }: Context,
-): Promise<{ found: Finding; skew?: number }> {
-  let url: string;
-  try {
-    url = read();
-  } catch (error) {
-    if (!(error instanceof CliError)) throw error;
-    return { found: readMessage("problem", error.message) };
-  }
-  const begun = io.now();
-  const answer = await fetchText(
-    { fetch: systemFetch },
-    {
-      url: `${url}/`,
-      headers: { "user-agent": `codex-rotator/${VERSION}` },
-    },
-    { ms: HOST_LIMIT, signal: io.signal },
-  );
-  if ("error" in answer) {
-    const text = `The ${name} ${url} cannot be reached: ${answer.error}`;
-    const advice =
-      "check the connection, the firewall and the proxy (HTTPS_PROXY), and the address if it is not the usual one";
-    return { found: finding("problem", text, advice) };
-  }
-  const { status, headers } = answer.response;
-  const date = Date.parse(headers.get("date") ?? "");
-  // the header has whole seconds, and was written while we waited
-  const skew = (begun + io.now()) / 2 - date - 500;
-  const found = status < 500
-    ? finding("ok", `The ${name} ${url} answers`)
-    : finding(
-      "warning",
-      `The ${name} ${url} answers with status ${status}`,
-      "it has trouble of its own; try again later",
-    );
-  return Number.isNaN(date) ? { found } : { found, skew };
-}
-
-function clockFinding(skew: number | undefined): Finding {
-  if (skew === undefined) {
-    return finding(
-      "note",
-      "Whether the clock is right is not known: nobody told the time",
-    );
-  }
-  const off = `${duration(Math.abs(skew))} ${skew > 0 ? "ahead" : "behind"}`;
-  if (Math.abs(skew) > MAX_SKEW) {
-    return finding(
-      "problem",
-      `This machine's clock is ${off}, so resets and token expiry are misjudged`,
-      "set the clock, or let the system keep it right (NTP)",
-    );
-  }
-  return finding(
-    "ok",
-    Math.abs(skew) < 2_000
-      ? "The clock agrees with theirs"
-      : `The clock is ${off}, which does no harm`,
-  );
-}
+import { capWords, topUpWords } from "./spending_words.ts";
+import { statusReader } from "./stored_status.ts";
 
 /** Longer than it takes to be sure that a lock's holder is dead (ms). */
 const WAIT_LIMIT = 6_000;
@@ -131,8 +64,7 @@ export async function checkStore(context: Context): Promise<{
   const failures = await store.update(() => {})
     .then((): Finding[] => [], (error) => [problem(error)]);
   const findings = [
-    await fileFinding(path, file, state),
-    ...await folderFindings(file),
+    ...await fileFindings(path, file, state),
     ...warnings,
     ...failures,
     await backupFinding(file, context),
@@ -143,17 +75,14 @@ export async function checkStore(context: Context): Promise<{
 
 function problem(error: unknown): Finding {
   if (isPermissionError(error)) throw error;
-  return readMessage(
-    "problem",
-    error instanceof Error ? error.message : String(error),
-  );
+  return readMessage("problem", messageOf(error));
 }
 
-async function fileFinding(
+async function fileFindings(
   path: string,
   file: string,
   { version, accounts }: PoolState,
-): Promise<Finding> {
+): Promise<Finding[]> {
   const count = Object.keys(accounts).length;
   const mode = await modeOf(file);
   const text = [
@@ -161,18 +90,15 @@ async function fileFinding(
     `${count} ${count === 1 ? "account" : "accounts"}`,
     ...(mode === undefined ? [] : [`mode ${mode}`]),
   ].join(", ");
-  return count === 0
+  const found = count === 0
     ? finding("note", text, addAccount())
     : finding("ok", text);
-}
-
-async function folderFindings(file: string): Promise<Finding[]> {
   const folder = dirname(file);
-  const mode = await modeOf(folder);
-  if (mode === undefined || (parseInt(mode, 8) & 0o022) === 0) return [];
-  const text =
-    `Others may replace the store, as its folder ${folder} has mode ${mode}`;
-  return [finding("warning", text, `chmod go-w ${folder}`)];
+  const open = await modeOf(folder) ?? "0";
+  if ((parseInt(open, 8) & 0o022) === 0) return [found];
+  const danger =
+    `Others may replace the store, as its folder ${folder} has mode ${open}`;
+  return [found, finding("warning", danger, `chmod go-w ${folder}`)];
 }
 
 /** Returns the permission bits, "0600"; undefined where the system keeps none. */
@@ -204,11 +130,170 @@ async function lockFinding(file: string, { io }: Context): Promise<Finding> {
   if (facts === undefined) return finding("ok", "It is not locked");
   const age = timeAgo(facts.mtimeMs, io.now());
   const text = `The lock ${path} was there, last touched ${age}`;
-  return io.now() - facts.mtimeMs < LOCK_IS_OLD
-    ? finding("note", `${text}: another program is writing`)
-    : finding(
-      "note",
-      `${text}: its holder has ended`,
-      "nothing: whoever writes next takes it over",
+  if (io.now() - facts.mtimeMs < LOCK_IS_OLD) {
+    return finding("note", `${text}: another program is writing`);
+  }
+  const advice = "nothing: whoever writes next takes it over";
+  return finding("note", `${text}: its holder has ended`, advice);
+}
+
+/** Checks whether what the owner set makes sense. */
+export async function checkSettings(
+  context: Context,
+  { settings: { strategy } }: PoolState,
+): Promise<Finding[]> {
+  const report = await statusReader(context)();
+  const { credits, pinned } = report;
+  const isThere = report.accounts.some((it) => it.alias === pinned);
+  const undo = suggestCommand("use --auto");
+  const set = suggestCommand("credits NAMES");
+  const change = `${set}, with all, none, or the aliases that may`;
+  const policy = policyWords(credits);
+  return [
+    strategy === undefined || isStrategy(strategy)
+      ? finding("ok", `The strategy is ${report.strategy}`)
+      : finding(
+        "warning",
+        `The store names the strategy ${strategy}, which is not known; ${report.strategy} is used`,
+        `${suggestCommand("strategy NAME")}, one of ${STRATEGIES.join(", ")}`,
+      ),
+    readMessage(policy.includes("; ") ? "note" : "ok", policy),
+    ...policyProblems(credits).map((it) => finding("warning", it, change)),
+    ...capWords(report).map((it) => finding("ok", it)),
+    ...topUpWords(report).map(({ text, command }) =>
+      finding("warning", text, `set a cap with: ${command}`)
+    ),
+    ...(pinned === null ? [] : [
+      isThere
+        ? finding("note", `Only ${pinned} serves, as it is pinned`, undo)
+        : finding(
+          "problem",
+          `Nobody serves, as ${pinned} is pinned and does not exist`,
+          undo,
+        ),
+    ]),
+  ];
+}
+
+/**
+ * Checks each account, and what keeps it from serving.
+ *
+ * @param ask Whether to ask the backend, and to renew tokens that need it.
+ */
+export async function checkAccounts(
+  context: Context,
+  state: PoolState,
+  ask: boolean,
+): Promise<Finding[]> {
+  const { accounts, errors } = await readAccounts(context, ask);
+  const findings = await Promise.all(accounts.map(async (account) => {
+    const { alias } = account;
+    const record = state.accounts[alias] ?? {};
+    return [
+      standingFinding(account, errors.get(alias) ?? null, context.io.now()),
+      ...tokenFindings(alias, record),
+      ...await linkFindings(alias, record),
+    ];
+  }));
+  return [...findings.flat(), ...twins(state)];
+}
+
+async function readAccounts(context: Context, ask: boolean): Promise<{
+  accounts: readonly AccountStatus[];
+  errors: ReadonlyMap<string, string | null>;
+}> {
+  if (!ask) return { ...await statusReader(context)(), errors: new Map() };
+  const rotator = openOnlineRotator(context);
+  try {
+    const { accounts } = await refreshAccounts(rotator, context, []);
+    const errors = accounts.map(({ alias, error }) => [alias, error] as const);
+    return { ...await rotator.status(), errors: new Map(errors) };
+  } finally {
+    await rotator.close();
+  }
+}
+
+function standingFinding(
+  account: AccountStatus,
+  error: string | null,
+  now: number,
+): Finding {
+  const { alias, detail, standing, reason } = account;
+  const age = ageWords(account, now);
+  const text = [
+    `${nameOf(alias, account)}: ${standingWords(account, now)}`,
+    ...(age === "" ? [] : [age === "never" ? "never seen" : `seen ${age}`]),
+  ].join(", ");
+  const more = detail === null ? text : `${text}, ${detail}`;
+  if (reason === "login") return finding("problem", more, signIn(alias));
+  if (!account.enabled) {
+    const enable = suggestCommand("enable", alias);
+    return finding("note", text, `to let it serve again: ${enable}`);
+  }
+  if (error !== null) {
+    return finding(
+      "problem",
+      `${text}, and asking for its usage failed: ${error}`,
+      `try again with: ${suggestCommand("refresh", alias)}`,
     );
+  }
+  return finding(standing === "blocked" ? "note" : "ok", more);
+}
+
+function signIn(alias: string): string {
+  return `sign in again: ${suggestCommand("login", alias)}`;
+}
+
+function tokenFindings(
+  alias: string,
+  { tokens, source, auth }: AccountRecord,
+): Finding[] {
+  if (tokens === undefined || tokens.refresh || source || auth) return [];
+  const text =
+    `${alias} has no refresh token, so its sign-in ends with its access token`;
+  return [finding("warning", text, signIn(alias))];
+}
+
+/** Whether the file that an account is linked to still holds this account. */
+async function linkFindings(
+  alias: string,
+  account: AccountRecord,
+): Promise<Finding[]> {
+  if (account.source === undefined) return [];
+  const { kind, path } = account.source;
+  const found = (level: Finding["level"], what: string) => {
+    const advice = level === "ok" ? "" : signIn(alias);
+    return [finding(level, `${alias}'s linked file ${path} ${what}`, advice)];
+  };
+  if (kind !== "codex" && kind !== "opencode") {
+    return found("warning", `is of an unknown kind, ${kind}`);
+  }
+  const file = await new LinkedFile({ kind, path }).read();
+  if (!file?.login) {
+    return found(
+      "warning",
+      file === undefined
+        ? "is gone: its last access token goes on being used until it ends"
+        : "holds no login that can be read: its last tokens go on being used",
+    );
+  }
+  return mayBeSameLogin(account, file.login)
+    ? found("ok", "holds the same sign-in")
+    : found("problem", "holds another person or workspace now");
+}
+
+/** Accounts that are the same person and workspace: one renews the token of the other away. */
+function twins({ accounts }: PoolState): Finding[] {
+  const people = Map.groupBy(Object.keys(accounts).sort(), (it) => {
+    const { userId, accountId } = accounts[it]!;
+    const isKnown = userId !== undefined && accountId !== undefined;
+    return isKnown ? JSON.stringify([userId, accountId]) : it;
+  });
+  return [...people.values()].flatMap(([first, ...others]) =>
+    others.map((alias) => {
+      const text =
+        `${first} and ${alias} are the same person and workspace, so they end each other's sign-in`;
+      return finding("problem", text, suggestCommand("remove", alias));
+    })
+  );
 }

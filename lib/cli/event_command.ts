@@ -28,7 +28,6 @@ const MAX_RUN_MS = 10_000;
 /** Further events are dropped while so many wait. */
 const MAX_WAITING = 100;
 
-/** Options of a command that takes `--on-event`. */
 export const EVENT_OPTIONS: readonly string[] = ["on-event", "on-event-types"];
 
 /**

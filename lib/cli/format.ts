@@ -49,7 +49,6 @@ export function noAccount(): string {
   return `No account is in the store; ${addAccount()}`;
 }
 
-/** Returns how to add an account. */
 export function addAccount(): string {
   const [login, take] = [
     suggestCommand("login"),
@@ -169,6 +168,15 @@ export function meterWords(
 ): string {
   if (name) return sanitize(name);
   return Object.hasOwn(METERS, meter) ? METERS[meter]! : sanitize(meter);
+}
+
+/** Returns the alias, and whose account it is. */
+export function nameOf(
+  alias: string,
+  { email, plan }: Pick<AccountStatus, "email" | "plan">,
+): string {
+  const who = [email, plan].filter((it) => it !== null).join(", ");
+  return who === "" ? alias : `${alias} (${who})`;
 }
 
 /** Returns why one account stands as it does, and until when. */

@@ -10,8 +10,8 @@ import {
 import { isAlias } from "../pool/credits.ts";
 import { isStrategy } from "../pool/strategy.ts";
 import type { AccountSource, PoolState } from "../types.ts";
-import { creditNote, nameOf, renameHint, settleAfterImport } from "./added.ts";
-import { suggestCommand } from "./format.ts";
+import { creditNote, renameHint, settleAfterImport } from "./added.ts";
+import { nameOf, suggestCommand } from "./format.ts";
 import {
   loginPlaces,
   type OpenedFile,

@@ -36,10 +36,8 @@ export interface Io extends Pick<Runtime, "env" | "isWindows" | "quickRead"> {
   openUrl?(url: string): void;
 }
 
-/** How a command learns of Ctrl-C. */
 export type Interruption = Pick<Io, "signal" | "isInterrupted" | "bePatient">;
 
-/** Returns the world of this process. */
 export function processIo(runtime: Runtime, interruption: Interruption): Io {
   const outIsTerminal = runtime.isTerminal("out");
   const ask = async (question: string) => {

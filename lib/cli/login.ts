@@ -9,8 +9,8 @@ import {
 import type { ImportedLogin } from "../account/login_files.ts";
 import { CLIENT_ID, LOGIN_PORTS } from "../codex/endpoints.ts";
 import { VERSION } from "../version.ts";
-import { creditNote, nameOf, renameHint, settleCredits } from "./added.ts";
-import { duration, sanitize, suggestCommand } from "./format.ts";
+import { creditNote, renameHint, settleCredits } from "./added.ts";
+import { duration, nameOf, sanitize, suggestCommand } from "./format.ts";
 import { demand, isGranted } from "./granted.ts";
 import { note, say } from "./messages.ts";
 import { openStore, refreshQuietly } from "./open.ts";

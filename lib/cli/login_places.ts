@@ -26,7 +26,6 @@ export interface LoginPlace {
   readonly path: string;
 }
 
-/** Where each tool keeps its logins. */
 const PLACES: Readonly<
   Record<LoginFileKind, {
     /** Names the folder; else it is one in the home folder. */
@@ -123,7 +122,6 @@ function open(
   return { ...readLoginFile(text, path, kind), path };
 }
 
-/** Reads a file; undefined when there is none. */
 async function readText(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");

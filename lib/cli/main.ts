@@ -15,7 +15,13 @@ import {
 import { suggestAs } from "./format.ts";
 import { isAllGranted } from "./granted.ts";
 import { type Interruption, type Io, processIo } from "./io.ts";
-import { CliError, EXIT, printError, usageError } from "./messages.ts";
+import {
+  CliError,
+  EXIT,
+  messageOf,
+  printError,
+  usageError,
+} from "./messages.ts";
 import { nearest } from "../nearest.ts";
 import {
   type Command,
@@ -32,7 +38,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
     return await dispatch(args, io) ?? EXIT.ok;
   } catch (error) {
     if (io.isInterrupted) return EXIT.interrupted;
-    printError(io, error instanceof Error ? error.message : String(error));
+    printError(io, messageOf(error));
     return exitCode(error);
   }
 }

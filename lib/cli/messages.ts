@@ -26,7 +26,6 @@ export const EXIT = {
 /** An error whose message is all that a person needs to see: what was found, what to do next. */
 export class CliError extends Error {
   override readonly name = "CliError";
-  /** The exit code it ends in. */
   readonly code: number;
 
   constructor(message: string, code: number = EXIT.failed) {
@@ -37,6 +36,11 @@ export class CliError extends Error {
 
 export function usageError(message: string): CliError {
   return new CliError(message, EXIT.usage);
+}
+
+/** Returns what was thrown, in words. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /**

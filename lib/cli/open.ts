@@ -12,7 +12,6 @@ import { printWarning, say } from "./messages.ts";
 import type { RefreshReport } from "../report_types.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
 
-/** The store as commands work with it. */
 export interface CommandStore {
   read(): Promise<NormalState>;
   update(change: (state: NormalState) => void): Promise<NormalState>;

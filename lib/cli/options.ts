@@ -94,7 +94,6 @@ const SHORT: Readonly<Record<string, string>> = {
   "-y": "--yes",
 };
 
-/** The options given. */
 export class Flags {
   readonly #values = new Map<string, string[]>();
 

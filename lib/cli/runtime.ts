@@ -7,7 +7,6 @@
 import { isLoopback } from "../codex/endpoints.ts";
 import { quote } from "./format.ts";
 
-/** A process: what it is given, and how it answers. */
 export interface Runtime {
   /** The arguments, without the program's name. */
   readonly args: readonly string[];

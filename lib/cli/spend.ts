@@ -117,7 +117,6 @@ export async function writeSpendPage(
   note(context.io, `${path} is written`);
 }
 
-/** What was served and spent, and what it is summed up from. */
 interface Spend {
   items: SpendItem[];
   entries: LedgerEntry[];

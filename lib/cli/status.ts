@@ -221,7 +221,6 @@ async function again(outer: Context, seconds: string): Promise<number> {
   );
 }
 
-/** Asks the backend where that is wanted. */
 async function ask(
   source: Source,
   context: Context,

@@ -39,7 +39,6 @@ interface Table {
   readonly trail: readonly Cell[];
 }
 
-/** Lines of cells: a header, then those of each account. */
 interface Layout {
   readonly header: readonly Cell[][];
   readonly rows: readonly Cell[][][];
@@ -72,7 +71,6 @@ export function renderStatus(
   return lines.map((it) => `${it}\n`).join("");
 }
 
-/** Lays the accounts out, with titles above groups and notes below accounts. */
 function tableLines(
   { accounts, next }: StatusReport,
   options: RenderOptions,

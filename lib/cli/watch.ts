@@ -8,7 +8,7 @@ import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { sanitize } from "./format.ts";
 import type { Io } from "./io.ts";
-import { usageError } from "./messages.ts";
+import { messageOf, usageError } from "./messages.ts";
 import { fit } from "./table.ts";
 
 const DEFAULT_SECONDS = 2;
@@ -75,7 +75,7 @@ export function sequence(io: Io): Display {
   return {
     io,
     show: io.out,
-    fail: (error) => io.err(messageOf(error)),
+    fail: (error) => io.err(failure(error)),
     close: () => {},
   };
 }
@@ -119,7 +119,7 @@ export function screen(io: Io): Display {
       }
       draw(next);
     },
-    fail: (error) => draw(messageOf(error)),
+    fail: (error) => draw(failure(error)),
     close() {
       process.off("SIGTERM", terminate);
       process.stdout.off("resize", redraw);
@@ -128,10 +128,8 @@ export function screen(io: Io): Display {
   };
 }
 
-function messageOf(error: unknown): string {
-  return `Error: ${
-    sanitize(error instanceof Error ? error.message : String(error))
-  }\n`;
+function failure(error: unknown): string {
+  return `Error: ${sanitize(messageOf(error))}\n`;
 }
 
 /** Draws over what is there line by line, as far as the terminal reaches. */

@@ -9,7 +9,6 @@ import type { Entry } from "./log.ts";
 import type { FakeAccount, FakeCodexOptions } from "./account.ts";
 import type { FakeAnswer, FakeBooking, FakeTokens } from "./types.ts";
 
-/** The client id of the Codex login. */
 export const CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann";
 
 interface AccessGrant {
@@ -73,12 +72,10 @@ export class TokenMint {
     return { ...this.#mintAccess(account), refresh };
   }
 
-  /** Whose refresh token this is. */
   holder(refresh: string): string | undefined {
     return this.#refresh.get(refresh)?.account;
   }
 
-  /** What is known of an access token. */
   lookUp(access: string): Readonly<AccessGrant> | undefined {
     return this.#access.get(access);
   }
@@ -159,7 +156,6 @@ export interface World {
   readonly accounts: Map<string, FakeAccount>;
   /** What no well-behaved client does. */
   readonly violations: string[];
-  /** Every movement of credits. */
   readonly book: FakeBooking[];
   readonly switches: Readonly<Switches>;
 }

@@ -190,7 +190,6 @@ export function charge(
   return booked;
 }
 
-/** Adds to a balance. */
 export function topUp(credits: FakeCredits, amount: number): void {
   credits.balance = decimal(Number(credits.balance ?? 0) + amount);
   credits.hasCredits = true;

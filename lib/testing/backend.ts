@@ -69,11 +69,9 @@ interface Turn {
   readonly world: World;
   readonly entry: Entry;
   readonly account: FakeAccount;
-  /** What the test asked for. */
   readonly script: FakeAnswer | undefined;
 }
 
-/** Answers one request to the backend. */
 export function answerBackend(world: World, entry: Entry): Plan {
   if (world.switches.addressBlocked) return html(429, page("Error 1015"));
   if (!hasOwnAgent(entry)) return html(403, page("Just a moment..."));

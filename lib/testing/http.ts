@@ -20,7 +20,6 @@ export interface Plan {
   readonly parts: Iterable<Part>;
   /** When it is sent: so many ms late, or once a promise is settled. */
   readonly after?: number | Promise<unknown>;
-  /** How it is sent. */
   readonly script?: FakeAnswer;
   /** Called once the exchange is over, one way or another. */
   readonly atEnd?: () => void;
@@ -40,12 +39,10 @@ export function text(
   };
 }
 
-/** A JSON body. */
 export function json(status: number, value: unknown): Plan {
   return text(status, JSON.stringify(value), "application/json");
 }
 
-/** An HTML page. */
 export function html(status: number, page: string): Plan {
   return text(status, page, "text/html; charset=UTF-8");
 }
@@ -138,7 +135,6 @@ export async function readBody(
   return { body: new Uint8Array(Buffer.concat(chunks)), complete };
 }
 
-/** The headers of a request, names in lower case. */
 export function headersOf({ headers }: IncomingMessage) {
   const flat: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) {

@@ -68,7 +68,6 @@ export class Issuer {
     this.#options = options;
   }
 
-  /** Answers a request to `path` below the issuer's URL. */
   answer(path: string, entry: Entry): Plan {
     switch (entry.kind) {
       case "token":

@@ -35,7 +35,6 @@ function bySlot<T>(
   ]);
 }
 
-/** The payload of the usage endpoint. */
 export function usagePayload(
   account: FakeAccount,
   now: number,
@@ -137,7 +136,6 @@ function modelUsage(usage: FakeModelUsage): unknown {
   };
 }
 
-/** The limit headers of an answer to a request for this model. */
 export function limitHeaders(
   account: FakeAccount,
   model: string | null,

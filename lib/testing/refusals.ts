@@ -9,7 +9,6 @@ import type { FakeAccount } from "./account.ts";
 /** A refusal before it has a form. */
 export interface Refusal {
   readonly status: number;
-  /** The body. */
   readonly body: Record<string, unknown>;
 }
 
@@ -175,7 +174,6 @@ function isNewEnough(model: string, version: string | undefined): boolean {
   return major > leastMajor || (major === leastMajor && minor >= leastMinor);
 }
 
-/** The models that an account has, for a client of this version. */
 export function modelsFor(account: FakeAccount, version: string): Fields[] {
   return (account.supportedModels ?? MODELS)
     .filter((slug) => isNewEnough(slug, version))

@@ -9,7 +9,6 @@ const PAD_BYTES = 65_536;
 
 /** What a reply is made of, besides its content. */
 export interface ReplyContext {
-  /** The account that answers. */
   readonly account: string;
   readonly model: string | null;
   /** Tells replies apart. */
