@@ -17,6 +17,7 @@ import {
   DEFAULT_BACKEND,
   DEFAULT_ISSUER,
 } from "./codex/endpoints.ts";
+import { messageOf } from "./errors.ts";
 import { Ledger, LedgerFile, type LedgerSink } from "./ledger/ledger.ts";
 import { capPolicy } from "./pool/caps.ts";
 import { creditPolicy } from "./pool/credits.ts";
@@ -110,7 +111,7 @@ export function createContext(
     spending: new Spending(account, usage),
     ledger: new Ledger(
       ledgerSink(options.ledger, account.store),
-      (error) => warnOnce(`The ledger was not written: ${text(error)}`),
+      (error) => warnOnce(`The ledger was not written: ${messageOf(error)}`),
     ),
     open: new Set(),
     sessions,
@@ -156,7 +157,7 @@ function accountContext(
       accounts.load(state, policy, now());
     },
     onWriteError: (error) => {
-      const reason = `The store was not written: ${text(error)}`;
+      const reason = `The store was not written: ${messageOf(error)}`;
       emit({ type: "warning", reason });
     },
     onOutOfReach: (error) => {
@@ -260,8 +261,4 @@ function once(say: (reason: string) => void): (reason: string) => void {
     told.add(reason);
     say(reason);
   };
-}
-
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

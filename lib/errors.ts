@@ -36,6 +36,11 @@ export class RotatorError extends Error {
   }
 }
 
+/** The text of what was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Why a connection failed, by what runtimes say of it. A new one is a row here. */
 const REASONS: readonly [pattern: RegExp, reason: string][] = [
   [/\btunnel/i, "the proxy did not connect"],

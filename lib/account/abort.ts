@@ -1,16 +1,11 @@
 /**
  * Waiting no longer than the caller wants.
- *
- * @module
  */
 import { clearTimeout, setTimeout } from "node:timers";
 
 /**
  * Waits for shared work, but no longer than the caller wants: an abort rejects
  * at once with the caller's own reason and leaves the work to the others.
- *
- * @param work What is being waited for.
- * @param signal The caller's signal.
  */
 export function withAbort<T>(
   work: Promise<T>,
@@ -30,11 +25,9 @@ export function withAbort<T>(
   });
 }
 
-/** How long to wait at most. */
 export interface Limits {
   /** Time limit (ms). */
   readonly ms: number;
-  /** The caller's signal. */
   readonly signal?: AbortSignal | null | undefined;
 }
 

@@ -19,7 +19,6 @@ export type Access =
 /** A token that can be sent, and for how long (ms). */
 export type Valid = Access & { kind: "ok"; msLeft: number };
 
-/** What there is to say of an account that is not there. */
 export const GONE: Access = {
   kind: "unavailable",
   reason: "The account is gone",
@@ -60,7 +59,6 @@ export class AccessTokens {
     return { kind: "unavailable", reason };
   }
 
-  /** The access token, while it is valid. */
   valid(alias: string, rejected: string | undefined): Valid | undefined {
     const tokens = accountOf(this.#context.cache.state, alias)?.tokens;
     if (!tokens || tokens.access === rejected) return undefined;
@@ -70,7 +68,6 @@ export class AccessTokens {
     return { kind: "ok", access: tokens.access, refreshed, msLeft };
   }
 
-  /** Notes an access token that was issued just now. */
   noteIssued(alias: string, access: string, lifetimeMs: number | null): void {
     this.#retryAt.delete(alias);
     if (lifetimeMs === null) return;
@@ -81,7 +78,6 @@ export class AccessTokens {
     this.#validUntil.set(access, now + lifetimeMs);
   }
 
-  /** Notes that a renewal failed. */
   noteFailure(alias: string): void {
     this.#retryAt.set(alias, this.#context.now() + RETRY_MS);
   }

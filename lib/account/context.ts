@@ -40,14 +40,12 @@ export interface AccountContext {
 /** One request as it was sent on one account. */
 export interface Attempt {
   readonly account: PooledAccount;
-  /** The pool it was served from. */
   readonly pool: Pool;
   readonly model: string | undefined;
   /** It costs nothing, whatever the account's quota. */
   readonly isFree: boolean;
   /** What its events tell of the request. */
   readonly about: EventContext;
-  /** The access token it was sent with. */
   readonly access: string;
   /** When it began, epoch ms. */
   readonly beganAt: number;
@@ -103,10 +101,6 @@ const MAX_LENGTH = 1024 * 1024;
 /**
  * A small call of our own (token, usage): whole answer as text, time limit,
  * and no redirect followed, because it carries a secret.
- *
- * @param context Where the fetch comes from.
- * @param request URL, and the rest as for `fetch`.
- * @param limits How long it may take in all, and what ends it early.
  */
 export async function fetchText(
   { fetch }: Pick<AccountContext, "fetch">,
@@ -127,6 +121,34 @@ export async function fetchText(
     // it is told and stored, and a fetch of the caller's may quote anything
     return { error: shortText(networkErrorText(error, url)) };
   }
+}
+
+/** A call to the issuer may take this long (ms). */
+const ISSUER_LIMIT_MS = 20_000;
+
+/** Posts what serves once, such as a refresh token: its owner is locked out when it is shown twice. */
+export async function postToIssuer(
+  { fetch, version, signal }: Pick<AccountContext, "fetch" | "version"> & {
+    signal?: AbortSignal;
+  },
+  url: string,
+  body: URLSearchParams | Record<string, string>,
+): Promise<FetchedText> {
+  const isForm = body instanceof URLSearchParams;
+  const called = await fetchText({ fetch }, {
+    url,
+    method: "POST",
+    headers: {
+      "content-type": `application/${
+        isForm ? "x-www-form-urlencoded" : "json"
+      }`,
+      "accept": "application/json",
+      "user-agent": `codex-rotator/${version}`,
+    },
+    ...sentOnce(isForm ? `${body}` : JSON.stringify(body)),
+  }, { ms: ISSUER_LIMIT_MS, signal });
+  signal?.throwIfAborted();
+  return called;
 }
 
 /** A permission that the context denies: its owner must hear of it as it is. */

@@ -1,7 +1,5 @@
 /**
  * Whose an account is, and which accounts are the same.
- *
- * @module
  */
 import { createHash } from "node:crypto";
 import { type Claims, readClaims } from "../codex/tokens.ts";
@@ -40,11 +38,7 @@ function accountIdOf(
   return accountId || (claimsOf(tokens).accountId ?? undefined);
 }
 
-/**
- * What an account's requests say of whose they are.
- *
- * @param access The access token to send.
- */
+/** What an account's requests say of whose they are. */
 export function identityOf(account: AccountRecord, access: string): Identity {
   return {
     access,
@@ -75,7 +69,6 @@ export function isSameLogin(
   return account.tokens?.access === login.tokens.access;
 }
 
-/** The account of that name. */
 export function accountOf<T extends AccountRecord>(
   { accounts }: { accounts: Record<string, T> },
   alias: string,

@@ -1,8 +1,6 @@
 /**
  * Tokens on their way into an account's record: those of other tools, of a
  * sign-in and of a renewal.
- *
- * @module
  */
 import { type IssuedTokens, readClaims } from "../codex/tokens.ts";
 import { isAlias } from "../pool/credits.ts";
@@ -28,7 +26,6 @@ export interface AddOptions {
 /** What became of a login that was added. */
 export interface AddedLogin {
   alias: string;
-  /** Whether the account is new. */
   added: boolean;
   /** Whether its tokens are the ones stored now; false when the stored ones are newer. */
   stored: boolean;
@@ -39,8 +36,6 @@ export interface AddedLogin {
  * a person and workspace that is known already updates that account.
  *
  * @param state Changed in place.
- * @param login The login to add.
- * @param options Its name, and where it comes from.
  * @throws {Error} When the alias is taken by another login.
  */
 export function addLogin(

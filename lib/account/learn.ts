@@ -1,8 +1,6 @@
 /**
  * What an answer teaches about the account that gave it: in memory at once, in
  * the store at once where it changes a verdict.
- *
- * @module
  */
 import type { Outcome } from "../codex/answer.ts";
 import type { HeaderFacts } from "../codex/headers.ts";

@@ -1,7 +1,5 @@
 /**
  * What a usage request teaches: its answer, or the cooldown that follows.
- *
- * @module
  */
 import type { UsageAnswer } from "../codex/usage.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";

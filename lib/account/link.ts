@@ -2,13 +2,12 @@
  * Linked accounts: the login file of another tool, kept in step so that both
  * tools go on working. The other tool knows of no lock, so the file is read
  * again before and after every renewal, and it is given time to finish its own.
- *
- * @module
  */
 import { createHash } from "node:crypto";
 import { unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { readClaims } from "../codex/tokens.ts";
+import { messageOf } from "../errors.ts";
 import { mayBeSameLogin } from "../store/state.ts";
 import type {
   AccountRecord,
@@ -158,9 +157,7 @@ export class AccountLinks {
    * Gives new tokens to the tool whose file the account is linked to, unless
    * the file changed meanwhile. All else in it stays.
    *
-   * @param alias Whose.
    * @param before The account before the renewal.
-   * @param tokens The new ones.
    */
   async giveBack(
     alias: string,
@@ -192,7 +189,7 @@ export class AccountLinks {
         await delay(PAUSE_MS);
       }
     } catch (error) {
-      reason = error instanceof Error ? error.message : String(error);
+      reason = messageOf(error);
     }
     emit({
       type: "warning",

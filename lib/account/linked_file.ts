@@ -1,8 +1,6 @@
 /**
  * The login file that an account is linked to: read, locked, and given new
  * tokens with nothing else changed. Its own tool knows of no lock.
- *
- * @module
  */
 import { createHash } from "node:crypto";
 import {
@@ -56,26 +54,19 @@ const ROOM = 4096;
 
 /** A linked file. */
 export class LinkedFile {
-  readonly #source: Pick<LinkSource, "kind" | "path">;
+  readonly path: string;
+  readonly #kind: LinkSource["kind"];
   readonly #spareFolder: string | undefined;
 
   /** @param spareFolder Where else a copy can be kept while the file is written. */
-  constructor(
-    source: Pick<LinkSource, "kind" | "path">,
-    spareFolder?: string,
-  ) {
-    this.#source = source;
+  constructor({ path, kind }: LinkSource, spareFolder?: string) {
+    this.path = path;
+    this.#kind = kind;
     this.#spareFolder = spareFolder;
   }
 
-  get path(): string {
-    return this.#source.path;
-  }
-
   /**
-   * Reads the file.
-   *
-   * @returns undefined when it is not there.
+   * @returns undefined when the file is not there.
    * @throws {Error} When it may not be read.
    */
   async read(): Promise<LinkContent | undefined> {
@@ -90,14 +81,13 @@ export class LinkedFile {
     const reading = withBusyRetry(() => readFile(path, "utf8"));
     const text = await unlessMissing(reading);
     if (text === undefined) return undefined;
-    let login: ImportedLogin | undefined;
     try {
-      const { kind } = this.#source;
-      login = readLoginFile(text, this.path, kind).logins[0]?.login;
+      const { logins } = readLoginFile(text, this.path, this.#kind);
+      return { text, login: logins[0]?.login };
     } catch {
       // half written, or signed out of
+      return { text, login: undefined };
     }
-    return { text, login };
   }
 
   /**

@@ -1,25 +1,22 @@
 /**
  * Signing in: by a code that a person enters on another device, and what that
  * has in common with the browser.
- *
- * @module
  */
 import { CLIENT_ID, deviceUrls, tokenUrl } from "../codex/endpoints.ts";
-import { readErrorBody, shortText } from "../codex/error_report.ts";
-import { isRecord, parseJson, readNumber, readText } from "../codex/json.ts";
+import { readErrorBody } from "../codex/error_report.ts";
+import { parseJson, readNumber, readText, recordOf } from "../codex/json.ts";
 import { readTokenAnswer } from "../codex/tokens.ts";
-import type { FetchLike } from "../types.ts";
 import { delay } from "./abort.ts";
-import { sentOnce } from "./context.ts";
-import { type FetchedText, fetchText } from "./context.ts";
+import {
+  type AccountContext,
+  type FetchedText,
+  postToIssuer,
+} from "./context.ts";
 import { type ImportedLogin, loginOf } from "./login_files.ts";
 
 /** Where and how to sign in. */
-export interface LoginOptions {
-  /** Issuer URL without a trailing slash. */
-  readonly issuer: string;
-  readonly version: string;
-  readonly fetch: FetchLike;
+export interface LoginOptions
+  extends Pick<AccountContext, "issuer" | "version" | "fetch"> {
   /** Ends it early. */
   readonly signal: AbortSignal;
 }
@@ -31,9 +28,6 @@ export interface CodeGrant {
   /** As it was named when the code was asked for. */
   readonly redirect: string;
 }
-
-/** A call to the issuer may take this long (ms). */
-const CALL_LIMIT_MS = 20_000;
 
 /**
  * Exchanges a code for tokens.
@@ -51,7 +45,7 @@ export async function exchangeCode(
     code_verifier: verifier,
     redirect_uri: redirect,
   });
-  const called = await post(options, tokenUrl(options.issuer), form);
+  const called = await postToIssuer(options, tokenUrl(options.issuer), form);
   if ("error" in called) throw incomplete(called.error);
   const { status } = called.response;
   const answer = readTokenAnswer(status, called.text);
@@ -78,43 +72,8 @@ function errorWord({ text }: { text: string }): string | undefined {
   return readErrorBody(text).codes.find((it) => /^[a-z0-9_]{1,64}$/i.test(it));
 }
 
-/** What the issuer says of an error, short and fit for a terminal. */
-export function errorText(error: string, description: string | null): string {
-  const words = [error, description ?? ""].map(shortText).filter((it) => it);
-  return words.join(": ");
-}
-
-/** The JSON object of an answer; empty when it is none. */
-function objectOf({ text }: { text: string }): Record<string, unknown> {
-  const json = parseJson(text);
-  return isRecord(json) ? json : {};
-}
-
-async function post(
-  options: LoginOptions,
-  url: string,
-  body: URLSearchParams | Record<string, string>,
-): Promise<FetchedText> {
-  const isForm = body instanceof URLSearchParams;
-  const type = isForm ? "x-www-form-urlencoded" : "json";
-  const called = await fetchText(options, {
-    url,
-    method: "POST",
-    headers: {
-      "content-type": `application/${type}`,
-      "accept": "application/json",
-      "user-agent": `codex-rotator/${options.version}`,
-    },
-    ...sentOnce(isForm ? `${body}` : JSON.stringify(body)),
-  }, { ms: CALL_LIMIT_MS, signal: options.signal });
-  options.signal.throwIfAborted();
-  return called;
-}
-
 function incomplete(reason: string): Error {
-  return new Error(
-    `The sign-in was not completed: ${reason}; start it again`,
-  );
+  return new Error(`The sign-in was not completed: ${reason}; start it again`);
 }
 
 /** What a person needs to sign a device in. */
@@ -156,16 +115,18 @@ export async function signInByDevice(
   options: DeviceLoginOptions,
 ): Promise<ImportedLogin> {
   const urls = deviceUrls(options.issuer);
-  const begun = await askForCode(options, urls.userCode);
-  const { deviceId, userCode } = begun;
+  const { deviceId, userCode, intervalMs } = await askForCode(
+    options,
+    urls.userCode,
+  );
   options.onCode({ userCode, page: urls.page, lifetimeMs: LIFETIME_MS });
   const question = { device_auth_id: deviceId, user_code: userCode };
   const wait = options.wait ?? delay;
-  let interval = begun.intervalMs;
+  let interval = intervalMs;
   // counted in waits, so that a clock that is set cannot hold us forever
   for (let waited = interval; waited <= LIFETIME_MS; waited += interval) {
     await wait(interval, options.signal);
-    const verdict = readPoll(await post(options, urls.token, question));
+    const verdict = readPoll(await postToIssuer(options, urls.token, question));
     if (verdict === "slow-down") interval += SLOWER_MS;
     if (typeof verdict === "string") continue;
     return await exchangeCode(options, { ...verdict, redirect: urls.redirect });
@@ -176,34 +137,29 @@ export async function signInByDevice(
 const EXPIRED =
   "The code was not entered in time and has expired; start the sign-in again";
 
-interface Begun {
-  deviceId: string;
-  userCode: string;
-  intervalMs: number;
-}
-
 async function askForCode(
   options: LoginOptions,
   url: string,
-): Promise<Begun> {
-  const called = await post(options, url, { client_id: CLIENT_ID });
+): Promise<{ deviceId: string; userCode: string; intervalMs: number }> {
+  const called = await postToIssuer(options, url, { client_id: CLIENT_ID });
+  const instead = "or sign in with the browser, without --device";
   if ("error" in called) {
     throw new Error(
-      `The issuer gave no code: ${called.error}; try again, or sign in with the browser, without --device`,
+      `The issuer gave no code: ${called.error}; try again, ${instead}`,
     );
   }
   const { status } = called.response;
   if (status === 404) {
     throw new Error(
-      `The issuer does not offer sign-in by device code (404): ${DEVICE_SETTING}; or sign in with the browser, without --device`,
+      `The issuer does not offer sign-in by device code (404): ${DEVICE_SETTING}; ${instead}`,
     );
   }
-  const answer = objectOf(called);
+  const answer = recordOf(parseJson(called.text));
   const deviceId = readText(answer.device_auth_id);
   const userCode = readText(answer.user_code);
   if (status !== 200 || deviceId === null || userCode === null) {
     throw new Error(
-      `The issuer gave no code (${status}); try again, or sign in with the browser, without --device`,
+      `The issuer gave no code (${status}); try again, ${instead}`,
     );
   }
   return { deviceId, userCode, intervalMs: intervalOf(answer.interval) };
@@ -224,25 +180,20 @@ function readPoll(
   const { status } = called.response;
   const word = errorWord(called);
   if (status === 200) {
-    const answer = objectOf(called);
+    const answer = recordOf(parseJson(called.text));
     const code = readText(answer.authorization_code);
     const verifier = readText(answer.code_verifier);
     if (code !== null && verifier !== null) return { code, verifier };
-    throw new Error(
-      "The sign-in was not completed: the issuer's answer lacks the code; start it again",
-    );
+    throw incomplete("the issuer's answer lacks the code");
   }
   if (status === 429 || word === "slow_down") return "slow-down";
-  if (word?.endsWith("access_denied") || word?.endsWith("_denied")) {
+  if (word?.endsWith("_denied")) {
     throw new Error("The sign-in was denied; start it again if it was meant");
   }
   if (word?.includes("expired")) throw new Error(EXPIRED);
   const isPending = status === 403 || status === 404 || status >= 500 ||
     word?.endsWith("authorization_pending");
   if (isPending) return "pending";
-  throw new Error(
-    `The sign-in was not completed: the issuer answered ${status}${
-      word === undefined ? "" : ` (${word})`
-    }; start it again`,
-  );
+  const code = word === undefined ? "" : ` (${word})`;
+  throw incomplete(`the issuer answered ${status}${code}`);
 }

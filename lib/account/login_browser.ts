@@ -6,7 +6,10 @@ import {
   LOGIN_SCOPE,
   loginRedirect,
 } from "../codex/endpoints.ts";
-import { errorText, exchangeCode, type LoginOptions } from "./login.ts";
+import { shortText } from "../codex/error_report.ts";
+import { messageOf } from "../errors.ts";
+import { withAbort } from "./abort.ts";
+import { exchangeCode, type LoginOptions } from "./login.ts";
 import {
   type CallbackAnswer,
   type CallbackServer,
@@ -115,19 +118,19 @@ class BrowserLogin {
     );
     if (server === undefined && pasted === undefined) throw unreachable;
     this.#redirect = loginRedirect(server?.port ?? ports[0]!);
-    const end = () => this.#done.reject(signal.reason);
-    signal.addEventListener("abort", end, { once: true });
     const over = new AbortController();
     try {
       const url = this.#address();
       onAddress(server ? { url, open: server.leadTo(url) } : { url });
-      if (signal.aborted) end();
       this.#readPasted(over.signal).then(() => {
         if (server === undefined) this.#done.reject(unreachable);
       }).catch(this.#done.reject);
-      await this.#done.promise;
+      await withAbort(this.#done.promise, signal);
+    } catch (error) {
+      // a page that waits is answered
+      this.#done.reject(error);
+      throw error;
     } finally {
-      signal.removeEventListener("abort", end);
       over.abort();
     }
   }
@@ -139,8 +142,7 @@ class BrowserLogin {
       if (useless === undefined) return SIGNED_IN;
       return { status: 400, title: "Not signed in", text: useless };
     } catch (error) {
-      const text = error instanceof Error ? error.message : String(error);
-      return { status: 400, title: "Not signed in", text };
+      return { status: 400, title: "Not signed in", text: messageOf(error) };
     }
   }
 
@@ -185,12 +187,8 @@ class BrowserLogin {
   }
 
   async #complete(code: string): Promise<void> {
-    const login = await exchangeCode(this.#options, {
-      code,
-      verifier: this.#verifier,
-      redirect: this.#redirect,
-    });
-    await this.#options.keep(login);
+    const grant = { code, verifier: this.#verifier, redirect: this.#redirect };
+    await this.#options.keep(await exchangeCode(this.#options, grant));
   }
 
   async #readPasted(signal: AbortSignal): Promise<void> {
@@ -231,8 +229,8 @@ function readReturn(query: URLSearchParams, state: string): Return {
   }
   const error = query.get("error");
   if (error !== null) {
-    const reason = errorText(error, query.get("error_description"));
-    return { kind: "refused", reason };
+    const words = [error, query.get("error_description") ?? ""].map(shortText);
+    return { kind: "refused", reason: words.filter((it) => it).join(": ") };
   }
   const code = query.get("code");
   if (code) return { kind: "code", code };

@@ -9,7 +9,6 @@ import {
 import { readClaims, readSendable } from "../codex/tokens.ts";
 import type { Tokens } from "../types.ts";
 
-/** Whose login file it is. */
 export type LoginFileKind = "codex" | "opencode" | "opencode-multi-auth";
 
 /** A login as the issuer or another tool's file gives it. */

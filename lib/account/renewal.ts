@@ -2,20 +2,14 @@ import process from "node:process";
 import { CLIENT_ID, tokenUrl } from "../codex/endpoints.ts";
 import { oneLine } from "../codex/error_report.ts";
 import { type IssuedTokens, readTokenAnswer } from "../codex/tokens.ts";
+import { messageOf } from "../errors.ts";
 import { setCooldown } from "../pool/cooldowns.ts";
 import { type Access, type AccessTokens, GONE, RETRY_MS } from "./access.ts";
-import {
-  type AccountContext,
-  fetchText,
-  isDenied,
-  sentOnce,
-} from "./context.ts";
+import { type AccountContext, isDenied, postToIssuer } from "./context.ts";
 import { accountOf, accountsWithRefreshToken } from "./identity.ts";
 import { takeIssued } from "./import.ts";
 import type { AccountLinks } from "./link.ts";
 
-/** A token call may take this long (ms). */
-const CALL_LIMIT_MS = 20_000;
 /** How often the linked file is looked at, so that the other tool can finish first. */
 const GRACE_TURNS = 10;
 /** The same, after the issuer said that someone else was first. */
@@ -92,26 +86,16 @@ export class Renewal {
 
   /** The token call itself, with the account's lock held. */
   async #exchange(): Promise<Access> {
-    const { issuer, version, cache } = this.#context;
+    const { issuer, cache } = this.#context;
     const spent = accountOf(cache.state, this.#alias)?.tokens?.refresh;
     if (!spent) return await this.#refuse("There is no refresh token");
     const unwritable = await this.#tryStore();
     if (unwritable && !this.mayKeepUnsaved) return await this.fail(unwritable);
-    const called = await fetchText(this.#context, {
-      url: tokenUrl(issuer),
-      method: "POST",
-      headers: {
-        "content-type": "application/json",
-        "accept": "application/json",
-        "user-agent": `codex-rotator/${version}`,
-      },
-      // a refresh token that is shown twice locks its owner out
-      ...sentOnce(JSON.stringify({
-        client_id: CLIENT_ID,
-        grant_type: "refresh_token",
-        refresh_token: spent,
-      })),
-    }, { ms: CALL_LIMIT_MS });
+    const called = await postToIssuer(this.#context, tokenUrl(issuer), {
+      client_id: CLIENT_ID,
+      grant_type: "refresh_token",
+      refresh_token: spent,
+    });
     if ("error" in called) return await this.fail(called.error);
     const answer = readTokenAnswer(called.response.status, called.text);
     switch (answer.kind) {
@@ -137,7 +121,7 @@ export class Renewal {
       return undefined;
     } catch (error) {
       if (isDenied(error)) throw error;
-      return textOf(error);
+      return messageOf(error);
     }
   }
 
@@ -239,8 +223,4 @@ export class Renewal {
     });
     return { kind: "unavailable", reason: detail };
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

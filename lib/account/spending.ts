@@ -1,8 +1,6 @@
 /**
  * Paid requests: admitted under the owner's cap, booked by what the balance
  * loses, in all processes that share the store.
- *
- * @module
  */
 import { randomUUID } from "node:crypto";
 import { clearTimeout, setTimeout } from "node:timers";

@@ -1,4 +1,4 @@
-import { RotatorError } from "../errors.ts";
+import { messageOf, RotatorError } from "../errors.ts";
 import { withTimeLimit } from "./abort.ts";
 import { type Access, AccessTokens, type Valid } from "./access.ts";
 import { type AccountContext, isDenied } from "./context.ts";
@@ -42,7 +42,6 @@ export class TokenManager {
    * An access token that is believed to be valid, renewed where needed. One
    * that ends soon is renewed beside the request.
    *
-   * @param alias Whose.
    * @param rejected An access token that the backend has just refused.
    * @param isPatient Wait for a renewal in any case.
    */
@@ -156,8 +155,7 @@ export class TokenManager {
       });
     } catch (error) {
       if (!isDenied(error)) {
-        const reason = error instanceof Error ? error.message : String(error);
-        return await renewal.fail(reason);
+        return await renewal.fail(messageOf(error));
       }
       this.#tokens.noteFailure(alias);
       throw error;

@@ -6,6 +6,7 @@ import { readUsage } from "../codex/usage.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
 import type { NormalRecord } from "../normal_types.ts";
+import type { RefreshReport } from "../report_types.ts";
 import { withAbort, withTimeLimit } from "./abort.ts";
 import { type AccountContext, fetchText } from "./context.ts";
 import { identityOf } from "./identity.ts";
@@ -14,7 +15,6 @@ import {
   learnAsked,
   type UsageQuestion,
 } from "./learn_usage.ts";
-
 import type { TokenManager } from "./token.ts";
 
 /** A whole pass over accounts takes at most this long (ms). */
@@ -23,14 +23,10 @@ const PASS_LIMIT_MS = 5_000;
 const AT_ONCE = 8;
 const CANCELLED = "it was cancelled";
 
-/** How a check ended. */
-export interface CheckResult {
-  alias: string;
-  ok: boolean;
-  tokenRefreshed: boolean;
-  /** Why it failed, for people. */
-  error: string | null;
-}
+export type CheckResult = Pick<
+  RefreshReport["accounts"][number],
+  "alias" | "ok" | "tokenRefreshed" | "error"
+>;
 
 /** How long to ask, and what to tell meanwhile. */
 export interface AskOptions {
@@ -93,32 +89,28 @@ export class UsageChecker {
   ): Promise<void> {
     if (aliases.length === 0) return;
     const open = new Set(aliases);
-    const limits = { ms: PASS_LIMIT_MS, signal };
+    const { promise: enough, resolve, reject } = Promise.withResolvers<void>();
     try {
-      await withTimeLimit(
-        limits,
-        (pass) =>
-          new Promise<void>((resolve, reject) => {
-            for (const alias of aliases) {
-              this.#join(alias, { signal: pass }).then((result) => {
-                open.delete(alias);
-                if (open.size === 0 || isEnough?.(result)) resolve();
-              }, reject);
-            }
-          }),
-      );
+      await withTimeLimit({ ms: PASS_LIMIT_MS, signal }, (pass) => {
+        for (const alias of aliases) {
+          this.#join(alias, { signal: pass }).then((result) => {
+            open.delete(alias);
+            if (open.size === 0 || isEnough?.(result)) resolve();
+          }, reject);
+        }
+        return enough;
+      });
     } catch (error) {
       signal?.throwIfAborted();
       const isLate = error instanceof Error && error.name === "TimeoutError";
       if (!isLate) throw error;
-      const askedAt = this.#context.now();
+      const asked = { askedAt: this.#context.now(), error: error.message };
       await Promise.all([...open].map(async (alias) => {
         const account = this.#context.accounts.get(alias);
         if (!account) return;
-        const question = { askedAt, account, limits: 0 };
         await learnAsked(
           this.#context,
-          { ...question, error: error.message },
+          { ...asked, account, limits: 0 },
           false,
         );
       }));

@@ -2,8 +2,6 @@
  * The record of what was served: one line per answered request, written behind,
  * to files of lines of JSON beside the store, one a month, or to a store that
  * keeps them itself.
- *
- * @module
  */
 import { createReadStream } from "node:fs";
 import { type FileHandle, open, readdir, unlink } from "node:fs/promises";
@@ -101,12 +99,10 @@ export class LedgerFile implements LedgerSink {
   readonly #folder: string;
   #month: string | undefined;
 
-  /** @param folder Where the files are. */
   constructor(folder: string) {
     this.#folder = folder;
   }
 
-  /** Appends entries, each to the file of its month. */
   async append(entries: readonly LedgerEntry[]): Promise<void> {
     const months = Map.groupBy(entries, ({ at }) => at.slice(0, 7));
     for (const [month, lines] of months) {
@@ -156,19 +152,13 @@ async function isCut(file: FileHandle): Promise<boolean> {
   return last[0] !== 10;
 }
 
-/** What was read of a ledger. */
 export interface LedgerRead {
   entries: LedgerEntry[];
   /** Lines that cannot be read. */
   skippedLines: number;
 }
 
-/**
- * Reads a ledger.
- *
- * @param folder Where the files are.
- * @param since Entries before that are left out, epoch ms.
- */
+/** Reads the entries since a time (epoch ms). */
 export async function readLedger(
   folder: string,
   since: number,

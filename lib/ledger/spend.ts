@@ -1,8 +1,6 @@
 /**
  * What was served and paid, summed up from the ledger and from what the store
  * has booked by day.
- *
- * @module
  */
 import { addAmounts, compareAmounts, subtractAmounts } from "../decimal.ts";
 import type { LedgerEntry } from "../spending_types.ts";

@@ -46,7 +46,6 @@ const NOTHING: StoreFile = {
   openToOthers: false,
 };
 
-/** How many backups there are of a store. */
 export const GENERATIONS = 3;
 
 /**
@@ -230,7 +229,6 @@ function ownerPart({ settings, accounts }: PoolState): unknown {
   return { settings, chosen };
 }
 
-/** What the owner set of an account. */
 export function chosenIn(account: AccountRecord): AccountRecord {
   return Object.fromEntries(OWNER_FIELDS.map((name) => [name, account[name]]));
 }

@@ -23,7 +23,6 @@ const BUSY_CODES: ReadonlySet<string> = new Set(["EPERM", "EACCES", "EBUSY"]);
 const BUSY_LIMIT_MS = 2_000;
 const MAX_LINKS = 40;
 
-/** A random name that no one else has. */
 export function newToken(): string {
   return randomBytes(12).toString("hex");
 }
@@ -69,7 +68,6 @@ export async function unlessMissing<T>(
   }
 }
 
-/** Removes a file that may be gone already. */
 export async function remove(path: string): Promise<void> {
   await unlessMissing(withBusyRetry(() => unlink(path)));
 }
@@ -192,7 +190,6 @@ const DENIED = [
   "check the owner and the permissions of the file and its folder",
 ] as const;
 
-/** Why a file operation fails, and what to do. */
 const REASONS: Record<string, readonly [reason: string, advice: string]> = {
   ENOSPC: ["the disk is full", "make room on that disk"],
   EDQUOT: ["the quota of the disk is used up", "make room on that disk"],

@@ -52,7 +52,6 @@ const MAX_PAUSE_MS = 200;
 /** Stands for the token of a holder that died before it wrote one. */
 const UNTOLD = "untold";
 
-/** Options of {@linkcode withLock}. */
 export interface LockOptions {
   /** How long to wait for the lock (ms). @default {30_000} */
   waitLimit?: number;

@@ -19,11 +19,9 @@ export function defaultStorePath(): string {
 }
 
 /**
- * As {@linkcode defaultStorePath}, in another environment.
- *
- * @param env The environment. Its variables are read one by one and only until
- * the answer is known: a scoped Deno run has to permit every name that is read.
- * @param isWindows Whether folders are those of Windows.
+ * As {@linkcode defaultStorePath}, in another environment. Its variables are
+ * read one by one and only until the answer is known: a scoped Deno run has to
+ * permit every name that is read.
  */
 export function storePath(env: Lookup, isWindows: boolean): string {
   const lookup: Lookup = (name) => env(name) || undefined;

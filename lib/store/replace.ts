@@ -32,7 +32,6 @@ import {
 import { type LockOptions, withLock } from "./lock.ts";
 import { lockedError } from "./queue.ts";
 
-/** How often an update starts over after others took its lock away. */
 const TURNS = 10;
 
 /** Replaces a file; undefined when nothing has happened. */

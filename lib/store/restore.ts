@@ -32,7 +32,6 @@ export interface FoundBackup {
   readonly aliases: readonly string[] | undefined;
 }
 
-/** Lists the backups of a store. */
 export async function listBackups(path: string): Promise<FoundBackup[]> {
   const file = await realFile(path);
   const found: FoundBackup[] = [];
@@ -53,7 +52,6 @@ export async function listBackups(path: string): Promise<FoundBackup[]> {
   return found;
 }
 
-/** What {@linkcode restoreBackup} did. */
 export interface RestoredBackup {
   /** When the backup was written, epoch ms. */
   readonly writtenAt: number;
@@ -61,7 +59,6 @@ export interface RestoredBackup {
   readonly kept: string | null;
 }
 
-/** Options of {@linkcode restoreBackup}. */
 export interface RestoreOptions extends LockOptions {
   /** Which backup. @default {1} */
   generation?: number;

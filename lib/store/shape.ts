@@ -2,7 +2,6 @@
 
 import { isRecord } from "../values.ts";
 
-/** Any JSON object. */
 export type JsonObject = Record<string, unknown>;
 
 /** The same entries without a prototype: `constructor` finds nothing, `__proto__` is a key. */

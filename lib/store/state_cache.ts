@@ -23,7 +23,6 @@ interface Pending {
   dirty: Map<string, number>;
 }
 
-/** Options of {@linkcode StateCache}. */
 export interface StateCacheOptions {
   /** Finds the stored record of a login: its name may have passed to another one. */
   find: (
