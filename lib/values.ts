@@ -20,6 +20,16 @@ export function readDecimal(value: unknown): number | undefined {
   return Number.isFinite(number) ? number : undefined;
 }
 
+/** The fields that say something. */
+export function definedIn<T extends object>(
+  fields: T,
+): { [K in keyof T]?: NonNullable<T[K]> } {
+  const entries = Object.entries(fields);
+  return Object.fromEntries(
+    entries.filter(([, it]) => (it ?? null) !== null),
+  ) as { [K in keyof T]?: NonNullable<T[K]> };
+}
+
 /** Whether a text can be sent in a header as it is. */
 export function isHeaderText(text: string): boolean {
   return HEADER_TEXT.test(text);

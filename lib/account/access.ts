@@ -2,7 +2,6 @@ import { ClockReading } from "../pool/clock.ts";
 import { runningUntil } from "../pool/limits.ts";
 import type { Tokens } from "../types.ts";
 import type { AccountContext } from "./context.ts";
-import { accountOf } from "./identity.ts";
 import { expiryOf } from "./import.ts";
 
 /** Tokens are renewed when they expire within this (ms). */
@@ -43,7 +42,7 @@ export class AccessTokens {
    */
   kept(alias: string, rejected: string | undefined): Access | undefined {
     const { cache, now } = this.#context;
-    const account = accountOf(cache.state, alias);
+    const account = cache.state.accounts[alias];
     if (!account) return GONE;
     const { tokens, auth } = account;
     if (auth) return { kind: "login", reason: auth.reason };
@@ -60,7 +59,7 @@ export class AccessTokens {
   }
 
   valid(alias: string, rejected: string | undefined): Valid | undefined {
-    const tokens = accountOf(this.#context.cache.state, alias)?.tokens;
+    const tokens = this.#context.cache.state.accounts[alias]?.tokens;
     if (!tokens || tokens.access === rejected) return undefined;
     const msLeft = this.#msLeft(tokens);
     if (msLeft <= 0) return undefined;

@@ -69,13 +69,6 @@ export function isSameLogin(
   return account.tokens?.access === login.tokens.access;
 }
 
-export function accountOf<T extends AccountRecord>(
-  { accounts }: { accounts: Record<string, T> },
-  alias: string,
-): T | undefined {
-  return Object.hasOwn(accounts, alias) ? accounts[alias] : undefined;
-}
-
 /**
  * The accounts that hold a refresh token, also when one was renamed meanwhile:
  * a login may be in a store twice, and can be renewed just once.
@@ -85,7 +78,7 @@ export function accountsWithRefreshToken(
   alias: string,
   spent: string | undefined,
 ): AccountRecord[] {
-  const account = accountOf(state, alias);
+  const account = state.accounts[alias];
   // those that have none have nothing in common
   if (!spent) return account && !account.tokens?.refresh ? [account] : [];
   return Object.values(state.accounts)

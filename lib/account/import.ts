@@ -10,6 +10,7 @@ import type {
   PoolState,
   Tokens,
 } from "../types.ts";
+import { definedIn } from "../values.ts";
 import { isSameLogin } from "./identity.ts";
 import type { ImportedLogin } from "./login_files.ts";
 
@@ -73,12 +74,7 @@ export function takeLogin(
   { isSignIn }: { isSignIn: boolean },
 ): void {
   const { email, plan, userId, accountId, fedramp, tokens } = login;
-  Object.assign(account, {
-    ...(accountId === null ? {} : { accountId }),
-    ...(userId === null ? {} : { userId }),
-    ...(email === null ? {} : { email }),
-    tokens,
-  });
+  Object.assign(account, definedIn({ accountId, userId, email, tokens }));
   if (plan !== null && isSignIn) account.plan = plan;
   if (fedramp) account.fedramp = true;
   // without an id token nothing was said of it
@@ -101,8 +97,7 @@ export function takeIssued(
     expiresAt: access === undefined
       ? tokens?.expiresAt ?? null
       : readClaims(access).expiresAt ?? lifetime,
-    ...(refresh === undefined ? {} : { refresh }),
-    ...(id === undefined ? {} : { id }),
+    ...definedIn({ refresh, id }),
   };
   const { email, plan } = readClaims(id);
   if (email !== null) account.email = email;

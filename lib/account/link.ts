@@ -17,11 +17,7 @@ import type {
 } from "../types.ts";
 import { delay } from "./abort.ts";
 import type { AccountContext } from "./context.ts";
-import {
-  accountOf,
-  accountsWithRefreshToken,
-  isSameLogin,
-} from "./identity.ts";
+import { accountsWithRefreshToken, isSameLogin } from "./identity.ts";
 import { freshness, isSameTokens, takeLogin } from "./import.ts";
 import { LinkedFile, type LinkSource } from "./linked_file.ts";
 import {
@@ -70,7 +66,7 @@ export class AccountLinks {
 
   /** The account, if it is linked. */
   of(alias: string): LinkedAccount | undefined {
-    const account = accountOf(this.#context.cache.state, alias);
+    const account = this.#context.cache.state.accounts[alias];
     return account && isLinked(account) ? account : undefined;
   }
 
@@ -139,7 +135,7 @@ export class AccountLinks {
     path: string,
   ): Promise<void> {
     const { cache, emit } = this.#context;
-    const spent = accountOf(cache.state, alias)?.tokens?.refresh;
+    const spent = cache.state.accounts[alias]?.tokens?.refresh;
     await cache.save((state) => {
       // all that hold the same login get them
       for (const account of accountsWithRefreshToken(state, alias, spent)) {

@@ -6,6 +6,7 @@ import { CLIENT_ID, deviceUrls, tokenUrl } from "../codex/endpoints.ts";
 import { readErrorBody } from "../codex/error_report.ts";
 import { parseJson, readNumber, readText, recordOf } from "../codex/json.ts";
 import { readTokenAnswer } from "../codex/tokens.ts";
+import { definedIn } from "../values.ts";
 import { delay } from "./abort.ts";
 import {
   type AccountContext,
@@ -62,7 +63,7 @@ export async function exchangeCode(
   return loginOf({
     access,
     refresh,
-    ...(id === undefined ? {} : { id }),
+    ...definedIn({ id }),
     expiresAt: lifetimeMs === null ? null : Date.now() + lifetimeMs,
   });
 }

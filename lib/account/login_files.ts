@@ -5,20 +5,18 @@ import {
   readNumber,
   readPositive,
   readText,
+  recordOf,
 } from "../codex/json.ts";
-import { readClaims, readSendable } from "../codex/tokens.ts";
+import { type Claims, readClaims, readSendable } from "../codex/tokens.ts";
 import type { Tokens } from "../types.ts";
+import { definedIn } from "../values.ts";
 
 export type LoginFileKind = "codex" | "opencode" | "opencode-multi-auth";
 
 /** A login as the issuer or another tool's file gives it. */
-export interface ImportedLogin {
+export interface ImportedLogin
+  extends Omit<Claims, "expiresAt" | "lifetimeMs"> {
   tokens: Tokens;
-  email: string | null;
-  plan: string | null;
-  userId: string | null;
-  accountId: string | null;
-  fedramp: boolean;
 }
 
 /** One account of a file, and what the tool had set for it. */
@@ -114,7 +112,7 @@ function codexLogin(
   file: Record<string, unknown>,
   path: string,
 ): ImportedLogin {
-  const tokens = isRecord(file.tokens) ? file.tokens : {};
+  const tokens = recordOf(file.tokens);
   const read = tokensOf(
     tokens.access_token,
     tokens.refresh_token,
@@ -162,7 +160,7 @@ function openCodeLogin(
   file: Record<string, unknown>,
   path: string,
 ): ImportedLogin {
-  const openai = isRecord(file.openai) ? file.openai : {};
+  const openai = recordOf(file.openai);
   const read = openai.type === "oauth"
     ? tokensOf(openai.access, openai.refresh, undefined, openai.expires)
     : undefined;
@@ -180,12 +178,11 @@ function multiAuthFile(
   file: Record<string, unknown>,
   path: string,
 ): LoginFile {
-  const accounts = isRecord(file.accounts) ? Object.entries(file.accounts) : [];
-  const settings = isRecord(file.settings) ? file.settings : {};
-  const weights = isRecord(settings.accountWeights)
-    ? settings.accountWeights
-    : {};
-  const found = accounts.map(([alias, value]) => ({
+  const settings = recordOf(file.settings);
+  const weights = recordOf(settings.accountWeights);
+  const found = Object.entries(recordOf(file.accounts)).map((
+    [alias, value],
+  ) => ({
     alias,
     read: multiAuthLogin(alias, value, readNumber(weights[alias])),
   }));
@@ -193,16 +190,14 @@ function multiAuthFile(
   if (logins.length === 0) {
     throw new Error(`${path} holds no ChatGPT login (no accounts); ${NEXT}`);
   }
-  const strategy = readText(settings.rotationStrategy);
-  const credits = settings.creditAccountAliases ?? undefined;
   return {
     kind: "opencode-multi-auth",
     logins,
     without: found.filter(({ read }) => !read).map(({ alias }) => alias),
-    settings: {
-      ...(strategy === null ? {} : { strategy }),
-      ...(credits === undefined ? {} : { creditAccountAliases: credits }),
-    },
+    settings: definedIn({
+      strategy: readText(settings.rotationStrategy),
+      creditAccountAliases: settings.creditAccountAliases,
+    }),
   };
 }
 
@@ -233,12 +228,10 @@ function tokensOf(
   id: unknown,
   expiresAt?: unknown,
 ): Tokens | undefined {
-  const [a, r, i] = [readSendable(access), readText(refresh), readText(id)];
-  if (a === null) return undefined;
-  return {
-    access: a,
-    ...(r === null ? {} : { refresh: r }),
-    ...(i === null ? {} : { id: i }),
+  const token = readSendable(access);
+  return token === null ? undefined : {
+    access: token,
+    ...definedIn({ refresh: readText(refresh), id: readText(id) }),
     expiresAt: readPositive(expiresAt),
   };
 }
@@ -258,29 +251,19 @@ export function withTokens(
   tokens: Tokens,
 ): string {
   const mark = text.startsWith("\ufeff") ? "\ufeff" : "";
-  const json = parseJson(text.slice(mark.length));
-  const file = isRecord(json) ? json : {};
+  const file = recordOf(parseJson(text.slice(mark.length)));
   const { access, refresh, id, expiresAt } = tokens;
   if (kind === "codex") {
-    setFields(file.tokens, {
-      access_token: access,
-      refresh_token: refresh,
-      id_token: id,
-    });
+    const told = { access_token: access, refresh_token: refresh, id_token: id };
+    Object.assign(recordOf(file.tokens), definedIn(told));
     file.last_refresh = new Date().toISOString();
   } else if (kind === "opencode") {
-    setFields(file.openai, { access, refresh, expires: expiresAt });
+    const told = { access, refresh, expires: expiresAt };
+    Object.assign(recordOf(file.openai), definedIn(told));
   }
   const indent = /^[{[]\r?\n([ \t]+)/.exec(text.slice(mark.length))?.[1];
   const body = JSON.stringify(file, null, indent);
   const end = /\s*$/.exec(text)?.[0] ?? "";
   const lines = text.includes("\r\n") ? body.replaceAll("\n", "\r\n") : body;
   return mark + lines + end;
-}
-
-function setFields(target: unknown, fields: Record<string, unknown>): void {
-  if (!isRecord(target)) return;
-  for (const [name, value] of Object.entries(fields)) {
-    if (value !== undefined && value !== null) target[name] = value;
-  }
 }

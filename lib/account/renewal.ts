@@ -4,9 +4,10 @@ import { oneLine } from "../codex/error_report.ts";
 import { type IssuedTokens, readTokenAnswer } from "../codex/tokens.ts";
 import { messageOf } from "../errors.ts";
 import { setCooldown } from "../pool/cooldowns.ts";
+import type { AccountRecord } from "../types.ts";
 import { type Access, type AccessTokens, GONE, RETRY_MS } from "./access.ts";
 import { type AccountContext, isDenied, postToIssuer } from "./context.ts";
-import { accountOf, accountsWithRefreshToken } from "./identity.ts";
+import { accountsWithRefreshToken } from "./identity.ts";
 import { takeIssued } from "./import.ts";
 import type { AccountLinks } from "./link.ts";
 
@@ -70,6 +71,10 @@ export class Renewal {
       });
   }
 
+  get #account(): AccountRecord | undefined {
+    return this.#context.cache.state.accounts[this.#alias];
+  }
+
   #kept(): Access | undefined {
     return this.#tokens.kept(this.#alias, this.#rejected);
   }
@@ -86,8 +91,8 @@ export class Renewal {
 
   /** The token call itself, with the account's lock held. */
   async #exchange(): Promise<Access> {
-    const { issuer, cache } = this.#context;
-    const spent = accountOf(cache.state, this.#alias)?.tokens?.refresh;
+    const { issuer } = this.#context;
+    const spent = this.#account?.tokens?.refresh;
     if (!spent) return await this.#refuse("There is no refresh token");
     const unwritable = await this.#tryStore();
     if (unwritable && !this.mayKeepUnsaved) return await this.fail(unwritable);
@@ -115,8 +120,8 @@ export class Renewal {
     const at = now();
     try {
       await store.update((state) => {
-        const account = accountOf(state, this.#alias);
-        if (account) account.tokenCallAt = at;
+        const has = Object.hasOwn(state.accounts, this.#alias);
+        if (has) state.accounts[this.#alias]!.tokenCallAt = at;
       });
       return undefined;
     } catch (error) {
@@ -131,23 +136,20 @@ export class Renewal {
     const { access, lifetimeMs } = answer;
     this.#tokens.noteIssued(this.#alias, access ?? "", lifetimeMs);
     const linked = this.#links.holding(spent);
-    const saved = cache.save((state) => {
-      for (
-        const account of accountsWithRefreshToken(state, this.#alias, spent)
-      ) {
-        takeIssued(account, answer, issuedAt);
-      }
-    });
+    const saved = cache.save((state) =>
+      accountsWithRefreshToken(state, this.#alias, spent)
+        .forEach((it) => takeIssued(it, answer, issuedAt))
+    );
     // at once, as the other tool would show the spent token meanwhile
     for (const [name, before] of linked) {
-      const tokens = accountOf(cache.state, name)?.tokens;
+      const tokens = cache.state.accounts[name]?.tokens;
       if (tokens) await this.#links.giveBack(name, before, tokens);
     }
     await saved;
     if (cache.isBehind) this.#warnUnsaved();
     const reason = "The access token was renewed";
     emit({ type: "token-refreshed", alias: this.#alias, reason });
-    const tokens = accountOf(cache.state, this.#alias)?.tokens;
+    const tokens = this.#account?.tokens;
     return tokens
       ? { kind: "ok", access: tokens.access, refreshed: true }
       : GONE;
@@ -164,8 +166,7 @@ export class Renewal {
 
   /** The refresh token is not to be shown: its access token goes on being used while it lives. */
   async #refuse(reason: string): Promise<Access> {
-    const spent = accountOf(this.#context.cache.state, this.#alias)?.tokens
-      ?.refresh;
+    const spent = this.#account?.tokens?.refresh;
     return this.#goOn(reason) ?? await this.#needSignIn(spent, reason);
   }
 
@@ -176,19 +177,17 @@ export class Renewal {
   ): Promise<Access> {
     const { cache, now, emit } = this.#context;
     await cache.reload().catch(() => {});
-    const tokens = accountOf(cache.state, this.#alias)?.tokens;
+    const tokens = this.#account?.tokens;
     if (tokens && tokens.refresh !== spent) {
       return { kind: "ok", access: tokens.access, refreshed: true };
     }
     const invalidAt = now();
-    await cache.save((state) => {
-      for (
-        const holder of accountsWithRefreshToken(state, this.#alias, spent)
-      ) {
-        holder.auth = { invalidAt, reason };
-        delete holder.tokenCallAt;
-      }
-    });
+    await cache.save((state) =>
+      accountsWithRefreshToken(state, this.#alias, spent).forEach((it) => {
+        it.auth = { invalidAt, reason };
+        delete it.tokenCallAt;
+      })
+    );
     emit({ type: "login-required", alias: this.#alias, reason });
     return { kind: "login", reason };
   }
@@ -196,8 +195,8 @@ export class Renewal {
   /** The access token that could not be renewed early and goes on being used. */
   #goOn(reason: string): Access | undefined {
     const alias = this.#alias;
-    const valid = this.#tokens.valid(this.#alias, this.#rejected);
-    this.#tokens.noteFailure(this.#alias);
+    const valid = this.#tokens.valid(alias, this.#rejected);
+    this.#tokens.noteFailure(alias);
     if (valid) this.#context.emit({ type: "warning", alias, reason });
     return valid && { ...valid, refreshed: false };
   }
@@ -205,22 +204,17 @@ export class Renewal {
   /** It may work later; a token that is still valid goes on being used. */
   async fail(reason: string): Promise<Access> {
     const { cache, now, emit } = this.#context;
+    const alias = this.#alias;
     const detail = `The token could not be renewed: ${reason}`;
     const valid = this.#goOn(detail);
     if (valid) return valid;
     const setAt = now();
     const until = setAt + RETRY_MS;
     await cache.save((state) => {
-      const account = accountOf(state, this.#alias);
+      const account = state.accounts[alias];
       if (account) setCooldown(account, "token", { until, setAt, detail });
     });
-    emit({
-      type: "cooldown",
-      alias: this.#alias,
-      cause: "token",
-      until,
-      reason: detail,
-    });
+    emit({ type: "cooldown", alias, cause: "token", until, reason: detail });
     return { kind: "unavailable", reason: detail };
   }
 }

@@ -2,7 +2,7 @@ import { messageOf, RotatorError } from "../errors.ts";
 import { withTimeLimit } from "./abort.ts";
 import { type Access, AccessTokens, type Valid } from "./access.ts";
 import { type AccountContext, isDenied } from "./context.ts";
-import { accountOf, lockName } from "./identity.ts";
+import { lockName } from "./identity.ts";
 import { AccountLinks } from "./link.ts";
 import { Renewal, type RenewalParts } from "./renewal.ts";
 
@@ -132,7 +132,7 @@ export class TokenManager {
     await Promise.allSettled(
       Object.keys(cache.state.accounts).map(async (alias) => {
         if (!await this.#links.isUnfinished(alias)) return;
-        const name = lockName(alias, accountOf(cache.state, alias));
+        const name = lockName(alias, cache.state.accounts[alias]);
         await store.exclusive(name, async () => {
           await cache.reload();
           await this.#links.hold(alias, () => Promise.resolve());
@@ -143,7 +143,7 @@ export class TokenManager {
 
   async #renew(alias: string, rejected: string | undefined): Promise<Access> {
     const { store, cache } = this.#context;
-    const name = lockName(alias, accountOf(cache.state, alias));
+    const name = lockName(alias, cache.state.accounts[alias]);
     const renewal = new Renewal(this.#parts, alias, rejected);
     const renew = () => renewal.run();
     try {

@@ -142,32 +142,16 @@ export function withLaterTokens(
   });
 }
 
-/** Keeps the backups up with what must not be lost of a store. */
-export class Backup {
-  /** What the first one holds, as long as it has this version. */
-  #known: { version: string; lasting: unknown } | undefined;
-
-  /** Writes the new first backup beside the old one, where it is due. */
-  async prepare(
-    main: TempFile,
-    next: Snapshot,
-  ): Promise<TempFile | undefined> {
-    const lasting = lastingPart(next.state);
-    if (isDeepStrictEqual(await this.#read(main), lasting)) return undefined;
-    return await writeBackup(main, 1, next.text);
-  }
-
-  /** What the first backup holds; undefined when it has to be written anew. */
-  async #read({ target, isPrivate }: TempFile): Promise<unknown> {
-    const path = backupOf(target);
-    const facts = await statFile(path);
-    if (!facts || (facts.openToOthers && isPrivate)) return undefined;
-    if (facts.version === this.#known?.version) return this.#known.lasting;
-    const found = await readOnce(path).catch(() => undefined);
-    const lasting = found && lastingPart(found.state);
-    this.#known = { version: facts.version, lasting };
-    return lasting;
-  }
+/** Writes a new first backup beside the old one, where that one does not mirror the store. */
+export async function prepareBackup(
+  main: TempFile,
+  next: Snapshot,
+): Promise<TempFile | undefined> {
+  const found = await readOnce(backupOf(main.target)).catch(() => undefined);
+  const isMirror = found?.version !== undefined &&
+    !(found.openToOthers && main.isPrivate) &&
+    isDeepStrictEqual(lastingPart(found.state), lastingPart(next.state));
+  return isMirror ? undefined : await writeBackup(main, 1, next.text);
 }
 
 /**

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { PoolState, Store } from "../types.ts";
 import {
-  Backup,
   keepGeneration,
+  prepareBackup,
   readStoreFile,
   type StoreFile,
   withLaterTokens,
@@ -54,7 +54,6 @@ class JsonFile implements JsonStore {
   readonly path: string;
   readonly #options: JsonStoreOptions;
   readonly #warned = new Set<string>();
-  readonly #backup = new Backup();
   #known: StoreFile | undefined;
 
   constructor(path: string, options: JsonStoreOptions) {
@@ -71,25 +70,21 @@ class JsonFile implements JsonStore {
   }
 
   async update(change: (state: PoolState) => void): Promise<PoolState> {
-    // what a change throws is not the file's fault
-    let refused: { reason: unknown } | undefined;
-    try {
-      const state = await replaceStore(this.path, async (temp, left) => {
-        refused = undefined;
-        const before = await this.#read();
-        let after = withLaterTokens(before, left);
-        try {
-          after = applyChange(after, change);
-        } catch (reason) {
-          refused = { reason };
-        }
-        return await this.#save(temp, before, after) ? after.state : undefined;
-      }, this.#options);
-      if (refused === undefined) return state;
-    } catch (error) {
-      throw toStoreError(error, this.path, "written");
-    }
-    throw refused.reason;
+    const done = await replaceStore(this.path, async (temp, left) => {
+      const before = await this.#read();
+      let after = withLaterTokens(before, left);
+      let refused: { reason: unknown } | undefined;
+      try {
+        after = applyChange(after, change);
+      } catch (reason) {
+        // what a change throws is not the file's fault
+        refused = { reason };
+      }
+      const isSaved = await this.#save(temp, before, after);
+      return isSaved ? { state: after.state, refused } : undefined;
+    }, this.#options);
+    if (done.refused) throw done.refused.reason;
+    return done.state;
   }
 
   async exclusive<T>(name: string, job: () => Promise<T>): Promise<T> {
@@ -122,7 +117,7 @@ class JsonFile implements JsonStore {
     if (after === before && before.version === undefined) return true;
     await keepGeneration(temp, before, after)
       .catch((error) => this.#warnOfBackup(temp.target, error));
-    const backup = await this.#backup.prepare(temp, after);
+    const backup = await prepareBackup(temp, after);
     try {
       if (after !== before || isTooWide) {
         const facts = await temp.write(after.text, before.mtimeMs);

@@ -26,6 +26,7 @@ import {
   realFile,
   remove,
   statFile,
+  toStoreError,
   unlessMissing,
   withBusyRetry,
 } from "./file.ts";
@@ -34,7 +35,6 @@ import { lockedError } from "./queue.ts";
 
 const TURNS = 10;
 
-/** Replaces a file; undefined when nothing has happened. */
 type Replace<T> = (
   temp: TempFile,
   left: readonly string[],
@@ -54,13 +54,17 @@ export async function replaceStore<T>(
   job: Replace<T>,
   options: LockOptions = {},
 ): Promise<T> {
-  for (let turn = 0; turn < TURNS; turn++) {
-    const file = await realFile(path);
-    const once = (token: string) => replaceOnce(file, token, job);
-    const done = await withLock(`${file}.lock`, once, options);
-    if (done !== undefined) return done;
+  try {
+    for (let turn = 0; turn < TURNS; turn++) {
+      const file = await realFile(path);
+      const once = (token: string) => replaceOnce(file, token, job);
+      const done = await withLock(`${file}.lock`, once, options);
+      if (done !== undefined) return done;
+    }
+    throw lockedError(`${path}.lock`);
+  } catch (error) {
+    throw toStoreError(error, path, "written");
   }
-  throw lockedError(`${path}.lock`);
 }
 
 async function replaceOnce<T>(
@@ -109,7 +113,6 @@ function journalOf(file: string): string {
   return `${file}.journal`;
 }
 
-/** Brings what is in the journal into the file. */
 async function finishJournal(file: string): Promise<void> {
   const journal = await unlessMissing(open(journalOf(file), "r"));
   if (journal === undefined) return;
@@ -218,7 +221,6 @@ export class TempFile {
     });
   }
 
-  /** Removes what is left of it, if anything. */
   async discard(): Promise<void> {
     await this.#handle.close().catch(() => {});
     await unlink(this.#path).catch(() => {});

@@ -10,15 +10,15 @@ import { fileURLToPath } from "node:url";
 import { RotatorError } from "../errors.ts";
 import type { PoolState } from "../types.ts";
 import {
-  Backup,
   backupOf,
   chosenIn,
   GENERATIONS,
   inspect,
+  prepareBackup,
   type StoreFile,
   withLaterTokens,
 } from "./backup.ts";
-import { realFile, statFile, toStoreError } from "./file.ts";
+import { realFile, statFile } from "./file.ts";
 import type { LockOptions } from "./lock.ts";
 import { replaceStore } from "./replace.ts";
 import { applyChange, mayBeSameLogin } from "./state.ts";
@@ -80,33 +80,28 @@ export async function restoreBackup(
 ): Promise<RestoredBackup> {
   const given = path instanceof URL ? fileURLToPath(path) : path;
   const { generation = 1 } = options;
-  try {
-    return await replaceStore(given, async (temp, left) => {
-      const file = temp.target;
-      const replaced = await inspect(file);
-      const backup = await readBackup(backupOf(file, generation), replaced);
-      const mirrored = await inspect(backupOf(file));
-      const later = [replaced, mirrored].find((it) => typeof it === "object");
-      const next = withLaterTokens(
-        applyChange(backup, (state) => {
-          // tokens and spending go on from where they are
-          if (typeof later === "object") takeObserved(state, later.state);
-        }),
-        left,
-      );
-      await temp.write(next.text, (await statFile(file))?.mtimeMs);
-      const mirror = await new Backup().prepare(temp, next);
-      const kept = replaced && await keepAside(file, replaced !== "damaged");
-      const isDone = await temp.commit();
-      if (isDone) await mirror?.commit();
+  return await replaceStore(given, async (temp, left) => {
+    const file = temp.target;
+    const replaced = await inspect(file);
+    const backup = await readBackup(backupOf(file, generation), replaced);
+    const mirrored = await inspect(backupOf(file));
+    const later = [replaced, mirrored].find((it) => typeof it === "object");
+    // tokens and spending go on from where they are
+    const observed = applyChange(backup, (state) => {
+      if (typeof later === "object") takeObserved(state, later.state);
+    });
+    const next = withLaterTokens(observed, left);
+    await temp.write(next.text, (await statFile(file))?.mtimeMs);
+    const mirror = await prepareBackup(temp, next);
+    try {
+      const kept = replaced ? await keepAside(file, replaced) : null;
+      if (!await temp.commit()) return undefined;
+      await mirror?.commit();
+      return { writtenAt: backup.mtimeMs, kept };
+    } finally {
       await mirror?.discard();
-      return isDone
-        ? { writtenAt: backup.mtimeMs, kept: kept ?? null }
-        : undefined;
-    }, options);
-  } catch (error) {
-    throw toStoreError(error, given, "written");
-  }
+    }
+  }, options);
 }
 
 /**
@@ -145,14 +140,18 @@ async function readBackup(
 }
 
 /** Nothing is thrown away: a damaged file may still be read by a person. */
-async function keepAside(file: string, isWhole: boolean): Promise<string> {
+async function keepAside(
+  file: string,
+  found: StoreFile | "damaged",
+): Promise<string> {
   const time = new Date().toISOString().replaceAll(":", "-");
-  const kept = `${file}.${isWhole ? "replaced" : "corrupt"}-${time}`;
-  const found = await stat(file);
-  if (found.isFile()) {
+  const word = found === "damaged" ? "corrupt" : "replaced";
+  const kept = `${file}.${word}-${time}`;
+  const facts = await stat(file);
+  if (facts.isFile()) {
     await copyFile(file, kept, constants.COPYFILE_EXCL);
     await chmod(kept, 0o600);
-    await chown(kept, found.uid, found.gid).catch(() => {});
+    await chown(kept, facts.uid, facts.gid).catch(() => {});
   } else {
     await rename(file, kept);
   }
