@@ -88,10 +88,11 @@ async function find(
     if (limited.length === 0) {
       return choice && !isHeld ? use(context, query, choice) : undefined;
     }
-    await context.usage.ask(limited, {
-      signal: query.signal,
-      isEnough: ({ alias }) => isIncluded(context, query, alias),
-    });
+    await context.usage.ask(
+      limited,
+      query.signal,
+      ({ alias }) => isIncluded(context, query, alias),
+    );
   }
   return undefined;
 }
@@ -191,7 +192,7 @@ async function askUnknown(
   };
   context.waiting++;
   try {
-    await context.usage.ask(aliases, { signal: query.signal, isEnough });
+    await context.usage.ask(aliases, query.signal, isEnough);
   } catch (error) {
     choice.release();
     throw error;
@@ -219,7 +220,7 @@ function askable(
 ): string[] {
   return context.accounts.candidates.filter((account) =>
     !tried.has(account.alias) && isMeant(account) &&
-    context.usage.mayAsk(account.alias, account.record)
+    context.usage.mayAsk(account)
   ).map(({ alias }) => alias);
 }
 

@@ -7,27 +7,21 @@ import type { Identity } from "../codex/request.ts";
 import type { AccountRecord, PoolState, Tokens } from "../types.ts";
 import type { ImportedLogin } from "./login_files.ts";
 
-/** What both tokens of a login say. */
-interface Said {
-  readonly access: string;
-  readonly id: string | undefined;
-  readonly claims: Pick<Claims, "accountId" | "fedramp">;
-}
+/** What tokens say: taking them apart for each request would cost as much as all else. */
+const said = new WeakMap<Tokens, Pick<Claims, "accountId" | "fedramp">>();
+const NONE: Tokens = { access: "" };
 
-/** Taking tokens apart for each request would cost as much as all else. */
-const said = new WeakMap<Tokens, Said>();
-
-function claimsOf(tokens: Tokens | undefined): Said["claims"] {
-  if (!tokens) return { accountId: null, fedramp: false };
-  const { access, id } = tokens;
+function claimsOf(
+  tokens: Tokens = NONE,
+): Pick<Claims, "accountId" | "fedramp"> {
   const known = said.get(tokens);
-  if (known?.access === access && known.id === id) return known.claims;
-  const [own, more] = [readClaims(id), readClaims(access)];
+  if (known) return known;
+  const [own, more] = [readClaims(tokens.id), readClaims(tokens.access)];
   const claims = {
     accountId: own.accountId ?? more.accountId,
     fedramp: own.fedramp || more.fedramp,
   };
-  said.set(tokens, { access, id, claims });
+  said.set(tokens, claims);
   return claims;
 }
 

@@ -58,24 +58,15 @@ export function addLogin(
     );
   }
   const account: AccountRecord = state.accounts[alias] = {};
-  takeLogin(account, login, { isSignIn: true });
+  takeLogin(account, login);
   link(account, options.source);
   return { alias, added: true, stored: true };
 }
 
-/**
- * Gives an account a login's tokens, and takes back what held against the old ones.
- *
- * @param isSignIn Whether what the login says of the plan counts.
- */
-export function takeLogin(
-  account: AccountRecord,
-  login: ImportedLogin,
-  { isSignIn }: { isSignIn: boolean },
-): void {
+/** Gives an account a login's tokens, and takes back what held against the old ones. */
+export function takeLogin(account: AccountRecord, login: ImportedLogin): void {
   const { email, plan, userId, accountId, fedramp, tokens } = login;
   Object.assign(account, definedIn({ accountId, userId, email, tokens }));
-  if (plan !== null && isSignIn) account.plan = plan;
   if (fedramp) account.fedramp = true;
   // without an id token nothing was said of it
   else if (tokens.id !== undefined) delete account.fedramp;
@@ -146,7 +137,8 @@ function updateLogin(
     // the stored ones would be lost to ones that may be long spent
     const isOlder = after === null || (before ?? 0) > after;
     if (!fresh && tokens && isOlder) return false;
-    takeLogin(account, login, { isSignIn: true });
+    if (login.plan !== null) account.plan = login.plan;
+    takeLogin(account, login);
   }
   link(account, source);
   return true;

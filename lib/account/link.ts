@@ -140,7 +140,7 @@ export class AccountLinks {
       // all that hold the same login get them
       for (const account of accountsWithRefreshToken(state, alias, spent)) {
         if (!isSameLogin(account, login)) continue;
-        takeLogin(account, login, { isSignIn: false });
+        takeLogin(account, login);
         if (!isLinked(account) || account.source.path !== path) continue;
         account.source.seen = fingerprint(login.tokens);
       }

@@ -77,20 +77,12 @@ function incomplete(reason: string): Error {
   return new Error(`The sign-in was not completed: ${reason}; start it again`);
 }
 
-/** What a person needs to sign a device in. */
-export interface DeviceCode {
-  /** To be entered on the page. */
-  readonly userCode: string;
-  /** The page's address. */
-  readonly page: string;
-  /** How long the code is good (ms). */
-  readonly lifetimeMs: number;
-}
-
 /** How to sign a device in. */
 export interface DeviceLoginOptions extends LoginOptions {
-  /** Shows the code. */
-  readonly onCode: (code: DeviceCode) => void;
+  /** Shows the code to be entered on a page, and how long it is good (ms). */
+  readonly onCode: (
+    code: { userCode: string; page: string; lifetimeMs: number },
+  ) => void;
   /** Waits between two questions, in ms; rejects when the signal aborts. */
   readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>;
 }

@@ -5,7 +5,6 @@ import { backendHeaders } from "../codex/request.ts";
 import { readUsage } from "../codex/usage.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
-import type { NormalRecord } from "../normal_types.ts";
 import type { RefreshReport } from "../report_types.ts";
 import { withAbort, withTimeLimit } from "./abort.ts";
 import { type AccountContext, fetchText } from "./context.ts";
@@ -28,17 +27,9 @@ export type CheckResult = Pick<
   "alias" | "ok" | "tokenRefreshed" | "error"
 >;
 
-/** How long to ask, and what to tell meanwhile. */
-export interface AskOptions {
-  /** Ends the waiting; a check that nobody waits for any more is cancelled. */
-  signal?: AbortSignal | null | undefined;
-  /** Called after each account; true ends the waiting, the asking goes on. */
-  isEnough?: (result: CheckResult) => boolean;
-}
-
 /** How one account is asked. */
 export interface CheckOptions {
-  /** Ends the waiting. */
+  /** Ends the waiting; a check that nobody waits for any more is cancelled. */
   signal?: AbortSignal | null | undefined;
   /** The owner asked for it: then what it says of limits counts at once. */
   isExplicit?: boolean;
@@ -68,9 +59,9 @@ export class UsageChecker {
   }
 
   /** Whether an account may be asked now: once per minute, in all processes. */
-  mayAsk(alias: string, account: NormalRecord): boolean {
+  mayAsk({ alias, record }: PooledAccount): boolean {
     if (this.#checks.has(alias)) return true;
-    const stored = account.usageCheck?.askedAt ?? -Infinity;
+    const stored = record.usageCheck?.askedAt ?? -Infinity;
     const own = this.#askedAt.get(alias) ?? -Infinity;
     // a time that another clock wrote into the future holds nobody up
     const since = Math.abs(this.#context.now() - Math.max(stored, own));
@@ -81,11 +72,13 @@ export class UsageChecker {
    * Asks accounts together, in at most five seconds; what has not answered by
    * then counts as failed.
    *
+   * @param isEnough Called after each account; true ends the waiting, the asking goes on.
    * @throws The reason of `signal`, when that aborts.
    */
   async ask(
     aliases: readonly string[],
-    { signal, isEnough }: AskOptions = {},
+    signal: AbortSignal | null | undefined,
+    isEnough: (result: CheckResult) => boolean,
   ): Promise<void> {
     if (aliases.length === 0) return;
     const open = new Set(aliases);
@@ -95,7 +88,7 @@ export class UsageChecker {
         for (const alias of aliases) {
           this.#join(alias, { signal: pass }).then((result) => {
             open.delete(alias);
-            if (open.size === 0 || isEnough?.(result)) resolve();
+            if (open.size === 0 || isEnough(result)) resolve();
           }, reject);
         }
         return enough;
@@ -148,8 +141,8 @@ export class UsageChecker {
   }
 
   /** Asks an account that may be asked, without anybody waiting for it. */
-  checkInBackground({ alias, record }: PooledAccount): void {
-    if (this.mayAsk(alias, record)) this.check(alias).catch(() => {});
+  checkInBackground(account: PooledAccount): void {
+    if (this.mayAsk(account)) this.check(account.alias).catch(() => {});
   }
 
   /** Cancels what is under way, and waits until nothing more can be learned from it. */

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { RotatorError } from "../errors.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
-import { remove, sleep, statFile } from "./file.ts";
+import { type FileFacts, remove, sleep, statFile } from "./file.ts";
 import { currentFile, TempFile } from "./replace.ts";
 import {
   adoptTokens,
@@ -30,12 +30,10 @@ const OWNER_FIELDS = [
 ] as const;
 
 /** What a store's file held when it was read. */
-export interface StoreFile extends Snapshot {
+export interface StoreFile
+  extends Snapshot, Omit<FileFacts, "kind" | "version"> {
   /** Undefined: there is no file. */
   readonly version: string | undefined;
-  /** Modification time, epoch ms; 0 without a file. */
-  readonly mtimeMs: number;
-  readonly openToOthers: boolean;
 }
 
 /** One object for all stores that do not exist yet, as nothing changes in it. */

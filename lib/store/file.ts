@@ -5,7 +5,6 @@
 import { randomBytes } from "node:crypto";
 import {
   type FileHandle,
-  mkdir,
   open,
   readlink,
   realpath,
@@ -102,11 +101,6 @@ export async function keepOwner(
   const { uid, gid } = await unlessMissing(stat(like)) ??
     await stat(dirname(like));
   if (uid !== 0) await handle.chown(uid, gid).catch(() => {});
-}
-
-/** Creates the folder of `path`, private, where it is missing. */
-export async function createFolderOf(path: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
 }
 
 /** The file behind symbolic links, also when it does not exist yet. */

@@ -18,13 +18,12 @@
  * that it was replaced. What it may still do has to be fenced off by other
  * means: see `replace.ts`.
  */
-import { readdir, readFile, readlink, unlink } from "node:fs/promises";
+import { mkdir, readdir, readFile, readlink, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { clearInterval, setInterval } from "node:timers";
 import {
   codeOf,
-  createFolderOf,
   createNew,
   isBusy,
   newToken,
@@ -127,7 +126,9 @@ async function acquire(path: string, giveUpAt: number): Promise<Lock> {
 async function ticketsOf(path: string): Promise<string[]> {
   const folder = dirname(path);
   const names = await unlessMissing(readdir(folder));
-  if (names === undefined) await createFolderOf(path);
+  if (names === undefined) {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+  }
   const prefix = basename(path) + ".";
   return (names ?? [])
     .filter((it) => it.startsWith(prefix) && it.endsWith(".wait"))
