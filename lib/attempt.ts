@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { withAbort } from "./account/abort.ts";
+import { withAbort } from "./abort.ts";
 import type { Attempt } from "./account/context.ts";
 import { type Choice, lastAccountOf } from "./choose.ts";
 import type { RotatorContext } from "./context.ts";

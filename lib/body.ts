@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { withAbort } from "./account/abort.ts";
+import { withAbort } from "./abort.ts";
 import { relay } from "./response.ts";
 import { joined } from "./values.ts";
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { withAbort } from "./account/abort.ts";
+import { withAbort } from "./abort.ts";
 import { type Outcome, readStreamFailure } from "./codex/answer.ts";
 import { statusOfFailure } from "./codex/error_table.ts";
 import { type ServerSentEvent, ServerSentEventParser } from "./codex/sse.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { delay, withAbort } from "./account/abort.ts";
+import { delay, withAbort } from "./abort.ts";
 import type { Attempt } from "./account/context.ts";
 import { learnCharge, learnOutcome, setCooldowns } from "./account/learn.ts";
 import { TOKEN_REFUSED_MS } from "./account/learn_usage.ts";

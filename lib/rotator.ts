@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { delay, withAbort } from "./account/abort.ts";
+import { delay, withAbort } from "./abort.ts";
 import type { Attempt } from "./account/context.ts";
 import { isStillIn, prepare } from "./attempt.ts";
 import { type Choice, choose, chooseAgain } from "./choose.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { withAbort } from "./account/abort.ts";
+import { withAbort } from "./abort.ts";
 import { identityOf } from "./account/identity.ts";
 import { learnFacts, learnOutcome } from "./account/learn.ts";
 import { type Attempt, sentOnce } from "./account/context.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { clearTimeout, setTimeout } from "node:timers";
-import { withAbort } from "./account/abort.ts";
+import { withAbort } from "./abort.ts";
 import { compact, relay, withBody } from "./response.ts";
 import { readStreamFailure } from "./codex/answer.ts";
 import type { AboutRequest } from "./codex/headers.ts";

@@ -72,6 +72,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 };
 /** What all parts share. */
 const LEAVES = [
+  "abort",
   "decimal",
   "errors",
   "meters",

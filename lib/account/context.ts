@@ -12,7 +12,7 @@ import type {
   EventContext,
   RotatorEvent,
 } from "../report_types.ts";
-import { type Limits, withTimeLimit } from "./abort.ts";
+import { type Limits, withTimeLimit } from "../abort.ts";
 
 /** What the parts that keep accounts alive share. */
 export interface AccountContext {

@@ -15,7 +15,7 @@ import type {
   PoolState,
   Tokens,
 } from "../types.ts";
-import { delay } from "./abort.ts";
+import { delay } from "../abort.ts";
 import type { AccountContext } from "./context.ts";
 import { accountsWithRefreshToken, isSameLogin } from "./identity.ts";
 import { freshness, isSameTokens, takeLogin } from "./import.ts";

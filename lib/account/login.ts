@@ -7,7 +7,7 @@ import { readErrorBody } from "../codex/error_report.ts";
 import { parseJson, readNumber, readText, recordOf } from "../codex/json.ts";
 import { readTokenAnswer } from "../codex/tokens.ts";
 import { definedIn } from "../values.ts";
-import { delay } from "./abort.ts";
+import { delay } from "../abort.ts";
 import {
   type AccountContext,
   type FetchedText,

@@ -8,7 +8,7 @@ import {
 } from "../codex/endpoints.ts";
 import { shortText } from "../codex/error_report.ts";
 import { messageOf } from "../errors.ts";
-import { withAbort } from "./abort.ts";
+import { withAbort } from "../abort.ts";
 import { exchangeCode, type LoginOptions } from "./login.ts";
 import {
   type CallbackAnswer,

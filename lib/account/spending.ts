@@ -15,7 +15,7 @@ import { recordOfLogin } from "../pool/facts.ts";
 import { cancelPaid, endPaid, startPaid, takePaid } from "../pool/spending.ts";
 import type { PaidRequest } from "../spending_types.ts";
 import type { NormalRecord, NormalState } from "../normal_types.ts";
-import { delay, withTimeLimit } from "./abort.ts";
+import { delay, withTimeLimit } from "../abort.ts";
 import type { AccountContext } from "./context.ts";
 import type { UsageChecker } from "./usage_check.ts";
 

@@ -1,5 +1,5 @@
 import { messageOf, RotatorError } from "../errors.ts";
-import { withTimeLimit } from "./abort.ts";
+import { withTimeLimit } from "../abort.ts";
 import { type Access, AccessTokens, type Valid } from "./access.ts";
 import { type AccountContext, isDenied } from "./context.ts";
 import { lockName } from "./identity.ts";

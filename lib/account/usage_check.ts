@@ -6,7 +6,7 @@ import { readUsage } from "../codex/usage.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
 import type { RefreshReport } from "../report_types.ts";
-import { withAbort, withTimeLimit } from "./abort.ts";
+import { withAbort, withTimeLimit } from "../abort.ts";
 import { type AccountContext, fetchText } from "./context.ts";
 import { identityOf } from "./identity.ts";
 import {

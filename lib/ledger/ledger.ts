@@ -86,7 +86,6 @@ export class Ledger {
   async close(): Promise<void> {
     await this.flush();
     clearTimeout(this.#timer);
-    this.#timer = undefined;
   }
 }
 

@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
+import { delay } from "../abort.ts";
 import { RotatorError } from "../errors.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
-import { type FileFacts, remove, sleep, statFile } from "./file.ts";
+import { type FileFacts, remove, statFile } from "./file.ts";
 import { currentFile, TempFile } from "./replace.ts";
 import {
   adoptTokens,
@@ -66,7 +67,7 @@ export async function readStoreFile(file: string): Promise<StoreFile> {
     if (!isCorrupt(error)) throw error;
   }
   // someone may be writing to it by hand
-  await sleep(REREAD_AFTER_MS);
+  await delay(REREAD_AFTER_MS);
   try {
     return await readOnce(file);
   } catch (error) {

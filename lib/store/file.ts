@@ -13,10 +13,8 @@ import {
 } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import process from "node:process";
-import { setTimeout as sleep } from "node:timers/promises";
+import { delay } from "../abort.ts";
 import { RotatorError } from "../errors.ts";
-
-export { sleep };
 
 const BUSY_CODES: ReadonlySet<string> = new Set(["EPERM", "EACCES", "EBUSY"]);
 const BUSY_LIMIT_MS = 2_000;
@@ -51,7 +49,7 @@ export async function withBusyRetry<T>(
     } catch (error) {
       if (!isBusy(error) || performance.now() >= giveUpAt) throw error;
     }
-    await sleep(pause);
+    await delay(pause);
   }
 }
 

@@ -22,13 +22,13 @@ import { mkdir, readdir, readFile, readlink, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { clearInterval, setInterval } from "node:timers";
+import { delay } from "../abort.ts";
 import {
   codeOf,
   createNew,
   isBusy,
   newToken,
   remove,
-  sleep,
   unlessMissing,
   withBusyRetry,
 } from "./file.ts";
@@ -115,7 +115,7 @@ async function acquire(path: string, giveUpAt: number): Promise<Lock> {
       // a holder that takes long is looked at less often, too
       const slow = Math.min(sameForMs / 20, 50);
       const pause = MIN_PAUSE_MS + PAUSE_PER_TICKET_MS * older.length + slow;
-      await sleep(Math.min(pause, MAX_PAUSE_MS) * (0.75 + Math.random() / 2));
+      await delay(Math.min(pause, MAX_PAUSE_MS) * (0.75 + Math.random() / 2));
     }
   } finally {
     await remove(ticket).catch(() => {});

@@ -1,4 +1,4 @@
-import { clearTimeout, setTimeout } from "node:timers";
+import { withTimeLimit } from "../abort.ts";
 import { RotatorError } from "../errors.ts";
 
 /** Runs jobs of the same key one after another, in the order they came. */
@@ -25,15 +25,12 @@ export class Queue {
     const { promise: done, resolve: leave } = Promise.withResolvers<void>();
     const end = Promise.all([before, done]);
     this.#ends.set(key, end);
-    const { promise: late, reject } = Promise.withResolvers<never>();
-    const wait = Math.max(0, giveUpAt - performance.now());
-    const timer = setTimeout(() => reject(lockedError(key)), wait);
+    const ms = Math.max(0, giveUpAt - performance.now());
     try {
-      if (before !== undefined) await Promise.race([before, late]);
-      clearTimeout(timer);
+      await withTimeLimit({ ms }, async () => await before)
+        .catch(() => Promise.reject(lockedError(key)));
       return await job();
     } finally {
-      clearTimeout(timer);
       leave();
       end.then(() => {
         if (this.#ends.get(key) === end) this.#ends.delete(key);

@@ -167,6 +167,8 @@ export class StateCache {
 
   /** Writes what is pending. */
   async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     await this.#flushing;
     // whoever waited as well may have begun to write our changes
     if (this.#flushing) return this.#flushing;
@@ -179,7 +181,7 @@ export class StateCache {
   /** Writes what is pending; nothing is written by itself afterwards. */
   async close(): Promise<void> {
     await this.flush();
-    this.#unschedule();
+    clearTimeout(this.#timer);
   }
 
   async #read(): Promise<void> {
@@ -232,7 +234,6 @@ export class StateCache {
   async #write(): Promise<void> {
     const writing = this.#writing = this.#pending;
     this.#pending = nothing();
-    this.#unschedule();
     const reads = this.#reads;
     try {
       const written = await this.#store.update((stored) =>
@@ -258,15 +259,7 @@ export class StateCache {
 
   /** The timer keeps no process alive: a script ends when its own work is done. */
   #schedule(wait = WRITE_BEHIND_MS): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      void this.flush();
-    }, wait).unref();
-  }
-
-  #unschedule(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#timer ??= setTimeout(() => void this.flush(), wait).unref();
   }
 }
 
