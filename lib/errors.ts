@@ -36,6 +36,11 @@ export class RotatorError extends Error {
   }
 }
 
+/** Whether Deno was not permitted to: its owner must hear of that as it is, as it names the flag. */
+export function isDenied(error: unknown): error is Error {
+  return error instanceof Error && error.name === "NotCapable";
+}
+
 /** The text of what was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -1,7 +1,7 @@
 import type { AccountPool } from "../pool/account_pool.ts";
 import type { StateCache } from "../store/state_cache.ts";
 import { shortText } from "../codex/error_report.ts";
-import { networkErrorText } from "../errors.ts";
+import { isDenied, networkErrorText } from "../errors.ts";
 import type { FetchLike, Store } from "../types.ts";
 import type { TokenUsage } from "../codex/stream.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
@@ -149,11 +149,6 @@ export async function postToIssuer(
   }, { ms: ISSUER_LIMIT_MS, signal });
   signal?.throwIfAborted();
   return called;
-}
-
-/** A permission that the context denies: its owner must hear of it as it is. */
-export function isDenied(error: unknown): boolean {
-  return error instanceof Error && error.name === "NotCapable";
 }
 
 /** Reads a body as text, up to a bound. */

@@ -17,6 +17,7 @@ import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import {
   codeOf,
+  isBusy,
   newToken,
   realFile,
   unlessMissing,
@@ -24,6 +25,7 @@ import {
   writeAdvice,
 } from "../store/file.ts";
 import { withLock } from "../store/lock.ts";
+import { isDenied } from "../errors.ts";
 import type { AccountSource } from "../types.ts";
 import { type ImportedLogin, readLoginFile } from "./login_files.ts";
 
@@ -70,11 +72,8 @@ export class LinkedFile {
    * @throws {Error} When it may not be read.
    */
   async read(): Promise<LinkContent | undefined> {
-    try {
-      return await this.#read(this.path);
-    } catch (error) {
-      throw this.#error(error, "read");
-    }
+    return await this.#read(this.path)
+      .catch((error) => this.#fail(error, "read"));
   }
 
   async #read(path: string): Promise<LinkContent | undefined> {
@@ -98,7 +97,7 @@ export class LinkedFile {
   async hold<T>(job: () => Promise<T>): Promise<T> {
     const onFailure = (error: unknown) => {
       // in a folder where no lock can be made, the store's own has to do
-      if (!CLOSED.has(codeOf(error) ?? "")) throw this.#error(error, "written");
+      if (!CLOSED.has(codeOf(error) ?? "")) this.#fail(error, "written");
     };
     const file = await this.#find().catch(onFailure);
     return file === undefined
@@ -123,10 +122,9 @@ export class LinkedFile {
       const file = await realFile(this.path);
       const handle = await open(file, "r+");
       const { size } = await handle.stat().finally(() => handle.close());
-      const copy = await this.#copy(file, " ".repeat(size + ROOM));
-      await unlink(copy);
+      await unlink(await this.#copy(file, " ".repeat(size + ROOM)));
     } catch (error) {
-      throw this.#error(error, "written");
+      this.#fail(error, "written");
     }
   }
 
@@ -152,9 +150,9 @@ export class LinkedFile {
       }
       return true;
     } catch (error) {
-      throw this.#error(error, "written");
+      return this.#fail(error, "written");
     } finally {
-      if (copy) await unlessMissing(unlink(copy)).catch(() => {});
+      if (copy) await unlink(copy).catch(() => {});
     }
   }
 
@@ -192,24 +190,23 @@ export class LinkedFile {
     return found;
   }
 
-  /** Why the file cannot be worked with, and what to do. */
-  #error(error: unknown, what: "read" | "written"): Error {
-    if (!(error instanceof Error)) return new Error(String(error));
+  /** Says why the file cannot be worked with, and what to do. */
+  #fail(cause: unknown, what: "read" | "written"): never {
     const { path } = this;
-    const folder = dirname(path);
-    if (error.name === "NotCapable") {
-      return new Error(
+    const code = codeOf(cause);
+    if (isDenied(cause)) {
+      const folder = dirname(path);
+      throw new Error(
         `The linked file ${path} cannot be ${what}, as Deno was not permitted to; run with --allow-read=${folder} and --allow-write=${folder}`,
-        { cause: error },
+        { cause },
       );
     }
-    const code = codeOf(error);
-    if (code === undefined || !/^E[A-Z0-9]+$/.test(code)) return error;
-    return new Error(
+    if (code === undefined) throw cause;
+    throw new Error(
       `The linked file ${path} cannot be ${what} (${code}); ${
         writeAdvice(code) ?? "make it and its folder writable"
       }, or take its tokens over with "codex-rotator import '${path}' --copy"`,
-      { cause: error },
+      { cause },
     );
   }
 }
@@ -232,7 +229,7 @@ async function writeSynced(
     await handle.writeFile(text);
     await handle.sync();
   } catch (error) {
-    if (flags === "wx") await unlessMissing(unlink(path)).catch(() => {});
+    if (flags === "wx") await unlink(path).catch(() => {});
     throw error;
   } finally {
     await handle.close();
@@ -260,9 +257,7 @@ async function moveOnto(copy: string, file: string): Promise<boolean> {
     await (process.platform === "win32" ? withBusyRetry(move) : move());
     return true;
   } catch (error) {
-    if (!["EBUSY", "EPERM", "EACCES"].includes(codeOf(error) ?? "")) {
-      throw error;
-    }
+    if (!isBusy(error)) throw error;
     return false;
   }
 }

@@ -1,7 +1,7 @@
-import { messageOf, RotatorError } from "../errors.ts";
+import { isDenied, messageOf, RotatorError } from "../errors.ts";
 import { withTimeLimit } from "../abort.ts";
 import { type Access, AccessTokens, type Valid } from "./access.ts";
-import { type AccountContext, isDenied } from "./context.ts";
+import type { AccountContext } from "./context.ts";
 import { lockName } from "./identity.ts";
 import { AccountLinks } from "./link.ts";
 import { Renewal, type RenewalParts } from "./renewal.ts";

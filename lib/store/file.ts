@@ -14,7 +14,7 @@ import {
 import { dirname, resolve } from "node:path";
 import process from "node:process";
 import { delay } from "../abort.ts";
-import { RotatorError } from "../errors.ts";
+import { isDenied, RotatorError } from "../errors.ts";
 
 const BUSY_CODES: ReadonlySet<string> = new Set(["EPERM", "EACCES", "EBUSY"]);
 const BUSY_LIMIT_MS = 2_000;
@@ -27,7 +27,7 @@ export function newToken(): string {
 /** The code of a system error, or undefined for any other. */
 export function codeOf(error: unknown): string | undefined {
   const code = error instanceof Error && "code" in error ? error.code : null;
-  return typeof code === "string" ? code : undefined;
+  return /^E[A-Z0-9]+$/.test(`${code}`) ? `${code}` : undefined;
 }
 
 /** Whether another program's open file may be what is in the way. */
@@ -157,11 +157,7 @@ export function toStoreError(
   refused: "read" | "written",
 ): unknown {
   const code = codeOf(error);
-  // Deno's own refusals name the flag that is missing.
-  const isDenied = error instanceof Error && error.name === "NotCapable";
-  if (isDenied || code === undefined || !/^E[A-Z0-9]+$/.test(code)) {
-    return error;
-  }
+  if (code === undefined || isDenied(error)) return error;
   const [reason, advice] = REASONS[code] ?? DENIED;
   const { path: at } = error as NodeJS.ErrnoException;
   const where = at === undefined || at === path ? "" : `, at ${at}`;

@@ -24,12 +24,16 @@ import type {
 import {
   dated,
   dictionary,
+  entriesOf,
   flag,
   type JsonObject,
   lenient,
+  list,
   nullable,
   number,
+  object,
   optional,
+  passing,
   type Read,
   shape,
   text,
@@ -57,31 +61,25 @@ const balance: Read<string> = (value, at) => {
   return text(read, at);
 };
 
-const weight: Read<number> = (value, at) => {
-  if (number(value, at) < 0) throw UNREADABLE;
-  return number(value, at);
-};
+const weight = passing((it): it is number =>
+  Number.isFinite(it) && it as number >= 0
+);
 
 /** At most 32 entries; the main meter is never the one too many. */
 function recordOf<T>(read: Read<T>): Read<Record<string, T>> {
   return (value, at) => {
-    if (!isRecord(value)) throw UNREADABLE;
+    const stored = object(value, at);
     const record = dictionary<T>({});
-    const names = new Set([MAIN_METER, ...Object.keys(value)]);
+    const names = new Set([MAIN_METER, ...Object.keys(stored)]);
     for (const name of names) {
       if (Object.keys(record).length === MAX_ENTRIES) break;
       const fits = name.length <= MAX_TEXT && name !== "__proto__";
-      if (!fits || !Object.hasOwn(value, name)) continue;
-      record[name] = read(value[name], at);
+      if (!fits || !Object.hasOwn(stored, name)) continue;
+      record[name] = read(stored[name], at);
     }
     return record;
   };
 }
-
-const flags: Read<"allowed" | "refused"> = (value) => {
-  if (value !== "allowed" && value !== "refused") throw UNREADABLE;
-  return value;
-};
 
 const readWindow = shape<NormalWindow>({
   usedPercent: number,
@@ -89,13 +87,12 @@ const readWindow = shape<NormalWindow>({
   resetsAt: nullable(number),
   observedAt: dated,
   seenAt: dated,
-  flags: lenient(flags),
+  flags: lenient(passing((it) => it === "allowed" || it === "refused")),
 });
 
 /** Of too many windows the fullest ones count. */
 const readWindows: Read<NormalWindow[]> = (value, at) => {
-  if (!Array.isArray(value)) throw UNREADABLE;
-  const windows = value.map((window) => readWindow(window, at));
+  const windows = list(value, at).map((window) => readWindow(window, at));
   if (windows.length <= MAX_WINDOWS) return windows;
   windows.sort((a, b) => b.usedPercent - a.usedPercent);
   return windows.slice(0, MAX_WINDOWS);
@@ -189,30 +186,16 @@ const readCooldown = shape<Cooldown>({
   detail: lenient(text),
 });
 
-const readCooldowns: Read<Record<string, Cooldown>> = (value, at) => {
-  const cooldowns = dictionary<Cooldown>({});
-  for (const [cause, stored] of Object.entries(isRecord(value) ? value : {})) {
-    const cooldown = lenient(readCooldown)(stored, at);
-    if (cooldown && cause !== "__proto__") cooldowns[cause] = cooldown;
-  }
-  return cooldowns;
-};
-
 const readAuthFields = shape<NonNullable<NormalRecord["auth"]>>({
   invalidAt: lenient(number, 0),
   reason: lenient(text, "Needs a sign-in"),
 });
 
-/** Amounts by day or time; what is no amount is left out. */
-const readAmounts: Read<Record<string, string>> = (value) => {
-  const amounts = dictionary<string>({});
-  for (const [key, amount] of Object.entries(isRecord(value) ? value : {})) {
-    const isAmount = readDecimal(amount) !== undefined &&
-      key.length <= MAX_TEXT;
-    if (isAmount && key !== "__proto__") amounts[key] = String(amount);
-  }
-  return amounts;
-};
+/** Amounts by day or time. */
+const readAmounts = entriesOf((value) => {
+  if (readDecimal(value) === undefined) throw UNREADABLE;
+  return String(value);
+});
 
 const readSample = shape<UsageSample>({ at: number, percent: number });
 
@@ -261,7 +244,7 @@ const readRecord = shape<NormalRecord>({
   spent: optional(readAmounts),
   formerAliases: lenient(recordOf(number)),
   spending: lenient(readSpending),
-  cooldowns: readCooldowns,
+  cooldowns: entriesOf(readCooldown),
   tokenCallAt: lenient(number),
   auth: (value, at) =>
     value === undefined || value === null

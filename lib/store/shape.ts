@@ -22,20 +22,35 @@ type Fields<T> = {
 /** Thrown where a value has another form; nobody is told. */
 export const UNREADABLE = new Error("A stored value has another form");
 
-export const text: Read<string> = (value) => {
-  if (typeof value !== "string") throw UNREADABLE;
-  return value;
-};
+/** Reads what passes a test. */
+export function passing<T>(test: (value: unknown) => value is T): Read<T> {
+  return (value) => {
+    if (test(value)) return value;
+    throw UNREADABLE;
+  };
+}
 
-export const flag: Read<boolean> = (value) => {
-  if (typeof value !== "boolean") throw UNREADABLE;
-  return value;
-};
+export const text: Read<string> = passing((it) => typeof it === "string");
+export const flag: Read<boolean> = passing((it) => typeof it === "boolean");
+export const number: Read<number> = passing((it): it is number =>
+  Number.isFinite(it)
+);
+export const object: Read<JsonObject> = passing(isRecord);
+export const list: Read<unknown[]> = passing((it): it is unknown[] =>
+  Array.isArray(it)
+);
 
-export const number: Read<number> = (value) => {
-  if (typeof value !== "number" || !Number.isFinite(value)) throw UNREADABLE;
-  return value;
-};
+/** All entries that can be read. */
+export function entriesOf<T>(read: Read<T>): Read<Record<string, T>> {
+  return (value, at) => {
+    const found = dictionary<T>({});
+    for (const [key, it] of Object.entries(isRecord(value) ? value : {})) {
+      const entry = lenient(read)(it, at);
+      if (entry !== undefined && key !== "__proto__") found[key] = entry;
+    }
+    return found;
+  };
+}
 
 /** A time, or when the whole fact was observed. */
 export const dated: Read<number> = (value, at) => number(value ?? at, at);
@@ -69,8 +84,8 @@ export function lenient<T, D = undefined>(
 
 export function shape<T extends object>(fields: Fields<T>): Read<T> {
   const reads = Object.entries(fields) as [string, Read<unknown>][];
-  return (value, at) => {
-    if (!isRecord(value)) throw UNREADABLE;
+  return (stored, at) => {
+    const value = object(stored, at);
     const own = value["observedAt"];
     const observedAt = typeof own === "number" ? own : at;
     const found: JsonObject = {};
