@@ -9,7 +9,7 @@ import type { PooledAccount } from "../pool/account_pool.ts";
 import { setCooldown, usageLimitKey } from "../pool/cooldowns.ts";
 import { type BalanceObservation, observeBalance } from "../pool/spending.ts";
 import { addAmounts } from "../decimal.ts";
-import { readDecimal } from "../values.ts";
+import { definedIn, readDecimal } from "../values.ts";
 import {
   closedMeters,
   creditsFromHeaders,
@@ -17,6 +17,7 @@ import {
   learnUsage,
 } from "../pool/facts.ts";
 import type { NormalRecord } from "../normal_types.ts";
+import type { Cooldown } from "../types.ts";
 import type { AccountContext, Attempt } from "./context.ts";
 
 const MINUTE = 60_000;
@@ -28,29 +29,22 @@ const UNTOLD_LIMIT_MS = 15 * MINUTE;
 const MAX_MODEL_LENGTH = 128;
 
 /** A cooldown that an answer sets, by its cause. */
-interface CooldownUpdate {
-  cause: string;
-  until: number;
-  detail: string;
-  code?: string;
-}
+type CooldownUpdate =
+  & Pick<Cooldown, "until" | "code">
+  & { cause: string; detail: string };
 
 /** Whether an attempt's account is still the login that it was sent with. */
 function isCurrent(context: AccountContext, { account }: Attempt): boolean {
   return context.accounts.get(account.alias) === account;
 }
 
-/**
- * Learns windows, credits and plan from what headers or stream events say.
- *
- * @returns When that is written; undefined when nothing has to be written at once.
- */
-export function learnFacts(
+/** Learns windows, credits and plan from what headers or stream events say: in memory before it returns. */
+export async function learnFacts(
   context: AccountContext,
   attempt: Attempt,
   facts: Pick<HeaderFacts, "plan" | "usage" | "credits">,
-): Promise<void> | undefined {
-  if (!isCurrent(context, attempt)) return undefined;
+): Promise<void> {
+  if (!isCurrent(context, attempt)) return;
   const { account } = attempt;
   const { record, alias } = account;
   const now = context.now();
@@ -72,10 +66,8 @@ export function learnFacts(
   if (facts.usage || facts.credits) context.cache.markDirty(alias);
   account.invalidate();
   if (isNewPlan) {
-    return context.cache.writeRecord(account, (stored) => stored.plan = plan);
-  }
-  const isSame = verdictKey(account, now) === before;
-  return isSame ? undefined : context.cache.write();
+    await context.cache.writeRecord(account, (stored) => stored.plan = plan);
+  } else if (verdictKey(account, now) !== before) await context.cache.write();
 }
 
 /** What tells whether an observation changed a verdict. */
@@ -214,8 +206,7 @@ function modelCooldown(
   { until, detail, code }: Omit<CooldownUpdate, "cause">,
 ): CooldownUpdate[] {
   if (model === undefined || model.length > MAX_MODEL_LENGTH) return [];
-  const update = { cause: `model:${model}`, until, detail };
-  return [code === undefined ? update : { ...update, code }];
+  return [{ cause: `model:${model}`, until, detail, ...definedIn({ code }) }];
 }
 
 /**
@@ -223,7 +214,7 @@ function modelCooldown(
  * A charge that no paid request accounts for is that of the request whose
  * answer shows it.
  */
-export function learnBalance(
+function learnBalance(
   context: AccountContext,
   attempt: Attempt,
   told: BalanceObservation,

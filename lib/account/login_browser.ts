@@ -79,11 +79,8 @@ export async function signInByBrowser(
   }
 }
 
-/** What came back from the browser. */
-type Return =
-  | { kind: "code"; code: string }
-  | { kind: "refused"; reason: string }
-  | { kind: "useless"; reason: string };
+/** What came back from the browser is no answer to this sign-in. */
+class Useless extends Error {}
 
 const SIGNED_IN: CallbackAnswer = {
   status: 200,
@@ -138,9 +135,8 @@ class BrowserLogin {
   /** What the browser is shown when it returns. */
   async answer(query: URLSearchParams): Promise<CallbackAnswer> {
     try {
-      const useless = await this.#take(readReturn(query, this.#state));
-      if (useless === undefined) return SIGNED_IN;
-      return { status: 400, title: "Not signed in", text: useless };
+      await this.#take(query);
+      return SIGNED_IN;
     } catch (error) {
       return { status: 400, title: "Not signed in", text: messageOf(error) };
     }
@@ -163,27 +159,27 @@ class BrowserLogin {
     return `${authorizeUrl(this.#options.issuer)}?${query}`;
   }
 
-  /** @returns Why it is of no use; undefined when the account is kept. */
-  async #take(came: Return): Promise<string | undefined> {
-    switch (came.kind) {
-      case "useless":
-        return came.reason;
-      case "refused":
-        if (!this.#begun) {
-          this.#done.reject(
-            new Error(`The issuer refused the sign-in: ${came.reason}`),
-          );
-        }
-        break;
-      case "code":
-        // a code serves once: a page that is loaded again waits for the first
-        if (!this.#begun) {
-          this.#begun = true;
-          this.#complete(came.code).then(this.#done.resolve, this.#done.reject);
-        }
+  /** Takes what came back: only an answer to this very sign-in counts, a refusal too. */
+  async #take(query: URLSearchParams): Promise<void> {
+    if (!isSame(query.get("state") ?? "", this.#state)) {
+      throw new Useless(
+        "This answer belongs to another sign-in (its state differs); use the address that was shown last",
+      );
+    }
+    const error = query.get("error");
+    const code = query.get("code");
+    if (error !== null && !this.#begun) {
+      const words = [error, query.get("error_description") ?? ""];
+      const reason = words.map(shortText).filter((it) => it).join(": ");
+      this.#done.reject(new Error(`The issuer refused the sign-in: ${reason}`));
+    } else if (error === null && !code) {
+      throw new Useless("The answer holds no code; start the sign-in again");
+    } else if (code && !this.#begun) {
+      // a code serves once: a page that is loaded again waits for the first
+      this.#begun = true;
+      this.#complete(code).then(this.#done.resolve, this.#done.reject);
     }
     await this.#done.promise;
-    return undefined;
   }
 
   async #complete(code: string): Promise<void> {
@@ -196,48 +192,28 @@ class BrowserLogin {
     if (pasted === undefined) return;
     for await (const line of pasted(signal)) {
       if (line.trim() === "") continue;
-      const useless = await this.#take(readPaste(line.trim(), this.#state));
-      if (useless === undefined) return;
-      onUseless?.(useless);
+      try {
+        return await this.#take(readPaste(line.trim(), this.#state));
+      } catch (error) {
+        if (!(error instanceof Useless)) throw error;
+        onUseless?.(error.message);
+      }
     }
   }
 }
 
-/** A pasted address, or the bare code from it. */
-function readPaste(line: string, state: string): Return {
+/** What a pasted address says, or the bare code from it. */
+function readPaste(line: string, state: string): URLSearchParams {
   const start = line.indexOf("?");
   if (start >= 0) {
-    const query = line.slice(start + 1).replace(/#.*$/, "");
-    return readReturn(new URLSearchParams(query), state);
+    return new URLSearchParams(line.slice(start + 1).replace(/#.*$/, ""));
   }
-  if (/^[\w.~-]{8,}$/.test(line)) return { kind: "code", code: line };
-  return {
-    kind: "useless",
-    reason:
-      "That is not the address that the browser ended on; it begins with http://localhost and holds a code",
-  };
-}
-
-/** Only an answer to this very sign-in counts, a refusal too. */
-function readReturn(query: URLSearchParams, state: string): Return {
-  if (!isSame(query.get("state") ?? "", state)) {
-    return {
-      kind: "useless",
-      reason:
-        "This answer belongs to another sign-in (its state differs); use the address that was shown last",
-    };
+  if (/^[\w.~-]{8,}$/.test(line)) {
+    return new URLSearchParams({ state, code: line });
   }
-  const error = query.get("error");
-  if (error !== null) {
-    const words = [error, query.get("error_description") ?? ""].map(shortText);
-    return { kind: "refused", reason: words.filter((it) => it).join(": ") };
-  }
-  const code = query.get("code");
-  if (code) return { kind: "code", code };
-  return {
-    kind: "useless",
-    reason: "The answer holds no code; start the sign-in again",
-  };
+  throw new Useless(
+    "That is not the address that the browser ended on; it begins with http://localhost and holds a code",
+  );
 }
 
 function isSame(a: string, b: string): boolean {

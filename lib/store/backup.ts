@@ -164,15 +164,14 @@ export async function keepGeneration(
 ): Promise<void> {
   const [before, after] = [state, next.state].map(ownerPart);
   if (version === undefined || isDeepStrictEqual(before, after)) return;
-  const removed = removedAccounts(state, next.state);
   const third = backupOf(main.target, 3);
   let older = await inspect(backupOf(main.target, 2));
   if (typeof older !== "object") older = await inspect(third);
   if (older === "damaged") await remove(third);
   else if (older) {
-    await replaceBackup(main, 3, withoutTokens(older.text, removed));
+    await replaceBackup(main, 3, withoutRemoved(older.text, next.state));
   }
-  await replaceBackup(main, 2, withoutTokens(text, removed));
+  await replaceBackup(main, 2, withoutRemoved(text, next.state));
 }
 
 async function replaceBackup(
@@ -203,11 +202,9 @@ async function writeBackup(
 /** What its owner changes, as opposed to what is observed and renewed. */
 function ownerPart({ settings, accounts }: PoolState): unknown {
   const chosen = Object.entries(accounts).map(([alias, account]) => {
-    const { accountId, userId, source } = account;
-    return [alias, accountId, userId, {
-      ...chosenIn(account),
-      source: source?.path,
-    }];
+    const source = account.source?.path;
+    const { accountId, userId } = account;
+    return { alias, accountId, userId, ...chosenIn(account), source };
   });
   return { settings, chosen };
 }
@@ -216,28 +213,19 @@ export function chosenIn(account: AccountRecord): AccountRecord {
   return Object.fromEntries(OWNER_FIELDS.map((name) => [name, account[name]]));
 }
 
-/** The accounts that are gone, also not under another name. */
-function removedAccounts(before: PoolState, after: PoolState): PoolState {
-  const kept = Object.values(after.accounts)
-    .map(({ tokens }) => JSON.stringify(tokens));
-  const removed = Object.entries(before.accounts).filter(([alias, account]) =>
-    after.accounts[alias] === undefined &&
-    !kept.includes(JSON.stringify(account.tokens))
-  );
-  return { ...before, accounts: Object.fromEntries(removed) };
-}
-
-function withoutTokens(text: string, { accounts }: PoolState): string {
-  if (Object.keys(accounts).length === 0) return text;
-  const removed = Object.entries(accounts);
-  const kept = { text, state: parseState(text, "backup") };
-  return applyChange(kept, (state) => {
+/** A backup without the tokens of accounts that are not there any more, also under another name. */
+function withoutRemoved(text: string, { accounts }: PoolState): string {
+  const present = Object.values(accounts);
+  const backup = { text, state: parseState(text, "backup") };
+  return applyChange(backup, (state) => {
     for (const [alias, account] of Object.entries(state.accounts)) {
-      const isRemoved = removed.some(([name, it]) =>
-        name === alias ||
-        (it.accountId && it.userId && mayBeSameLogin(it, account))
-      );
-      if (isRemoved) delete account.tokens;
+      const { tokens, accountId, userId } = account;
+      const isPresent = accounts[alias] !== undefined ||
+        present.some((it) =>
+          isDeepStrictEqual(it.tokens, tokens) ||
+          (accountId && userId && mayBeSameLogin(it, account))
+        );
+      if (!isPresent) delete account.tokens;
     }
   }).text;
 }
