@@ -13,14 +13,6 @@ export interface CallbackAnswer {
   readonly text: string;
 }
 
-/** Servers on both loopback addresses that wait for the browser's return. */
-export interface CallbackServer {
-  readonly port: number;
-  /** An address of this server that leads to `url`, once. */
-  leadTo(url: string): string;
-  close(): Promise<void>;
-}
-
 type Answer = (query: URLSearchParams) => Promise<CallbackAnswer>;
 
 const CALLBACK_PATH = "/auth/callback";
@@ -40,27 +32,76 @@ export async function listenForCallback(
   answer: Answer,
 ): Promise<CallbackServer | undefined> {
   for (const port of ports) {
-    const servers = await listenOnAll(loopbacks, port);
-    if (servers.length > 0) return callbackServer(servers, port, answer);
+    const server = new CallbackServer(port, answer);
+    if (await server.listen(loopbacks)) return server;
   }
   return undefined;
 }
 
-/** @returns No server when the port is taken on any of the addresses. */
-async function listenOnAll(
-  loopbacks: readonly string[],
-  port: number,
-): Promise<Server[]> {
-  const servers: Server[] = [];
-  for (const host of loopbacks) {
-    const server = createServer();
-    const result = await listen(server, port, host);
-    if (result === "listening") servers.push(server);
-    if (result !== "taken") continue;
-    await Promise.all(servers.map(closeServer));
-    return [];
+/** Servers on both loopback addresses that wait for the browser's return. */
+export class CallbackServer {
+  readonly port: number;
+  readonly #answer: Answer;
+  readonly #servers: Server[] = [];
+  readonly #pending = new Set<Promise<void>>();
+  #target: string | undefined;
+
+  constructor(port: number, answer: Answer) {
+    this.port = port;
+    this.#answer = answer;
   }
-  return servers;
+
+  /** @returns False when the port is taken on any of the addresses. */
+  async listen(loopbacks: readonly string[]): Promise<boolean> {
+    for (const host of loopbacks) {
+      const server = createServer((request, response) => {
+        const handled = this.#handle(request, response);
+        this.#pending.add(handled);
+        void handled.finally(() => this.#pending.delete(handled));
+      });
+      const result = await listen(server, this.port, host);
+      if (result === "listening") this.#servers.push(server);
+      if (result !== "taken") continue;
+      await this.close();
+      return false;
+    }
+    return this.#servers.length > 0;
+  }
+
+  async #handle(
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const { pathname, search } = targetOf(request, this.port);
+    if (pathname === START_PATH && this.#target !== undefined) {
+      const location = this.#target;
+      // whoever else asks for it learns nothing
+      this.#target = undefined;
+      return await send(response, SENT_ON, { location });
+    }
+    const isReturn = pathname === CALLBACK_PATH;
+    const query = new URLSearchParams(search);
+    await send(response, isReturn ? await this.#answer(query) : NOT_FOUND);
+  }
+
+  /** An address of this server that leads to `url`, once. */
+  leadTo(url: string): string {
+    this.#target = url;
+    return `http://localhost:${this.port}${START_PATH}`;
+  }
+
+  async close(): Promise<void> {
+    // the page is on its way before the server goes
+    await Promise.all(this.#pending);
+    await Promise.all(
+      this.#servers.map((server) =>
+        new Promise<void>((resolve) => {
+          server.close(() => resolve());
+          server.closeAllConnections();
+        })
+      ),
+    );
+  }
 }
 
 function listen(
@@ -78,58 +119,6 @@ function listen(
       else resolve("absent");
     });
     server.listen(port, host, () => resolve("listening"));
-  });
-}
-
-function callbackServer(
-  servers: readonly Server[],
-  port: number,
-  answer: Answer,
-): CallbackServer {
-  const pending = new Set<Promise<void>>();
-  let target: string | undefined;
-  const answerTo = async (
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): Promise<void> => {
-    const { pathname, search } = targetOf(request, port);
-    if (pathname === START_PATH && target !== undefined) {
-      const location = target;
-      // whoever else asks for it learns nothing
-      target = undefined;
-      return await send(response, SENT_ON, { location });
-    }
-    const isReturn = pathname === CALLBACK_PATH;
-    await send(
-      response,
-      isReturn ? await answer(new URLSearchParams(search)) : NOT_FOUND,
-    );
-  };
-  for (const server of servers) {
-    server.on("request", (request, response) => {
-      const handled = answerTo(request, response);
-      pending.add(handled);
-      void handled.finally(() => pending.delete(handled));
-    });
-  }
-  return {
-    port,
-    leadTo(url) {
-      target = url;
-      return `http://localhost:${port}${START_PATH}`;
-    },
-    async close() {
-      // the page is on its way before the server goes
-      await Promise.all(pending);
-      await Promise.all(servers.map(closeServer));
-    },
-  };
-}
-
-function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
   });
 }
 
