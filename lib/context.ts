@@ -163,7 +163,7 @@ function accountContext(
     onOutOfReach: (error) => {
       const reason =
         `The store is out of reach; what was read last goes on being used: ${
-          text(error)
+          messageOf(error)
         }`;
       emit({ type: "warning", reason });
     },
