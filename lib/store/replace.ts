@@ -43,7 +43,6 @@ type Replace<T> = (
 /**
  * Replaces a store's file while this process holds its lock.
  *
- * @param path The store as it was given.
  * @param job Gets the file in the making, before anything was read, and what
  * writers that died had written. Run again when it returns undefined: the lock
  * was taken over and nothing has happened.
@@ -190,12 +189,7 @@ export class TempFile {
     return await statFile(this.#path);
   }
 
-  /**
-   * Puts it in the place of its target.
-   *
-   * @returns False when someone who took the lock over has taken it away: then
-   * nothing has happened.
-   */
+  /** @returns False when someone who took the lock over has taken it away: then nothing has happened. */
   async commit(): Promise<boolean> {
     if (await this.#moveTo(this.target)) return true;
     if (await statFile(this.#path) === undefined) return false;

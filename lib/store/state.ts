@@ -3,22 +3,11 @@
  *
  * What a store holds is public. A person or a newer version may have written
  * it, so it may lack fields, have more of them, or have some in another form.
- * All work is done on its normal form, {@linkcode NormalState}:
- *
- * - Every fact is dated: `usage`, each meter and window have an `observedAt`,
- *   windows a `seenAt` as well; `usage.answeredAt` is a number or null (never
- *   answered); `credits.limitsObservedAt` is set.
- * - `allowed` and `limitReached` of a meter are a boolean or null, and what they
- *   mean for a window are its `flags`; windows have a length and a reset or null.
- * - Flags of usage and credits are booleans; `modelUsage`, `meters` and
- *   `cooldowns` are there and find nothing inherited.
- * - `enabled`, `weight`, `priority`, `reserve` and `requests` are filled, `lastUsedAt` is a number or
- *   null; `auth` is there only while a sign-in is needed.
- * - `tokens` are there only if they can be used: the access token can be sent
- *   as a header, or is empty beside a refresh token.
- * - A field of a wrong form becomes one that tells less, and never one that
- *   lets an account spend or serve. There are at most 32 meters and 8 windows
- *   in each, and names have at most 64 characters.
+ * All work is done on its normal form, {@linkcode NormalState}: every default is
+ * filled, every fact is dated, tokens and sign-ins are there only if they count.
+ * A field of a wrong form becomes one that tells less, and never one that lets
+ * an account spend or serve. There are at most 32 meters and 8 windows in each,
+ * and names have at most 64 characters.
  *
  * Unknown fields and unreadable values are not in it. They stay in the store,
  * as {@linkcode editState} writes only what a change made different.
@@ -43,20 +32,16 @@ const VOLATILE_FIELDS: ReadonlySet<string> = new Set([
   "lastUsedAt",
 ]);
 
-/** A state with nothing in it. */
 export function emptyState(): PoolState {
   return { version: VERSION, settings: {}, accounts: dictionary({}) };
 }
 
 /**
- * Reads a store's text. Of a key that is there twice the last one counts.
+ * Reads all that is in a store's text.
  *
- * @param text The whole text, with or without a byte order mark.
  * @param path The file it came from, for messages.
- * @returns A state that belongs to the caller, with all that is stored. Its
- * `accounts` have no prototype.
- * @throws {RotatorError} `store_corrupt`, or `store_version` when a newer
- * version wrote it.
+ * @returns A state that belongs to the caller; its `accounts` have no prototype.
+ * @throws {RotatorError} `store_corrupt` or `store_version`.
  */
 export function parseState(text: string, path: string): PoolState {
   const state = parseObject(text, path);
