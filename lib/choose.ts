@@ -97,13 +97,14 @@ async function find(
   return undefined;
 }
 
-function selectQuery(
-  context: RotatorContext,
-  query: ChoiceQuery,
-): SelectQuery {
+function selectQuery(context: RotatorContext, query: ChoiceQuery): SelectQuery {
+  const now = context.now();
+  const { sessions } = context;
+  const isSession = context.affinity && query.session !== undefined;
   return {
     ...query,
-    now: context.now(),
+    now,
+    sessionsOn: isSession ? (alias) => sessions.countOf(alias, now) : undefined,
     random: context.random,
     strategy: context.strategy(),
     preferPlans: context.preferPlans,

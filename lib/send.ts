@@ -68,6 +68,8 @@ export async function send(
     signal?.throwIfAborted();
     if (error instanceof RedirectError) throw error;
     return { error: explained(error, request.url) };
+  } finally {
+    attempt.account.unanswered = 0;
   }
   const outcome = await learnAnswer(context, attempt, { response, signal });
   if (outcome.kind === "ok" && request.listsModels) {

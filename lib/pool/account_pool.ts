@@ -34,6 +34,8 @@ export class PooledAccount {
   capAt: ((now: number) => CapVerdict) | undefined;
   /** Position of its last use among all uses in this process; orders uses of one millisecond. */
   sequence = 0;
+  /** Requests given to it since its last answer: what they take is not told yet. */
+  unanswered = 0;
   /** How often the backend limited it in this process; tells answers asked for before from those after. */
   limits = 0;
   /** How much of the next pick is its own by smooth weighted round robin; undefined before its first. */
@@ -188,10 +190,12 @@ export class AccountPool {
     const usedAt = this.#latestUse(now);
     const sequence = ++this.#uses;
     account.sequence = sequence;
+    account.unanswered++;
     account.record.requests++;
     account.record.lastUsedAt = usedAt;
     return () => {
       const { record } = account;
+      account.unanswered = Math.max(0, account.unanswered - 1);
       record.requests = Math.max(0, record.requests - 1);
       if (account.sequence !== sequence) return;
       record.lastUsedAt = lastUsedAt;

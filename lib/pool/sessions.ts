@@ -18,15 +18,22 @@ export class Sessions {
   /** Called when there is something new to be written. */
   onChange: () => void = () => {};
   #byKey = new Map<string, Session>();
+  /** How many of them each account has. */
+  #counts = new Map<string, number>();
   #changed = new Set<string>();
 
   /** The session of that key, unless it was idle too long at `now` (epoch ms). */
   get(key: string, now: number): Session | undefined {
+    this.#forget(now);
     const session = this.#byKey.get(key);
-    if (session === undefined) return undefined;
-    if (now - session.usedAt <= IDLE_MS) return session;
-    this.#byKey.delete(key);
-    return undefined;
+    // one that another process wrote may be out of order
+    return session && now - session.usedAt <= IDLE_MS ? session : undefined;
+  }
+
+  /** How many sessions an account served last, at `now` (epoch ms). */
+  countOf(alias: string, now: number): number {
+    this.#forget(now);
+    return this.#counts.get(alias) ?? 0;
   }
 
   /** Notes who has just served a session; without a new mark the last one stays. */
@@ -66,13 +73,28 @@ export class Sessions {
 
   #set(key: string, session: Session): void {
     // re-inserting keeps the map in order of use
-    this.#byKey.delete(key);
+    this.#delete(key);
     this.#byKey.set(key, session);
-    if (this.#byKey.size <= MAX_SESSIONS) return;
-    for (const oldest of this.#byKey.keys()) {
-      this.#byKey.delete(oldest);
-      break;
+    this.#count(session.alias, 1);
+    this.#forget(session.usedAt);
+  }
+
+  /** Forgets, from the longest idle one on, who was idle too long at `now`, and who is too many. */
+  #forget(now: number): void {
+    for (const [key, { usedAt }] of this.#byKey) {
+      const isIdle = now - usedAt > IDLE_MS;
+      if (!isIdle && this.#byKey.size <= MAX_SESSIONS) return;
+      this.#delete(key);
     }
+  }
+
+  #delete(key: string): void {
+    const session = this.#byKey.get(key);
+    if (session && this.#byKey.delete(key)) this.#count(session.alias, -1);
+  }
+
+  #count(alias: string, change: number): void {
+    this.#counts.set(alias, (this.#counts.get(alias) ?? 0) + change);
   }
 }
 

@@ -25,6 +25,8 @@ export interface RankContext {
   now: number;
   /** Uniform in [0, 1). */
   random: () => number;
+  /** How many sessions an account has; given when the request is one's, which will stay where it goes. */
+  sessionsOn?: ((alias: string) => number) | undefined;
 }
 
 /**
@@ -52,7 +54,7 @@ export function rank(
       return -Math.round(account.owed * 1e9);
     }
     case "drain":
-      return -urgency(account.record, context);
+      return -urgency(account, context);
   }
 }
 
@@ -99,21 +101,50 @@ export function settleWeights(
 /** A window that began this short a time ago may as well not have begun, ms: the backend tells whole seconds. */
 const BEGIN_TOLERANCE_MS = 60_000;
 
-/** How soon unused quota is lost: a window that has not begun first, as the sooner it begins the sooner it is new again. */
+/** Before any share: none is as high, in percent per hour. */
+const FIRST = 1e9;
+const HOUR_MS = 3_600_000;
+
+/**
+ * How soon unused quota is lost, for each of those who share it. A window that
+ * has not begun goes first: the sooner it begins, the sooner it is new again.
+ * Of a session only the longest window counts there, as the whole session would
+ * stay where one request is enough to begin a window.
+ */
 function urgency(
-  record: NormalRecord,
-  { model, now }: RankContext,
+  { alias, unanswered, record }: PooledAccount,
+  { model, now, sessionsOn }: RankContext,
 ): number {
   const windows = meterFacts(record, meterOfModel(model))?.windows ?? [];
+  const longest = longestOf(windows);
+  if (!longest) return -Infinity;
+  const claims = 1 + unanswered + (sessionsOn?.(alias) ?? 0);
+  const share = shareOf(longest, now) / claims;
+  const toBegin = sessionsOn ? [longest] : windows;
+  // what is on its way begins them
+  const isFirst = unanswered === 0 && toBegin.some((it) => isIdle(it, now));
+  return isFirst ? FIRST + Math.max(0, share) : share;
+}
+
+function longestOf(windows: readonly NormalWindow[]): NormalWindow | undefined {
   let longest: NormalWindow | undefined;
   for (const window of windows) {
-    if (isIdle(window, now)) return Infinity;
     const isLonger = (window.windowSeconds ?? 0) >=
       (longest?.windowSeconds ?? -1);
     if (isLonger) longest = window;
   }
-  if (!longest || longest.resetsAt === null) return -Infinity;
-  return (100 - longest.usedPercent) / (longest.resetsAt - now);
+  return longest;
+}
+
+/** The unused share of a window per time left, percent per hour; -Infinity where its reset is unknown. */
+function shareOf(
+  { usedPercent, windowSeconds, resetsAt }: NormalWindow,
+  now: number,
+): number {
+  if (resetsAt === null) return -Infinity;
+  if (resetsAt > now) return (100 - usedPercent) * HOUR_MS / (resetsAt - now);
+  // it will begin anew
+  return windowSeconds === null ? 0 : 100 * 3600 / windowSeconds;
 }
 
 /** Whether a window has not begun: nothing is used, and its reset slides with the time; or it has reset. */

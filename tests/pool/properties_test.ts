@@ -186,6 +186,28 @@ test("order() is a permutation of its pool that begins with the choice", () => {
   );
 });
 
+test("order() goes by failing, priority, reserve and plan before any strategy", () => {
+  check(
+    [fleet, strategy, model, time, fc.nat(7)],
+    (accounts, strategy, model, now, mask) => {
+      const { all } = poolOf(accounts);
+      all.forEach((it, index) => (mask >> index % 3) & 1 && it.fail(now));
+      const asked = query({ strategy, model, now });
+      const keyOf = (it: PooledAccount) => {
+        const { plan = "", priority, reserve } = it.record;
+        const isLow = reserve > 0 && 100 - it.fullestPercent(model) < reserve;
+        const isPreferred = asked.preferPlans.has(plan);
+        return [it.isFailing(now), -priority, isLow, !isPreferred]
+          .map((part) => Number(part) + 1).join("");
+      };
+      for (const pool of POOLS) {
+        const keys = order(all, pool, asked).map(keyOf);
+        assertEquals(keys, keys.toSorted());
+      }
+    },
+  );
+});
+
 test("select() tries everyone once, and the pools in their order", () => {
   check([fleet, policy, strategy, time], (accounts, allow, strategy, now) => {
     const { all } = poolOf(accounts, allow);

@@ -35,3 +35,19 @@ test("sessions.note() keeps a mark when another account goes on", () => {
   sessions.note("s", { alias: "b", usedAt: NOW + 3, mark: "mark2" });
   assertEquals(sessions.get("s", NOW + 3)?.mark, "mark2");
 });
+
+test("sessions.countOf() counts the sessions that an account served last, until they are forgotten", () => {
+  const sessions = new Sessions();
+  const counts = (now: number) =>
+    ["a", "b"].map((alias) => sessions.countOf(alias, now));
+  assertEquals(counts(NOW), [0, 0]);
+  sessions.note("one", { alias: "a", usedAt: NOW });
+  sessions.note("two", { alias: "a", usedAt: NOW + MINUTE });
+  sessions.note("two", { alias: "a", usedAt: NOW + MINUTE });
+  assertEquals(counts(NOW + MINUTE), [2, 0]);
+  sessions.note("one", { alias: "b", usedAt: NOW + 2 * MINUTE });
+  assertEquals(counts(NOW + 61 * MINUTE), [1, 1]);
+  assertEquals(counts(NOW + 62 * MINUTE), [0, 1]);
+  assertEquals(counts(NOW + 63 * MINUTE), [0, 0]);
+  assertEquals(sessions.size, 0);
+});

@@ -342,9 +342,9 @@ const long = (usedPercent: number, left: number | null): UsageWindow => ({
   resetsAt: left === null ? null : NOW + left,
 });
 
-/** The order by `drain`, of accounts with these windows. */
-function drained(all: readonly UsageWindow[][], model?: string): string {
-  const pool = fleet(all.map((windows) =>
+/** Accounts with these windows. */
+function fleetOf(all: readonly UsageWindow[][], model?: string): AccountPool {
+  return fleet(all.map((windows) =>
     open({
       plan: "pro",
       usage: usage([], {
@@ -355,7 +355,15 @@ function drained(all: readonly UsageWindow[][], model?: string): string {
       }),
     })
   ));
-  return order(pool.all, "first", query({ strategy: "drain", model }))
+}
+
+/** Their order by `drain`. */
+function drained(
+  all: readonly UsageWindow[][],
+  more: Partial<SelectQuery> = {},
+): string {
+  const asked = query({ strategy: "drain", ...more });
+  return order(fleetOf(all, more.model).all, "first", asked)
     .map(({ alias }) => alias).join(" ");
 }
 
@@ -368,11 +376,11 @@ test("drain goes by the unused share per time left of the longest window of the 
     [],
   ];
   for (const model of [undefined, SPARK]) {
-    assertEquals(drained(fleet, model), "bob alice carol dave erin");
+    assertEquals(drained(fleet, { model }), "bob alice carol dave erin");
   }
 });
 
-test("drain begins windows that have not begun: the sooner they begin, the sooner they are new again", () => {
+test("drain begins windows that have not begun, of several those whose share is lost first", () => {
   const week = 7 * 24 * HOUR;
   const fleet = [
     [long(1, HOUR)],
@@ -381,7 +389,42 @@ test("drain begins windows that have not begun: the sooner they begin, the soone
     [long(0, week - 2 * 60_000)],
     [long(100, 0)],
   ];
-  assertEquals(drained(fleet), "bob carol erin alice dave");
+  assertEquals(drained(fleet), "carol bob erin alice dave");
+});
+
+test("drain places a session by its longest window, as it stays where a request only begins a shorter one", () => {
+  const fleet = [
+    [short(0, 5 * HOUR), long(90, 50 * HOUR)],
+    [short(50, HOUR), long(10, 50 * HOUR)],
+    [short(50, HOUR), long(0, 7 * 24 * HOUR)],
+  ];
+  assertEquals(drained(fleet), "carol alice bob");
+  const sessionsOn = () => 0;
+  assertEquals(drained(fleet, { sessionsOn }), "carol bob alice");
+});
+
+test("drain divides the share of an account among the sessions on it", () => {
+  const fleet = [[long(40, 10 * HOUR)], [long(70, 10 * HOUR)]];
+  for (
+    const [sessions, expected] of [[0, "alice bob"], [2, "bob alice"]] as const
+  ) {
+    const sessionsOn = (alias: string) => alias === "alice" ? sessions : 0;
+    assertEquals(drained(fleet, { sessionsOn }), expected);
+  }
+});
+
+test("drain spreads requests side by side by their share, and none while each is answered", () => {
+  const windows = [40, 70, 90].map((used) => [long(used, 10 * HOUR)]);
+  const asked = { strategy: "drain" } as const;
+  const pool = fleetOf(windows);
+  const counts = countsOf(picks(pool, 100, asked));
+  assertEquals(counts, { alice: 60, bob: 30, carol: 10 });
+  for (let n = 0; n < 10; n++) {
+    for (const account of pool.all) account.unanswered = 0;
+    assertEquals(pick(pool, asked), "alice");
+  }
+  const idle = fleetOf([[short(1, HOUR)], [short(0, 5 * HOUR)]]);
+  assertEquals(picks(idle, 3, asked), ["bob", "alice", "alice"]);
 });
 
 test("isStrategy() knows the five, and nothing else", () => {

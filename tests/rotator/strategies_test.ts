@@ -80,6 +80,29 @@ test("every strategy spreads requests sent side by side, and over credits too", 
   }
 });
 
+test("drain sends one request after the other where most is lost first, and spreads those sent side by side and sessions", async () => {
+  const account = (days: number) => ({
+    windows: [{
+      seconds: 7 * 24 * 3600,
+      usedPercent: 10,
+      resetAt: START + days * 24 * HOUR,
+    }],
+  });
+  await using fleet = await startFleet({
+    strategy: "drain",
+    accounts: { alice: account(1), bob: account(3.5) },
+  });
+  await fleet.rotator.refresh();
+  for (let n = 0; n < 6; n++) await fleet.ask();
+  assertEquals(counted(fleet), { alice: 6 });
+  fleet.fake.clearLog();
+  await Promise.all(Array.from({ length: 9 }, () => fleet.ask()));
+  assertEquals(counted(fleet), { alice: 7, bob: 2 });
+  fleet.fake.clearLog();
+  for (let n = 0; n < 9; n++) await fleet.ask({ prompt_cache_key: `k${n}` });
+  assertEquals(counted(fleet), { alice: 7, bob: 2 });
+});
+
 test("weighted counts a request once, however often its account had to be tried", async () => {
   await using fleet = await startFleet({
     strategy: "weighted",

@@ -1,5 +1,14 @@
-/** Simple rules of choosing, without a rotator and knowing all that is true; and what no rule can beat. */
+/**
+ * Rules of choosing without a rotator, told all that is true at once: simple
+ * ones, and the rotator's own strategies. Thousands of weeks pass in a minute,
+ * so that what chance does evens out.
+ */
+import { PooledAccount } from "../../lib/pool/account_pool.ts";
+import { Sessions } from "../../lib/pool/sessions.ts";
+import { byLastUse, rank } from "../../lib/pool/strategy.ts";
+import { normalRecord } from "../../lib/store/normal_form.ts";
 import { type Account, costOf, FIVE_HOURS, WEEK } from "./account.ts";
+import { MAIN } from "./told.ts";
 import type { Arrival } from "./traffic.ts";
 
 /** What a user feels of a strategy. */
@@ -12,48 +21,107 @@ export interface Outcome {
   moved: number;
 }
 
-/** The smaller, the sooner it is chosen. */
-export type Rule = (account: Account, now: number) => number;
+/** What a rule looks at besides the account. */
+interface View {
+  /** Epoch ms. */
+  now: number;
+  sessions: Sessions;
+}
+
+/** The smaller, the sooner it is chosen; of equal ones the longest unused. */
+export type Rule = (account: Candidate, view: View) => number;
 
 export const RULES: Readonly<Record<string, Rule>> = {
-  "fill-first": () => 0,
-  "least-used by 5 hours": (account, now) =>
+  "round-robin": byStrategy("round-robin"),
+  "drain": byStrategy("drain"),
+  "fill-first": ({ index }) => index,
+  "least-used by 5 hours": ({ account }, { now }) =>
     windowOf(account, FIVE_HOURS, now).used,
-  "least-used by week": (account, now) => windowOf(account, WEEK, now).used,
-  "soonest reset": (account, now) => windowOf(account, WEEK, now).left,
-  "idle windows, then unused share per time left": (account, now) => {
-    const week = windowOf(account, WEEK, now);
-    const isIdle = !week.hasBegun ||
-      !windowOf(account, FIVE_HOURS, now).hasBegun;
-    const share = (100 - week.used) / Math.max(1, week.left);
-    return isIdle ? -1e9 - share : -share;
-  },
+  "least-used by week": ({ account }, { now }) =>
+    windowOf(account, WEEK, now).used,
+  "soonest reset": ({ account }, { now }) => windowOf(account, WEEK, now).left,
 };
 
-/** What a rule makes of some traffic. A session stays while its account has room. */
+/** An account with what the rotator would remember of it. */
+interface Candidate {
+  account: Account;
+  index: number;
+  pooled: PooledAccount;
+}
+
+/**
+ * What a rule makes of some traffic. As with the rotator, a session stays while
+ * its account has room, and Pro plans go first.
+ */
 export function simulateRule(
   accounts: readonly Account[],
   arrivals: readonly Arrival[],
   rule: Rule,
 ): Outcome {
   const outcome: Outcome = { paid: 0, credits: 0, moved: 0 };
-  const sessions = new Map<string, Account>();
-  for (const { at, size, session } of arrivals) {
-    const last = sessions.get(session);
-    const open = accounts.filter((it) => it.isIncluded("gpt-5.5", at));
-    const chosen = last && open.includes(last)
-      ? last
-      : open.toSorted((a, b) => rule(a, at) - rule(b, at))[0];
+  const now = arrivals[0]!.at;
+  const candidates = accounts.map((account, index): Candidate => {
+    const usage = { observedAt: now, meters: { [MAIN]: { windows: [] } } };
+    const pooled = new PooledAccount(account.alias, normalRecord({ usage }));
+    return { account, index, pooled };
+  });
+  const sessions = new Sessions();
+  for (const { at: now, id, size, session } of arrivals) {
+    const last = sessions.get(session, now)?.alias;
+    const open = candidates.filter(({ account }) =>
+      account.isIncluded("gpt-5.5", now)
+    );
+    const chosen = open.find(({ account }) => account.alias === last) ??
+      firstOf(open, rule, { now, sessions });
     if (!chosen) {
       outcome.paid++;
       outcome.credits += size;
       continue;
     }
-    if (last && last !== chosen) outcome.moved++;
-    sessions.set(session, chosen);
-    chosen.use(chosen.options.meters[0]!, costOf(chosen, "gpt-5.5", size), at);
+    const { account, pooled } = chosen;
+    if (last !== undefined && last !== account.alias) outcome.moved++;
+    sessions.note(session, { alias: account.alias, usedAt: now });
+    pooled.record.lastUsedAt = now;
+    pooled.sequence = id;
+    const cost = costOf(account, "gpt-5.5", size);
+    account.use(account.options.meters[0]!, cost, now);
   }
   return outcome;
+}
+
+/** The account that a rule puts first. */
+function firstOf(
+  open: readonly Candidate[],
+  rule: Rule,
+  view: View,
+): Candidate | undefined {
+  const isPro = ({ account }: Candidate) => account.options.plan === "pro";
+  const group = open.some(isPro) ? open.filter(isPro) : open;
+  const ranks = new Map(group.map((it) => [it, rule(it, view)]));
+  return group.toSorted((a, b) =>
+    ranks.get(a)! - ranks.get(b)! ||
+    byLastUse(a.pooled, b.pooled, view.now)
+  )[0];
+}
+
+/** The rotator's own order. */
+function byStrategy(strategy: "round-robin" | "drain"): Rule {
+  return ({ account, pooled }, { now, sessions }) => {
+    pooled.record.usage!.meters[MAIN]!.windows = [FIVE_HOURS, WEEK].map(
+      (seconds) => {
+        const { used, left } = windowOf(account, seconds, now);
+        const at = { observedAt: now, seenAt: now };
+        const resetsAt = now + left;
+        return { usedPercent: used, windowSeconds: seconds, resetsAt, ...at };
+      },
+    );
+    return rank(strategy, pooled, {
+      model: "gpt-5.5",
+      now,
+      random: () => 0,
+      sessionsOn: (alias) => sessions.countOf(alias, now),
+    });
+  };
 }
 
 function windowOf(account: Account, seconds: number, now: number) {
@@ -65,6 +133,5 @@ function windowOf(account: Account, seconds: number, now: number) {
   return {
     used: isOver ? 0 : window.used,
     left: isOver ? seconds * 1000 : window.resetsAt! - now,
-    hasBegun: !isOver,
   };
 }

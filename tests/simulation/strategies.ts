@@ -2,15 +2,22 @@
  * Two weeks of bursts through the rotator with each strategy, beside simple
  * rules and a bound that none can beat. Prints tables as Markdown:
  * `deno run -A --import-map=tests/simulation/imports.json tests/simulation/strategies.ts`
- * with STRATEGIES_RUNS for the number of runs that are averaged.
+ * with STRATEGIES_RUNS for the number of runs (about a minute each) and
+ * RULES_RUNS for those of the rules alone (about half a second each).
  */
 import process from "node:process";
-import { createRotator, memoryStore, type StrategyName } from "../../mod.ts";
+import {
+  createRotator,
+  type PoolState,
+  type Store,
+  type StrategyName,
+} from "../../mod.ts";
 import type { Account } from "./account.ts";
 import {
   at,
   DAY,
   installClock,
+  MINUTE,
   now,
   resetClock,
   runUntil,
@@ -25,25 +32,35 @@ import {
   DAYS,
   makeAccounts,
   makeArrivals,
-  type Scenario,
   SCENARIOS,
 } from "./traffic.ts";
 import type { Attempt, Process, Witness } from "./witness.ts";
 import { World } from "./world.ts";
 
-const STRATEGIES: readonly StrategyName[] = [
-  "round-robin",
-  "least-used",
-  "random",
-  "weighted",
-  "drain",
-];
+/** How the rotator is set. */
+interface Setting {
+  strategy: StrategyName;
+  preferPlans?: string[];
+}
 
-/** What the rotator makes of some traffic with a strategy. */
-export async function simulateStrategy(
+const SETTINGS: Readonly<Record<string, Setting>> = {
+  "round-robin": { strategy: "round-robin" },
+  "least-used": { strategy: "least-used" },
+  "random": { strategy: "random" },
+  "weighted": { strategy: "weighted" },
+  "drain": { strategy: "drain" },
+  "round-robin, `preferPlans: []`": {
+    strategy: "round-robin",
+    preferPlans: [],
+  },
+  "drain, `preferPlans: []`": { strategy: "drain", preferPlans: [] },
+};
+
+/** What the rotator makes of some traffic. */
+async function simulateStrategy(
   accounts: readonly Account[],
   arrivals: readonly Arrival[],
-  { strategy, seed }: { strategy: StrategyName; seed: number },
+  { seed, ...setting }: Setting & { seed: number },
 ): Promise<Outcome> {
   resetClock();
   const outcome: Outcome = { paid: 0, credits: 0, moved: 0 };
@@ -58,8 +75,12 @@ export async function simulateStrategy(
     tokens: { access: `token-${alias}`, expiresAt: START + 300 * DAY },
   }]);
   const rotator = createRotator({
-    store: memoryStore({ accounts: Object.fromEntries(records) }),
-    strategy,
+    store: plainStore({
+      version: 1,
+      settings: {},
+      accounts: Object.fromEntries(records),
+    }),
+    ...setting,
     credits: "all",
     fetch: world.fetchFor(self),
     now,
@@ -77,6 +98,21 @@ export async function simulateStrategy(
   await runUntil(Promise.all(jobs));
   await runUntil(rotator.close());
   return outcome;
+}
+
+/** As `memoryStore`, but for speed it checks nothing and takes a minute for a write, which gathers what else is to be written. */
+function plainStore(state: PoolState): Store {
+  return {
+    read: () => Promise.resolve(state),
+    async update(change) {
+      await sleep(MINUTE);
+      const next = { ...state };
+      change(next);
+      state = Object.freeze(next);
+      return state;
+    },
+    exclusive: (_, job) => job(),
+  };
 }
 
 function initOf({ id, session }: Arrival): RequestInit {
@@ -125,55 +161,80 @@ class Counting implements Witness {
   throttled(): void {}
 }
 
-/** The rows of a table: a name and a figure for each scenario. */
-type Rows = Map<string, Partial<Outcome>[]>;
+/** Outcomes by name, scenario and run. */
+type Results = Map<string, Outcome[][]>;
 
-async function measure(runs: number): Promise<Rows> {
-  const rows: Rows = new Map();
+function add(
+  results: Results,
+  { name, column }: { name: string; column: number },
+  outcome: Outcome,
+): void {
+  const row = results.get(name) ?? SCENARIOS.map(() => []);
+  results.set(name, row);
+  row[column]!.push(outcome);
+}
+
+async function measure(runs: number): Promise<Results> {
+  const results: Results = new Map();
+  for (const [column, scenario] of SCENARIOS.entries()) {
+    const isMixed = scenario.sizes.some((size) => size > 1);
+    for (let seed = 1; seed <= runs; seed++) {
+      const arrivals = makeArrivals(scenario, seed);
+      const accounts = () => makeAccounts(scenario, seed);
+      for (const [name, setting] of Object.entries(SETTINGS)) {
+        if (setting.preferPlans && !isMixed) continue;
+        const options = { ...setting, seed };
+        const outcome = await simulateStrategy(accounts(), arrivals, options);
+        add(results, { name, column }, outcome);
+      }
+      for (const [name, rule] of Object.entries(RULES)) {
+        if (name in SETTINGS) continue;
+        const outcome = simulateRule(accounts(), arrivals, rule);
+        add(results, { name: `*${name}*`, column }, outcome);
+      }
+      const least = { ...bound(accounts(), arrivals), moved: NaN };
+      add(results, { name: "**bound**", column }, least);
+    }
+  }
+  return results;
+}
+
+function measureRules(runs: number): Results {
+  const results: Results = new Map();
   for (const [column, scenario] of SCENARIOS.entries()) {
     for (let seed = 1; seed <= runs; seed++) {
-      const add = adder(rows, column, runs);
-      await measureOne(scenario, seed, add);
+      const arrivals = makeArrivals(scenario, seed);
+      for (const [name, rule] of Object.entries(RULES)) {
+        const accounts = makeAccounts(scenario, seed);
+        const outcome = simulateRule(accounts, arrivals, rule);
+        add(results, { name: `*${name}*`, column }, outcome);
+      }
     }
   }
-  return rows;
+  return results;
 }
 
-async function measureOne(
-  scenario: Scenario,
-  seed: number,
-  add: (name: string, outcome: Partial<Outcome>) => void,
-): Promise<void> {
-  const arrivals = makeArrivals(scenario, seed);
-  const accounts = () => makeAccounts(scenario, seed);
-  for (const strategy of STRATEGIES) {
-    const options = { strategy, seed };
-    add(strategy, await simulateStrategy(accounts(), arrivals, options));
-  }
-  for (const [name, rule] of Object.entries(RULES)) {
-    add(`*${name}*`, simulateRule(accounts(), arrivals, rule));
-  }
-  add("**bound**", bound(accounts(), arrivals));
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, it) => sum + it, 0) / values.length;
 }
 
-/** Adds to the means of one column. */
-function adder(rows: Rows, column: number, runs: number) {
-  return (name: string, outcome: Partial<Outcome>) => {
-    const row = rows.get(name) ??
-      SCENARIOS.map((): Partial<Outcome> => ({}));
-    rows.set(name, row);
-    const sum = row[column]!;
-    for (const [key, value] of Object.entries(outcome)) {
-      const field = key as keyof Outcome;
-      sum[field] = (sum[field] ?? 0) + value / runs;
-    }
-  };
+/** A mean, and twice its standard error. */
+function withError(values: readonly number[]): string {
+  const middle = mean(values);
+  const variance = mean(values.map((it) => (it - middle) ** 2)) *
+    values.length / (values.length - 1);
+  const error = 2 * Math.sqrt(variance / values.length);
+  return `${middle.toFixed(1)} ± ${error.toFixed(1)}`;
 }
 
-function table(rows: Rows, field: keyof Outcome): string {
+/** A table of what `cell` makes of each name's runs in a scenario, which a name may lack. */
+function table(
+  results: Results,
+  cell: (runs: readonly Outcome[], column: number) => string,
+): string {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-  const lines = [...rows].map(([name, row]) =>
-    line([name, ...row.map((it) => it[field]?.toFixed(0) ?? "")])
+  const lines = [...results].map(([name, row]) =>
+    line([name, ...row.map((it, column) => it[0] ? cell(it, column) : "")])
   );
   return [
     line(["", ...SCENARIOS.map(({ name }) => name)]),
@@ -182,28 +243,32 @@ function table(rows: Rows, field: keyof Outcome): string {
   ].join("\n");
 }
 
-const INTRODUCTION = `14 days of bursts of half an hour to three hours, most
-on working days, each of 2 to 8 sessions. A window begins with its first
-request; an ordinary request takes 2 % of the 5 hours and 0.4 % of the week of
-an account of size 1. "fresh": no window has begun; "staggered" and "mixed":
-weeks are under way, each with another end. Load is the share of all weeks that
-is asked for. In *italics*: simple rules that know all that is true, simulated
-beside the rotator. The bound is derived in bound.ts.`;
+/** What is paid more or less than by round-robin with the same traffic. */
+function differences(results: Results, name: string): string {
+  const base = results.get(name)!;
+  return table(results, (runs, column) => {
+    const than = base[column]!;
+    return withError(runs.map(({ paid }, run) => paid - than[run]!.paid));
+  });
+}
+
+function print(title: string, text: string): void {
+  // deno-lint-ignore no-console
+  console.log(`### ${title}\n\n${text}\n`);
+}
 
 if (import.meta.main) {
   installClock();
   const runs = Number(process.env["STRATEGIES_RUNS"] ?? 3);
-  const rows = await measure(runs);
-  const scenarios = SCENARIOS.map(({ name, sizes, load }) =>
-    `- ${name}: sizes ${sizes.join(", ")}, load ${load}`
-  );
-  // deno-lint-ignore no-console
-  console.log([INTRODUCTION, "", ...scenarios, ""].join("\n"));
-  const print = (title: string, field: keyof Outcome) =>
-    // deno-lint-ignore no-console
-    console.log(`### ${title}\n\n${table(rows, field)}\n`);
-  print("Requests without included usage", "paid");
-  print("Credits spent", "credits");
-  print("Sessions that moved", "moved");
+  const rulesRuns = Number(process.env["RULES_RUNS"] ?? 100);
+  const results = await measure(runs);
+  const means = (field: keyof Outcome) =>
+    table(results, (it) => mean(it.map((run) => run[field])).toFixed(0));
+  print("Requests without included usage", means("paid"));
+  print("The same, beside round-robin", differences(results, "round-robin"));
+  print("Credits spent", means("credits"));
+  print("Sessions that moved", means("moved"));
+  const alone = differences(measureRules(rulesRuns), "*round-robin*");
+  print(`Rules alone, beside round-robin, ${rulesRuns} runs`, alone);
   process.exit(0);
 }

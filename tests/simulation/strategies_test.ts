@@ -1,7 +1,48 @@
 import { assert, assertEquals } from "@std/assert";
 import { bound } from "./bound.ts";
 import { RULES, simulateRule } from "./rules.ts";
-import { makeAccounts, makeArrivals, SCENARIOS } from "./traffic.ts";
+import {
+  makeAccounts,
+  makeArrivals,
+  type Scenario,
+  SCENARIOS,
+} from "./traffic.ts";
+
+/** The same traffic for every rule; chance evens out over so many runs. */
+const RUNS = 40;
+
+/** What is paid by rules in a scenario, in all runs together. */
+function paidBy(scenario: Scenario, names: readonly string[]) {
+  const paid = Object.fromEntries(names.map((name) => [name, 0]));
+  for (let seed = 1; seed <= RUNS; seed++) {
+    const arrivals = makeArrivals(scenario, seed);
+    for (const name of names) {
+      const accounts = makeAccounts(scenario, seed);
+      paid[name]! += simulateRule(accounts, arrivals, RULES[name]!).paid;
+    }
+  }
+  return paid;
+}
+
+Deno.test("drain pays clearly less than round-robin and every simple rule where weeks are staggered", () => {
+  for (const scenario of SCENARIOS) {
+    if (!scenario.name.endsWith(" staggered")) continue;
+    const { drain, ...others } = paidBy(scenario, Object.keys(RULES));
+    for (const [name, paid] of Object.entries(others)) {
+      const least = name === "least-used by week" ? 1.03 : 1.07;
+      const text = `${scenario.name}: ${drain} of ${paid} by ${name}`;
+      assert(paid > least * drain!, text);
+    }
+  }
+});
+
+Deno.test("drain pays no more than round-robin in any scenario, but for chance", () => {
+  for (const scenario of SCENARIOS) {
+    const names = ["round-robin", "drain"];
+    const { drain, ["round-robin"]: paid } = paidBy(scenario, names);
+    assert(paid! > 0.99 * drain!, `${scenario.name}: ${drain} of ${paid}`);
+  }
+});
 
 Deno.test("no simple rule pays less than the bound says", () => {
   for (const scenario of SCENARIOS) {
