@@ -18,8 +18,8 @@ import {
   PLACE_VARIABLES,
   readLogins,
 } from "./login_places.ts";
-import { CliError, note, requireName, say, usageError } from "./messages.ts";
-import { openStore } from "./open.ts";
+import { CliError, note, requireName, usageError } from "./messages.ts";
+import { changeStore } from "./open.ts";
 import { type Command, type Context, requireAlias } from "./options.ts";
 
 export const command: Command = {
@@ -82,17 +82,20 @@ async function run(context: Context): Promise<void> {
     );
   }
   let imported: Imported[] = [];
-  let settings: string[] = [];
-  const state = await openStore(context).update((state) => {
+  await changeStore(context, (state) => {
     imported = files.flatMap((file) => addAll(state, file, context));
-    settings = flags.on("settings")
+    const settings = flags.on("settings")
       ? takeSettings(state, files, imported)
       : files.flatMap((file) => settingsLeft(state, file));
+    return [
+      ...imported.flatMap((it) => [
+        confirmation(it, alias),
+        ...creditNote(state, it),
+      ]),
+      ...copyNotices(imported),
+      ...settings,
+    ];
   });
-  for (const it of imported) {
-    say(io, confirmation(it, alias));
-    for (const text of creditNote(state, it)) say(io, text);
-  }
   for (const { path, without } of files) {
     if (without.length === 0) continue;
     const names = without.join(", ");
@@ -101,7 +104,6 @@ async function run(context: Context): Promise<void> {
       `${path} names accounts without a login, which were left out: ${names}`,
     );
   }
-  for (const text of [...copyNotices(imported), ...settings]) say(io, text);
   await settleAfterImport(context, imported);
 }
 

@@ -112,13 +112,10 @@ async function* readLines(signal: AbortSignal): AsyncGenerator<string> {
   const { createInterface } = await import("node:readline");
   const { stdin } = (await import("node:process")).default;
   stdin.ref?.();
-  const reader = createInterface({ input: stdin, terminal: false });
-  const end = () => reader.close();
-  signal.addEventListener("abort", end, { once: true });
+  const reader = createInterface({ input: stdin, terminal: false, signal });
   try {
     yield* reader;
   } finally {
-    signal.removeEventListener("abort", end);
     reader.close();
     // an input that stays open must not keep the process
     stdin.unref?.();

@@ -12,8 +12,8 @@ import { VERSION } from "../version.ts";
 import { creditNote, renameHint, settleCredits } from "./added.ts";
 import { duration, nameOf, sanitize, suggestCommand } from "./format.ts";
 import { demand, isGranted } from "./granted.ts";
-import { note, say } from "./messages.ts";
-import { openStore, refreshQuietly } from "./open.ts";
+import { note } from "./messages.ts";
+import { changeStore, openStore, refreshQuietly } from "./open.ts";
 import {
   type Command,
   type Context,
@@ -142,26 +142,23 @@ async function keep(
   context: Context,
   login: ImportedLogin,
 ): Promise<AddedLogin> {
-  const { io, operands: [wanted] } = context;
+  const { operands: [wanted] } = context;
   let added: AddedLogin | undefined;
-  let unlinked: string | undefined;
-  const state = await openStore(context).update((state) => {
+  await changeStore(context, (state) => {
     const before = structuredClone(state.accounts);
     // the tokens are here now: a taken alias must not lose them
     const isTaken = wanted !== undefined && Object.hasOwn(before, wanted);
     const alias = isTaken ? undefined : wanted;
     added = addLogin(state, login, { alias, fresh: true });
-    unlinked = before[added.alias]?.source?.path;
+    const unlinked = before[added.alias]?.source?.path;
+    return [
+      confirmation(added, login, wanted),
+      ...(unlinked === undefined ? [] : [
+        `${added.alias} has a login of its own now and is not linked to ${unlinked} any more`,
+      ]),
+      ...creditNote(state, added),
+    ];
   });
-  const { alias } = added!;
-  say(io, confirmation(added!, login, wanted));
-  if (unlinked !== undefined) {
-    say(
-      io,
-      `${alias} has a login of its own now and is not linked to ${unlinked} any more`,
-    );
-  }
-  for (const text of creditNote(state, added!)) say(io, text);
   return added!;
 }
 

@@ -74,17 +74,13 @@ function firstReset(report: StatusReport, now: number): string | undefined {
 function counts({ accounts }: StatusReport): string {
   const count = (kind: AccountStatus["standing"]) =>
     accounts.filter((it) => it.standing === kind).length;
+  const words = { ...USAGE, unknown: "unknown until asked" };
   return [
-    `${count("included")} of ${accounts.length} on included usage`,
-    `${count("credits")} on credits`,
-    ...some(count("unknown"), "unknown until asked"),
-    ...some(count("unconfirmed"), "unconfirmed (may be charged)"),
-    ...some(count("blocked"), "blocked"),
+    `${count("included")} of ${accounts.length} ${words.included}`,
+    `${count("credits")} ${words.credits}`,
+    ...(["unknown", "unconfirmed", "blocked"] as const)
+      .filter((it) => count(it) > 0).map((it) => `${count(it)} ${words[it]}`),
   ].join(", ");
-}
-
-function some(count: number, words: string): string[] {
-  return count === 0 ? [] : [`${count} ${words}`];
 }
 
 /** Which account that cannot serve on included usage will be the first to. */
@@ -121,33 +117,23 @@ const ORDER: Readonly<Record<StatusReport["strategy"], string>> = {
 };
 
 /** Who serves next, on what, and why this one of several. */
-function nextWords(report: StatusReport): string {
-  const next = report.accounts.find((it) => it.alias === report.next);
-  if (next === undefined) {
-    return `Next: ${
-      report.next === null ? "nobody can serve" : shortName(report.next)
-    }`;
-  }
-  const why = report.pinned === null ? reasonsFor(next, report) : ["pinned"];
-  const words = [shortName(next.alias), USAGE[next.standing], ...why];
-  return `Next: ${words.join(", ")}`;
-}
-
-function reasonsFor(
-  next: AccountStatus,
-  { accounts, strategy }: StatusReport,
-): string[] {
+function nextWords({ accounts, next, pinned, strategy }: StatusReport): string {
+  const found = accounts.find((it) => it.alias === next);
+  if (next === null) return "Next: nobody can serve";
+  if (found === undefined) return `Next: ${shortName(next)}`;
+  const isPaid = pool(found) !== "included";
   const rivals = accounts.filter((it) =>
-    it !== next && pool(it) === pool(next)
+    it !== found && pool(it) === pool(found)
   );
-  const isPro = (it: AccountStatus) => it.plan?.startsWith("pro") === true;
-  const order = isPro(next) && !rivals.some(isPro)
+  const isPro = ({ plan }: AccountStatus) => plan?.startsWith("pro") === true;
+  const order = isPro(found) && !rivals.some(isPro)
     ? "a Pro plan first"
     : `${ORDER[strategy]} (${strategy})`;
-  return [
-    ...(pool(next) === "included" ? [] : ["as no included usage is left"]),
-    ...(rivals.length === 0 ? [] : [order]),
+  const why = pinned !== null ? ["pinned"] : [
+    ...(isPaid ? ["as no included usage is left"] : []),
+    ...(rivals.length > 0 ? [order] : []),
   ];
+  return `Next: ${[shortName(next), USAGE[found.standing], ...why].join(", ")}`;
 }
 
 function pool({ standing }: AccountStatus): string {
