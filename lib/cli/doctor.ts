@@ -1,4 +1,5 @@
 import { fetchText } from "../account/context.ts";
+import { isDenied, messageOf } from "../errors.ts";
 import { systemFetch } from "../system_fetch.ts";
 import type { PoolState } from "../types.ts";
 import { VERSION } from "../version.ts";
@@ -9,7 +10,6 @@ import {
   EXIT,
   type Finding,
   finding,
-  messageOf,
   readMessage,
   sectionText,
 } from "./messages.ts";
@@ -25,7 +25,7 @@ import {
   STORE_VARIABLE,
 } from "./options.ts";
 import { PROXY_VARIABLES } from "./runtime.ts";
-import { allowed, isPermissionError, permissionAdvice } from "./permissions.ts";
+import { allowed, permissionAdvice } from "./permissions.ts";
 
 export const command: Command = {
   help: `
@@ -119,8 +119,8 @@ async function examine(
       findings = await check();
     } catch (error) {
       if (io.signal.aborted) throw error;
-      if (isPermissionError(error)) refusal ??= error;
-      const text = isPermissionError(error)
+      if (isDenied(error)) refusal ??= error;
+      const text = isDenied(error)
         ? "Not examined, as Deno refused a permission for it"
         : messageOf(error);
       findings = [finding("problem", text)];

@@ -7,6 +7,7 @@ import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 import { LinkedFile } from "../account/linked_file.ts";
+import { isDenied, messageOf } from "../errors.ts";
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
 import type { AccountStatus } from "../report_types.ts";
 import { realFile, statFile, unlessMissing } from "../store/file.ts";
@@ -24,10 +25,9 @@ import {
   suggestCommand,
   timeAgo,
 } from "./format.ts";
-import { type Finding, finding, messageOf, readMessage } from "./messages.ts";
+import { type Finding, finding, readMessage } from "./messages.ts";
 import { openOnlineRotator, refreshAccounts } from "./open.ts";
 import { type Context, storeOf } from "./options.ts";
-import { isPermissionError } from "./permissions.ts";
 import { capWords, topUpWords } from "./spending_words.ts";
 import { statusReader } from "./stored_status.ts";
 
@@ -74,7 +74,7 @@ export async function checkStore(context: Context): Promise<{
 }
 
 function problem(error: unknown): Finding {
-  if (isPermissionError(error)) throw error;
+  if (isDenied(error)) throw error;
   return readMessage("problem", messageOf(error));
 }
 

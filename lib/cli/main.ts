@@ -4,7 +4,7 @@
  * @module
  */
 import { VERSION } from "../version.ts";
-import { RotatorError } from "../errors.ts";
+import { isDenied, messageOf, RotatorError } from "../errors.ts";
 import {
   commandHelp,
   commands,
@@ -15,13 +15,7 @@ import {
 import { suggestAs } from "./format.ts";
 import { isAllGranted } from "./granted.ts";
 import { type Interruption, type Io, processIo } from "./io.ts";
-import {
-  CliError,
-  EXIT,
-  messageOf,
-  printError,
-  usageError,
-} from "./messages.ts";
+import { CliError, EXIT, printError, usageError } from "./messages.ts";
 import { nearest } from "../nearest.ts";
 import {
   type Command,
@@ -95,7 +89,7 @@ async function runCommand(
       const { firstRun } = await import("./login_places.ts");
       throw new CliError(firstRun(context), EXIT.noAccount);
     }
-    if (!(error instanceof Error && error.name === "NotCapable")) throw error;
+    if (!isDenied(error)) throw error;
     const { permissionAdvice } = await permissions();
     throw new CliError(permissionAdvice(error, command, context));
   }

@@ -38,11 +38,6 @@ export function usageError(message: string): CliError {
   return new CliError(message, EXIT.usage);
 }
 
-/** Returns what was thrown, in words. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 /**
  * Returns the name that was given, where it is known.
  *

@@ -6,6 +6,7 @@
  */
 import process from "node:process";
 import { dirname } from "node:path";
+import { isDenied } from "../errors.ts";
 import { programName, quote } from "./format.ts";
 import { isGranted, refusal, request } from "./granted.ts";
 import type { Io } from "./io.ts";
@@ -45,10 +46,6 @@ export function requestPermissions(command: Command, context: Context): void {
   for (const path of read) request({ name: "read", path });
   for (const path of write) request({ name: "write", path });
   for (const host of net) request({ name: "net", host });
-}
-
-export function isPermissionError(error: unknown): error is Error {
-  return error instanceof Error && error.name === "NotCapable";
 }
 
 /**
@@ -135,7 +132,7 @@ export function allowed<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    if (isPermissionError(error)) return undefined;
+    if (isDenied(error)) return undefined;
     throw error;
   }
 }

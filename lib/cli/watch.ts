@@ -6,9 +6,10 @@
  */
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
+import { messageOf } from "../errors.ts";
 import { sanitize } from "./format.ts";
 import type { Io } from "./io.ts";
-import { messageOf, usageError } from "./messages.ts";
+import { usageError } from "./messages.ts";
 import { fit } from "./table.ts";
 
 const DEFAULT_SECONDS = 2;
