@@ -6,6 +6,7 @@ import { jsonStore } from "../../lib/store/json_store.ts";
 import { withLock } from "../../lib/store/lock.ts";
 import { Queue } from "../../lib/store/queue.ts";
 import { assertTakesTurns, RUNTIMES, startWorker } from "./processes.ts";
+import { testStores } from "./places.ts";
 import { withFolder } from "./stores.ts";
 
 Deno.test("withLock() leaves no file behind, whatever the job does", () =>
@@ -100,18 +101,18 @@ Deno.test("Queue lets the others go on when one gives up waiting", async () => {
   assertEquals(queue.size, 0);
 });
 
-Deno.test("withLock() lets one of many processes in at a time", () =>
-  withFolder(async (folder) => {
-    const path = join(folder, "accounts.json");
-    const workers = RUNTIMES.map((runtime) =>
-      startWorker(runtime, ["countAlone", path, "x", "10"])
-    );
+testStores(
+  "lets one of many processes in at a time",
+  async ({ where, folder }) => {
+    const tally = join(folder, "tally");
+    const job = ["countAlone", where, "x", "10", "", tally];
+    const workers = RUNTIMES.map((runtime) => startWorker(runtime, job));
     for (const worker of workers) assertEquals(await worker.rest(), ["done"]);
-    assertEquals(await readFile(`${path}.tally`, "utf8"), "30");
-    await assertTakesTurns(`${path}.log`);
-    const names = ["accounts.json.log", "accounts.json.tally"];
-    assertEquals((await readdir(folder)).sort(), names);
-  }));
+    assertEquals(await readFile(tally, "utf8"), "30");
+    await assertTakesTurns(`${tally}.log`);
+    assertEquals((await readdir(folder)).sort(), ["tally", "tally.log"]);
+  },
+);
 
 Deno.test("withLock() is not held up by the ticket of one who died", () =>
   withFolder(async (folder) => {

@@ -2,6 +2,7 @@
  * Where stores are that several processes share: a test of what all of them
  * promise runs on each kind.
  */
+import { mkdirSync } from "node:fs";
 import { join } from "@std/path";
 import { jsonStore } from "../../lib/store/json_store.ts";
 import { type PostgresStore, postgresStore } from "../../lib/postgres.ts";
@@ -23,6 +24,8 @@ export interface Place {
   readonly folder: string;
   /** Opens it as another process does. */
   open(options?: { waitLimit?: number }): Store;
+  /** Another one of the same kind. */
+  another(): Place;
 }
 
 let server: Promise<PostgresServer> | undefined;
@@ -32,42 +35,57 @@ export function serverOfTests(): Promise<PostgresServer> {
   return server ??= startPostgres();
 }
 
+/** Runs a job with a file that is not there yet. */
+export function withFile(job: (place: Place) => Promise<void>): Promise<void> {
+  return withFolder((root) => {
+    let folders = 0;
+    const another = (): Place => {
+      const folder = join(root, String(++folders));
+      mkdirSync(folder);
+      const where = join(folder, "accounts.json");
+      const open: Place["open"] = (options) => jsonStore(where, options);
+      return { kind: "jsonStore()", where, folder, open, another };
+    };
+    return job(another());
+  });
+}
+
+/** Runs a job with a schema that is not there yet. */
+export async function withDatabase(
+  job: (place: Place) => Promise<void>,
+): Promise<void> {
+  const { newUrl } = await serverOfTests();
+  const opened: PostgresStore[] = [];
+  try {
+    await withFolder((folder) => {
+      const another = (): Place => {
+        const where = newUrl();
+        const open: Place["open"] = (options) => {
+          const store = postgresStore(where, options);
+          opened.push(store);
+          return store;
+        };
+        return { kind: "postgresStore()", where, folder, open, another };
+      };
+      return job(another());
+    });
+  } finally {
+    for (const store of opened) await store.close();
+  }
+}
+
+/** Each kind of store, as far as it can be here. */
+export const PLACES = new Map<Place["kind"], typeof withFile>([
+  ["jsonStore()", withFile],
+]);
+if (hasPostgres) PLACES.set("postgresStore()", withDatabase);
+
 /** Runs a test on each kind of store; its name begins with that of the kind. */
 export function testStores(
   name: string,
   job: (place: Place) => Promise<void>,
 ): void {
-  test(`jsonStore() ${name}`, () =>
-    withFolder((folder) => {
-      const where = join(folder, "accounts.json");
-      return job({
-        kind: "jsonStore()",
-        where,
-        folder,
-        open: (options) => jsonStore(where, options),
-      });
-    }));
-  if (hasPostgres) {
-    test(`postgresStore() ${name}`, () => withDatabase(job));
-  }
-}
-
-/** Runs `job` with a schema of its own. */
-export async function withDatabase(
-  job: (place: Place & { kind: "postgresStore()" }) => Promise<void>,
-): Promise<void> {
-  const where = (await serverOfTests()).newUrl();
-  const opened: PostgresStore[] = [];
-  const open = (options?: { waitLimit?: number }) => {
-    const store = postgresStore(where, options);
-    opened.push(store);
-    return store;
-  };
-  try {
-    await withFolder((folder) =>
-      job({ kind: "postgresStore()", where, folder, open })
-    );
-  } finally {
-    for (const store of opened) await store.close();
+  for (const [kind, withPlace] of PLACES) {
+    test(`${kind} ${name}`, () => withPlace(job));
   }
 }

@@ -15,6 +15,7 @@ import {
   startWorker,
   TORTURE,
 } from "./processes.ts";
+import { type Place, testStores } from "./places.ts";
 import { withFolder } from "./stores.ts";
 
 const WRITERS = TORTURE ? 8 : 4;
@@ -22,6 +23,8 @@ const UPDATES = TORTURE ? 500 : 50;
 /** Writers of one store with 200 accounts. */
 const CROWD = TORTURE ? 16 : 4;
 const KILLS = TORTURE ? 500 : 30;
+/** A database does at once what costs a file seconds. */
+const DATABASE_KILLS = TORTURE ? 200 : 12;
 /** Stores under attack at the same time, as each kill costs its store seconds. */
 const STORES = TORTURE ? 10 : 6;
 /** Writers of each that live at the same time. */
@@ -31,53 +34,59 @@ function runtimeOf(index: number): Runtime {
   return RUNTIMES[index % RUNTIMES.length]!;
 }
 
-async function requestsOf(path: string, alias: string): Promise<number> {
-  // Straight from the file: it must be whole at any moment.
-  const state = JSON.parse(await readFile(path, "utf8")) as PoolState;
+async function requestsOf(
+  { kind, where, open }: Place,
+  alias: string,
+): Promise<number> {
+  // A file is read as it is: it must be whole at any moment.
+  const state = kind === "jsonStore()"
+    ? JSON.parse(await readFile(where, "utf8")) as PoolState
+    : await open().read();
   return state.accounts[alias]?.requests ?? 0;
 }
 
-async function assertOnlyStoreIn(folder: string): Promise<void> {
+/** Nothing is left behind by those who died. */
+async function assertOnlyStoreIn({ kind, folder }: Place): Promise<void> {
   const names = (await readdir(folder)).sort()
     .filter((name) => !/\.bak\.[23]$/.test(name));
-  assertEquals(names, ["accounts.json", "accounts.json.bak"]);
+  const files = ["accounts.json", "accounts.json.bak"];
+  assertEquals(names, kind === "jsonStore()" ? files : []);
 }
 
-Deno.test(`jsonStore() loses none of ${WRITERS}×${UPDATES} updates of processes`, () =>
-  withFolder(async (folder) => {
-    const path = join(folder, "accounts.json");
+testStores(
+  `loses none of ${WRITERS}×${UPDATES} updates of processes`,
+  async (place) => {
+    const { kind, where } = place;
+    const job = ["countUp", where, "shared", String(UPDATES)];
     const workers = Array.from(
       { length: WRITERS },
-      (_, index) =>
-        startWorker(runtimeOf(index), [
-          "countUp",
-          path,
-          "shared",
-          String(UPDATES),
-        ]),
+      (_, index) => startWorker(runtimeOf(index), job),
     );
     for (const worker of workers) {
       assertEquals((await worker.rest()).length, UPDATES);
     }
-    assertEquals(await requestsOf(path, "shared"), WRITERS * UPDATES);
+    assertEquals(await requestsOf(place, "shared"), WRITERS * UPDATES);
+    await assertOnlyStoreIn(place);
+    if (kind !== "jsonStore()") return;
     assertEquals(
-      await readFile(`${path}.bak`, "utf8"),
-      await readFile(path, "utf8"),
+      await readFile(`${where}.bak`, "utf8"),
+      await readFile(where, "utf8"),
     );
-    await assertOnlyStoreIn(folder);
-  }));
+  },
+);
 
-Deno.test(`jsonStore() lets none of ${CROWD} writers that never pause wait for 3 s`, () =>
-  withFolder(async (folder) => {
-    const path = join(folder, "accounts.json");
-    await jsonStore(path).update((state) => {
+testStores(
+  `lets none of ${CROWD} writers that never pause wait for 3 s`,
+  async (place) => {
+    const { where, open } = place;
+    await open().update((state) => {
       for (let index = 0; index < 200; index++) {
         state.accounts[`a${index}`] = fullAccount(index);
       }
     });
     // whoever has to wait longer than that fails
     const updates = TORTURE ? 100 : 15;
-    const job = ["countUp", path, "shared", String(updates), "3000"];
+    const job = ["countUp", where, "shared", String(updates), "3000"];
     const workers = Array.from(
       { length: CROWD },
       (_, index) => startWorker(runtimeOf(index), job),
@@ -85,9 +94,10 @@ Deno.test(`jsonStore() lets none of ${CROWD} writers that never pause wait for 3
     for (const worker of workers) {
       assertEquals((await worker.rest()).length, updates);
     }
-    assertEquals(await requestsOf(path, "shared"), CROWD * updates);
-    await assertOnlyStoreIn(folder);
-  }));
+    assertEquals(await requestsOf(place, "shared"), CROWD * updates);
+    await assertOnlyStoreIn(place);
+  },
+);
 
 /** An account of usual size. */
 function fullAccount(index: number): AccountRecord {
@@ -100,14 +110,10 @@ function fullAccount(index: number): AccountRecord {
 }
 
 /** Lets a writer reach a random number, kills it, and checks what remains. */
-async function killOne(path: string, index: number): Promise<void> {
+async function killOne(place: Place, index: number): Promise<void> {
   const alias = `w${index}`;
-  const worker = startWorker(runtimeOf(index), [
-    "countUp",
-    path,
-    alias,
-    "1000000",
-  ]);
+  const job = ["countUp", place.where, alias, "1000000"];
+  const worker = startWorker(runtimeOf(index), job);
   let acknowledged = 0;
   const enough = 1 + Math.floor(Math.random() * 10);
   while (acknowledged < enough) acknowledged = Number(await worker.line());
@@ -116,88 +122,93 @@ async function killOne(path: string, index: number): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, pause));
   worker.child.kill("SIGKILL");
   for (const line of await worker.rest()) acknowledged = Number(line);
-  const written = await requestsOf(path, alias);
+  const written = await requestsOf(place, alias);
   // The one in flight may have been written and not told any more.
   assert(written === acknowledged || written === acknowledged + 1);
 }
 
 /** Kills writers of one store, then checks that the next one gets in. */
-async function attack(folder: string, kills: number): Promise<void> {
-  const path = join(folder, "accounts.json");
+async function attack(place: Place, kills: number): Promise<void> {
   let started = 0;
   const lane = async () => {
-    while (started < kills) await killOne(path, started++);
+    while (started < kills) await killOne(place, started++);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, lane));
-  const store = jsonStore(path, { waitLimit: 5_000 });
+  const store = place.open({ waitLimit: 5_000 });
   const { accounts } = await store.update((state) => {
     state.settings.pinned = "w0";
   });
   assertEquals(Object.keys(accounts).length, kills);
-  await assertOnlyStoreIn(folder);
+  await assertOnlyStoreIn(place);
 }
 
-Deno.test(`jsonStore() survives ${KILLS} kills of writers`, () =>
-  withFolder(async (folder) => {
-    const stores = Array.from(
-      { length: STORES },
-      (_, index) => attack(join(folder, String(index)), KILLS / STORES),
-    );
-    await Promise.all(stores);
-  }));
+testStores(`survives kills of writers`, async ({ kind, another }) => {
+  const isFile = kind === "jsonStore()";
+  const stores = isFile ? STORES : STORES / 2;
+  const kills = (isFile ? KILLS : DATABASE_KILLS) / stores;
+  await Promise.all(
+    Array.from({ length: stores }, () => attack(another(), kills)),
+  );
+});
 
-Deno.test("jsonStore() is free again after a writer died inside its update", () =>
-  withFolder(async (folder) => {
-    const path = join(folder, "accounts.json");
-    await startWorker("node", ["dieInside", path, "x"]).rest();
-    assert((await readdir(folder)).includes("accounts.json.lock"));
+testStores(
+  "is free again after a writer died inside its update",
+  async (place) => {
+    const { kind, where, folder } = place;
+    await startWorker("node", ["dieInside", where, "x"]).rest();
+    if (kind === "jsonStore()") {
+      assert((await readdir(folder)).includes("accounts.json.lock"));
+    }
     const waiters = RUNTIMES.map((runtime) =>
-      startWorker(runtime, ["countUp", path, "x", "1", "5000"])
+      startWorker(runtime, ["countUp", where, "x", "1", "5000"])
     );
     const numbers = await Promise.all(waiters.map((waiter) => waiter.rest()));
     assertEquals(numbers.flat().sort(), ["1", "2", "3"]);
-    await assertOnlyStoreIn(folder);
-  }));
+    await assertOnlyStoreIn(place);
+  },
+);
 
-Deno.test({
-  name: "jsonStore() lets no suspended writer overwrite its successor",
-  ignore: Deno.build.os === "windows",
-  fn: () =>
-    withFolder(async (folder) => {
+/** Suspends a writer, writes meanwhile, and wakes it. */
+async function overtake(place: Place, runtime: Runtime): Promise<void> {
+  const suspended = startWorker(runtime, ["stopInside", place.where, "x"]);
+  assertEquals(await suspended.line(), "inside");
+  const store = place.open({ waitLimit: 5_000 });
+  await store.update((state) => {
+    state.accounts["x"] = { requests: 10 };
+  });
+  suspended.child.kill("SIGCONT");
+  assertEquals(await suspended.rest(), ["runs 2"]);
+  assertEquals(await requestsOf(place, "x"), 11);
+  await assertOnlyStoreIn(place);
+}
+
+if (Deno.build.os !== "windows") {
+  testStores(
+    "lets no suspended writer overwrite its successor",
+    async ({ another }) => {
       // Each runtime suspends in a store of its own, all at the same time.
-      await Promise.all(RUNTIMES.map(async (runtime) => {
-        const path = join(folder, runtime, "accounts.json");
-        const suspended = startWorker(runtime, ["stopInside", path, "x"]);
-        assertEquals(await suspended.line(), "inside");
-        const store = jsonStore(path, { waitLimit: 5_000 });
-        await store.update((state) => {
-          state.accounts["x"] = { requests: 10 };
-        });
-        suspended.child.kill("SIGCONT");
-        assertEquals(await suspended.rest(), ["runs 2"]);
-        assertEquals(await requestsOf(path, "x"), 11);
-        await assertOnlyStoreIn(join(folder, runtime));
-      }));
-    }),
-});
+      await Promise.all(RUNTIMES.map((it) => overtake(another(), it)));
+    },
+  );
+}
 
-Deno.test("withLock() lets exactly one waiter take a dead holder's place", () =>
-  withFolder(async (folder) => {
-    const path = join(folder, "accounts.json");
-    const holder = startWorker("bun", ["hold", path, "x", "60000"]);
+testStores(
+  "lets exactly one waiter take a dead holder's place",
+  async ({ where, folder }) => {
+    const holder = startWorker("bun", ["hold", where, "x", "60000"]);
     assertEquals(await holder.line(), "held");
+    const tally = join(folder, "tally");
     // Taken over within 5 s, or the first of them gives up.
-    const workers = RUNTIMES.map((runtime) =>
-      startWorker(runtime, ["countAlone", path, "x", "1", "5000"])
-    );
+    const job = ["countAlone", where, "x", "1", "5000", tally];
+    const workers = RUNTIMES.map((runtime) => startWorker(runtime, job));
     holder.child.kill("SIGKILL");
     await holder.rest();
     for (const worker of workers) assertEquals(await worker.rest(), ["done"]);
-    assertEquals(await readFile(`${path}.tally`, "utf8"), "3");
-    await assertTakesTurns(`${path}.log`);
-    const names = ["accounts.json.log", "accounts.json.tally"];
-    assertEquals((await readdir(folder)).sort(), names);
-  }));
+    assertEquals(await readFile(tally, "utf8"), "3");
+    await assertTakesTurns(`${tally}.log`);
+    assertEquals((await readdir(folder)).sort(), ["tally", "tally.log"]);
+  },
+);
 
 Deno.test("withLock() takes over from one who died before or while leaving", () =>
   withFolder(async (folder) => {
@@ -218,19 +229,17 @@ Deno.test("withLock() takes over from one who died before or while leaving", () 
     assertEquals(await readdir(folder), []);
   }));
 
-Deno.test("withLock() leaves a slow holder alone that is alive", () =>
-  withFolder(async (folder) => {
-    const path = join(folder, "accounts.json");
-    const slow = startWorker("node", ["hold", path, "x", "5500"]);
-    assertEquals(await slow.line(), "held");
-    const waiter = startWorker("bun", ["hold", path, "x", "1"]);
-    const order = await Promise.race([
-      slow.line().then(() => "slow one first"),
-      waiter.line().then(() => "waiter first"),
-    ]);
-    assertEquals(order, "slow one first");
-    await Promise.all([slow.rest(), waiter.rest()]);
-  }));
+testStores("leaves a slow holder alone that is alive", async ({ where }) => {
+  const slow = startWorker("node", ["hold", where, "x", "5500"]);
+  assertEquals(await slow.line(), "held");
+  const waiter = startWorker("bun", ["hold", where, "x", "1"]);
+  const order = await Promise.race([
+    slow.line().then(() => "slow one first"),
+    waiter.line().then(() => "waiter first"),
+  ]);
+  assertEquals(order, "slow one first");
+  await Promise.all([slow.rest(), waiter.rest()]);
+});
 
 Deno.test("jsonStore() copes with 50 MB", () =>
   withFolder(async (folder) => {

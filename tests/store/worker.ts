@@ -6,12 +6,19 @@ import { writeSync } from "node:fs";
 import { appendFile, readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { jsonStore } from "../../lib/store/json_store.ts";
-import type { PoolState } from "../../lib/types.ts";
+import type { PoolState, Store } from "../../lib/types.ts";
 
-const [command, path = "", name = "", amount = "0", extra = ""] = process.argv
-  .slice(2);
+/** `where` is a file or the URL of a database; `tally` what only a lock protects. */
+const [command, where = "", name = "", amount = "0", limit = "", tally = ""] =
+  process.argv.slice(2);
 const count = Number(amount);
-const store = jsonStore(path, { waitLimit: Number(extra) || 30_000 });
+const store = await open({ waitLimit: Number(limit) || 30_000 });
+
+async function open(options: { waitLimit: number }): Promise<Store> {
+  if (!where.startsWith("postgres:")) return jsonStore(where, options);
+  const { postgresStore } = await import("../../lib/postgres.ts");
+  return postgresStore(where, options);
+}
 
 function say(line: string): void {
   writeSync(1, line + "\n");
@@ -51,14 +58,13 @@ async function hold(): Promise<void> {
 
 /** Counts in a file that only the lock protects. */
 async function countAlone(): Promise<void> {
-  const file = `${path}.tally`;
   for (let done = 0; done < count; done++) {
     await store.exclusive(name, async () => {
-      await appendFile(`${path}.log`, `start ${process.pid}\n`);
-      const before = Number(await readFile(file, "utf8").catch(() => "0"));
+      await appendFile(`${tally}.log`, `start ${process.pid}\n`);
+      const before = Number(await readFile(tally, "utf8").catch(() => "0"));
       await sleep(3);
-      await writeFile(file, String(before + 1));
-      await appendFile(`${path}.log`, `end ${process.pid}\n`);
+      await writeFile(tally, String(before + 1));
+      await appendFile(`${tally}.log`, `end ${process.pid}\n`);
     });
   }
   say("done");
