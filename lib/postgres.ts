@@ -8,18 +8,18 @@
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { RotatorError } from "./errors.ts";
 import {
   Connection,
   DatabaseError,
   readTarget,
+  type Run,
   type Target,
 } from "./postgres/connection.ts";
 import { type Rows, rowsOf, withRows } from "./postgres/draft.ts";
-import { fencedError, KEEP, Locks } from "./postgres/locks.ts";
-import { readChanges, writeRows } from "./postgres/pool_table.ts";
+import { busyError, fencedError, KEEP, Locks } from "./postgres/locks.ts";
+import { FORGET, LOCK, readChanges, writeRows } from "./postgres/pool_table.ts";
 import { createTables, isMissing } from "./postgres/schema.ts";
-import { type Ask, ledgerTable, sessionTable } from "./postgres/tables.ts";
+import { ledgerTable, sessionTable } from "./postgres/tables.ts";
 import { Watch } from "./postgres/watch.ts";
 import { Queue } from "./store/queue.ts";
 import { emptyState } from "./store/state.ts";
@@ -97,20 +97,20 @@ class Database implements PostgresStore {
   readonly #connection: Connection;
   readonly #watch: Watch;
   readonly #locks: Locks;
-  readonly #queue = new Queue();
+  readonly #queue = new Queue(() => busyError(this.name));
   readonly #waitLimit: number;
   /** What names this process, which counts its changes. */
   readonly #id = randomUUID();
   #changes = 0;
   #known: Known | undefined;
+  readonly #ask: Run = (...args) => this.#connection.ask(...args);
 
   constructor(target: Target, waitLimit: number) {
     this.name = target.name;
     this.#waitLimit = waitLimit;
     this.#connection = new Connection(target);
     this.#watch = new Watch(target, KEEP);
-    const ask: Ask = (statement, parameters) =>
-      this.#withTables(() => this.#connection.ask(statement, parameters));
+    const ask: Run = (...args) => this.#withTables(() => this.#ask(...args));
     this.#locks = new Locks(ask, this.#watch, { ...target, waitLimit });
     this.ledger = ledgerTable(ask);
     this.sessions = sessionTable(ask);
@@ -126,11 +126,8 @@ class Database implements PostgresStore {
     const giveUpAt = performance.now() + this.#waitLimit;
     const number = ++this.#changes;
     const update = { change, number, giveUpAt, fences: this.#locks.fences };
-    return await this.#queue.run(
-      "update",
-      giveUpAt,
-      () => this.#withTables(() => this.#update(update)),
-    );
+    const run = () => this.#withTables(() => this.#update(update));
+    return await this.#queue.run("update", giveUpAt, run);
   }
 
   exclusive<T>(name: string, job: () => Promise<T>): Promise<T> {
@@ -162,80 +159,86 @@ class Database implements PostgresStore {
     return await job();
   }
 
-  /** Tries until nobody else wrote between what a change was made from and its own rows. */
   async #update(update: Update): Promise<PoolState> {
-    if (!this.#known) await this.#load();
-    for (;;) {
-      const known = this.#known!;
-      const planned = plan(known.state, update.change);
-      let failure: unknown;
-      if (planned.kind === "rows") {
-        try {
-          const written = await this.#write(known, planned.rows, update);
-          if (written) return written;
-        } catch (error) {
-          if (!mayRetry(error, update)) throw error;
-          failure = error;
-        }
-      }
-      const last = await this.#lastChange(failure, update);
-      const { state, revision } = this.#known!;
-      if (last === update.number) return state;
-      if (revision === known.revision && !failure) {
-        if (planned.kind === "refused") throw planned.reason;
-        if (planned.kind === "rows") throw fencedError(this.name);
-        return state;
-      }
-      if (performance.now() >= update.giveUpAt) {
-        throw failure ?? busyError(this.name);
+    if (!this.#known) await this.#lastChange(update, isInside(update));
+    // most often nobody else writes at the same time; else they take turns
+    for (let isAlone = false;; isAlone = true) {
+      try {
+        const state = isAlone
+          ? await this.#connection.transaction((run) =>
+            this.#alone(update, run)
+          )
+          : await this.#attempt(update, this.#ask);
+        if (state) return state;
+      } catch (error) {
+        const isOver = performance.now() >= update.giveUpAt;
+        if (isOver || !mayRetry(error, update)) throw error;
+        const last = await this.#lastChange(update, true);
+        if (last === update.number) return this.#known!.state;
       }
     }
   }
 
-  /** Writes rows; returns undefined where that was refused, as something changed. */
-  async #write(
-    { revision, state, session }: Known,
-    rows: Rows,
-    { number, fences }: Update,
+  /** Makes a change while all others wait. */
+  async #alone(update: Update, run: Run): Promise<PoolState> {
+    const [, last] = await Promise.all([run(LOCK), this.#load(run)]);
+    if (last === update.number) return this.#known!.state;
+    const state = await this.#attempt(update, run);
+    if (state) return state;
+    throw fencedError(this.name);
+  }
+
+  /** Makes a change from what is known; returns undefined where that is outdated. */
+  async #attempt(
+    { change, number, fences }: Update,
+    run: Run,
   ): Promise<PoolState | undefined> {
-    const next = await writeRows(this.#connection, {
-      revision,
-      process: this.#id,
-      change: number,
-      fences,
-      rows,
-    });
+    const { revision, state, session } = this.#known!;
+    const planned = plan(state, change);
+    if (planned.kind !== "rows") {
+      await this.#load(run);
+      if (this.#known!.revision !== revision) return undefined;
+      if (planned.kind === "refused") throw planned.reason;
+      return state;
+    }
+    const { rows } = planned;
+    const channel = this.#connection.target.schema;
+    const writing = { revision, process: this.#id, change: number, fences };
+    const next = await writeRows(run, { ...writing, channel, rows });
     if (next === undefined) return undefined;
     const own = { revision: next, state: withRows(state, rows), session };
     // what was read meanwhile may be newer
     if (next > this.#known!.revision) this.#known = own;
+    if (number === 1) void this.#connection.ask(FORGET).catch(() => {});
     return own.state;
   }
 
-  /** The number of the last change of this process that was written; after a failure it is waited for. */
-  async #lastChange(failure: unknown, { giveUpAt }: Update): Promise<number> {
+  /** The number of the last change of this process that was written. */
+  async #lastChange({ giveUpAt }: Update, isPatient: boolean): Promise<number> {
     for (;;) {
       try {
         return await this.#load();
       } catch (error) {
-        const isOver = failure === undefined || performance.now() >= giveUpAt;
-        if (isOver || !(error instanceof DatabaseError)) throw error;
+        const isOut = error instanceof DatabaseError &&
+          error.kind !== "refused";
+        if (!isOut || !isPatient || performance.now() >= giveUpAt) throw error;
       }
       await sleep(PAUSE_MS);
     }
   }
 
   /** Reads what changed; returns the number of the last change of this process. */
-  async #load(): Promise<number> {
+  async #load(run = this.#ask): Promise<number> {
     const { session } = this.#watch;
     const since = this.#known?.revision ?? 0;
-    const found = await readChanges(this.#connection, since, this.#id);
+    const about = { name: this.name, since, process: this.#id };
+    const found = await readChanges(run, about);
     const known = this.#known;
     if (found.revision < since) {
       // an older copy was put in its place
       this.#known = undefined;
       this.#watch.revision = 0;
-      return await this.#load();
+      return await this.#load(run);
     }
     if (found.revision === known?.revision) this.#known = { ...known, session };
     else if (found.revision > (known?.revision ?? 0)) {
@@ -246,13 +249,15 @@ class Database implements PostgresStore {
   }
 }
 
-/**
- * Whether a write that failed is tried again: where it may have been written
- * after all, and inside of an exclusive job, as new tokens must not be lost.
- */
-function mayRetry(error: unknown, { fences }: Update): boolean {
+/** Whether it is made inside of an exclusive job, as new tokens are: those must not be lost. */
+function isInside({ fences }: Update): boolean {
+  return fences !== "{}";
+}
+
+/** Whether a write that failed is tried again; one that may have been written is looked for. */
+function mayRetry(error: unknown, update: Update): boolean {
   if (!(error instanceof DatabaseError)) return false;
-  return error.kind === "lost" || (error.kind === "unsent" && fences !== "{}");
+  return error.kind === "lost" || (error.kind === "unsent" && isInside(update));
 }
 
 /** What a change comes to. */
@@ -272,11 +277,4 @@ function plan(
   } catch (reason) {
     return { kind: "refused", reason };
   }
-}
-
-function busyError(name: string): RotatorError {
-  return new RotatorError(
-    "store_locked",
-    `The store ${name} was written to by others all the time; try again`,
-  );
 }

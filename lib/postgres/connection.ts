@@ -17,6 +17,8 @@ const LIMIT_MS = 5_000;
 const BACKGROUND_LIMIT_MS = 2_000;
 /** The server gives up a statement after this, ms: whoever sent it is gone by then. */
 const SERVER_LIMIT_MS = 8_000;
+/** The server ends a transaction whose process was suspended for so long, ms. */
+const IDLE_LIMIT_MS = 2_000;
 /** Errors of a connection that was never there. */
 const UNSENT =
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENOENT|EACCES|CONNECT_TIMEOUT)$/;
@@ -112,11 +114,19 @@ export interface Listener {
   onLost?(): void;
 }
 
+/** Carries out a statement. */
+export type Run = (
+  statement: string,
+  parameters?: readonly (string | null)[],
+) => Promise<Row[]>;
+
 /** One connection; statements are carried out one after another. */
 export class Connection {
   readonly target: Target;
   readonly #listener: Listener;
   #client: postgres.Sql | undefined;
+  /** The transaction under way. */
+  #transaction: Promise<void> | undefined;
 
   constructor(target: Target, listener: Listener = {}) {
     this.target = target;
@@ -130,6 +140,37 @@ export class Connection {
    * @throws {DatabaseError}
    */
   async run(
+    statement: string,
+    parameters?: readonly (string | null)[],
+    background = false,
+  ): Promise<Row[]> {
+    while (this.#transaction) await this.#transaction;
+    return await this.#send(statement, parameters, background);
+  }
+
+  /**
+   * Runs a job whose statements are one transaction. One that loses its
+   * connection goes on without one: each statement has to bear that.
+   */
+  async transaction<T>(job: (run: Run) => Promise<T>): Promise<T> {
+    while (this.#transaction) await this.#transaction;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#transaction = promise;
+    const run: Run = (...args) => this.#send(...args);
+    try {
+      const [, result] = await Promise.all([run("begin"), job(run)]);
+      await run("commit");
+      return result;
+    } catch (error) {
+      await run("rollback").catch(() => {});
+      throw error;
+    } finally {
+      this.#transaction = undefined;
+      resolve();
+    }
+  }
+
+  async #send(
     statement: string,
     parameters: readonly (string | null)[] = [],
     background = false,
@@ -154,18 +195,15 @@ export class Connection {
   }
 
   /** As {@linkcode run}, for what may be done twice: once more where the connection turned out to be broken. */
-  async ask(
-    statement: string,
-    parameters?: readonly string[],
-  ): Promise<Row[]> {
+  async ask(...args: Parameters<Run>): Promise<Row[]> {
     try {
-      return await this.run(statement, parameters);
+      return await this.run(...args);
     } catch (error) {
       if (!(error instanceof DatabaseError && error.kind === "lost")) {
         throw error;
       }
     }
-    return await this.run(statement, parameters);
+    return await this.run(...args);
   }
 
   /** Ends it; a later statement opens it again. */
@@ -189,6 +227,7 @@ export class Connection {
       connection: {
         application_name: "codex-rotator",
         statement_timeout: SERVER_LIMIT_MS,
+        idle_in_transaction_session_timeout: IDLE_LIMIT_MS,
         ...client.connection,
         // a token is on disk before it is used
         synchronous_commit: "on",

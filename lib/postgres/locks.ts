@@ -13,8 +13,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { clearTimeout, setTimeout } from "node:timers";
 import { RotatorError } from "../errors.ts";
 import { Queue } from "../store/queue.ts";
-import { DatabaseError } from "./connection.ts";
-import type { Ask } from "./tables.ts";
+import { DatabaseError, type Run } from "./connection.ts";
 import type { Watch } from "./watch.ts";
 
 /** A lock that was not kept for so long is free, as an interval of the database. */
@@ -66,20 +65,21 @@ interface Held {
 
 /** The locks of one store. */
 export class Locks {
-  readonly #ask: Ask;
+  readonly #ask: Run;
   readonly #watch: Watch;
-  readonly #queue = new Queue();
+  readonly #queue: Queue;
   readonly #held = new AsyncLocalStorage<readonly Held[]>();
   readonly #about: { name: string; schema: string; waitLimit: number };
 
   constructor(
-    ask: Ask,
+    ask: Run,
     watch: Watch,
     about: { name: string; schema: string; waitLimit: number },
   ) {
     this.#ask = ask;
     this.#watch = watch;
     this.#about = about;
+    this.#queue = new Queue(() => busyError(about.name));
   }
 
   /** What a write from here must find in the table: tokens by lock, as JSON. */
@@ -94,19 +94,11 @@ export class Locks {
   async run<T>(name: string, job: () => Promise<T>): Promise<T> {
     const giveUpAt = performance.now() + this.#about.waitLimit;
     const key = createHash("sha256").update(name).digest("hex").slice(0, 16);
-    let begun = false;
-    try {
-      return await this.#queue.run(key, giveUpAt, async () => {
-        const held = { name: key, token: randomUUID(), isOver: false };
-        await this.#take(held, giveUpAt);
-        begun = true;
-        return await this.#runHeld(held, job);
-      });
-    } catch (error) {
-      const isLate = !begun && error instanceof RotatorError &&
-        error.code === "store_locked";
-      throw isLate ? this.#lockedError() : error;
-    }
+    return await this.#queue.run(key, giveUpAt, async () => {
+      const held = { name: key, token: randomUUID(), isOver: false };
+      await this.#take(held, giveUpAt);
+      return await this.#runHeld(held, job);
+    });
   }
 
   async #runHeld<T>(held: Held, job: () => Promise<T>): Promise<T> {
@@ -135,7 +127,7 @@ export class Locks {
           error.kind !== "refused";
         if (!isOut || performance.now() >= patientUntil) throw error;
       }
-      if (performance.now() >= giveUpAt) throw this.#lockedError();
+      if (performance.now() >= giveUpAt) throw busyError(this.#about.name);
       const pause = RETRY_MS * (0.75 + Math.random() / 2);
       let timer: ReturnType<typeof setTimeout> | undefined;
       const later = new Promise((resolve) =>
@@ -147,13 +139,14 @@ export class Locks {
     this.#watch.tokens.add(token);
     this.#watch.want();
   }
+}
 
-  #lockedError(): RotatorError {
-    return new RotatorError(
-      "store_locked",
-      `A lock in the store ${this.#about.name} did not come free in time; end the programs that hold it and try again`,
-    );
-  }
+/** The error of whose turn has not come in time. */
+export function busyError(name: string): RotatorError {
+  return new RotatorError(
+    "store_locked",
+    `Others held a lock in the store ${name} all the time; end the programs that use it and try again`,
+  );
 }
 
 /** The error of a job whose lock was taken over. */

@@ -7,7 +7,7 @@ import { RotatorError } from "../errors.ts";
 import { parseState } from "../store/state.ts";
 import type { AccountRecord } from "../types.ts";
 import { isRecord } from "../values.ts";
-import type { Connection, Row } from "./connection.ts";
+import type { Row, Run } from "./connection.ts";
 import type { Rows } from "./draft.ts";
 import { LAYOUT } from "./schema.ts";
 
@@ -46,8 +46,12 @@ with changed as (
 )
 select revision::text, pg_notify($7, 'revision ' || revision) from changed`;
 
+/** Has others wait, in the order they came, until the transaction ends. */
+export const LOCK = "select from pool for update";
+
 /** Forgets processes that ended long ago. */
-const FORGET = "delete from processes where at < now() - interval '2 days'";
+export const FORGET =
+  "delete from processes where at < now() - interval '2 days'";
 
 /** What a read found. */
 export interface Changes extends Rows {
@@ -65,6 +69,8 @@ export interface Writing {
   readonly change: number;
   /** The locks that must still be held: tokens by lock, as JSON. */
   readonly fences: string;
+  /** Who listens to it hears of it. */
+  readonly channel: string;
   readonly rows: Rows;
 }
 
@@ -74,12 +80,10 @@ export interface Writing {
  * @throws {RotatorError} `store_version`, `store_corrupt`.
  */
 export async function readChanges(
-  connection: Connection,
-  since: number,
-  process: string,
+  run: Run,
+  { name, since, process }: { name: string; since: number; process: string },
 ): Promise<Changes> {
-  const { name } = connection.target;
-  const rows = await connection.ask(READ, [String(since), process]);
+  const rows = await run(READ, [String(since), process]);
   const [pool] = rows;
   if (!pool) throw corrupt(name, "its table pool is empty");
   const { layout, revision, change, rest } = pool;
@@ -117,23 +121,23 @@ function corrupt(name: string, found: string): RotatorError {
 
 /** Writes rows; returns the new revision, or undefined where nothing was written. */
 export async function writeRows(
-  connection: Connection,
-  { revision, process, change, fences, rows: { rest, records } }: Writing,
+  run: Run,
+  { revision, process, change, fences, ...writing }: Writing,
 ): Promise<number | undefined> {
+  const { channel, rows: { rest, records } } = writing;
   const texts = records.map(({ alias, record }) => ({
     alias,
     // as a text in a text, which may hold what no text of the server may
     record: record && JSON.stringify(record),
   }));
-  const [written] = await connection.run(WRITE, [
+  const [written] = await run(WRITE, [
     String(revision),
     process,
     String(change),
     rest ? JSON.stringify(rest) : null,
     JSON.stringify(texts),
     fences,
-    connection.target.schema,
+    channel,
   ]);
-  if (change === 1) void connection.ask(FORGET).catch(() => {});
   return written && Number(written["revision"]);
 }

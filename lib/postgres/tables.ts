@@ -6,13 +6,7 @@
 import { randomUUID } from "node:crypto";
 import type { LedgerEntry } from "../spending_types.ts";
 import type { SessionStore, Store } from "../types.ts";
-import type { Row } from "./connection.ts";
-
-/** Carries out a statement that may be carried out twice. */
-export type Ask = (
-  statement: string,
-  parameters?: readonly string[],
-) => Promise<Row[]>;
+import type { Run } from "./connection.ts";
 
 const APPEND = `
 insert into ledger (id, at, entry)
@@ -30,7 +24,7 @@ order by at, id limit 2000`;
 const DROP_OLD = "delete from ledger where at < now() - interval '13 months'";
 
 /** The ledger of a database. */
-export function ledgerTable(ask: Ask): NonNullable<Store["ledger"]> {
+export function ledgerTable(ask: Run): NonNullable<Store["ledger"]> {
   // one that is appended again, as nobody answered, is the same line
   const ids = new WeakMap<LedgerEntry, string>();
   let dropping: Promise<unknown> | undefined;
@@ -71,7 +65,7 @@ select key, value from sessions where at > now() - interval '1 hour'
 order by at desc limit 20000`;
 
 /** The memory of sessions in a database. */
-export function sessionTable(ask: Ask): SessionStore {
+export function sessionTable(ask: Run): SessionStore {
   return {
     async read() {
       const rows = await ask(SESSIONS);

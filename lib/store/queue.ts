@@ -4,6 +4,12 @@ import { RotatorError } from "../errors.ts";
 /** Runs jobs of the same key one after another, in the order they came. */
 export class Queue {
   readonly #ends = new Map<string, Promise<unknown>>();
+  readonly #late: (key: string) => Error;
+
+  /** @param late The error of a job whose turn has not come in time. */
+  constructor(late: (key: string) => Error = lockedError) {
+    this.#late = late;
+  }
 
   /** How many keys have jobs. */
   get size(): number {
@@ -28,7 +34,7 @@ export class Queue {
     const ms = Math.max(0, giveUpAt - performance.now());
     try {
       await withTimeLimit({ ms }, async () => await before)
-        .catch(() => Promise.reject(lockedError(key)));
+        .catch(() => Promise.reject(this.#late(key)));
       return await job();
     } finally {
       leave();

@@ -3,10 +3,11 @@
  * promise runs on each kind.
  */
 import { mkdirSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "@std/path";
 import { jsonStore } from "../../lib/store/json_store.ts";
 import { type PostgresStore, postgresStore } from "../../lib/postgres.ts";
-import type { Store } from "../../lib/types.ts";
+import type { PoolState, Store } from "../../lib/types.ts";
 import {
   hasPostgres,
   type PostgresServer,
@@ -24,6 +25,8 @@ export interface Place {
   readonly folder: string;
   /** Opens it as another process does. */
   open(options?: { waitLimit?: number }): Store;
+  /** What is in it now; a file is read as it is: it must be whole at any moment. */
+  content(): Promise<PoolState>;
   /** Another one of the same kind. */
   another(): Place;
 }
@@ -44,7 +47,8 @@ export function withFile(job: (place: Place) => Promise<void>): Promise<void> {
       mkdirSync(folder);
       const where = join(folder, "accounts.json");
       const open: Place["open"] = (options) => jsonStore(where, options);
-      return { kind: "jsonStore()", where, folder, open, another };
+      const content = async () => JSON.parse(await readFile(where, "utf8"));
+      return { kind: "jsonStore()", where, folder, open, content, another };
     };
     return job(another());
   });
@@ -65,7 +69,10 @@ export async function withDatabase(
           opened.push(store);
           return store;
         };
-        return { kind: "postgresStore()", where, folder, open, another };
+        let reader: Store | undefined;
+        const content = () => (reader ??= open()).read();
+        const kind = "postgresStore()";
+        return { kind, where, folder, open, content, another };
       };
       return job(another());
     });
@@ -88,4 +95,12 @@ export function testStores(
   for (const [kind, withPlace] of PLACES) {
     test(`${kind} ${name}`, () => withPlace(job));
   }
+}
+
+/** Runs a test on a database alone. */
+export function testDatabase(
+  name: string,
+  job: (place: Place) => Promise<void>,
+): void {
+  if (hasPostgres) test(`postgresStore() ${name}`, () => withDatabase(job));
 }

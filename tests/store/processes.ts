@@ -14,6 +14,8 @@ const WORKER = fromFileUrl(new URL("./worker.ts", import.meta.url));
 /** A worker process and the lines it says. */
 export interface Worker {
   readonly child: Deno.ChildProcess;
+  /** Gives it a line. */
+  tell(): Promise<void>;
   /** The next line; undefined when it has ended. */
   line(): Promise<string | undefined>;
   /** Waits for its end; the lines not yet asked for. */
@@ -33,20 +35,24 @@ export function startWorker(
   const [program, ...flags] = commandOf(there, denoFlags);
   const child = new Deno.Command(program!, {
     args: [...flags, WORKER, ...args],
+    stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
+  const input = child.stdin.getWriter();
   started.add(child);
   child.status.then(() => started.delete(child));
   const lines = readLines(child.stdout);
   return {
     child,
+    tell: () => input.write(new TextEncoder().encode("\n")),
     async line() {
       return (await lines.next()).value ?? undefined;
     },
     async rest() {
       const left = await Array.fromAsync(lines);
       await child.status;
+      await input.close().catch(() => {});
       return left;
     },
   };
@@ -70,6 +76,7 @@ export async function endWorkers(): Promise<void> {
   for (const child of started) {
     child.kill("SIGKILL");
     await child.status;
+    await child.stdin.close().catch(() => {});
   }
 }
 

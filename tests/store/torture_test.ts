@@ -7,7 +7,7 @@ import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "@std/path";
 import { jsonStore } from "../../lib/store/json_store.ts";
 import { withLock } from "../../lib/store/lock.ts";
-import type { AccountRecord, PoolState } from "../../lib/types.ts";
+import type { AccountRecord } from "../../lib/types.ts";
 import {
   assertTakesTurns,
   type Runtime,
@@ -34,15 +34,9 @@ function runtimeOf(index: number): Runtime {
   return RUNTIMES[index % RUNTIMES.length]!;
 }
 
-async function requestsOf(
-  { kind, where, open }: Place,
-  alias: string,
-): Promise<number> {
-  // A file is read as it is: it must be whole at any moment.
-  const state = kind === "jsonStore()"
-    ? JSON.parse(await readFile(where, "utf8")) as PoolState
-    : await open().read();
-  return state.accounts[alias]?.requests ?? 0;
+async function requestsOf(place: Place, alias: string): Promise<number> {
+  const { accounts } = await place.content();
+  return accounts[alias]?.requests ?? 0;
 }
 
 /** Nothing is left behind by those who died. */

@@ -47,6 +47,40 @@ async function countUp(): Promise<void> {
   }
 }
 
+/** As `countUp`, and goes on when the store is out of reach. */
+async function countOn(): Promise<void> {
+  for (let done = 0; done < count; done++) {
+    let reached = 0;
+    for (let isDone = false; !isDone;) {
+      try {
+        await store.update((state) => {
+          reached = increment(state);
+        });
+        isDone = true;
+      } catch (error) {
+        if ((error as { code?: string }).code !== "store_unwritable") {
+          throw error;
+        }
+        await sleep(20);
+      }
+    }
+    say(String(reached));
+  }
+}
+
+/** Waits inside of an exclusive job for a line, and writes then. */
+async function writeLate(): Promise<void> {
+  await store.exclusive(name, async () => {
+    say("held");
+    await new Promise((resolve) => process.stdin.once("data", resolve));
+    const written = store.update((state) => void increment(state));
+    await written.then(() => say("written"), (error) => say(error.code));
+  });
+  await store.update((state) => void increment(state));
+  say("done");
+  process.exit();
+}
+
 /** Holds a name for a while. */
 async function hold(): Promise<void> {
   await store.exclusive(name, async () => {
@@ -113,6 +147,8 @@ async function renew(): Promise<void> {
 
 const commands: Record<string, () => Promise<void>> = {
   countUp,
+  countOn,
+  writeLate,
   hold,
   countAlone,
   stopInside,

@@ -1,0 +1,70 @@
+import { connect, createServer, type Socket } from "node:net";
+
+/** A network between a store and its server that can fail. */
+export interface Proxy extends AsyncDisposable {
+  /** A URL that leads through it. */
+  through(url: string): string;
+  /** Passes nothing on any more, and tells nobody. */
+  cut(): void;
+  /** Passes on what is connected from now on. */
+  heal(): void;
+  /** How many connections there were at most. */
+  readonly most: number;
+  /** How many bytes the server was sent. */
+  readonly sent: number;
+}
+
+/** Both sides of a connection. */
+interface Pair {
+  readonly sides: readonly [Socket, Socket];
+  /** Nothing comes through any more. */
+  isDead: boolean;
+}
+
+/** Starts a proxy in front of a port. */
+export async function startProxy(port: number): Promise<Proxy> {
+  const pairs = new Set<Pair>();
+  let [isCut, most, sent] = [false, 0, 0];
+  const server = createServer((client) => {
+    const upstream = connect(port, "127.0.0.1");
+    const pair: Pair = { sides: [client, upstream], isDead: isCut };
+    pairs.add(pair);
+    most = Math.max(most, pairs.size);
+    client.on("data", (chunk) => {
+      sent += chunk.length;
+      if (!pair.isDead) upstream.write(chunk);
+    });
+    upstream.on("data", (chunk) => {
+      if (!pair.isDead) client.write(chunk);
+    });
+    const end = () => {
+      // who is cut off hears nothing
+      if (pair.isDead) return;
+      pairs.delete(pair);
+      pair.sides.forEach((it) => it.destroy());
+    };
+    for (const side of pair.sides) side.on("error", end).on("close", end);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port: own } = server.address() as { port: number };
+  return {
+    through: (url) => url.replace(`:${port}/`, `:${own}/`),
+    get most() {
+      return most;
+    },
+    get sent() {
+      return sent;
+    },
+    cut() {
+      isCut = true;
+      for (const pair of pairs) pair.isDead = true;
+    },
+    heal() {
+      isCut = false;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const { sides } of pairs) sides.forEach((it) => it.destroy());
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
