@@ -97,7 +97,7 @@ function pageText(page: Page): string {
   }</p>
 <div class="cards">${
     [
-      ["credits spent", creditText(total)],
+      ["credits spent", creditText(total.credits, total.approximate)],
       ["requests", whole(total.requests)],
       ["input tokens", whole(total.inputTokens)],
       ["of them cached", whole(total.cachedTokens)],
@@ -126,8 +126,8 @@ function accountTable({ accounts, next }: StatusReport, now: number): string {
     `<span class="${it.standing}">${text(standingWords(it, now))}</span>`,
     it.windows.map((window) => meter(window, now)).join("") || "–",
     text(creditWords(it, now)),
-    creditText({ credits: it.spentToday }),
-    creditText({ credits: it.spentThisMonth }),
+    creditText(it.spentToday),
+    creditText(it.spentThisMonth),
   ]);
   const heads = ["account", "plan", "standing", "windows"];
   return table([...heads, "credits", "today", "this month"], rows, 4);
@@ -154,7 +154,7 @@ function sumTable(items: readonly SpendItem[], by: SpendKey): string {
       text(it.key),
       ...[it.requests, it.inputTokens, it.cachedTokens, it.outputTokens]
         .map((count) => whole(count)),
-      creditText(it),
+      creditText(it.credits, it.approximate),
     ]),
     1,
   );

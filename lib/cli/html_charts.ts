@@ -59,9 +59,9 @@ export function barChart(
           round(top)
         }" width="${round(width)}" height="${
           round(bottom - top)
-        }"><title>${day}, ${text(row.key)}: ${creditText(row)} credits, ${
-          whole(row.requests)
-        } requests</title></rect>`;
+        }"><title>${day}, ${text(row.key)}: ${
+          creditText(row.credits, row.approximate)
+        } credits, ${whole(row.requests)} requests</title></rect>`;
       });
   });
   return svg([...axes, ...pieces]);

@@ -195,7 +195,7 @@ function spendTable(report: SpendReport, columns: number): Cell[][] {
         whole(it.requests),
         ...[it.inputTokens, it.cachedTokens, it.outputTokens]
           .map((count) => format(count)),
-        creditText(it),
+        creditText(it.credits, it.approximate),
       ]),
     ].map((row) => row.map((it) => cell(it)))
   );

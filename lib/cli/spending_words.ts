@@ -4,7 +4,6 @@
  * @module
  */
 import { sumAmounts } from "../decimal.ts";
-import type { SpendSum } from "../ledger/spend.ts";
 import type { AccountStatus, StatusReport } from "../report_types.ts";
 import { sanitize, suggestCommand } from "./format.ts";
 
@@ -15,11 +14,7 @@ export function whole(count: number, zero = "–"): string {
 }
 
 /** Credits as people read them: ≈1,234.50; the JSON has all decimals. */
-export function creditText(
-  { credits, approximate = false }: Pick<SpendSum, "credits"> & {
-    approximate?: boolean;
-  },
-): string {
+export function creditText(credits: string, approximate = false): string {
   const rounded = Number(credits).toFixed(2);
   if (Number(credits) === 0) return "–";
   const text = Number(rounded) === 0
@@ -28,32 +23,28 @@ export function creditText(
   return approximate ? `≈${text}` : text;
 }
 
+const PERIODS = [
+  ["day", "today", "spentToday"],
+  ["month", "this month", "spentThisMonth"],
+] as const;
+
 /** What was spent of each cap, a sentence each without a full stop. */
 export function capWords({ accounts, credits }: StatusReport): string[] {
   const { caps } = credits;
   return Object.keys(caps).sort().flatMap((name) => {
-    const { day, month } = caps[name]!;
     const own = accounts.filter(({ alias }) => name === "*" || alias === name);
-    const of = (cap: number | undefined, when: string, key: SpentKey) =>
-      cap === undefined ? [] : [
-        `${plainText(own.map((it) => it[key]))} of ${whole(cap, "0")} ${when}`,
-      ];
-    const parts = [
-      ...of(day, "today", "spentToday"),
-      ...of(month, "this month", "spentThisMonth"),
-    ];
+    const parts = PERIODS.flatMap(([period, when, key]) => {
+      const cap = caps[name]![period];
+      if (cap === undefined) return [];
+      const spent = sumAmounts(own.map((it) => it[key]));
+      const text = spent === "0" ? spent : creditText(spent);
+      return [`${text} of ${whole(cap, "0")} ${when}`];
+    });
     const who = name === "*" ? "all together" : sanitize(name);
     return parts.length === 0
       ? []
       : [`Credits spent under the cap for ${who}: ${parts.join(", ")}`];
   });
-}
-
-type SpentKey = "spentToday" | "spentThisMonth";
-
-function plainText(amounts: readonly string[]): string {
-  const credits = sumAmounts(amounts);
-  return credits === "0" ? "0" : creditText({ credits });
 }
 
 /** A balance that rose by itself is no limit: who has one and no cap, and how to set it. */
