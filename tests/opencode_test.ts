@@ -8,6 +8,7 @@ import {
 } from "../lib/opencode.ts";
 import * as entry from "../lib/opencode.ts";
 import { CREDITED, requestBody, startKnown } from "./fleet.ts";
+import { test } from "./test.ts";
 
 type Toast = Parameters<
   OpenCodeInput["client"]["tui"]["showToast"]
@@ -60,7 +61,7 @@ async function startPlugin(options: Parameters<typeof startKnown>[0]) {
   };
 }
 
-Deno.test("the OpenCode plugin tells of a switch, and of nothing else that costs nothing", async () => {
+test("the OpenCode plugin tells of a switch, and of nothing else that costs nothing", async () => {
   await using plugin = await startPlugin({
     accounts: { alice: { plan: "pro" }, bob: {} },
   });
@@ -82,7 +83,7 @@ Deno.test("the OpenCode plugin tells of a switch, and of nothing else that costs
   );
 });
 
-Deno.test("the OpenCode plugin tells of credits that are spent", async () => {
+test("the OpenCode plugin tells of credits that are spent", async () => {
   await using plugin = await startPlugin({ accounts: { alice: CREDITED } });
   await plugin.ask();
   assertEquals(plugin.toasts, [{
@@ -92,7 +93,7 @@ Deno.test("the OpenCode plugin tells of credits that are spent", async () => {
   }]);
 });
 
-Deno.test("the OpenCode plugin keeps what is configured, and touches no other provider", async () => {
+test("the OpenCode plugin keeps what is configured, and touches no other provider", async () => {
   const hooks = await CodexRotatorPlugin(fakeClient(), { credits: "none" });
   const other = { options: { apiKey: "sk-other" } };
   const config: OpenCodeConfig = {
@@ -116,7 +117,7 @@ Deno.test("the OpenCode plugin keeps what is configured, and touches no other pr
   await hooks.dispose();
 });
 
-Deno.test("the OpenCode plugin refuses an option that would not do what it seems to", () => {
+test("the OpenCode plugin refuses an option that would not do what it seems to", () => {
   const options = { credit: "none" } as RotatorOptions;
   assertThrows(
     () => CodexRotatorPlugin(fakeClient(), options),
@@ -125,6 +126,6 @@ Deno.test("the OpenCode plugin refuses an option that would not do what it seems
   );
 });
 
-Deno.test("lib/opencode.ts exports nothing but the plugin, as OpenCode starts all it exports", () => {
+test("lib/opencode.ts exports nothing but the plugin, as OpenCode starts all it exports", () => {
   assertEquals(Object.keys(entry), ["CodexRotatorPlugin"]);
 });

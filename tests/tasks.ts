@@ -5,11 +5,13 @@
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { programOf, type Runtime } from "./runtimes.ts";
 
 const DENO = Deno.execPath();
-const ROOT = decodeURIComponent(new URL("..", import.meta.url).pathname);
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const CLIENTS = `${ROOT}tests/clients`;
+const isWindows = Deno.build.os === "windows";
 /** Modules that people import: their docs are checked and their examples run. */
 const PUBLIC = [
   "mod.ts",
@@ -39,32 +41,40 @@ function canReachJsr(): boolean {
   return status === 0;
 }
 
-/** Runs a command, passes its output on, and counts the tests that it tells of. */
-function run(name: string, command: readonly string[]): Promise<boolean> {
-  console.log(`\n# ${name}`);
-  const [program, ...args] = command;
+/**
+ * Runs a command, and counts the tests that it tells of.
+ *
+ * @param isAlone Its output is passed on as it comes, else at its end.
+ */
+function run(
+  name: string,
+  [program, ...args]: readonly string[],
+  isAlone = true,
+): Promise<void> {
+  if (isAlone) console.log(`\n# ${name}`);
   const child = spawn(program!, args, {
     cwd: ROOT,
     stdio: ["ignore", "pipe", "pipe"],
+    // npm is a script there, which no program but the shell starts
+    shell: isWindows && program === "npm",
   });
   let text = "";
-  child.stdout.on("data", (chunk) => {
-    text += chunk;
-    process.stdout.write(chunk);
-  });
-  child.stderr.on("data", (chunk) => {
-    text += chunk;
-    process.stderr.write(chunk);
-  });
+  for (const stream of ["stdout", "stderr"] as const) {
+    child[stream].on("data", (chunk) => {
+      text += chunk;
+      if (isAlone) process[stream].write(chunk);
+    });
+  }
   return new Promise((resolve) => {
     child.on("error", (error) => {
       failures.push(`${name}: ${error.message}`);
-      resolve(false);
+      resolve();
     });
     child.on("close", (code) => {
+      if (!isAlone) console.log(`\n# ${name}\n${text}`);
       count(text);
       if (code !== 0) failures.push(name);
-      resolve(code === 0);
+      resolve();
     });
   });
 }
@@ -128,26 +138,46 @@ async function test(): Promise<void> {
     "mod.ts",
     "lib",
   ]);
-  await portable("bun", ["test", "./tests/portable"]);
-  await portable("node", ["--test", "tests/portable/**/*.test.ts"]);
+  // side by side, as they wait more than they work
+  const files = portableTests();
+  await Promise.all([
+    testOn("bun", ["test", "--timeout=60000", ...files]),
+    testOn("node", [
+      "--import=./tests/portable/imports_node.mjs",
+      "--test",
+      "--test-isolation=none",
+      "--test-timeout=60000",
+      ...files,
+    ]),
+  ]);
 }
 
-/** The same files that Deno has run already, on another runtime. */
-async function portable(runtime: Runtime, args: string[]): Promise<void> {
+/** The suites that Deno has run already and other runtimes can, too. */
+function portableTests(): string[] {
+  return typescriptBelow("tests").filter((path) =>
+    /[._]test\.ts$/.test(path) && !path.startsWith("tests/clients/") &&
+    !Deno.readTextFileSync(`${ROOT}${path}`).includes("Deno.test(")
+  ).map((path) => `./${path}`);
+}
+
+async function testOn(runtime: Runtime, args: string[]): Promise<void> {
   const program = programOf(runtime);
   if (program !== undefined) {
-    await run(`portable tests on ${runtime}`, [program, ...args]);
+    await run(`tests on ${runtime}`, [program, ...args], false);
   } else if (Deno.env.get("CI") === "true") {
-    failures.push(`portable tests on ${runtime}: it is not here`);
+    failures.push(`tests on ${runtime}: it is not here`);
   } else {
-    console.log(`\nSkipped: portable tests on ${runtime}, which is not here`);
+    console.log(`\nSkipped: tests on ${runtime}, which is not here`);
   }
 }
 
 /** The clients that only tests need. */
 async function installClients(): Promise<void> {
   if (existsSync(`${CLIENTS}/node_modules/.package-lock.json`)) return;
-  const found = spawnSync("npm", ["--version"], { stdio: "ignore" });
+  const found = spawnSync("npm", ["--version"], {
+    stdio: "ignore",
+    shell: isWindows,
+  });
   if (found.status !== 0) {
     console.log("Skipped: tests with real clients, which npm installs");
     return;

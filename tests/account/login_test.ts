@@ -70,7 +70,11 @@ async function startSignIn(changes: Partial<BrowserLoginOptions> = {}) {
     onUseless: (reason) => useless.push(reason),
     ...changes,
   });
-  done.catch(address.reject);
+  done.catch(async (reason) => {
+    // before it has begun, there is nobody yet to close it
+    if (opened.length === 0) await fake.close();
+    address.reject(reason);
+  });
   return {
     fake,
     ports,

@@ -17,7 +17,7 @@ import { createContext } from "../../lib/context.ts";
 import { rotatorOf } from "../../lib/rotator.ts";
 import { HOUR, MINUTE, rowOf, startFleet } from "../fleet.ts";
 import { spawn } from "../spawn.ts";
-import { tempFolder, test } from "../test.ts";
+import { tempFolder, test, testOnDeno } from "../test.ts";
 import { runtimeOf, type Site, startSite, TORTURE } from "./processes.ts";
 
 const ROUNDS = TORTURE ? 10 : 1;
@@ -154,7 +154,7 @@ async function savedInTime(site: Site, before: string): Promise<void> {
   }
 }
 
-test({
+testOnDeno({
   name:
     "tokens renewed while the disk is full are used, and saved when there is room",
   ignore: mounting !== undefined,
@@ -165,7 +165,7 @@ test({
   },
 });
 
-test({
+testOnDeno({
   name:
     "tokens renewed on a disk that became read-only are used, and saved when it is not any more",
   ignore: mounting !== undefined,
@@ -178,7 +178,7 @@ test({
   },
 });
 
-test({
+testOnDeno({
   name: "tokens that could not be saved are saved without being asked to",
   // it takes the ten seconds that people are told
   ignore: mounting !== undefined || !TORTURE,
@@ -191,7 +191,7 @@ test({
   },
 });
 
-test({
+testOnDeno({
   name: "tokens renewed in a folder that may not be written are used and saved",
   ignore: process.platform === "win32" || process.getuid?.() === 0,
   async fn() {

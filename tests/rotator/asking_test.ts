@@ -161,7 +161,7 @@ test("rotator.fetch() serves a newly credited account in the same request", asyn
     });
     assertEquals((await fleet.ask()).status, 429);
     fleet.clock.now += MINUTE;
-    fleet.fake.account("alice").credits = TEN_CREDITS;
+    fleet.fake.account("alice").credits = { ...TEN_CREDITS };
     return (await fleet.ask()).status;
   };
   assertEquals([await newly("all"), await newly("none")], [200, 429]);

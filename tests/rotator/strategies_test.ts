@@ -12,6 +12,7 @@ import {
   requestBody,
   START,
   startFleet,
+  startKnown,
   TEN_CREDITS,
 } from "../fleet.ts";
 import { test } from "../test.ts";
@@ -37,7 +38,7 @@ test("every strategy tries all of its pool for one request, preferred plans firs
       status: 429,
       body: { error: { type: "usage_limit_reached" } },
     };
-    await using fleet = await startFleet({
+    await using fleet = await startKnown({
       strategy,
       accounts: {
         alice: { always: refusal },
@@ -108,6 +109,7 @@ test("weighted counts a request once, however often its account had to be tried"
     strategy: "weighted",
     accounts: { alice: {}, bob: {} },
     records: { alice: { weight: 2 }, bob: { weight: 1 } },
+    random: () => 0.5,
   });
   await fleet.rotator.refresh();
   for (let n = 0; n < 9; n++) {

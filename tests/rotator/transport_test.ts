@@ -97,7 +97,8 @@ test("rotator.fetch() ends a stream at the backend when its reader cancels", asy
 test("rotator.fetch() lets a stream that breaks in the middle break as with fetch", async () => {
   await using fleet = await startKnown({ accounts: { alice: {}, bob: {} } });
   const added = { type: "response.output_item.added", item: {} };
-  const broken = { events: [added, added, added], drop: 2 };
+  // cut after a while, or Bun throws away what had come
+  const broken = { events: [added, added, added], drop: 2, chunkDelayMs: 50 };
   fleet.fake.account("alice").queue.push(broken, broken);
   const url = `${fleet.rotator.baseURL}/responses`;
   const { access, accountId } = fleet.fake.tokens("alice");

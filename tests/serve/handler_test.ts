@@ -68,13 +68,14 @@ async function startDesk(
         new Request(ORIGIN + path, {
           method: "POST",
           body: JSON.stringify(requestBody()),
+          duplex: "half",
           ...init,
           headers: {
             authorization,
             "content-type": "application/json",
             ...init.headers,
           },
-        }),
+        } as RequestInit),
       ),
     [Symbol.asyncDispose]: () => fleet[Symbol.asyncDispose](),
   };

@@ -20,7 +20,7 @@ test("backend refuses the agents of runtimes and SDKs with a page", async () => 
   await using site = await startAlice();
   const agents: [status: number, agents: string[]][] = [
     [403, [
-      `Deno/${Deno.version.deno}`,
+      "Deno/2.9.5",
       "Bun/1.4.5",
       "node",
       "undici",
