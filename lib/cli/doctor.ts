@@ -42,9 +42,9 @@ Options:
   --json           the findings as JSON
 
 Examples:
-  cli.ts doctor
-  cli.ts doctor --offline
-  cli.ts doctor --json | jq '.sections[].findings[] | select(.advice)'
+  codex-rotator doctor
+  codex-rotator doctor --offline
+  codex-rotator doctor --json | jq '.sections[].findings[] | select(.advice)'
 `,
   booleans: ["offline", "emails", "json"],
   operands: [0, 0],

@@ -56,11 +56,11 @@ Options:
   --html FILE   a page with charts instead: one file that only you can read
 
 Examples:
-  cli.ts spend
-  cli.ts spend --by day --since 7d
-  cli.ts spend --by model --since 2026-11-01
-  cli.ts spend --html spend.html
-  cli.ts spend --json | jq -r .total.credits
+  codex-rotator spend
+  codex-rotator spend --by day --since 7d
+  codex-rotator spend --by model --since 2026-11-01
+  codex-rotator spend --html spend.html
+  codex-rotator spend --json | jq -r .total.credits
 `,
   booleans: ["json"],
   strings: ["by", "since", "html"],

@@ -37,11 +37,11 @@ Options:
   --html FILE  a page with charts instead: one file that only you can read
 
 Examples:
-  cli.ts status
-  cli.ts status --watch --refresh
-  cli.ts status --refresh --model gpt-5.3-codex-spark
-  cli.ts status --json | jq -r .next
-  cli.ts status --check || echo "no included usage left"
+  codex-rotator status
+  codex-rotator status --watch --refresh
+  codex-rotator status --refresh --model gpt-5.3-codex-spark
+  codex-rotator status --json | jq -r .next
+  codex-rotator status --check || echo "no included usage left"
 `,
   booleans: ["json", "line", "refresh", "check"],
   strings: ["model", "html"],
@@ -67,8 +67,8 @@ Options:
   --json           the outcome as JSON
 
 Examples:
-  cli.ts refresh
-  cli.ts refresh personal work
+  codex-rotator refresh
+  codex-rotator refresh personal work
 `,
   booleans: ["json"],
   operands: [0, Infinity],

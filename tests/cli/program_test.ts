@@ -1,5 +1,6 @@
 /** How suggested commands begin: as this process was started. */
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { commands } from "../../lib/cli/commands.ts";
 import { programOf } from "../../lib/cli/runtime.ts";
 import { run } from "./run.ts";
 
@@ -112,6 +113,11 @@ Deno.test("main() begins what it suggests as it was started, in help, advice and
   const help = await run(["help", "use"], {}, changes);
   assertStringIncludes(help.out, "Usage: npx codex-rotator use");
   assertStringIncludes(help.out, "\n  npx codex-rotator use --auto\n");
+  for (const name of commands.keys()) {
+    const { out } = await run(["help", name], {}, changes);
+    assertStringIncludes(out, `\n  npx codex-rotator ${name}`);
+    assert(!out.includes("cli.ts"), out);
+  }
   const general = await run(["--help"], {}, changes);
   assertStringIncludes(
     general.out,
