@@ -1,8 +1,6 @@
 /**
  * What a request needs before it is sent on a chosen account: a token, a
  * standing that still holds, and room below the caps where it may be paid.
- *
- * @module
  */
 import { withAbort } from "./abort.ts";
 import type { Attempt } from "./account/context.ts";

@@ -1,8 +1,4 @@
-/**
- * A caller's request body in a form that can be sent again, byte for byte.
- *
- * @module
- */
+/** A caller's request body in a form that can be sent again, byte for byte. */
 import { withAbort } from "./abort.ts";
 import { relay } from "./response.ts";
 import { joined } from "./values.ts";

@@ -1,8 +1,6 @@
 /**
  * Chooses the account for the next attempt: the pools in their order, and
  * asking before sending.
- *
- * @module
  */
 import process from "node:process";
 import type { CheckResult } from "./account/usage_check.ts";
@@ -11,6 +9,7 @@ import type { RotatorContext } from "./context.ts";
 import type { PooledAccount } from "./pool/account_pool.ts";
 import { ClockReading } from "./pool/clock.ts";
 import { cooldownOf, DEACTIVATED_WORKSPACE } from "./pool/cooldowns.ts";
+import { runningUntil } from "./pool/limits.ts";
 import {
   rivalsOf,
   select,
@@ -243,18 +242,14 @@ function mayBeBetter(
     case "cooldown":
       // without a token there is nothing to ask with
       return isBlockedTransiently && quota.kind === "unknown" &&
-        !isRunning(account, "token", now);
+        runningUntil(account.record, "token", new ClockReading(now)) ===
+          undefined;
     case "workspace":
       return cooldownOf(account.record, "workspace")?.code ===
         DEACTIVATED_WORKSPACE;
     default:
       return false;
   }
-}
-
-function isRunning(account: PooledAccount, key: string, now: number): boolean {
-  const entry = cooldownOf(account.record, key);
-  return entry !== undefined && new ClockReading(now).isRunning(entry.until);
 }
 
 function isIncluded(

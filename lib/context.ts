@@ -1,7 +1,5 @@
 /**
  * What a rotator is made of: options, environment and store, wired together.
- *
- * @module
  */
 import process from "node:process";
 import { dirname } from "node:path";

@@ -1,8 +1,4 @@
-/**
- * Exact arithmetic on amounts of credits, which are decimal texts.
- *
- * @module
- */
+/** Exact arithmetic on amounts of credits, which are decimal texts. */
 
 /** An amount as `units` times ten to the power of minus `scale`. */
 interface Decimal {

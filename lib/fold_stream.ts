@@ -1,8 +1,6 @@
 /**
  * A stream for a caller who did not ask for one: read to its end and given as
  * one JSON response.
- *
- * @module
  */
 import { withAbort } from "./abort.ts";
 import { type Outcome, readStreamFailure } from "./codex/answer.ts";

@@ -1,8 +1,4 @@
-/**
- * The meters that a request can count on, and their windows.
- *
- * @module
- */
+/** The meters that a request can count on, and their windows. */
 import type {
   NormalMeter,
   NormalRecord,

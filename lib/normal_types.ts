@@ -1,8 +1,6 @@
 /**
  * The state as it is worked with, which `store/state.ts` describes: every
  * default is filled, every fact is dated.
- *
- * @module
  */
 import type {
   AccountRecord,

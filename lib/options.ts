@@ -1,8 +1,6 @@
 /**
  * What a rotator can be told, and what is in force: options, environment and
  * store in their order.
- *
- * @module
  */
 import { suggestion } from "./nearest.ts";
 import { problemOfCaps } from "./pool/caps.ts";

@@ -1,8 +1,6 @@
 /**
  * What is written down of a request once its answer has ended: a line of the
  * ledger, and what it cost.
- *
- * @module
  */
 import type { Attempt } from "./account/context.ts";
 import { relay, withBody } from "./response.ts";

@@ -1,8 +1,6 @@
 /**
  * Redirects of the backend, followed as `fetch` follows them, but without
  * taking an account's headers along to another server.
- *
- * @module
  */
 import { sentOnce } from "./account/context.ts";
 import { type HeaderRecord, targetOf } from "./codex/request.ts";

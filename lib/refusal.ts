@@ -1,8 +1,6 @@
 /**
  * What a caller gets when no account can serve: an answer of the rotator's own
  * in the backend's form.
- *
- * @module
  */
 import type { PooledAccount } from "./pool/account_pool.ts";
 import { cooldownOf } from "./pool/cooldowns.ts";

@@ -1,8 +1,4 @@
-/**
- * Reports: how all accounts stand and why, as known or after asking.
- *
- * @module
- */
+/** Reports: how all accounts stand and why, as known or after asking. */
 import type { CheckResult } from "./account/usage_check.ts";
 import type { RotatorContext } from "./context.ts";
 import type { AccountPool, PooledAccount } from "./pool/account_pool.ts";

@@ -1,8 +1,6 @@
 /**
  * What is derived and reported: verdicts, reports and events. Reports carry
  * times as ISO strings, verdicts and events as milliseconds since the epoch.
- *
- * @module
  */
 import type { CreditCaps } from "./spending_types.ts";
 import type { AccountSource, StrategyName } from "./types.ts";

@@ -1,8 +1,4 @@
-/**
- * A caller's request, read once and sendable again.
- *
- * @module
- */
+/** A caller's request, read once and sendable again. */
 import { createHash } from "node:crypto";
 import {
   decompressed,
@@ -11,12 +7,13 @@ import {
   STRING_TYPE,
 } from "./body.ts";
 import { adaptBody, type Learned, withoutCiphertext } from "./codex/adapt.ts";
-import { isModelsUrl, withClientVersion } from "./codex/models.ts";
 import {
   type HeaderRecord,
   headerRecord,
+  isModelsUrl,
   readRequestBody,
   sessionKey,
+  withClientVersion,
 } from "./codex/request.ts";
 import type { RotatorContext } from "./context.ts";
 import type { EventContext } from "./report_types.ts";

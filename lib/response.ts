@@ -1,8 +1,4 @@
-/**
- * Responses with another body, or with one that is looked into.
- *
- * @module
- */
+/** Responses with another body, or with one that is looked into. */
 import { clearTimeout, setTimeout } from "node:timers";
 
 /** A response like another one, with another body. */

@@ -1,8 +1,6 @@
 /**
  * What follows an attempt: its answer for the caller, the same account again,
  * or the next one.
- *
- * @module
  */
 import { delay, withAbort } from "./abort.ts";
 import type { Attempt } from "./account/context.ts";

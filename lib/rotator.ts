@@ -1,8 +1,4 @@
-/**
- * The one place where a request flows: choose, send, learn, and again.
- *
- * @module
- */
+/** The one place where a request flows: choose, send, learn, and again. */
 import { delay, withAbort } from "./abort.ts";
 import type { Attempt } from "./account/context.ts";
 import { isStillIn, prepare } from "./attempt.ts";

@@ -1,8 +1,6 @@
 /**
  * One request over the network, and what its answer means. The account's
  * headers go nowhere but to the backend.
- *
- * @module
  */
 import { withAbort } from "./abort.ts";
 import { identityOf } from "./account/identity.ts";
@@ -18,8 +16,7 @@ import {
 } from "./codex/answer.ts";
 import { type AboutRequest, readHeaders } from "./codex/headers.ts";
 import { parseJson } from "./codex/json.ts";
-import { openAIModels } from "./codex/models.ts";
-import { backendHeaders } from "./codex/request.ts";
+import { backendHeaders, openAIModels } from "./codex/request.ts";
 import {
   type EventMeaning,
   readRateLimitsEvent,

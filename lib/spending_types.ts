@@ -1,8 +1,4 @@
-/**
- * What is spent: how it is measured, bounded and recorded.
- *
- * @module
- */
+/** What is spent: how it is measured, bounded and recorded. */
 
 /** How many credits may be spent, by alias; `*` is for all accounts together. */
 export type CreditCaps = Record<string, {

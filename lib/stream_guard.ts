@@ -1,8 +1,6 @@
 /**
  * Holds the beginning of a response stream back until it shows content, so
  * that a failure before that can be made good by another account.
- *
- * @module
  */
 import { clearTimeout, setTimeout } from "node:timers";
 import { withAbort } from "./abort.ts";

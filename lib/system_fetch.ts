@@ -1,8 +1,4 @@
-/**
- * The runtime's own `fetch`.
- *
- * @module
- */
+/** The runtime's own `fetch`. */
 import type { FetchLike } from "./types.ts";
 
 /**

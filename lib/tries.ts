@@ -1,8 +1,4 @@
-/**
- * What was tried for one request, and how it went.
- *
- * @module
- */
+/** What was tried for one request, and how it went. */
 import type { Attempt } from "./account/context.ts";
 import type { Outcome } from "./codex/answer.ts";
 

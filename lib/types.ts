@@ -1,8 +1,4 @@
-/**
- * What is observed and stored. Times are milliseconds since the epoch.
- *
- * @module
- */
+/** What is observed and stored. Times are milliseconds since the epoch. */
 import type { LedgerEntry, SpendingFacts } from "./spending_types.ts";
 
 /** How accounts are ordered inside a pool. */

@@ -1,8 +1,6 @@
 /**
  * Makes a request body acceptable to the Codex backend, only where it is not
  * already.
- *
- * @module
  */
 import { isRecord, readText } from "./json.ts";
 

@@ -1,8 +1,4 @@
-/**
- * What a response, or a failure in its stream, means for the account.
- *
- * @module
- */
+/** What a response, or a failure in its stream, means for the account. */
 import { MAIN_METER, meterOfModel } from "../meters.ts";
 import {
   type ErrorReport,
@@ -10,7 +6,7 @@ import {
   readErrorBody,
   readErrorJson,
 } from "./error_report.ts";
-import { errorMeaning, needsBody } from "./error_table.ts";
+import { errorMeaning, needsBody, type Outcome } from "./error_table.ts";
 import { type AboutRequest, type HeaderFacts, readHeaders } from "./headers.ts";
 import { recordOf } from "./json.ts";
 import {
@@ -20,33 +16,7 @@ import {
   resetTime,
 } from "./times.ts";
 
-export { needsBody } from "./error_table.ts";
-
-/** What a response means. `until` is epoch ms, `detail` a short text for people. */
-export type Outcome =
-  | { kind: "ok" }
-  | { kind: "token-rejected" }
-  | { kind: "workspace"; code: string; detail: string; until: number }
-  /** The model is refused; another account has to tell whether that is about this account. */
-  | { kind: "model"; until: number; detail: string }
-  | { kind: "encrypted-content" }
-  /** The body is refused for something that may be mended. */
-  | { kind: "refused-body"; text: string }
-  | {
-    kind: "usage-limit";
-    meter: string;
-    /** Its own headers show room on the main meter, so that it is about the model alone. */
-    isAboutModel: boolean;
-    /** null when neither body nor headers say. */
-    until: number | null;
-    detail: string;
-  }
-  | { kind: "plan"; until: number; detail: string }
-  | { kind: "credits-refused"; code: string; until: number }
-  | { kind: "throttle"; until: number; detail: string }
-  /** Overload, a gateway or the network: it says nothing about quota. */
-  | { kind: "transient"; status: number }
-  | { kind: "other" };
+export { needsBody, type Outcome } from "./error_table.ts";
 
 /** A response as {@linkcode readAnswer} wants it. */
 export interface AnswerInput {
@@ -91,8 +61,8 @@ export function readAnswer(input: AnswerInput): Outcome {
       return { kind, code, until: now + 5 * MINUTE };
     case "refused-body":
       return { kind, text: report.text };
-    case "overload":
-      return { kind: "transient", status: status ?? 503 };
+    case "transient":
+      return { kind, status: status ?? 503 };
     case "token-rejected":
       // a page of HTML with this status is somebody else's
       return status === 403 && !report.isJson ? { kind: "other" } : { kind };

@@ -1,8 +1,4 @@
-/**
- * Where the backend and the issuer listen.
- *
- * @module
- */
+/** Where the backend and the issuer listen. */
 
 /** The backend's base URL. */
 export const DEFAULT_BACKEND = "https://chatgpt.com/backend-api";

@@ -1,8 +1,4 @@
-/**
- * Error bodies, in all the shapes they come in, as codes and text.
- *
- * @module
- */
+/** Error bodies, in all the shapes they come in, as codes and text. */
 import { isRecord, parseJson } from "./json.ts";
 
 /** What an error body says. */

@@ -1,33 +1,40 @@
-/**
- * What the backend's errors mean. A new one is a row here and a test.
- *
- * @module
- */
+/** What the backend's errors mean. A new one is a row here and a test. */
+
+/** What a response means. `until` is epoch ms, `detail` a short text for people. */
+export type Outcome =
+  | { kind: "ok" }
+  /** The access token is not accepted any more. */
+  | { kind: "token-rejected" }
+  /** The workspace does not let this account in. */
+  | { kind: "workspace"; code: string; detail: string; until: number }
+  /** The model is refused; another account has to tell whether that is about this account. */
+  | { kind: "model"; until: number; detail: string }
+  /** The conversation holds what only another account can read. */
+  | { kind: "encrypted-content" }
+  /** Something in the body is not accepted, and can be mended. */
+  | { kind: "refused-body"; text: string }
+  /** The included usage of a meter is used up. */
+  | {
+    kind: "usage-limit";
+    meter: string;
+    /** Its own headers show room on the main meter, so that it is about the model alone. */
+    isAboutModel: boolean;
+    /** null when neither body nor headers say. */
+    until: number | null;
+    detail: string;
+  }
+  /** The plan does not include Codex. */
+  | { kind: "plan"; until: number; detail: string }
+  | { kind: "credits-refused"; code: string; until: number }
+  /** Too many requests. */
+  | { kind: "throttle"; until: number; detail: string }
+  /** Overload, a gateway or the network: it says nothing about quota. */
+  | { kind: "transient"; status: number }
+  /** It says nothing about the account. */
+  | { kind: "other" };
 
 /** What an error means, whatever the account. */
-export type ErrorKind =
-  /** The included usage of a meter is used up. */
-  | "usage-limit"
-  /** The plan does not include Codex. */
-  | "plan"
-  /** Credits are refused. */
-  | "credits-refused"
-  /** Too many requests. */
-  | "throttle"
-  /** The backend has too much to do. */
-  | "overload"
-  /** The workspace does not let this account in. */
-  | "workspace"
-  /** The access token is not accepted any more. */
-  | "token-rejected"
-  /** The model is not for this account, or not known. */
-  | "model"
-  /** The conversation holds what only another account can read. */
-  | "encrypted-content"
-  /** Something in the body is not accepted, and can be mended. */
-  | "refused-body"
-  /** It says nothing about the account. */
-  | "other";
+type ErrorKind = Exclude<Outcome["kind"], "ok">;
 
 /** One row: what a code or a text means under these statuses. */
 interface Row {
@@ -115,12 +122,12 @@ const ROWS: readonly Row[] = [
   },
   { kind: "other", statuses: [429], codes: ["flex_unavailable"] },
   {
-    kind: "overload",
+    kind: "transient",
     statuses: [],
     codes: ["server_is_overloaded", "slow_down"],
   },
   {
-    kind: "overload",
+    kind: "transient",
     statuses: [],
     text: /selected model is at capacity/i,
   },
@@ -131,9 +138,9 @@ const ROWS: readonly Row[] = [
 const STATUSES: ReadonlyMap<number, ErrorKind> = new Map([
   [401, "token-rejected"],
   [429, "throttle"],
-  [502, "overload"],
-  [503, "overload"],
-  [504, "overload"],
+  [502, "transient"],
+  [503, "transient"],
+  [504, "transient"],
 ]);
 
 /** Whether a response of this status cannot be judged without its body. */
@@ -195,7 +202,7 @@ export function statusOfFailure(error: Record<string, unknown>): number {
   const meaning = errorMeaning(undefined, { codes, text });
   if (meaning.status !== undefined) return meaning.status;
   if (meaning.kind === "throttle") return 429;
-  if (meaning.kind === "overload") return 503;
+  if (meaning.kind === "transient") return 503;
   return codes.some((it) => CALLERS_FAULT.has(it)) ? 400 : 502;
 }
 

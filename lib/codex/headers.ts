@@ -1,8 +1,4 @@
-/**
- * What the headers of a response say about usage and credits.
- *
- * @module
- */
+/** What the headers of a response say about usage and credits. */
 import {
   MAIN_METER,
   type MeterNames,

@@ -1,8 +1,4 @@
-/**
- * Small readers of values whose type nobody promised. None of them throws.
- *
- * @module
- */
+/** Small readers of values whose type nobody promised. None of them throws. */
 import { isRecord, readDecimal } from "../values.ts";
 
 export { isRecord };

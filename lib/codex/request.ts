@@ -1,8 +1,4 @@
-/**
- * How a caller's request becomes one to the backend.
- *
- * @module
- */
+/** How a caller's request becomes one to the backend. */
 
 import { isHeaderText } from "../values.ts";
 import { isRecord, parseJson, readText } from "./json.ts";
@@ -41,6 +37,39 @@ function isUnder(url: URL, backend: string): boolean {
   const next = url.href[backend.length];
   if (next !== undefined && next !== "/" && next !== "?") return false;
   return !HIDDEN_DOTS.test(url.pathname.replaceAll(/%(?:25)+/g, "%"));
+}
+
+const VERSION_PARAMETER = "client_version";
+
+/** Whether this is the backend's list of models. */
+export function isModelsUrl(url: string): boolean {
+  return /\/codex\/models(\?|$)/.test(url);
+}
+
+/** The URL of the list for a client of this version; undefined: it names one already. */
+export function withClientVersion(
+  url: string,
+  version: string,
+): string | undefined {
+  const versioned = new URL(url);
+  if (versioned.searchParams.get(VERSION_PARAMETER)) return undefined;
+  versioned.searchParams.set(VERSION_PARAMETER, version);
+  return versioned.href;
+}
+
+/** The list in the shape of OpenAI's API; undefined when this is no list of models. */
+export function openAIModels(
+  json: unknown,
+): Record<string, unknown> | undefined {
+  if (!isRecord(json) || !Array.isArray(json.models)) return undefined;
+  const data = json.models.flatMap((model) => {
+    const id = isRecord(model) ? readText(model.slug) : null;
+    // since when there is a model the backend does not tell
+    return id === null
+      ? []
+      : [{ id, object: "model", created: 0, owned_by: "openai" }];
+  });
+  return { object: "list", data };
 }
 
 /** Whose request it is. */

@@ -1,8 +1,4 @@
-/**
- * What the events of a response stream mean.
- *
- * @module
- */
+/** What the events of a response stream mean. */
 import { MAIN_METER, meterOfModel } from "../meters.ts";
 import type { HeaderCredits } from "../types.ts";
 import type { NormalMeter, NormalUsage } from "../normal_types.ts";

@@ -1,8 +1,6 @@
 /**
  * When something ends, from what the backend says about it, as epoch ms: ends
  * of limits lie between one second and 35 days ahead.
- *
- * @module
  */
 
 import { readNumber } from "./json.ts";

@@ -1,8 +1,6 @@
 /**
  * What tokens claim, and what the issuer answers. Nothing is verified here: the
  * issuer handed the token to us, and the backend judges it.
- *
- * @module
  */
 
 import { isHeaderText } from "../values.ts";

@@ -1,8 +1,4 @@
-/**
- * The answer of the usage endpoint, as facts.
- *
- * @module
- */
+/** The answer of the usage endpoint, as facts. */
 
 import { isRefused, MAIN_METER } from "../meters.ts";
 import type { ModelUsage } from "../types.ts";

@@ -1,8 +1,6 @@
 /**
  * Windows and meters, which usage answers, headers and stream events spell in
  * three ways.
- *
- * @module
  */
 import { flagged, isSameLength, MAIN_METER } from "../meters.ts";
 import type {

@@ -106,31 +106,17 @@ export class PooledAccount {
 /** All accounts as candidates, in step with the state. */
 export class AccountPool {
   #byAlias = new Map<string, PooledAccount>();
-  #all: readonly PooledAccount[] = [];
-  #names: MeterNames = new Map();
-  #pinned: string | null = null;
+  /** Every account, sorted by alias. */
+  all: readonly PooledAccount[] = [];
+  /** Those that may serve at all, by what the owner pinned. */
+  candidates: readonly PooledAccount[] = [];
+  /** The name of the only account that may serve; null when all may. */
+  pinned: string | null = null;
   /** The caps in force. */
   caps: CreditCaps = {};
   #uses = 0;
   /** The latest use that is known, epoch ms. */
   #latest = 0;
-
-  /** Every account, sorted by alias. */
-  get all(): readonly PooledAccount[] {
-    return this.#all;
-  }
-
-  /** The name of the only account that may serve; null when all may. */
-  get pinned(): string | null {
-    return this.#pinned;
-  }
-
-  /** The accounts that may serve at all, by what the owner pinned. */
-  get candidates(): readonly PooledAccount[] {
-    if (this.#pinned === null) return this.#all;
-    const account = this.get(this.#pinned);
-    return account ? [account] : [];
-  }
 
   /** The account of that name, if there is one. */
   get(alias: string): PooledAccount | undefined {
@@ -155,31 +141,29 @@ export class AccountPool {
       account.record = record;
       account.creditsAllowed = maySpend(policy, alias);
       account.capAt = isCapped(this.caps, alias)
-        ? (at) => this.#capVerdict(state, alias, at)
+        ? (at) => {
+          const query = { alias, caps: this.caps, now: at };
+          return capVerdict(state.accounts, { ...query, countsPending: false });
+        }
         : undefined;
       byAlias.set(alias, account);
       this.#latest = Math.max(this.#latest, record.lastUsedAt ?? 0);
     }
     this.#byAlias = byAlias;
-    this.#all = [...byAlias.values()];
-    this.#pinned = state.settings.pinned;
+    this.all = [...byAlias.values()];
+    const { pinned } = state.settings;
+    this.pinned = pinned;
+    this.candidates = pinned === null
+      ? this.all
+      : this.all.filter(({ alias }) => alias === pinned);
     this.invalidate();
-  }
-
-  #capVerdict(
-    { accounts }: NormalState,
-    alias: string,
-    now: number,
-  ): CapVerdict {
-    const { caps } = this;
-    return capVerdict(accounts, { alias, caps, now, countsPending: false });
   }
 
   /** Forgets all verdicts: to be called when facts changed. */
   invalidate(): void {
-    this.#names = meterNames(this.#all.map(({ record }) => record));
-    for (const account of this.#all) {
-      account.names = this.#names;
+    const names = meterNames(this.all.map(({ record }) => record));
+    for (const account of this.all) {
+      account.names = names;
       account.invalidate();
     }
   }

@@ -1,7 +1,5 @@
 /**
  * How much may be spent, by account and by all together, in a UTC day or month.
- *
- * @module
  */
 import { addAmounts, compareAmounts, multiplyAmount } from "../decimal.ts";
 import type { CreditCaps } from "../spending_types.ts";

@@ -1,8 +1,6 @@
 /**
  * "Not now", by cause: set, cleared and forgotten. One cause never shortens or
  * replaces another.
- *
- * @module
  */
 import { isRefused } from "../meters.ts";
 import type { Cooldown } from "../types.ts";

@@ -2,8 +2,6 @@
  * How facts are merged. Every fact carries when it was observed, so that the
  * result does not depend on the order in which answers arrive. Used for
  * learning from an answer as well as for merging what two processes know.
- *
- * @module
  */
 import type { AccountRecord, HeaderCredits } from "../types.ts";
 import type {

@@ -1,8 +1,6 @@
 /**
  * What limits a meter: full windows, refusals, and what they become when only
  * the clock has ended them.
- *
- * @module
  */
 import { MAIN_METER, meterFacts } from "../meters.ts";
 import type {

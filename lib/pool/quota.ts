@@ -1,8 +1,4 @@
-/**
- * What an account's quota and credits say, cooldowns of the account apart.
- *
- * @module
- */
+/** What an account's quota and credits say, cooldowns of the account apart. */
 import { MAIN_METER, type MeterNames, meterOfModel } from "../meters.ts";
 import type { Standing } from "../report_types.ts";
 import type { NormalRecord, NormalUsage } from "../normal_types.ts";

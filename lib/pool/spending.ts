@@ -2,8 +2,6 @@
  * What was spent, measured by what the balance loses between observations in
  * order of time. Nothing is estimated: what cannot be told apart is shared, and
  * marked so.
- *
- * @module
  */
 import {
   addAmounts,

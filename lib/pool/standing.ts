@@ -1,8 +1,4 @@
-/**
- * The verdict on one account for one model at one time, from facts alone.
- *
- * @module
- */
+/** The verdict on one account for one model at one time, from facts alone. */
 import {
   isSparkModel,
   MAIN_METER,

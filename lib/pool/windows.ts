@@ -2,8 +2,6 @@
  * Which of two observations of one window counts. The backend answers late, out
  * of caches and with two anchors for one week, so the newer one is not always
  * the true one: within one window the percentage only grows.
- *
- * @module
  */
 import { isSameLength } from "../meters.ts";
 import type { UsageWindow } from "../types.ts";

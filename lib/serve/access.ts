@@ -2,8 +2,6 @@
  * Who may come in: callers that know the key, under a name that is this
  * server's own, and no page that a browser shows. And the key itself, in a file
  * beside the store.
- *
- * @module
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import {

@@ -1,8 +1,4 @@
-/**
- * The usage of the whole fleet, for Codex clients that ask for their own.
- *
- * @module
- */
+/** The usage of the whole fleet, for Codex clients that ask for their own. */
 import type { AccountStatus, StatusReport } from "../report_types.ts";
 
 /** The length that is told where no window is known (seconds). */

@@ -1,8 +1,6 @@
 /**
  * A rotator behind a base URL, for agents that know nothing else. It chooses
  * nothing: which account serves a request is the rotator's own business.
- *
- * @module
  */
 import process from "node:process";
 import { RotatorError } from "../errors.ts";
@@ -18,9 +16,8 @@ import {
   usableKey,
 } from "./access.ts";
 import { fleetUsage } from "./fleet_usage.ts";
-import { Metrics, METRICS_TYPE } from "./metrics.ts";
+import { Metrics, METRICS_TYPE, type Result } from "./metrics.ts";
 import { pass, type PassOptions, Tail, type Visit } from "./passing.ts";
-import type { Result } from "./served_request.ts";
 
 /** How a handler works. */
 export interface HandlerOptions {

@@ -1,15 +1,47 @@
-/**
- * What is counted of the requests, and told to Prometheus.
- *
- * @module
- */
+/** What is told of requests after their end, in a log and to Prometheus. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type {
   AccountStatus,
   RotatorEvent,
   StatusReport,
 } from "../report_types.ts";
-import type { Result, ServedRequest } from "./served_request.ts";
+
+/**
+ * How a request ended: "ok" is 2xx and delivered whole, "limited" 429,
+ * "refused" another 4xx, "failed" 5xx or a broken stream, "cancelled" that the
+ * caller went away first.
+ */
+export type Result = "ok" | "limited" | "refused" | "failed" | "cancelled";
+
+/** One request, after its end. */
+export interface ServedRequest {
+  /** When it came (epoch ms). */
+  at: number;
+  /** HTTP method. */
+  method: string;
+  /** Without a key that stood in it. */
+  path: string;
+  /** null: unknown, or it was sent to nobody. */
+  model: string | null;
+  /** A hash; null: it has none, or it was sent to nobody. */
+  session: string | null;
+  /** Who served it; null: nobody, or it was not for the backend. */
+  account: string | null;
+  /** On what it was served; null: nobody served it. */
+  standing: "included" | "credits" | "unconfirmed" | null;
+  /** How often it was sent to the backend. */
+  attempts: number;
+  /** Of the answer. */
+  status: number;
+  /** How it ended. */
+  result: Result;
+  /** As the answer counts them; null: unknown. */
+  inputTokens: number | null;
+  /** The same for the output. */
+  outputTokens: number | null;
+  /** From its arrival to the last byte (ms). */
+  ms: number;
+}
 
 /** The content type of the text format. */
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
@@ -25,29 +57,55 @@ export interface MetricsOptions {
 type Labels = Record<string, string>;
 type Sample = readonly [Labels, number];
 
-/** The counters, and the labels of each. */
-const COUNTERS = {
-  requests: {
-    labels: ["account", "standing", "result"],
-    help: "Requests, by who served them, on what, and how they ended",
-  },
-  charged_requests: {
-    labels: ["account", "certain"],
-    help: "Requests that drew purchased credits, or may have (certain=false)",
-  },
-  switches: {
-    labels: ["from", "account"],
-    help: "How often a request or a session went on with another account",
-  },
-  cooldowns: {
-    labels: ["account", "cause"],
-    help: "How often the backend said not now",
-  },
-  wrong_keys: {
-    labels: [],
-    help: "Requests without the key of this server, or with a wrong one",
-  },
-} satisfies Record<string, { labels: readonly string[]; help: string }>;
+/** What is counted, for people. */
+const COUNTERS: Record<Counter, string> = {
+  requests: "Requests, by who served them, on what, and how they ended",
+  charged_requests:
+    "Requests that drew purchased credits, or may have (certain=false)",
+  switches: "How often a request or a session went on with another account",
+  cooldowns: "How often the backend said not now",
+  wrong_keys: "Requests without the key of this server, or with a wrong one",
+};
+
+/** What is told of each account as it is now. */
+const GAUGES: readonly [
+  name: string,
+  help: string,
+  samples: (account: AccountStatus) => Sample[],
+][] = [
+  [
+    "window_used_percent",
+    "Used share of a usage window",
+    ({ alias: account, windows }) =>
+      windows.map(({ meter, windowSeconds, usedPercent }) => [
+        { account, meter, window_seconds: String(windowSeconds ?? "") },
+        usedPercent,
+      ]),
+  ],
+  [
+    "credits_balance",
+    "Purchased credits that an account has left, where it is told",
+    ({ alias: account, credits }) => {
+      const balance = Number(credits?.balance ?? NaN);
+      return Number.isFinite(balance) ? [[{ account }, balance]] : [];
+    },
+  ],
+  [
+    "account_standing",
+    "1 for the standing that an account has now",
+    ({ alias: account, standing, reason }) => [
+      [{ account, standing, reason: reason ?? "" }, 1],
+    ],
+  ],
+  [
+    "account_blocked_until_seconds",
+    "When a blocked account is back, seconds since the epoch",
+    ({ alias: account, standing, reason, until }) =>
+      standing === "blocked" && until !== null
+        ? [[{ account, reason: reason ?? "" }, Date.parse(until) / 1000]]
+        : [],
+  ],
+];
 
 /** What is counted. */
 export type Counter =
@@ -112,13 +170,19 @@ export class Metrics {
         return;
       }
       case "credits-spent":
-        this.count("charged_requests", event.alias, String(event.certain));
+        this.count("charged_requests", {
+          account: event.alias,
+          certain: String(event.certain),
+        });
         return;
       case "switched":
-        this.count("switches", event.from, event.alias);
+        this.count("switches", { from: event.from, account: event.alias });
         return;
       case "cooldown":
-        this.count("cooldowns", event.alias, event.cause.split(":")[0]!);
+        this.count("cooldowns", {
+          account: event.alias,
+          cause: event.cause.split(":")[0]!,
+        });
     }
   };
 
@@ -154,7 +218,11 @@ export class Metrics {
     request.ms = this.#now() - request.at;
     if (request.account === null) request.standing = null;
     const { account, standing } = request;
-    this.count("requests", account ?? "", standing ?? "", result);
+    this.count("requests", {
+      account: account ?? "",
+      standing: standing ?? "",
+      result,
+    });
     try {
       this.onRequest?.(request);
     } catch {
@@ -162,8 +230,8 @@ export class Metrics {
     }
   }
 
-  /** Counts something by the values of its labels, and returns how often it was. */
-  count(counter: Counter, ...labels: string[]): number {
+  /** Counts something by its labels, and returns how often it was. */
+  count(counter: Counter, labels: Record<string, string> = {}): number {
     const counts = this.#counts.get(counter) ?? new Map<string, number>();
     this.#counts.set(counter, counts);
     const key = JSON.stringify(labels);
@@ -174,71 +242,22 @@ export class Metrics {
 
   /** Returns all metrics in Prometheus' text format. */
   text({ accounts }: StatusReport): string {
-    const counters = Object.entries(COUNTERS).map(([name, { labels, help }]) =>
-      family(`${name}_total`, help, this.#samples(name as Counter, labels))
-    );
-    const gauges = [
-      family("requests_running", "Requests being served", [
-        [{}, this.#running],
-      ]),
-      family(
-        "window_used_percent",
-        "Used share of a usage window",
-        accounts.flatMap(windowSamples),
-      ),
-      family(
-        "credits_balance",
-        "Purchased credits that an account has left, where it is told",
-        accounts.flatMap(balanceSample),
-      ),
-      family(
-        "account_standing",
-        "1 for the standing that an account has now",
-        accounts.map(({ alias, standing, reason }): Sample => [
-          { account: alias, standing, reason: reason ?? "" },
-          1,
-        ]),
-      ),
-      family(
-        "account_blocked_until_seconds",
-        "When a blocked account is back, seconds since the epoch",
-        accounts.flatMap(untilSample),
-      ),
-    ];
-    return [...counters, ...gauges].join("");
-  }
-
-  #samples(counter: Counter, names: readonly string[]): Sample[] {
-    return [...this.#counts.get(counter) ?? []].map(([key, value]) => {
-      const values: string[] = JSON.parse(key);
-      const labels = names.map((name, i) => [name, values[i]!]);
-      return [Object.fromEntries(labels), value];
+    const counters = Object.entries(COUNTERS).map(([name, help]) => {
+      const counts = this.#counts.get(name as Counter) ?? [];
+      const samples = [...counts]
+        .map(([key, value]): Sample => [JSON.parse(key), value]);
+      return family(`${name}_total`, help, samples);
     });
+    const running: Sample[] = [[{}, this.#running]];
+    const gauges = GAUGES.map(([name, help, samples]) =>
+      family(name, help, accounts.flatMap(samples))
+    );
+    return [
+      ...counters,
+      family("requests_running", "Requests being served", running),
+      ...gauges,
+    ].join("");
   }
-}
-
-function windowSamples({ alias, windows }: AccountStatus): Sample[] {
-  return windows.map(({ meter, windowSeconds, usedPercent }) => [
-    {
-      account: alias,
-      meter,
-      window_seconds: windowSeconds === null ? "" : String(windowSeconds),
-    },
-    usedPercent,
-  ]);
-}
-
-function balanceSample({ alias, credits }: AccountStatus): Sample[] {
-  const balance = Number(credits?.balance ?? NaN);
-  return Number.isFinite(balance) ? [[{ account: alias }, balance]] : [];
-}
-
-function untilSample(
-  { alias, standing, reason, until }: AccountStatus,
-): Sample[] {
-  if (standing !== "blocked" || until === null) return [];
-  const labels = { account: alias, reason: reason ?? "" };
-  return [[labels, Date.parse(until) / 1000]];
 }
 
 function family(name: string, help: string, samples: readonly Sample[]) {
@@ -255,4 +274,16 @@ function labelText(labels: Labels): string {
     `${name}="${value.replace(/[\\"]/g, "\\$&").replaceAll("\n", "\\n")}"`
   );
   return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+}
+
+/** Returns a request as a line of names and values, in which no caller can write what is not so. */
+export function logLine(request: ServedRequest): string {
+  const { at, ms, inputTokens, outputTokens, ...rest } = request;
+  const fields = { ...rest, in: inputTokens, out: outputTokens, ms };
+  const words = Object.entries(fields).map(([name, value]) => {
+    const whole = typeof value === "number" ? Math.round(value) : value;
+    const word = String(whole ?? "").replace(/[^\x21-\x7e]+/g, "_");
+    return `${name}=${word.slice(0, 64) || "-"}`;
+  });
+  return `${new Date(at).toISOString()} ${words.join(" ")}\n`;
 }

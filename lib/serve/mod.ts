@@ -10,5 +10,11 @@ export {
   type RunningServer,
   startServer,
 } from "./node_server.ts";
-export { type Counter, Metrics, type MetricsOptions } from "./metrics.ts";
-export { logLine, type Result, type ServedRequest } from "./served_request.ts";
+export {
+  type Counter,
+  logLine,
+  Metrics,
+  type MetricsOptions,
+  type Result,
+  type ServedRequest,
+} from "./metrics.ts";

@@ -1,8 +1,4 @@
-/**
- * A handler on node:http, which Deno, Bun and Node all have.
- *
- * @module
- */
+/** A handler on node:http, which Deno, Bun and Node all have. */
 import {
   createServer,
   type IncomingMessage,

@@ -1,14 +1,11 @@
 /**
  * How a request gets to the rotator and its answer to the caller, and what of
  * both is passed on.
- *
- * @module
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Rotator } from "../rotator.ts";
 import { failure } from "./access.ts";
-import type { Metrics } from "./metrics.ts";
-import type { ServedRequest } from "./served_request.ts";
+import type { Metrics, ServedRequest } from "./metrics.ts";
 
 /** What requests are passed on with. */
 export interface PassOptions {
