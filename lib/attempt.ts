@@ -113,7 +113,6 @@ const REASONS: Record<Choice["pool"], string> = {
     "Nobody is known to have included usage left, and it could not be asked",
 };
 
-/** Tells who was chosen, and whom it takes over from. */
 function announce(
   context: RotatorContext,
   request: ReplayableRequest,

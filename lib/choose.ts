@@ -152,7 +152,6 @@ export function chooseAgain(
   return { ...choice, release, again: { rejected } };
 }
 
-/** The account that served this session last. */
 export function lastAccountOf(
   { affinity, sessions, now }: RotatorContext,
   { session }: Pick<ChoiceQuery, "session">,

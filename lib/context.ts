@@ -53,22 +53,18 @@ export interface RotatorContext extends AccountContext {
   readonly ledger: Ledger;
   /** Answers that have not ended. */
   readonly open: Set<() => void>;
-  /** The accounts that served a model. */
   readonly servedModels: ServedModels;
   /** Requests that wait for the usage of accounts now. */
   waiting: number;
   readonly random: () => number;
   readonly preferPlans: ReadonlySet<string>;
   readonly affinity: boolean;
-  /** ms */
   readonly maxWait: number;
   readonly maxReplayBytes: number;
   readonly codexVersion: string;
-  /** What has been learned about bodies. */
   readonly learned: Learned;
   /** Explain each selection on stderr. */
   readonly debug: () => boolean;
-  /** The strategy in force now. */
   readonly strategy: () => StrategyName;
   /** Sends a `warning` event, once for each reason. */
   readonly warnOnce: (reason: string) => void;
@@ -200,7 +196,6 @@ function openStore(
   return { store: opened, name: opened.path };
 }
 
-/** Where the ledger's lines go. */
 function ledgerSink(
   option: RotatorOptions["ledger"],
   store: Store,

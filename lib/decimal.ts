@@ -36,13 +36,11 @@ function align(a: string, b: string): { a: bigint; b: bigint; scale: number } {
   };
 }
 
-/** The sum of two amounts. */
 export function addAmounts(first: string, second: string): string {
   const { a, b, scale } = align(first, second);
   return format({ units: a + b, scale });
 }
 
-/** What is left of one amount without another. */
 export function subtractAmounts(from: string, amount: string): string {
   const { a, b, scale } = align(from, amount);
   return format({ units: a - b, scale });
@@ -54,14 +52,12 @@ export function compareAmounts(first: string, second: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** The sum of many amounts. */
 export function sumAmounts(amounts: Iterable<string>): string {
   let sum = "0";
   for (const amount of amounts) sum = addAmounts(sum, amount);
   return sum;
 }
 
-/** An amount so many times. */
 export function multiplyAmount(amount: string, times: number): string {
   const { units, scale } = parse(amount);
   return format({ units: units * BigInt(times), scale });

@@ -102,12 +102,10 @@ class Folder {
   readonly #items = new Map<number, unknown>();
   #hasContent = false;
 
-  /** Whether any content has come. */
   get hasContent(): boolean {
     return this.#hasContent;
   }
 
-  /** Takes the data of a content event. */
   take(data: string): void {
     this.#hasContent = true;
     const done = doneItem(data);

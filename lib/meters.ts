@@ -7,9 +7,7 @@ import type {
 
 /** The meter of ordinary models. */
 export const MAIN_METER = "codex";
-/** The meter of the Spark models. */
 export const SPARK_METER = "codex_bengalfox";
-/** How the names of the Spark models begin. */
 const SPARK_MODEL = "gpt-5.3-codex-spark";
 
 /** Meters that are known before any account was seen to have them, by the name of their model. */
@@ -20,7 +18,6 @@ const KNOWN_METERS: ReadonlyMap<string, string> = new Map([
 /** Meters by the `limit_name` (in lower case) of the model that is their own. */
 export type MeterNames = ReadonlyMap<string, string>;
 
-/** Whether a model is one of the Spark models. */
 export function isSparkModel(model: string | undefined): boolean {
   return model?.toLowerCase().startsWith(SPARK_MODEL) ?? false;
 }
@@ -50,7 +47,6 @@ export function meterNames(records: Iterable<NormalRecord>): MeterNames {
   return names;
 }
 
-/** The facts of a meter, where there are any. */
 export function meterFacts(
   { usage }: Pick<NormalRecord, "usage">,
   meter: string,
@@ -65,7 +61,6 @@ export function isSameLength(a: number | null, b: number | null): boolean {
   return Math.abs(a - b) <= 0.02 * Math.max(a, b);
 }
 
-/** Whether a meter's flags say that its limit is reached. */
 export function isRefused({ allowed, limitReached }: NormalMeter): boolean {
   return limitReached === true || allowed === false;
 }

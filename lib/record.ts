@@ -13,7 +13,6 @@ import type { Answer, NetworkError, Tries } from "./tries.ts";
 import type { LedgerEntry } from "./spending_types.ts";
 import { joined } from "./values.ts";
 
-/** A request that has its answer. */
 interface Answered {
   request: ReplayableRequest;
   attempt: Attempt;

@@ -18,7 +18,6 @@ const STATUS = {
   login_required: 401,
   no_eligible_account: 403,
 } as const;
-/** Why nobody serves. */
 export type RefusalType = keyof typeof STATUS;
 
 /** A client's own quick retries are pointless when it takes longer, s. */
@@ -30,12 +29,10 @@ export interface Refusal {
   message: string;
   /** When the earliest account is available, epoch ms; null when unknown. */
   resetsAt: number | null;
-  /** Its plan. */
   plan: string | null;
   accounts: { alias: string; reason: string; until: string | null }[];
 }
 
-/** One account of a refusal. */
 interface Row extends Assessment {
   account: PooledAccount;
   isLimited: boolean;
@@ -43,7 +40,6 @@ interface Row extends Assessment {
 
 const CAPPED: Standing = { kind: "blocked", reason: "capped", until: null };
 
-/** Tells how a request ends that no account can serve. */
 export function refusalOf(
   { accounts: { candidates, pinned }, now }: RotatorContext,
   { model }: ReplayableRequest,

@@ -46,7 +46,6 @@ export type Reported = Pick<
   "accounts" | "storeName" | "preferPlans" | "policy" | "strategy" | "random"
 >;
 
-/** What a report is about. */
 export interface ReportOptions {
   /** Verdicts are for this model; unknown by default. */
   model?: string | undefined;
@@ -126,7 +125,6 @@ function fleetLastsUntil(
   return last;
 }
 
-/** One account's row. */
 function accountStatus(
   account: PooledAccount,
   { model, now }: ReportOptions,

@@ -23,7 +23,6 @@ const MAX_CREDITS_HEADER = "x-codex-rotator-max-credits";
 
 /** What the caller wants sent to the backend. */
 export interface ReplayableRequest {
-  /** The backend URL it means. */
   url: string;
   method: string;
   headers: HeaderRecord;
@@ -49,7 +48,6 @@ export interface ReplayableRequest {
   listsModels: boolean;
   /** The body as sent, where it could be read. */
   json: Record<string, unknown> | undefined;
-  /** What its events tell. */
   about: EventContext;
   /** When it was made, epoch ms. */
   startedAt: number;
@@ -58,13 +56,11 @@ export interface ReplayableRequest {
 /** What the request asks for cannot be done; the message says what can. */
 export class RequestError extends Error {}
 
-/** The URL that `fetch` was given. */
 export function urlOf(input: RequestInfo | URL): string {
   if (typeof input === "string") return input;
   return input instanceof URL ? input.href : input.url;
 }
 
-/** What `fetch` was given. */
 export interface FetchArguments {
   input: RequestInfo | URL;
   /** Its fields win over those of a `Request`. */
@@ -187,7 +183,6 @@ function declaredType(headers: HeaderRecord): string | undefined {
   return type?.toLowerCase() === STRING_TYPE.toLowerCase() ? undefined : type;
 }
 
-/** Gives a request another body. */
 function rewrite(
   request: ReplayableRequest,
   json: Record<string, unknown>,

@@ -69,13 +69,11 @@ export async function peek(response: Response): Promise<string> {
   return text;
 }
 
-/** Where a body is read from. */
 export type Source = Pick<
   ReadableStreamDefaultReader<Uint8Array>,
   "read" | "cancel"
 >;
 
-/** Who watches a body pass. */
 export interface Watcher {
   onChunk?(chunk: Uint8Array): void;
   /** Called whenever it ends: undefined for whole, null when its reader went away, else the error. */

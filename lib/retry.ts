@@ -15,7 +15,6 @@ const MAX_RETRIES = 2;
 /** The delay before the first of them, ms; it doubles. */
 const BACKOFF_MS = 200;
 
-/** What comes next. */
 export type Step =
   | { kind: "return"; response: Response }
   /** The same account; `rejected`: with another token than this one. */
@@ -24,7 +23,6 @@ export type Step =
   | { kind: "mend"; response: Response; refused?: string }
   | { kind: "next" };
 
-/** What deciding looks at. */
 export interface StepQuery {
   readonly attempt: Attempt;
   readonly tries: Tries;
@@ -225,7 +223,6 @@ async function onTransient(
   return { kind: "next" };
 }
 
-/** Tells what was spent, or may have been. */
 function tellCharge(context: RotatorContext, attempt: Attempt): void {
   const { pool, balanceBefore, balanceAfter, account } = attempt;
   if (pool === "first") return;

@@ -79,7 +79,6 @@ export function createRotator(options: RotatorOptions = {}): Rotator {
   return rotatorOf(createContext(options));
 }
 
-/** The rotator of a context. */
 export function rotatorOf(context: RotatorContext): Rotator {
   const servedBy = new WeakMap<Response, string>();
   let requests = 0;
@@ -122,13 +121,11 @@ export function rotatorOf(context: RotatorContext): Rotator {
   };
 }
 
-/** A request that cannot be sent as it is. */
 function badRequest({ message }: RequestError): Response {
   const error = { type: "invalid_request_error", message };
   return Response.json({ error }, { status: 400 });
 }
 
-/** A request that has its answer. */
 interface Served {
   response: Response;
   /** Whose answer it is; undefined when it is the rotator's own. */

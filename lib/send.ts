@@ -138,7 +138,6 @@ async function learnAnswer(
   return outcome;
 }
 
-/** What is known of the request now. */
 function aboutNow(
   context: RotatorContext,
   { account, model }: Attempt,
@@ -161,7 +160,6 @@ function askNearFull(
   if (isNearFull) context.usage.checkInBackground(account);
 }
 
-/** The request as `fetch` is given it. */
 function initOf(
   context: RotatorContext,
   request: ReplayableRequest,

@@ -32,7 +32,6 @@ const ABOUT_ACCOUNT = [
 
 /** Options of {@linkcode guardStream} and {@linkcode foldStream}. */
 export interface GuardOptions {
-  /** The request, as of now. */
   about: () => AboutRequest;
   /** Called with the events that say something about the account, whenever they come. */
   onEvent: (meaning: EventMeaning) => void;
@@ -54,7 +53,6 @@ export function isEventStream({ status, body, headers }: Response): boolean {
   return !type || type.includes("event-stream");
 }
 
-/** A stream that is being held back. */
 interface Held {
   readonly response: Response;
   readonly reader: ReadableStreamDefaultReader<Uint8Array>;

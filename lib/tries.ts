@@ -14,7 +14,6 @@ export interface Answer {
   failureHeaders?: unknown;
 }
 
-/** An error of the network. */
 export interface NetworkError {
   error: unknown;
   /** Content had come, so that it may have been charged. */
@@ -26,7 +25,6 @@ export type Failure = { response: Response } | NetworkError;
 
 /** The attempts of one request. */
 export class Tries {
-  /** Accounts that were tried. */
   readonly tried = new Set<string>();
   /** Those of them that failed transiently and may be tried again. */
   readonly retriable = new Set<string>();
@@ -38,7 +36,6 @@ export class Tries {
   /** Those that only a cap keeps out, as long as the cost of others is not known. */
   readonly capped = new Set<string>();
   retries = 0;
-  /** How often the request was sent. */
   sent = 0;
   /** What another account wrote was left out of the conversation. */
   isCleaned = false;
@@ -55,7 +52,6 @@ export class Tries {
     else this.retriable.delete(alias);
   }
 
-  /** Gives an account up that only a cap keeps out. */
   cap(alias: string): void {
     this.leave(alias, "Its cap on credits is reached");
     this.capped.add(alias);

@@ -130,7 +130,6 @@ export class ServedItems {
   }
 }
 
-/** What has been learned that adapting needs. */
 export interface Learned {
   readonly refused: RefusedParts;
   readonly items: ServedItems;
@@ -142,7 +141,6 @@ function kindOf({ input }: Json): "prompted" | "other" {
   return isRecord(first) && first.role === "developer" ? "prompted" : "other";
 }
 
-/** Makes the body of a request for a response acceptable. */
 export function adaptBody(json: Json, { refused, items }: Learned): Adapted {
   const adapted = withoutRefused(json, refused);
   if (json.store !== false) {
@@ -163,7 +161,6 @@ export function adaptBody(json: Json, { refused, items }: Learned): Adapted {
   };
 }
 
-/** A copy without the parameters that the backend refuses. */
 function withoutRefused(
   json: Json,
   { parameters, tiers }: RefusedParts,

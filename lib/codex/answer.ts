@@ -18,14 +18,12 @@ import {
 
 export { needsBody, type Outcome } from "./error_table.ts";
 
-/** A response as {@linkcode readAnswer} wants it. */
 export interface AnswerInput {
   /** undefined: a failure in a stream that names no status. */
   status: number | undefined;
   headers: Headers;
   /** What the body says, where {@linkcode needsBody} asks for it. */
   report: ErrorReport;
-  /** Epoch ms. */
   now: number;
   about: AboutRequest;
   /** What the headers say, when that was read already. */

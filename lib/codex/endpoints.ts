@@ -1,8 +1,6 @@
 /** Where the backend and the issuer listen. */
 
-/** The backend's base URL. */
 export const DEFAULT_BACKEND = "https://chatgpt.com/backend-api";
-/** The issuer's base URL. */
 export const DEFAULT_ISSUER = "https://auth.openai.com";
 /** The public client that logins belong to. */
 export const CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann";
@@ -11,7 +9,6 @@ export const LOGIN_SCOPE = "openid profile email offline_access";
 /** The ports that the issuer accepts a browser login's redirect on. */
 export const LOGIN_PORTS: readonly number[] = [1455, 1457];
 
-/** Where a browser login comes back to. */
 export function loginRedirect(port: number): string {
   return `http://localhost:${port}/auth/callback`;
 }
@@ -29,29 +26,20 @@ export function tokenUrl(issuer: string): string {
   return `${issuer}/oauth/token`;
 }
 
-/** Where a browser login begins. */
 export function authorizeUrl(issuer: string): string {
   return `${issuer}/oauth/authorize`;
 }
 
-/** The URLs of a login by device code. */
-export interface DeviceUrls {
-  /** Asks for a code. */
-  userCode: string;
-  /** Asks whether the person has entered it. */
-  token: string;
-  /** Where the person enters it. */
-  page: string;
-  /** What the code exchange names as its redirect. */
-  redirect: string;
-}
-
-/** The URLs of a login by device code. */
-export function deviceUrls(issuer: string): DeviceUrls {
+export function deviceUrls(
+  issuer: string,
+): Record<"userCode" | "token" | "page" | "redirect", string> {
   return {
     userCode: `${issuer}/api/accounts/deviceauth/usercode`,
+    // asks whether the person has entered the code
     token: `${issuer}/api/accounts/deviceauth/token`,
+    // where the person enters it
     page: `${issuer}/codex/device`,
+    // what the code exchange names as its redirect
     redirect: `${issuer}/deviceauth/callback`,
   };
 }

@@ -1,7 +1,6 @@
 /** Error bodies, in all the shapes they come in, as codes and text. */
 import { isRecord, parseJson } from "./json.ts";
 
-/** What an error body says. */
 export interface ErrorReport {
   /** The body is a JSON object or list. */
   isJson: boolean;

@@ -1,4 +1,5 @@
 /** What the backend's errors mean. A new one is a row here and a test. */
+import type { ErrorReport } from "./error_report.ts";
 
 /** What a response means. `until` is epoch ms, `detail` a short text for people. */
 export type Outcome =
@@ -149,13 +150,6 @@ export function needsBody(status: number): boolean {
       ROWS.some(({ statuses }) => statuses.includes(status)) || status === 403;
 }
 
-/** What an error says, as the table looks at it. */
-export interface ErrorText {
-  readonly codes: readonly string[];
-  /** For people. */
-  readonly text: string;
-}
-
 /** What an error means, and what says so. */
 export interface ErrorMeaning {
   kind: ErrorKind;
@@ -167,7 +161,7 @@ export interface ErrorMeaning {
 /** What an error means; `status` is undefined in a stream that names none. */
 export function errorMeaning(
   status: number | undefined,
-  { codes, text }: ErrorText,
+  { codes, text }: Pick<ErrorReport, "codes" | "text">,
 ): ErrorMeaning {
   for (const row of ROWS) {
     const isMeant = status === undefined

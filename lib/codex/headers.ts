@@ -17,7 +17,6 @@ import {
   readWindow,
 } from "./windows.ts";
 
-/** What the headers of one response say. */
 export interface HeaderFacts {
   plan: string | null;
   usage: NormalUsage | null;
@@ -69,9 +68,9 @@ export function readHeaders(
   return {
     plan: readText(codex["x-codex-plan-type"]),
     usage: readUsage(families, named, about),
-    credits: headerCredits({
-      hasFlag: codex["x-codex-credits-has-credits"],
-      unlimitedFlag: codex["x-codex-credits-unlimited"],
+    credits: readAmounts({
+      has_credits: codex["x-codex-credits-has-credits"],
+      unlimited: codex["x-codex-credits-unlimited"],
       balance: codex["x-codex-credits-balance"],
     }, about.observedAt),
     activeMeter: named === null || isMeter(families, named)
@@ -160,23 +159,22 @@ function readWindows({ slots }: Family, observed: Observed) {
   });
 }
 
-/** Credits as headers and events write them. */
-export interface CreditFields {
-  hasFlag: unknown;
-  unlimitedFlag: unknown;
-  balance: string | undefined;
-}
-
-/** Reads credits; they count only when both flags can be read. */
-export function headerCredits(
-  { hasFlag, unlimitedFlag, balance }: CreditFields,
+/** Reads credits as headers and events tell them; they count only when both flags can be read. */
+export function readAmounts(
+  credits: Record<string, unknown>,
   observedAt: number,
 ): HeaderCredits | null {
-  const hasCredits = readFlag(hasFlag);
-  const unlimited = readFlag(unlimitedFlag);
+  const hasCredits = readFlag(credits.has_credits);
+  const unlimited = readFlag(credits.unlimited);
   if (hasCredits === null || unlimited === null) return null;
-  const facts = { observedAt, hasCredits, unlimited };
-  return balance === undefined
-    ? facts
-    : { ...facts, balance: balance.slice(0, 64) };
+  const { balance } = credits;
+  const amounts = { observedAt, hasCredits, unlimited };
+  if (balance === undefined || balance === null || balance === "") {
+    return amounts;
+  }
+  // one that is no number stays unreadable
+  const text = typeof balance === "string" || typeof balance === "number"
+    ? String(balance)
+    : "NaN";
+  return { ...amounts, balance: text.slice(0, 64) };
 }

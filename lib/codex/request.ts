@@ -41,7 +41,6 @@ function isUnder(url: URL, backend: string): boolean {
 
 const VERSION_PARAMETER = "client_version";
 
-/** Whether this is the backend's list of models. */
 export function isModelsUrl(url: string): boolean {
   return /\/codex\/models(\?|$)/.test(url);
 }
@@ -72,14 +71,12 @@ export function openAIModels(
   return { object: "list", data };
 }
 
-/** Whose request it is. */
 export interface Identity {
   access: string;
   accountId: string | undefined;
   fedramp: boolean;
 }
 
-/** How the headers are to be made. */
 export interface BackendHeadersOptions {
   /** The version of this toolkit, for `User-Agent`. */
   version: string;
@@ -189,17 +186,11 @@ function identify(headers: HeaderRecord, identity: Identity): void {
   if (fedramp) headers["x-openai-fedramp"] = "true";
 }
 
-/** What a request's body says, as far as it can be read. */
-export interface RequestBody {
-  model?: string;
-  json?: Record<string, unknown>;
-}
-
 /** Reads a request's decompressed body; only JSON objects say anything. One without a content type is tried. */
 export function readRequestBody(
   body: string | Uint8Array | undefined,
   contentType?: string | null,
-): RequestBody {
+): { model?: string; json?: Record<string, unknown> } {
   if (body === undefined) return {};
   if (contentType && !contentType.toLowerCase().includes("json")) return {};
   const text = typeof body === "string" ? body : new TextDecoder().decode(body);

@@ -1,6 +1,5 @@
 import { joined } from "../values.ts";
 
-/** One server-sent event. */
 export interface ServerSentEvent {
   /** The `event` field; null when there was none. */
   event: string | null;

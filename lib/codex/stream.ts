@@ -1,8 +1,7 @@
 /** What the events of a response stream mean. */
 import { MAIN_METER, meterOfModel } from "../meters.ts";
-import type { HeaderCredits } from "../types.ts";
 import type { NormalMeter, NormalUsage } from "../normal_types.ts";
-import { type AboutRequest, headerCredits } from "./headers.ts";
+import { type AboutRequest, type HeaderFacts, readAmounts } from "./headers.ts";
 import { isRecord, parseJson, readNumber, readText, recordOf } from "./json.ts";
 import { displayName, meterName, partialUsage, readMeter } from "./windows.ts";
 
@@ -15,7 +14,6 @@ export interface StreamFailure {
   headers?: unknown;
 }
 
-/** What one event means. */
 export type EventMeaning =
   | { kind: "preamble" }
   | { kind: "rate-limits"; json: unknown }
@@ -24,13 +22,6 @@ export type EventMeaning =
   | { kind: "ended"; response: Record<string, unknown> }
   | { kind: "done" }
   | { kind: "content" };
-
-/** What a `codex.rate_limits` event says. */
-export interface RateLimitsFacts {
-  plan: string | null;
-  usage: NormalUsage | null;
-  credits: HeaderCredits | null;
-}
 
 const LEADING_TYPE = /^\s*\{\s*"type"\s*:\s*"([^"\\]*)"/;
 /** Fields of which every event that carries output has one. */
@@ -110,30 +101,13 @@ function failure(
 export function readRateLimitsEvent(
   json: unknown,
   about: AboutRequest,
-): RateLimitsFacts {
+): Omit<HeaderFacts, "activeMeter"> {
   const fields = recordOf(json);
-  const { balance, has_credits: hasFlag, unlimited: unlimitedFlag } = recordOf(
-    fields.credits,
-  );
   return {
     plan: readText(fields.plan_type),
     usage: readEventUsage(fields, about),
-    credits: headerCredits({
-      hasFlag,
-      unlimitedFlag,
-      balance: readEventBalance(balance),
-    }, about.observedAt),
+    credits: readAmounts(recordOf(fields.credits), about.observedAt),
   };
-}
-
-/** A balance as text; one that is no number stays unreadable. */
-function readEventBalance(balance: unknown): string | undefined {
-  if (balance === undefined || balance === null || balance === "") {
-    return undefined;
-  }
-  return typeof balance === "string" || typeof balance === "number"
-    ? String(balance)
-    : "NaN";
 }
 
 function readEventUsage(
@@ -189,7 +163,6 @@ function readEventMeter(
   return { ...meter, allowed: null, limitReached: null };
 }
 
-/** What a response used, as it says itself. */
 export interface TokenUsage {
   inputTokens: number | null;
   /** Those of the input that were cached. */

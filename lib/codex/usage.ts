@@ -37,7 +37,6 @@ export type CreditLimits = Pick<
   | "reachedType"
 >;
 
-/** What a usage answer says. */
 export interface UsageAnswer {
   plan: string | null;
   usage: NormalUsage;

@@ -26,7 +26,6 @@ const MAX_FAILING_MS = 15 * 60_000;
 export class PooledAccount {
   readonly alias: string;
   record: NormalRecord;
-  /** Whether the policy lets it spend credits. */
   creditsAllowed = false;
   /** Meters of all accounts of the pool. */
   names: MeterNames = new Map();
@@ -56,7 +55,6 @@ export class PooledAccount {
     this.#verdict = undefined;
   }
 
-  /** The verdict for `model` at `now` (epoch ms). */
   assess(model: string | undefined, now: number): Assessment {
     const known = this.#verdict;
     if (
@@ -95,7 +93,6 @@ export class PooledAccount {
     this.#failingUntil = -Infinity;
   }
 
-  /** How much of its fullest window is used, percent. */
   fullestPercent(model: string | undefined): number {
     const meter = meterFacts(this.record, meterOfModel(model, this.names));
     const used = meter?.windows.map(({ usedPercent }) => usedPercent) ?? [];
@@ -112,13 +109,11 @@ export class AccountPool {
   candidates: readonly PooledAccount[] = [];
   /** The name of the only account that may serve; null when all may. */
   pinned: string | null = null;
-  /** The caps in force. */
   caps: CreditCaps = {};
   #uses = 0;
   /** The latest use that is known, epoch ms. */
   #latest = 0;
 
-  /** The account of that name, if there is one. */
   get(alias: string): PooledAccount | undefined {
     return this.#byAlias.get(alias);
   }

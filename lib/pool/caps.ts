@@ -84,11 +84,9 @@ export function isCapped(caps: CreditCaps, alias: string): boolean {
   return caps[FLEET] !== undefined || caps[alias] !== undefined;
 }
 
-/** What decides whether one more paid request fits. */
 export interface CapQuery {
   alias: string;
   caps: CreditCaps;
-  /** Epoch ms. */
   now: number;
   /** Whether requests whose cost is not known yet count, as for an admission. */
   countsPending: boolean;

@@ -15,7 +15,6 @@ export class ClockReading {
   /** The earliest time after `now` at which a question asked here is answered differently, epoch ms. */
   validUntil = Infinity;
 
-  /** @param now Epoch ms. */
   constructor(now: number) {
     this.now = now;
   }

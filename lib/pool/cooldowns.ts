@@ -18,7 +18,6 @@ const REMEMBERED_MS = FRESH_MS + FUTURE_TOLERANCE_MS;
 /** The code of a workspace cooldown that a usage answer lifts. */
 export const DEACTIVATED_WORKSPACE = "deactivated_workspace";
 
-/** The key of the usage limit of a meter. */
 export function usageLimitKey(meter: string): string {
   return `usage-limit:${meter}`;
 }
@@ -64,7 +63,6 @@ function following(previous: Cooldown, entry: Cooldown): Cooldown {
   return isFirm ? { ...merged, code: previous.code! } : merged;
 }
 
-/** How an answer of the usage endpoint may end limits. */
 export interface ClearOptions {
   /** When it was asked for, epoch ms. */
   askedAt: number;

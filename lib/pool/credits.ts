@@ -5,7 +5,6 @@ import type { ClockReading } from "./clock.ts";
 
 const ALIAS = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-/** Whether `name` can name an account. */
 export function isAlias(name: string): boolean {
   return ALIAS.test(name) && name !== "all" && name !== "none";
 }
@@ -69,7 +68,6 @@ function parsePolicy(
     : refuse(`a ${isText ? "text" : "list"} with a part that is no alias`);
 }
 
-/** Whether the policy lets `alias` spend credits. */
 export function maySpend(policy: CreditPolicy, alias: string): boolean {
   if (typeof policy.allow === "string") return policy.allow === "all";
   return policy.allow.includes(alias);

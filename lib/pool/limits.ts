@@ -46,7 +46,6 @@ class Limits {
   }
 }
 
-/** What limits a meter of an account, for a model. */
 export function limitsOf(
   account: NormalRecord,
   meter: string,
@@ -112,7 +111,6 @@ function isOnCredits(account: NormalRecord, clock: ClockReading): boolean {
   return !isWithoutCredits(account, clock);
 }
 
-/** What was told of one model. */
 export function modelUsage(
   usage: NormalUsage | undefined,
   model: string | undefined,

@@ -17,7 +17,6 @@ export const CHECK_INTERVAL_MS = 60_000;
 /** The position of a pool in that order; 4 is behind all of them. */
 export type PoolIndex = 0 | 1 | 2 | 3 | 4;
 
-/** What a standing is asked for. */
 export interface StandingQuery {
   /** The model of the request; undefined when unknown. */
   model?: string | undefined;
@@ -31,7 +30,6 @@ export interface StandingQuery {
   cap?: CapVerdict | undefined;
 }
 
-/** What quota and credits say, cooldowns of the account apart. */
 export interface QuotaVerdict {
   standing: Standing;
   poolIndex: PoolIndex;
@@ -47,7 +45,6 @@ function verdict(
   return { standing, poolIndex, availableAt };
 }
 
-/** The verdict on an account's quota and credits. */
 export function assessQuota(
   account: NormalRecord,
   query: StandingQuery,

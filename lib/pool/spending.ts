@@ -22,7 +22,6 @@ const MAX_PENDING_MS = 15 * 60_000;
 /** More amounts are not compared for the dearest one. */
 const MAX_DEAREST = 16;
 
-/** A balance as it was observed. */
 export interface BalanceObservation {
   balance: string | null;
   /** When the request that told it began, epoch ms. */
@@ -33,7 +32,6 @@ export interface BalanceObservation {
   isAsked: boolean;
 }
 
-/** What an observation changed. */
 export interface BalanceChange {
   /** By how much the balance rose: a top-up; null when it did not. */
   topUp: string | null;

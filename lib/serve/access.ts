@@ -30,7 +30,6 @@ const ANY_ADDRESS: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 /** A key in the path, for clients that send a token of their own. */
 const PATH_KEY = /^\/k\/([^/]*)(?=\/|$)/;
 
-/** What a caller has to show. */
 export interface Access {
   /** The bearer key; null: none. */
   readonly key: string | null;
@@ -179,7 +178,6 @@ export function dangersOf(key: string | null, hostname: string): string[] {
   return dangers;
 }
 
-/** Returns the path of the key file. */
 export function keyFile(storePath: string): string {
   return join(dirname(storePath), "serve-key");
 }

@@ -85,7 +85,6 @@ const OWN: Record<
   "/api/codex/accounts/check": workspaces,
 };
 
-/** What a handler works with. */
 interface Parts extends PassOptions {
   readonly access: Access;
   readonly onWarning: (message: string) => void;
@@ -140,7 +139,6 @@ function keyOf(options: HandlerOptions): string | null {
   return usableKey(key, "The key");
 }
 
-/** Answers a request, and watches it until its end. */
 async function serve(parts: Parts, request: Request): Promise<Response> {
   const { metrics } = parts;
   const served = metrics.begin(request.method, pathOf(request));

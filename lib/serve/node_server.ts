@@ -172,7 +172,6 @@ function answers(server: Server, options: ListenOptions): Promise<boolean> {
   });
 }
 
-/** Where an answer goes. */
 interface Exchange {
   readonly response: ServerResponse;
   /** Aborted when the caller goes away. */

@@ -7,7 +7,6 @@ import type { Rotator } from "../rotator.ts";
 import { failure } from "./access.ts";
 import type { Metrics, ServedRequest } from "./metrics.ts";
 
-/** What requests are passed on with. */
 export interface PassOptions {
   readonly rotator: Rotator;
   readonly metrics: Metrics;
@@ -15,7 +14,6 @@ export interface PassOptions {
   readonly throttleWait: number;
 }
 
-/** A request that is being served. */
 export interface Visit {
   readonly served: ServedRequest;
   /** Aborts when the caller goes away. */
@@ -103,7 +101,6 @@ async function readBounded(
   return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
-/** Hands a request to the rotator, and its answer to the caller. */
 export async function pass(
   options: PassOptions,
   request: Request,
@@ -162,7 +159,6 @@ async function fetchPatiently(
   }
 }
 
-/** A name as a header can carry it. */
 function headerText(text: string): string {
   return /^[\x21-\x7e]+$/.test(text)
     ? text
