@@ -2,36 +2,27 @@
  * What is written down of a request once its answer has ended: a line of the
  * ledger, and what it cost.
  */
-import type { Attempt } from "./account/context.ts";
 import { relay, withBody } from "./response.ts";
 import { parseJson, recordOf } from "./codex/json.ts";
 import { readTokenUsage } from "./codex/stream.ts";
 import type { RotatorContext } from "./context.ts";
 import { servedOn } from "./pool/standing.ts";
-import type { ReplayableRequest } from "./request.ts";
-import type { Answer, NetworkError, Tries } from "./tries.ts";
+import type { Answer, NetworkError, Sent } from "./tries.ts";
 import type { LedgerEntry } from "./spending_types.ts";
 import { joined } from "./values.ts";
 
-interface Answered {
-  request: ReplayableRequest;
-  attempt: Attempt;
-  /** How it was answered; the end of a stream is told to the attempt. */
-  answer: Answer | NetworkError;
-  tries: Tries;
-}
-
-/** Records an answered request when its answer ends; returns the response to hand over. */
+/** Records a request when its answer, of which the end of a stream is told to the attempt, ends; returns the response to hand over. */
 export function record(
   context: RotatorContext,
+  sent: Sent,
+  answer: Answer | NetworkError,
   response: Response,
-  answered: Answered,
 ): Response {
-  const { request, attempt, answer } = answered;
+  const { request, attempt } = sent;
   if (!context.ledger.isOn && attempt.paid === undefined) return response;
   const end = () => {
     attempt.onEnd = () => {};
-    if (context.open.delete(end)) finish(context, response, answered);
+    if (context.open.delete(end)) finish(context, sent, response);
   };
   context.open.add(end);
   if ("isStream" in answer && answer.isStream) {
@@ -83,12 +74,12 @@ function watchBody(
 
 function finish(
   context: RotatorContext,
+  sent: Sent,
   response: Response,
-  answered: Answered,
 ): void {
-  const { attempt } = answered;
-  const entry = entryOf(context, response, answered);
+  const { attempt } = sent;
   const { paid, account, usage } = attempt;
+  const entry = entryOf(context, sent, response);
   if (paid === undefined) return context.ledger.add(entry);
   if (!response.ok && !attempt.hasBegun) {
     context.spending.cancel(account, paid);
@@ -110,8 +101,8 @@ function finish(
 
 function entryOf(
   context: RotatorContext,
+  { request, attempt, tries }: Sent,
   response: Response,
-  { request, attempt, tries }: Answered,
 ): LedgerEntry {
   const { pool, usage, charged, about } = attempt;
   return {

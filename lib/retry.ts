@@ -7,8 +7,7 @@ import type { Attempt } from "./account/context.ts";
 import { learnCharge, learnOutcome, setCooldowns } from "./account/learn.ts";
 import { TOKEN_REFUSED_MS } from "./account/learn_usage.ts";
 import type { RotatorContext } from "./context.ts";
-import type { ReplayableRequest } from "./request.ts";
-import type { Answer, Failure, NetworkError, Tries } from "./tries.ts";
+import type { Answer, Failure, NetworkError, Sent, Tries } from "./tries.ts";
 
 /** Retries that transient failures of one request may cost. */
 const MAX_RETRIES = 2;
@@ -23,12 +22,6 @@ export type Step =
   | { kind: "mend"; response: Response; refused?: string }
   | { kind: "next" };
 
-export interface StepQuery {
-  readonly attempt: Attempt;
-  readonly tries: Tries;
-  readonly request: ReplayableRequest;
-}
-
 /**
  * Decides what comes next, and remembers what the answer says against its
  * account. An attempt that is given up has cost nothing, unless the network
@@ -36,12 +29,12 @@ export interface StepQuery {
  */
 export async function nextStep(
   context: RotatorContext,
-  query: StepQuery,
+  sent: Sent,
   answer: Answer | NetworkError,
 ): Promise<Step> {
-  const { account, paid } = query.attempt;
+  const { account, paid } = sent.attempt;
   try {
-    const step = await decide(context, query, answer);
+    const step = await decide(context, sent, answer);
     if (paid !== undefined && step.kind !== "return") {
       context.spending.cancel(account, paid);
     }
@@ -54,21 +47,21 @@ export async function nextStep(
 
 async function decide(
   context: RotatorContext,
-  query: StepQuery,
+  sent: Sent,
   answer: Answer | NetworkError,
 ): Promise<Step> {
-  const { pool, isFree } = query.attempt;
+  const { pool, isFree } = sent.attempt;
   if (answer.hasContent && pool !== "first" && !isFree) {
-    return await onBegun(context, query, answer);
+    return await onBegun(context, sent, answer);
   }
-  if ("error" in answer) return await onTransient(context, query, answer, 502);
+  if ("error" in answer) return await onTransient(context, sent, answer, 502);
   const { outcome, response } = answer;
-  const { attempt, tries, request } = query;
+  const { attempt, tries, request } = sent;
   const { replayable } = request.body;
   const { account } = attempt;
   switch (outcome.kind) {
     case "ok":
-      onServed(context, query, response);
+      onServed(context, sent, response);
       return { kind: "return", response };
     case "refused-body":
       return replayable
@@ -77,25 +70,25 @@ async function decide(
     case "other":
       return { kind: "return", response };
     case "transient":
-      return await onTransient(context, query, { response }, outcome.status);
+      return await onTransient(context, sent, { response }, outcome.status);
     case "encrypted-content":
       return tries.isCleaned || !replayable
         ? { kind: "return", response }
         : { kind: "mend", response };
     case "token-rejected":
-      return await onTokenRejected(context, query, response);
+      return await onTokenRejected(context, sent, response);
     case "model": {
       const { until, detail } = outcome;
       tries.refusedModel.push({ attempt, until, detail });
       await blameModel(context, tries, attempt.model);
-      return giveUp(query, response, detail);
+      return giveUp(sent, response, detail);
     }
     default: {
       const reason = await learnOutcome(context, attempt, outcome);
       if (outcome.kind === "usage-limit" && account.creditsAllowed) {
         context.usage.checkInBackground(account);
       }
-      return giveUp(query, response, reason);
+      return giveUp(sent, response, reason);
     }
   }
 }
@@ -103,7 +96,7 @@ async function decide(
 /** A response that failed after it had begun, on credits: it may have been charged, so no other account is. */
 async function onBegun(
   context: RotatorContext,
-  { attempt }: StepQuery,
+  { attempt }: Sent,
   answer: Answer | NetworkError,
 ): Promise<Step> {
   attempt.hasBegun = true;
@@ -118,7 +111,7 @@ async function onBegun(
 
 /** The next account, if the body can be sent again. */
 function giveUp(
-  { tries, attempt, request }: StepQuery,
+  { tries, attempt, request }: Sent,
   response: Response,
   reason: string,
 ): Step {
@@ -132,7 +125,7 @@ function giveUp(
 /** Whatever follows from an answer that served the request. */
 function onServed(
   context: RotatorContext,
-  { attempt, tries }: StepQuery,
+  { attempt, tries }: Sent,
   response: Response,
 ): void {
   const { account, about, model } = attempt;
@@ -168,10 +161,10 @@ async function blameModel(
 /** The token is renewed once; refused again, the account pauses. */
 async function onTokenRejected(
   context: RotatorContext,
-  query: StepQuery,
+  sent: Sent,
   response: Response,
 ): Promise<Step> {
-  const { attempt, tries, request } = query;
+  const { attempt, tries, request } = sent;
   const { signal, body: { replayable } } = request;
   const { access, account: { alias } } = attempt;
   const isRenewed = tries.renewed.has(alias) || !replayable &&
@@ -189,7 +182,7 @@ async function onTokenRejected(
   const until = context.now() + TOKEN_REFUSED_MS;
   const detail = "The backend refuses a token that was just renewed";
   await setCooldowns(context, attempt, [{ cause: "token", until, detail }]);
-  return giveUp(query, response, detail);
+  return giveUp(sent, response, detail);
 }
 
 /**
@@ -199,7 +192,7 @@ async function onTokenRejected(
  */
 async function onTransient(
   context: RotatorContext,
-  { attempt, tries, request }: StepQuery,
+  { attempt, tries, request }: Sent,
   how: Failure,
   status: number,
 ): Promise<Step> {

@@ -1,6 +1,5 @@
 /** The one place where a request flows: choose, send, learn, and again. */
 import { delay, withAbort } from "./abort.ts";
-import type { Attempt } from "./account/context.ts";
 import { isStillIn, prepare } from "./attempt.ts";
 import { type Choice, choose, chooseAgain } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
@@ -26,7 +25,7 @@ import {
 } from "./request.ts";
 import { record } from "./record.ts";
 import { nextStep } from "./retry.ts";
-import { Tries } from "./tries.ts";
+import { type Sent, Tries } from "./tries.ts";
 import { send } from "./send.ts";
 import type { FetchLike } from "./types.ts";
 
@@ -153,7 +152,7 @@ async function serve(
         const refusal = refusalOf(context, request, tries);
         const wait = waitFor(refusal, context.now());
         if (wait === Infinity || wait > waitLeft) {
-          return finish(context, request, { tries, refusal });
+          return finish(context, request, tries, refusal);
         }
         tries.discard();
         await delay(wait, request.signal);
@@ -163,20 +162,18 @@ async function serve(
       }
       const attempt = await prepare(context, request, choice, tries);
       if (!attempt) continue;
+      const sent = { request, attempt, tries };
       const answer = await send(context, request, attempt);
-      const step = await nextStep(context, { attempt, tries, request }, answer);
+      const step = await nextStep(context, sent, answer);
       if (step.kind === "next") continue;
       if (step.kind === "again") {
         again = chooseAgain(context, choice, step.rejected);
-      } else if (
-        step.kind === "mend" && mend(context, request, { attempt, tries, step })
-      ) {
+      } else if (step.kind === "mend" && mend(context, sent, step.refused)) {
         tries.fail(choice.account.alias, { response: step.response });
         again = chooseAgain(context, choice);
       } else {
         tries.discard();
-        const about = { request, attempt, answer, tries };
-        const response = record(context, step.response, about);
+        const response = record(context, sent, answer, step.response);
         return { response, alias: choice.account.alias };
       }
     }
@@ -210,12 +207,8 @@ async function catchUp(
  */
 function mend(
   context: RotatorContext,
-  request: ReplayableRequest,
-  { attempt, tries, step: { refused } }: {
-    attempt: Attempt;
-    tries: Tries;
-    step: { refused?: string };
-  },
+  { request, attempt, tries }: Sent,
+  refused: string | undefined,
 ): boolean {
   if (!isStillIn(context, attempt)) return false;
   if (refused !== undefined) {
@@ -253,7 +246,8 @@ function removeKnownForeign(
 function finish(
   context: RotatorContext,
   request: ReplayableRequest,
-  { tries, refusal }: { tries: Tries; refusal: Refusal },
+  tries: Tries,
+  refusal: Refusal,
 ): Served {
   const { failure } = tries;
   // a transient failure says nothing about quota, so it is what the caller gets

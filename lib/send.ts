@@ -32,9 +32,8 @@ import {
   type OutgoingInit,
   RedirectError,
 } from "./redirect.ts";
-import { foldStream } from "./fold_stream.ts";
 import { asJson, peek } from "./response.ts";
-import { guardStream, isEventStream } from "./stream_guard.ts";
+import { foldStream, guardStream, isEventStream } from "./stream_guard.ts";
 import type { Answer, NetworkError } from "./tries.ts";
 
 /** From this share on, an account with credits is asked for its usage after an answer, percent. */

@@ -1,11 +1,12 @@
 /**
- * Holds the beginning of a response stream back until it shows content, so
- * that a failure before that can be made good by another account.
+ * How the stream of a response is read: its beginning is held back until it
+ * shows content, so that a failure before that can be made good by another
+ * account; for a caller who did not ask for a stream, all of it.
  */
 import { clearTimeout, setTimeout } from "node:timers";
 import { withAbort } from "./abort.ts";
-import { compact, relay, withBody } from "./response.ts";
 import { readStreamFailure } from "./codex/answer.ts";
+import { statusOfFailure } from "./codex/error_table.ts";
 import type { AboutRequest } from "./codex/headers.ts";
 import { type ServerSentEvent, ServerSentEventParser } from "./codex/sse.ts";
 import {
@@ -14,7 +15,8 @@ import {
   ITEM_DONE,
   readEvent,
 } from "./codex/stream.ts";
-import type { Answer } from "./tries.ts";
+import { asJson, compact, relay, withBody } from "./response.ts";
+import type { Answer, NetworkError } from "./tries.ts";
 
 /** No more of a stream is held back, bytes. */
 const MAX_HELD_BYTES = 1024 * 1024;
@@ -44,8 +46,6 @@ export interface GuardOptions {
   onItem?: (item: unknown) => void;
 }
 
-type Read = ReadableStreamReadResult<Uint8Array>;
-
 /** Whether a response is a stream of events; some come without a content type. */
 export function isEventStream({ status, body, headers }: Response): boolean {
   if (status !== 200 || !body) return false;
@@ -59,7 +59,7 @@ interface Held {
   readonly parser: ServerSentEventParser;
   readonly chunks: Uint8Array[];
   /** A read that was not waited for any more. */
-  reading: Promise<Read> | undefined;
+  reading: Promise<ReadableStreamReadResult<Uint8Array>> | undefined;
 }
 
 /**
@@ -190,4 +190,102 @@ function passOn(held: Held, options: GuardOptions): Response {
     },
   };
   return withBody(response, relay(source, watcher, chunks));
+}
+
+/** A larger response is not put together, bytes. */
+const MAX_FOLDED_BYTES = 64 * 1024 * 1024;
+
+/** Reads a whole stream into one JSON response, for a caller who did not ask for a stream. */
+export async function foldStream(
+  response: Response,
+  options: GuardOptions,
+): Promise<Answer | NetworkError> {
+  const { signal } = options;
+  const reader = response.body!.getReader();
+  // an image may be larger than anything that is only listened to
+  const parser = new ServerSentEventParser(Infinity);
+  const folded: Folded = { items: new Map(), hasContent: false };
+  try {
+    for (let size = 0;;) {
+      const { done, value } = await withAbort(reader.read(), signal);
+      if (done) throw new TypeError("The stream ended before its response");
+      size += value.length;
+      if (size > MAX_FOLDED_BYTES) return tooLarge(response, folded);
+      for (const event of parser.push(value)) {
+        const answer = foldEvent(event, folded, { response, options });
+        if (answer) return answer;
+      }
+    }
+  } catch (error) {
+    signal?.throwIfAborted();
+    return { error, hasContent: folded.hasContent };
+  } finally {
+    reader.cancel(signal?.reason).catch(() => {});
+  }
+}
+
+/** What a stream said of its response so far. */
+interface Folded {
+  /** The output by its place. */
+  readonly items: Map<number, unknown>;
+  hasContent: boolean;
+}
+
+/** What nobody can hold is not asked for again. */
+function tooLarge(response: Response, { hasContent }: Folded): Answer {
+  const message =
+    "The response is larger than 64 MiB; ask for a stream (stream: true) instead";
+  const body = JSON.stringify({ error: { type: "server_error", message } });
+  const answer = asJson(response, body, 502);
+  return { outcome: { kind: "other" }, response: answer, hasContent };
+}
+
+function foldEvent(
+  { data, event }: ServerSentEvent,
+  folded: Folded,
+  { response, options }: { response: Response; options: GuardOptions },
+): Answer | undefined {
+  const { items, hasContent } = folded;
+  const meaning = readEvent(data, event);
+  switch (meaning.kind) {
+    case "preamble":
+    case "done":
+      return undefined;
+    case "rate-limits":
+      options.onEvent(meaning);
+      return undefined;
+    case "content": {
+      folded.hasContent = true;
+      const done = doneItem(data);
+      if (done) items.set(done.index ?? items.size, done.item);
+      return undefined;
+    }
+    case "ended": {
+      options.onEvent(meaning);
+      const output = outputOf(meaning.response, items);
+      output.forEach((item) => options.onItem?.(item));
+      const body = JSON.stringify({ ...meaning.response, output });
+      return { outcome: { kind: "ok" }, response: asJson(response, body, 200) };
+    }
+    case "failed": {
+      const { error, headers: failureHeaders } = meaning;
+      const read = readStreamFailure(meaning, options.about());
+      // what has begun may have been charged, as with one that a gateway lost
+      const outcome = read.kind === "transient" && hasContent
+        ? { ...read, status: 502 }
+        : read;
+      const body = JSON.stringify({ error });
+      const answer = asJson(response, body, statusOfFailure(error));
+      return { outcome, response: answer, hasContent, failureHeaders };
+    }
+  }
+}
+
+/** The output of a whole response, put together where it carries none. */
+function outputOf(
+  { output }: Record<string, unknown>,
+  items: Folded["items"],
+): unknown[] {
+  if (Array.isArray(output) && output.length > 0) return output;
+  return [...items].sort(([a], [b]) => a - b).map(([, item]) => item);
 }

@@ -1,6 +1,7 @@
 /** What was tried for one request, and how it went. */
 import type { Attempt } from "./account/context.ts";
 import type { Outcome } from "./codex/answer.ts";
+import type { ReplayableRequest } from "./request.ts";
 
 /** What came back, and what it means. */
 export interface Answer {
@@ -22,6 +23,13 @@ export interface NetworkError {
 
 /** How an attempt failed: an unread response, or an error of the network. */
 export type Failure = { response: Response } | NetworkError;
+
+/** A request as it was sent on one account. */
+export interface Sent {
+  readonly request: ReplayableRequest;
+  readonly attempt: Attempt;
+  readonly tries: Tries;
+}
 
 /** The attempts of one request. */
 export class Tries {

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
-import { foldStream } from "../lib/fold_stream.ts";
 import {
+  foldStream,
   type GuardOptions,
   guardStream,
   isEventStream,
