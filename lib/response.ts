@@ -93,8 +93,9 @@ export function relay(
       try {
         const { done, value } = await source.read();
         if (!done) {
-          onChunk?.(value);
-          return controller.enqueue(compact(value));
+          const chunk = compact(value);
+          onChunk?.(chunk);
+          return controller.enqueue(chunk);
         }
       } catch (error) {
         onEnd?.(error);
