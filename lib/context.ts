@@ -75,8 +75,6 @@ export interface RotatorContext extends AccountContext {
 /**
  * Wires the parts. Reads no file and asks nobody yet.
  *
- * @param options As the owner gives them.
- * @param more Whether the process ends by itself before long.
  * @throws {TypeError} When an option is not what it should be.
  */
 export function createContext(
@@ -86,8 +84,9 @@ export function createContext(
   checkOptions(options);
   const emit = safely(options.onEvent);
   const warnOnce = once((reason) => emit({ type: "warning", reason }));
-  const { account: own, storeName } = accountContext(options, emit, warnOnce);
-  const account = { ...own, endsSoon };
+  const { store, name: storeName } = openStore(options.store, warnOnce);
+  const told = { emit, warnOnce, endsSoon };
+  const account = accountContext(options, store, told);
   const tokens = new TokenManager(account);
   const usage = new UsageChecker(account, tokens);
   const sessions = new Sessions();
@@ -130,11 +129,12 @@ export function createContext(
 /** What the parts share that keep accounts alive. */
 function accountContext(
   options: RotatorOptions,
-  emit: (event: RotatorEvent) => void,
-  warnOnce: (reason: string) => void,
-): { account: AccountContext; storeName: string } {
-  const { now = Date.now, fetch } = options;
-  const { store, name: storeName } = openStore(options.store, warnOnce);
+  store: Store,
+  { emit, warnOnce, endsSoon }:
+    & Pick<AccountContext, "emit" | "endsSoon">
+    & Pick<RotatorContext, "warnOnce">,
+): AccountContext {
+  const { now = Date.now, fetch = systemFetch } = options;
   const sources = policySources(environment, options.credits);
   const accounts = new AccountPool();
   let policy: CreditPolicy = creditPolicy(sources);
@@ -162,21 +162,20 @@ function accountContext(
       emit({ type: "warning", reason });
     },
   });
-  const account: AccountContext = {
+  return {
     store,
     cache,
     accounts,
     backend: checkedBase(options.backend ?? DEFAULT_BACKEND, "backend"),
     issuer: checkedBase(options.issuer ?? DEFAULT_ISSUER, "issuer"),
     version: VERSION,
-    endsSoon: false,
-    fetch: fetch ?? systemFetch,
+    endsSoon,
+    fetch,
     now,
     policy: () => policy,
     caps: () => accounts.caps,
     emit,
   };
-  return { account, storeName };
 }
 
 function openStore(

@@ -61,6 +61,16 @@ export function isSameLength(a: number | null, b: number | null): boolean {
   return Math.abs(a - b) <= 0.02 * Math.max(a, b);
 }
 
+/** Where a window of that length (seconds) is; -1: nowhere. */
+export function indexOfLength(
+  windows: readonly Pick<NormalWindow, "windowSeconds">[],
+  windowSeconds: number | null,
+): number {
+  return windows.findIndex((window) =>
+    isSameLength(window.windowSeconds, windowSeconds)
+  );
+}
+
 export function isRefused({ allowed, limitReached }: NormalMeter): boolean {
   return limitReached === true || allowed === false;
 }

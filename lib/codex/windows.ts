@@ -2,7 +2,7 @@
  * Windows and meters, which usage answers, headers and stream events spell in
  * three ways.
  */
-import { flagged, isSameLength, MAIN_METER } from "../meters.ts";
+import { flagged, indexOfLength, MAIN_METER } from "../meters.ts";
 import type {
   NormalMeter,
   NormalUsage,
@@ -84,9 +84,7 @@ export function distinctWindows(
   const distinct: NormalWindow[] = [];
   for (const window of windows) {
     if (!window) continue;
-    const at = distinct.findIndex((other) =>
-      isSameLength(other.windowSeconds, window.windowSeconds)
-    );
+    const at = indexOfLength(distinct, window.windowSeconds);
     if (at >= 0) {
       if (isFuller(window, distinct[at]!)) distinct[at] = window;
     } else if (distinct.length < MAX_WINDOWS) distinct.push(window);

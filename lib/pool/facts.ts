@@ -12,37 +12,23 @@ import type {
   NormalUsage,
   NormalWindow,
 } from "../normal_types.ts";
+import { indexOfLength } from "../meters.ts";
 import { currentCooldowns } from "./cooldowns.ts";
 import { isWithoutCredits } from "./credits.ts";
 import { mergeSamples, takeSamples } from "./pace.ts";
 import { mergeSpending } from "./spending.ts";
 import { believable, ClockReading, FUTURE_TOLERANCE_MS } from "./clock.ts";
-import { indexOfLength, isClosed, pickWindow } from "./windows.ts";
+import { isClosed, pickWindow } from "./windows.ts";
 
 /** Usage facts whose times are believable: one further in the future was written by another clock, and counts as long ago. */
 export function believableUsage(usage: NormalUsage, now: number): NormalUsage {
   const latest = now + FUTURE_TOLERANCE_MS;
   if (usage.observedAt <= latest) return usage;
-  const past = (time: number) => time > latest ? 0 : time;
-  const meters: Record<string, NormalMeter> = Object.create(null);
-  for (const [name, meter] of Object.entries(usage.meters)) {
-    meters[name] = {
-      ...meter,
-      observedAt: past(meter.observedAt),
-      windows: meter.windows.map((window) => ({
-        ...window,
-        observedAt: past(window.observedAt),
-        seenAt: past(window.seenAt),
-      })),
-    };
-  }
-  const { observedAt, answeredAt } = usage;
-  return {
-    ...usage,
-    observedAt: past(observedAt),
-    answeredAt: answeredAt === null ? null : past(answeredAt),
-    meters,
-  };
+  return JSON.parse(
+    JSON.stringify(usage),
+    (name, value) =>
+      /^(?:observed|answered|seen)At$/.test(name) && value > latest ? 0 : value,
+  );
 }
 
 /**

@@ -3,7 +3,6 @@
  * of caches and with two anchors for one week, so the newer one is not always
  * the true one: within one window the percentage only grows.
  */
-import { isSameLength } from "../meters.ts";
 import type { UsageWindow } from "../types.ts";
 import type { NormalWindow } from "../normal_types.ts";
 
@@ -99,17 +98,4 @@ function outranks(
   const isNews = closed.flags !== undefined &&
     allowed.observedAt < closed.observedAt;
   return !isNews && allowed.usedPercent >= Math.min(100, closed.usedPercent);
-}
-
-/** Where a window of that length (seconds) is; -1: nowhere. */
-export function indexOfLength(
-  windows: readonly UsageWindow[],
-  windowSeconds: number | null,
-): number {
-  for (let index = 0; index < windows.length; index++) {
-    if (isSameLength(windows[index]!.windowSeconds, windowSeconds)) {
-      return index;
-    }
-  }
-  return -1;
 }

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { isSameLength } from "../../lib/meters.ts";
-import { indexOfLength, isClosed, pickWindow } from "../../lib/pool/windows.ts";
+import { indexOfLength, isSameLength } from "../../lib/meters.ts";
+import { isClosed, pickWindow } from "../../lib/pool/windows.ts";
 import type { NormalWindow } from "../../lib/normal_types.ts";
 import { test } from "../test.ts";
 import { HOUR, MINUTE, NOW, SECOND } from "./accounts.ts";
