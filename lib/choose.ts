@@ -230,10 +230,7 @@ function mayBeBetter(
   now: number,
 ): boolean {
   const { standing, quota, isBlockedTransiently } = account.assess(model, now);
-  if (standing.kind === "credits" || standing.kind === "unconfirmed") {
-    return true;
-  }
-  if (standing.kind !== "blocked") return false;
+  if (standing.kind !== "blocked") return true;
   switch (standing.reason) {
     case "exhausted":
     case "unknown":

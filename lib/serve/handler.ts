@@ -3,7 +3,7 @@
  * nothing: which account serves a request is the rotator's own business.
  */
 import process from "node:process";
-import { RotatorError } from "../errors.ts";
+import { RotatorError, type RotatorErrorCode } from "../errors.ts";
 import type { Rotator } from "../rotator.ts";
 import type { StatusReport } from "../report_types.ts";
 import { relay } from "../response.ts";
@@ -262,22 +262,22 @@ function resetCredits(): Response {
   return Response.json({ available_count: 0, credits: [] });
 }
 
+/** The status of each error of the rotator itself. */
+const STATUSES: Record<RotatorErrorCode, number> = {
+  // as when no account may serve: trying again changes nothing
+  no_accounts: 403,
+  store_corrupt: 500,
+  store_version: 500,
+  store_locked: 503,
+  store_unwritable: 500,
+};
+
 /** What a caller is told when its request could not be sent. */
 function failureOf(error: unknown): Response {
   const message = error instanceof Error ? error.message : String(error);
-  if (!(error instanceof RotatorError)) {
-    const text = `The backend was not reached: ${message}`;
-    return failure(502, "backend_unreachable", text);
+  if (error instanceof RotatorError) {
+    return failure(STATUSES[error.code], error.code, message);
   }
-  switch (error.code) {
-    case "no_accounts":
-      // as when no account may serve: trying again changes nothing
-      return failure(403, error.code, message);
-    case "store_locked":
-      return failure(503, error.code, message);
-    case "store_corrupt":
-    case "store_version":
-    case "store_unwritable":
-      return failure(500, error.code, message);
-  }
+  const text = `The backend was not reached: ${message}`;
+  return failure(502, "backend_unreachable", text);
 }
