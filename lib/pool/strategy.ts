@@ -112,10 +112,10 @@ const HOUR_MS = 3_600_000;
  * stay where one request is enough to begin a window.
  */
 function urgency(
-  { alias, unanswered, record }: PooledAccount,
+  { alias, unanswered, record, names }: PooledAccount,
   { model, now, sessionsOn }: RankContext,
 ): number {
-  const windows = meterFacts(record, meterOfModel(model))?.windows ?? [];
+  const windows = meterFacts(record, meterOfModel(model, names))?.windows ?? [];
   const longest = longestOf(windows);
   if (!longest) return -Infinity;
   const claims = 1 + unanswered + (sessionsOn?.(alias) ?? 0);

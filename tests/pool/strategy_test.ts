@@ -331,6 +331,9 @@ test("random is uniform over its pool, first or after others were tried", () => 
   }
 });
 
+/** A model that has a meter of its own. */
+const NEXT = "next-model";
+
 const short = (usedPercent: number, left: number): UsageWindow => ({
   usedPercent,
   windowSeconds: 18_000,
@@ -342,19 +345,17 @@ const long = (usedPercent: number, left: number | null): UsageWindow => ({
   resetsAt: left === null ? null : NOW + left,
 });
 
-/** Accounts with these windows. */
+/** Accounts with these windows of the model's meter, and none of the others. */
 function fleetOf(all: readonly UsageWindow[][], model?: string): AccountPool {
-  return fleet(all.map((windows) =>
-    open({
-      plan: "pro",
-      usage: usage([], {
-        meters: {
-          codex: { windows: model === undefined ? windows : [] },
-          [SPARK_METER]: { windows: model === undefined ? [] : windows },
-        },
-      }),
-    })
-  ));
+  return fleet(all.map((windows) => {
+    const of = (own?: string) => ({ windows: model === own ? windows : [] });
+    const meters = {
+      codex: of(),
+      [SPARK_METER]: of(SPARK),
+      next: { ...of(NEXT), name: NEXT },
+    };
+    return open({ plan: "pro", usage: usage([], { meters }) });
+  }));
 }
 
 /** Their order by `drain`. */
@@ -375,7 +376,7 @@ test("drain goes by the unused share per time left of the longest window of the 
     [long(1, null)],
     [],
   ];
-  for (const model of [undefined, SPARK]) {
+  for (const model of [undefined, SPARK, NEXT]) {
     assertEquals(drained(fleet, { model }), "bob alice carol dave erin");
   }
 });
