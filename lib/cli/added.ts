@@ -34,9 +34,6 @@ export function creditNote(
 /**
  * Settles who may spend credits when the first account that has some comes in
  * and nothing says it: a person is asked, without one nobody may.
- *
- * @param context The call that added accounts.
- * @param added Their aliases.
  */
 export async function settleCredits(
   context: Context,

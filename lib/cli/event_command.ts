@@ -34,8 +34,6 @@ export const EVENT_OPTIONS: readonly string[] = ["on-event", "on-event-types"];
  * Returns what tells events to the command that the options name; undefined:
  * they name none. Each event is a JSON line on the stdin of a process of its
  * own, one at a time; one that hangs or fails holds up nobody else.
- *
- * @throws {CliError} Exit code 2, when the options make no sense.
  */
 export function eventCommand(
   flags: Flags,

@@ -52,13 +52,7 @@ const PLACES: Readonly<
   },
 };
 
-/**
- * The places to look at, whether anything is there or not.
- *
- * @param env Reads one variable; only those are read that matter.
- * @param kinds Whose.
- * @param platform As `process.platform` names it.
- */
+/** The places to look at, whether anything is there or not; reads only the variables that matter. */
 export function loginPlaces(
   env: Io["env"],
   kinds: readonly LoginFileKind[] = LOGIN_FILE_KINDS,

@@ -123,11 +123,7 @@ interface Spend {
   skippedLines: number;
 }
 
-/**
- * Reads what was served and spent.
- *
- * @param since The start of a UTC day, epoch ms.
- */
+/** Reads what was served and spent since the start of a UTC day (epoch ms). */
 async function readSpend(
   context: Context,
   since: number,

@@ -25,11 +25,7 @@ const LEAVE = "\u001b[?25h\u001b[?1049l";
 const BEGIN = "\u001b[?2026h\u001b[H";
 const END = "\u001b[J\u001b[?2026l";
 
-/**
- * Reads the interval of `--watch[=SECONDS]` (ms).
- *
- * @throws {CliError} Exit code 2, when it is no sensible number.
- */
+/** Reads the interval of `--watch[=SECONDS]` (ms). */
 export function watchInterval(value: string): number {
   const seconds = value === "" ? DEFAULT_SECONDS : Number(value);
   if (seconds >= MIN_SECONDS && seconds <= MAX_SECONDS) return seconds * 1000;

@@ -79,9 +79,7 @@ function encodeEvent(event: unknown): string {
 /**
  * Makes an answer as the script says.
  *
- * @param script What the test asked for.
  * @param ordinary The answer otherwise; called only when it is sent, as making it uses up quota or tokens.
- * @param streamHeaders What scripted events go with.
  */
 export function scripted(
   script: FakeAnswer | undefined,
@@ -153,11 +151,6 @@ export class Delivery {
   readonly #left: Promise<never>;
   #atEnd: (() => void) | undefined;
 
-  /**
-   * @param response Where the answer goes.
-   * @param entry What is noted about it.
-   * @param changed Called when something was noted.
-   */
   constructor(response: ServerResponse, entry: Entry, changed: () => void) {
     this.#response = response;
     this.#entry = entry;
