@@ -25,14 +25,14 @@ export const GONE: Access = {
 
 /** Which access tokens can be sent without a token call. */
 export class AccessTokens {
-  readonly #context: AccountContext;
+  readonly context: AccountContext;
   /** After a failed renewal: when the next may be tried early (epoch ms). */
   #retryAt = new Map<string, number>();
   /** Until when tokens that were issued here are valid, by `performance.now()`. */
   #validUntil = new Map<string, number>();
 
   constructor(context: AccountContext) {
-    this.#context = context;
+    this.context = context;
   }
 
   /**
@@ -41,7 +41,7 @@ export class AccessTokens {
    * @param rejected An access token that the backend has just refused.
    */
   kept(alias: string, rejected: string | undefined): Access | undefined {
-    const { cache, now } = this.#context;
+    const { cache, now } = this.context;
     const account = cache.state.accounts[alias];
     if (!account) return GONE;
     const { tokens, auth } = account;
@@ -59,7 +59,7 @@ export class AccessTokens {
   }
 
   valid(alias: string, rejected: string | undefined): Valid | undefined {
-    const tokens = this.#context.cache.state.accounts[alias]?.tokens;
+    const tokens = this.context.cache.state.accounts[alias]?.tokens;
     if (!tokens || tokens.access === rejected) return undefined;
     const msLeft = this.#msLeft(tokens);
     if (msLeft <= 0) return undefined;
@@ -78,14 +78,14 @@ export class AccessTokens {
   }
 
   noteFailure(alias: string): void {
-    this.#retryAt.set(alias, this.#context.now() + RETRY_MS);
+    this.#retryAt.set(alias, this.context.now() + RETRY_MS);
   }
 
   /** How long an access token is still valid (ms): by its own lifetime where it was issued here, as the clock may be wrong. */
   #msLeft(tokens: Tokens): number {
     const until = this.#validUntil.get(tokens.access) ?? -Infinity;
     return Math.max(
-      expiryOf(tokens) - this.#context.now(),
+      expiryOf(tokens) - this.context.now(),
       until - performance.now(),
     );
   }

@@ -16,13 +16,6 @@ const GRACE_TURNS = 10;
 /** The same, after the issuer said that someone else was first. */
 const LATE_TURNS = 20;
 
-/** What a renewal works with. */
-export interface RenewalParts {
-  readonly context: AccountContext;
-  readonly links: AccountLinks;
-  readonly tokens: AccessTokens;
-}
-
 /** One renewal of an account's tokens. */
 export class Renewal {
   readonly #context: AccountContext;
@@ -33,13 +26,14 @@ export class Renewal {
 
   /** @param rejected An access token that the backend has just refused. */
   constructor(
-    parts: RenewalParts,
+    tokens: AccessTokens,
+    links: AccountLinks,
     alias: string,
     rejected: string | undefined,
   ) {
-    this.#context = parts.context;
-    this.#links = parts.links;
-    this.#tokens = parts.tokens;
+    this.#context = tokens.context;
+    this.#links = links;
+    this.#tokens = tokens;
     this.#alias = alias;
     this.#rejected = rejected;
   }

@@ -4,7 +4,7 @@ import { type Access, AccessTokens, type Valid } from "./access.ts";
 import type { AccountContext } from "./context.ts";
 import { lockName } from "./identity.ts";
 import { AccountLinks } from "./link.ts";
-import { Renewal, type RenewalParts } from "./renewal.ts";
+import { Renewal } from "./renewal.ts";
 
 /** A token that expires within this is about to end (ms). */
 const LAST_MS = 30_000;
@@ -19,7 +19,6 @@ const LOOK_AGAIN_MS = 1_000;
  * is used.
  */
 export class TokenManager {
-  readonly #parts: RenewalParts;
   readonly #context: AccountContext;
   readonly #links: AccountLinks;
   readonly #tokens: AccessTokens;
@@ -35,7 +34,6 @@ export class TokenManager {
     this.#context = context;
     this.#links = new AccountLinks(context);
     this.#tokens = new AccessTokens(context);
-    this.#parts = { context, links: this.#links, tokens: this.#tokens };
   }
 
   /**
@@ -144,7 +142,7 @@ export class TokenManager {
   async #renew(alias: string, rejected: string | undefined): Promise<Access> {
     const { store, cache } = this.#context;
     const name = lockName(alias, cache.state.accounts[alias]);
-    const renewal = new Renewal(this.#parts, alias, rejected);
+    const renewal = new Renewal(this.#tokens, this.#links, alias, rejected);
     const renew = () => renewal.run();
     try {
       return await store.exclusive(name, renew).catch((error) => {

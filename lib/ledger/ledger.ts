@@ -119,9 +119,8 @@ export class LedgerFile implements LedgerSink {
     const path = join(this.#folder, `ledger-${month}.jsonl`);
     const file = await open(path, "a+", 0o600);
     try {
-      const text = entries.map((entry) => `${JSON.stringify(entry)}\n`).join(
-        "",
-      );
+      const lines = entries.map((entry) => `${JSON.stringify(entry)}\n`);
+      const text = lines.join("");
       // one write, which no other process's can come between
       await file.write(await isCut(file) ? `\n${text}` : text);
     } finally {
@@ -151,45 +150,30 @@ async function isCut(file: FileHandle): Promise<boolean> {
   return last[0] !== 10;
 }
 
-export interface LedgerRead {
-  entries: LedgerEntry[];
-  /** Lines that cannot be read. */
-  skippedLines: number;
-}
-
-/** Reads the entries since a time (epoch ms). */
+/** Reads the entries since a time (epoch ms), and counts the lines that cannot be read. */
 export async function readLedger(
   folder: string,
   since: number,
-): Promise<LedgerRead> {
-  const read: LedgerRead = { entries: [], skippedLines: 0 };
+): Promise<{ entries: LedgerEntry[]; skippedLines: number }> {
+  const entries: LedgerEntry[] = [];
+  let skippedLines = 0;
   const first = new Date(since).toISOString();
-  let names: string[] = [];
-  try {
-    names = await readdir(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-  }
+  const names = await readdir(folder).catch((error) => {
+    if (error.code !== "ENOENT") throw error;
+    return [];
+  });
   for (const name of names.sort()) {
     const month = NAME.exec(name)?.[1];
     if (month === undefined || month < first.slice(0, 7)) continue;
-    await readFile(join(folder, name), first, read);
+    const input = createReadStream(join(folder, name));
+    for await (const line of createInterface({ input })) {
+      if (line === "") continue;
+      const entry = parseEntry(line);
+      if (!entry) skippedLines++;
+      else if (entry.at >= first) entries.push(entry);
+    }
   }
-  return read;
-}
-
-async function readFile(
-  path: string,
-  first: string,
-  read: LedgerRead,
-): Promise<void> {
-  const lines = createInterface({ input: createReadStream(path) });
-  for await (const line of lines) {
-    if (line === "") continue;
-    const entry = parseEntry(line);
-    if (!entry) read.skippedLines++;
-    else if (entry.at >= first) read.entries.push(entry);
-  }
+  return { entries, skippedLines };
 }
 
 function parseEntry(line: string): LedgerEntry | undefined {

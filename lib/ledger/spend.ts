@@ -185,14 +185,10 @@ export function spendRows(
 ): SpendRow[] {
   const rows = [...Map.groupBy(items, (item) => item[by])]
     .map(([key, own]) => ({ key, ...sumItems(own) }));
-  return rows.sort((a, b) =>
-    by === "day"
-      ? compare(a.key, b.key)
-      : compareAmounts(b.credits, a.credits) || b.requests - a.requests ||
-        compare(a.key, b.key)
-  );
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  return rows.sort((a, b) => {
+    const order = a.key < b.key ? -1 : 1;
+    if (by === "day") return order;
+    return compareAmounts(b.credits, a.credits) || b.requests - a.requests ||
+      order;
+  });
 }
