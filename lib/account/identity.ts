@@ -2,25 +2,17 @@
  * Whose an account is, and which accounts are the same.
  */
 import { createHash } from "node:crypto";
-import { type Claims, readClaims } from "../codex/tokens.ts";
+import { type Claims, readLoginClaims } from "../codex/tokens.ts";
 import type { Identity } from "../codex/request.ts";
 import type { AccountRecord, PoolState, Tokens } from "../types.ts";
 import type { ImportedLogin } from "./login_files.ts";
 
 /** What tokens say: taking them apart for each request would cost as much as all else. */
-const said = new WeakMap<Tokens, Pick<Claims, "accountId" | "fedramp">>();
+const said = new WeakMap<Tokens, Claims>();
 const NONE: Tokens = { access: "" };
 
-function claimsOf(
-  tokens: Tokens = NONE,
-): Pick<Claims, "accountId" | "fedramp"> {
-  const known = said.get(tokens);
-  if (known) return known;
-  const [own, more] = [readClaims(tokens.id), readClaims(tokens.access)];
-  const claims = {
-    accountId: own.accountId ?? more.accountId,
-    fedramp: own.fedramp || more.fedramp,
-  };
+function claimsOf(tokens: Tokens = NONE): Claims {
+  const claims = said.get(tokens) ?? readLoginClaims(tokens);
   said.set(tokens, claims);
   return claims;
 }

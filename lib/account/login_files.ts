@@ -7,7 +7,7 @@ import {
   readText,
   recordOf,
 } from "../codex/json.ts";
-import { type Claims, readClaims, readSendable } from "../codex/tokens.ts";
+import { type Claims, readLoginClaims, readSendable } from "../codex/tokens.ts";
 import type { Tokens } from "../types.ts";
 import { definedIn } from "../values.ts";
 
@@ -81,18 +81,16 @@ export function loginOf(
   tokens: Tokens,
   known: Partial<Pick<ImportedLogin, "accountId" | "email" | "plan">> = {},
 ): ImportedLogin {
-  const claims = readClaims(tokens.id);
-  const more = readClaims(tokens.access);
+  const claims = readLoginClaims(tokens);
+  const { userId, fedramp } = claims;
+  const expiresAt = claims.expiresAt ?? tokens.expiresAt ?? null;
   return {
-    tokens: {
-      ...tokens,
-      expiresAt: more.expiresAt ?? tokens.expiresAt ?? null,
-    },
-    email: claims.email ?? more.email ?? known.email ?? null,
-    plan: claims.plan ?? more.plan ?? known.plan ?? null,
-    userId: claims.userId ?? more.userId,
-    accountId: known.accountId ?? claims.accountId ?? more.accountId,
-    fedramp: claims.fedramp || more.fedramp,
+    tokens: { ...tokens, expiresAt },
+    email: claims.email ?? known.email ?? null,
+    plan: claims.plan ?? known.plan ?? null,
+    accountId: known.accountId ?? claims.accountId,
+    userId,
+    fedramp,
   };
 }
 
@@ -127,13 +125,11 @@ function codexLogin(
 }
 
 /** What else the Codex CLI's file may hold; with `isInstead`, tokens beside it are no login. */
-interface OtherKind {
+const OTHER_KINDS: readonly {
   isIn(file: Record<string, unknown>, tokens: Tokens | undefined): boolean;
   what: string;
   isInstead?: boolean;
-}
-
-const OTHER_KINDS: readonly OtherKind[] = [{
+}[] = [{
   isIn: ({ auth_mode }) => /external|authtokens/i.test(`${auth_mode}`),
   what:
     "external tokens only, which the program that runs Codex renews and nobody else can",

@@ -83,15 +83,13 @@ export class TokenManager {
 
   #start(alias: string, rejected: string | undefined): Promise<Access> {
     const at = this.#context.now();
-    const renewal = this.#renew(alias, rejected)
-      .finally(() => this.#renewals.delete(alias));
-    this.#renewals.set(alias, renewal);
-    if (rejected !== undefined) {
-      renewal.then((it) => {
-        if (it.kind !== "ok") return;
+    const renewal = this.#renew(alias, rejected).then((it) => {
+      if (rejected !== undefined && it.kind === "ok") {
         this.#replacements.set(alias, { access: it.access, at });
-      }, () => {});
-    }
+      }
+      return it;
+    }).finally(() => this.#renewals.delete(alias));
+    this.#renewals.set(alias, renewal);
     return renewal;
   }
 

@@ -3,7 +3,7 @@
  * issuer handed the token to us, and the backend judges it.
  */
 
-import { isHeaderText } from "../values.ts";
+import { definedIn, isHeaderText } from "../values.ts";
 import { parseJson, readPositive, readText, recordOf } from "./json.ts";
 import { unixTime } from "./times.ts";
 
@@ -37,6 +37,19 @@ export function readClaims(jwt: string | undefined): Claims {
     lifetimeMs: expiresAt === null || issuedAt === null
       ? null
       : expiresAt - issuedAt,
+  };
+}
+
+/** What both tokens of a login say, the id token first; how long it is valid is said by the access token. */
+export function readLoginClaims(
+  { id, access }: { id?: string; access: string },
+): Claims {
+  const { email, plan, userId, accountId, fedramp } = readClaims(id);
+  const more = readClaims(access);
+  return {
+    ...more,
+    ...definedIn({ email, plan, userId, accountId }),
+    fedramp: fedramp || more.fedramp,
   };
 }
 
