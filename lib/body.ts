@@ -31,18 +31,10 @@ export function readBody(
   }
   if (typeof body === "string") return whole(body, body, STRING_TYPE);
   if (body instanceof Blob) return readBlob(body, maxBytes);
-  // the caller may go on writing into its buffer
-  if (body instanceof ArrayBuffer) {
-    return ofBytes(new Uint8Array(body.slice(0)));
-  }
-  if (ArrayBuffer.isView(body)) {
-    return ofBytes(
-      new Uint8Array(body.buffer, body.byteOffset, body.byteLength).slice(),
-    );
-  }
-  if (body instanceof FormData || body instanceof URLSearchParams) {
-    return encoded(new Response(body));
-  }
+  const isBytes = body instanceof ArrayBuffer || ArrayBuffer.isView(body);
+  const isForm = body instanceof FormData || body instanceof URLSearchParams;
+  // copies bytes at once: the caller may go on writing into its buffer
+  if (isBytes || isForm) return encoded(new Response(body));
   // wrapped in a Response, one of a Request would not count as used in Deno
   const stream = body instanceof ReadableStream
     ? body
@@ -137,11 +129,12 @@ export async function decompressed(
   ]);
   const decode = decoders.get(name);
   if (!decode) return undefined;
-  const { promise, resolve } = Promise.withResolvers<ReplayBody["readable"]>();
-  decode(
-    body,
-    { maxOutputLength: MAX_DECOMPRESSED_BYTES },
-    (error, bytes) => resolve(error ? undefined : new Uint8Array(bytes)),
+  const limits = { maxOutputLength: MAX_DECOMPRESSED_BYTES };
+  return await new Promise((resolve) =>
+    decode(
+      body,
+      limits,
+      (error, bytes) => resolve(error ? undefined : new Uint8Array(bytes)),
+    )
   );
-  return await promise;
 }
