@@ -4,7 +4,7 @@
 import { addAmounts, compareAmounts, multiplyAmount } from "../decimal.ts";
 import type { CreditCaps } from "../spending_types.ts";
 import type { NormalRecord } from "../normal_types.ts";
-import { dayOf, readDecimal } from "../values.ts";
+import { dayOf, isRecord, readDecimal } from "../values.ts";
 import { dearestOf, endForgotten, pendingCount, spentIn } from "./spending.ts";
 
 /** The name of the cap for all accounts together. */
@@ -60,13 +60,12 @@ function readCaps(value: unknown): CapPolicy {
   const nothing = { [FLEET]: { day: 0, month: 0 } };
   const warning =
     'The caps on credits cannot be read, so nothing may be spent: set them to {"*": {"day": 20}, "ALIAS": {"month": 200}}';
-  if (typeof value !== "object" || Array.isArray(value)) {
-    return { caps: nothing, warning };
-  }
+  if (!isRecord(value)) return { caps: nothing, warning };
   const caps: CreditCaps = {};
   let isOdd = false;
   for (const [name, limits] of Object.entries(value)) {
-    const entries = Object.entries(limits ?? { "": null });
+    // an amount without a period is none
+    const entries = isRecord(limits) ? Object.entries(limits) : [["", limits]];
     caps[name] = {};
     for (const [period, amount] of entries) {
       const isReadable = PERIODS.includes(period as Period) &&

@@ -94,6 +94,8 @@ test("the lower one of two caps counts, of option and store, of account and all"
       [undefined, { alice: { day: 0 } }, 0],
       [undefined, { alice: { day: "much" } }, 0],
       [undefined, "none", 0],
+      [undefined, { alice: 20 }, 0],
+      [undefined, { "*": true }, 0],
     ] as const
   ) {
     await using fleet = await startKnown({
@@ -129,7 +131,14 @@ test("under a cap a balance that cannot be counted is not spent", async () => {
 });
 
 test("createRotator() refuses caps that cannot be read", () => {
-  for (const creditCaps of [{ "*": { day: -1 } }, { "*": { week: 1 } }, 5]) {
+  for (
+    const creditCaps of [
+      { "*": { day: -1 } },
+      { "*": { week: 1 } },
+      { "*": 20 },
+      5,
+    ]
+  ) {
     const options = { store: memoryStore(), creditCaps } as RotatorOptions;
     assertThrows(() => createRotator(options), TypeError, "caps");
   }
