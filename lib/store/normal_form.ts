@@ -65,14 +65,17 @@ const weight = passing((it): it is number =>
   Number.isFinite(it) && it as number >= 0
 );
 
-/** At most 32 entries; the main meter is never the one too many. */
-function recordOf<T>(read: Read<T>): Read<Record<string, T>> {
+/** At most so many entries; the main meter is never the one too many. */
+function recordOf<T>(
+  read: Read<T>,
+  most = MAX_ENTRIES,
+): Read<Record<string, T>> {
   return (value, at) => {
     const stored = object(value, at);
     const record = dictionary<T>({});
     const names = new Set([MAIN_METER, ...Object.keys(stored)]);
     for (const name of names) {
-      if (Object.keys(record).length === MAX_ENTRIES) break;
+      if (Object.keys(record).length === most) break;
       const fits = name.length <= MAX_TEXT && name !== "__proto__";
       if (!fits || !Object.hasOwn(stored, name)) continue;
       record[name] = read(stored[name], at);
@@ -123,11 +126,13 @@ const readMeter: Read<NormalMeter> = (value, at) => {
   return flagged(meter, told);
 };
 
-const readModels = recordOf(shape<ModelUsage>({
+const readModel = shape<ModelUsage>({
   available: flag,
   availableAt: nullable(number),
   creditsWouldEnable: nullable(flag),
-}));
+});
+/** One that is left out would look available. */
+const readModels = recordOf(readModel, Infinity);
 
 const readUsage = shape<NormalUsage>({
   observedAt: number,
@@ -203,14 +208,16 @@ const readSamples = recordOf<UsageSample[]>((value, at) =>
   Array.isArray(value) ? value.slice(-40).map((it) => readSample(it, at)) : []
 );
 
-const readPaid = recordOf(shape<PaidRequest>({
+const readPaidRequest = shape<PaidRequest>({
   startedAt: number,
   endedAt: lenient(number),
   tokens: lenient(number),
   credits: lenient(balance),
   approximate: lenient(flag),
   isSettled: lenient(flag),
-}));
+});
+/** One that is left out would not count for a cap. */
+const readPaid = recordOf(readPaidRequest, Infinity);
 
 const readSpending = shape<SpendingFacts>({
   balance: lenient(balance),

@@ -6,6 +6,8 @@ import {
   type RotatorOptions,
   type Store,
 } from "../../mod.ts";
+import { capVerdict } from "../../lib/pool/caps.ts";
+import { normalRecord } from "../../lib/store/normal_form.ts";
 import type { FakeAccountOptions } from "../../lib/testing/fake_codex.ts";
 import {
   DAY,
@@ -127,6 +129,23 @@ test("under a cap a balance that cannot be counted is not spent", async () => {
     assertEquals((await fleet.ask()).status, 429);
     assertEquals((await rowOf(fleet, "alice"))[0], "capped");
     assertEquals(fleet.fake.charged, []);
+  }
+});
+
+test("a cap counts every request whose cost is not known, however many there are", () => {
+  const verdictOf = (count: number, day: number) => {
+    const paid = Object.fromEntries(
+      Array.from({ length: count }, (_, n) => [`r${n}`, { startedAt: START }]),
+    );
+    const dearest = { [START]: "3" };
+    const alice = normalRecord({ spending: { paid, dearest } });
+    const query = { alias: "alice", now: START, countsPending: true };
+    const caps = { alice: { day } };
+    return capVerdict({ alice }, { ...query, caps }).kind;
+  };
+  for (const count of [1, 31, 32, 33, 200]) {
+    assertEquals([count, verdictOf(count, 3 * count + 3)], [count, "open"]);
+    assertEquals([count, verdictOf(count, 3 * count + 2)], [count, "wait"]);
   }
 });
 

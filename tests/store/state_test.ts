@@ -297,11 +297,17 @@ test("normalState() bounds what it takes, and keeps the main meter and the fulle
     windowSeconds: n + 1,
   }));
   meters["codex"] = { windows };
+  const model = { available: false, availableAt: null };
+  const modelUsage = Object.fromEntries(
+    Array.from({ length: 40 }, (_, n) => [`m${n}`, model]),
+  );
   const { usage, plan } = account({
-    usage: { observedAt: 1, meters },
+    usage: { observedAt: 1, meters, modelUsage },
     plan: "p".repeat(100),
   });
   assertEquals(Object.keys(usage!.meters).length, 32);
+  // a model that is left out would look available
+  assertEquals(Object.keys(usage!.modelUsage).length, 40);
   assertEquals(
     usage!.meters["codex"]!.windows.map((window) => window.usedPercent),
     [19, 18, 17, 16, 15, 14, 13, 12],
