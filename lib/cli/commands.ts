@@ -92,6 +92,11 @@ export const commands: CommandTable = new Map([
     summary: "puts the backup of the store back",
     load: () => import("./restore.ts"),
   }],
+  ["copy", {
+    usage: "copy FROM TO [--replace]",
+    summary: "copies the store, to a file or a database",
+    load: () => import("./copy.ts"),
+  }],
   ["serve", {
     usage: "serve [--port N] [--host H] [--log] [--no-key] [--show-key]",
     summary: "lets agents that know only a base URL rotate too",
@@ -130,8 +135,8 @@ export const SYNONYMS: ReadonlyMap<string, string> = new Map(
 );
 
 const COMMON = `Options of every command:
-  --store FILE     the store; default $CODEX_ROTATOR_STORE, else
-                   ~/.config/codex-rotator/accounts.json
+  --store FILE     the store, or postgres://…; default $CODEX_ROTATOR_STORE,
+                   else ~/.config/codex-rotator/accounts.json
   --backend URL    another backend than ChatGPT's
   --issuer URL     another token issuer than OpenAI's
   --no-color       plain text, as with NO_COLOR

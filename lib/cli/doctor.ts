@@ -3,7 +3,8 @@ import { isDenied, messageOf } from "../errors.ts";
 import { systemFetch } from "../system_fetch.ts";
 import type { PoolState } from "../types.ts";
 import { VERSION } from "../version.ts";
-import { checkAccounts, checkSettings, checkStore } from "./doctor_checks.ts";
+import { checkAccounts, checkSettings } from "./doctor_checks.ts";
+import { checkStore } from "./doctor_store.ts";
 import { duration, jsonText } from "./format.ts";
 import {
   CliError,
@@ -134,10 +135,10 @@ function masked({ level, text, advice = "" }: Finding): Finding {
   return finding(level, maskEmails(text), maskEmails(advice));
 }
 
-/** Makes e-mail addresses in a text hard to recognise: "m…@e….com". */
+/** Makes e-mail addresses in a text hard to recognise: "m…@e….com"; who signs in to a URL's host is none. */
 function maskEmails(text: string): string {
   return text.replace(
-    /([^\s@,;:()<>"'])[^\s@,;:()<>"']*@([^\s@.])[^\s@]*?(\.[\p{L}\d-]+)(?![\p{L}\d.-])/gu,
+    /(?<!:\/\/[^\s@/]*|:\/|:(?=\/\/))([^\s@,;:()<>"'])[^\s@,;:()<>"']*@([^\s@.])[^\s@]*?(\.[\p{L}\d-]+)(?![\p{L}\d.-])/gu,
     "$1…@$2…$3",
   );
 }

@@ -1,141 +1,26 @@
 /**
- * What `doctor` checks of the store, the settings in it, and each account.
+ * What `doctor` checks of the settings in the store, and of each account.
  *
  * @module
  */
-import { stat } from "node:fs/promises";
-import { dirname } from "node:path";
-import process from "node:process";
 import { LinkedFile } from "../account/linked_file.ts";
-import { isDenied, messageOf } from "../errors.ts";
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
 import type { AccountStatus } from "../report_types.ts";
-import { realFile, statFile, unlessMissing } from "../store/file.ts";
-import { jsonStore } from "../store/json_store.ts";
-import { listBackups } from "../store/restore.ts";
 import { mayBeSameLogin } from "../store/state.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
 import {
-  addAccount,
   ageWords,
   nameOf,
   policyProblems,
   policyWords,
   standingWords,
   suggestCommand,
-  timeAgo,
 } from "./format.ts";
 import { type Finding, finding, readMessage } from "./messages.ts";
 import { openOnlineRotator, refreshAccounts } from "./open.ts";
-import { type Context, storeOf } from "./options.ts";
+import type { Context } from "./options.ts";
 import { capWords, topUpWords } from "./spending_words.ts";
 import { statusReader } from "./stored_status.ts";
-
-/** Longer than it takes to be sure that a lock's holder is dead (ms). */
-const WAIT_LIMIT = 6_000;
-/** A lock that is held is written to more often than that (ms). */
-const LOCK_IS_OLD = 5_000;
-
-/** Checks the store's file and what belongs to it; `state` is undefined when it cannot be read. */
-export async function checkStore(context: Context): Promise<{
-  findings: Finding[];
-  state?: PoolState;
-  isWritable?: boolean;
-}> {
-  const path = storeOf(context);
-  const file = await realFile(path);
-  if (!await statFile(file) && !await statFile(`${file}.bak`)) {
-    const text = `There is no store yet at ${path}`;
-    return { findings: [finding("note", text, addAccount())] };
-  }
-  const lock = await lockFinding(file, context);
-  const warnings: Finding[] = [];
-  const store = jsonStore(path, {
-    onWarning: (text) => void warnings.push(readMessage("warning", text)),
-    waitLimit: WAIT_LIMIT,
-  });
-  let state: PoolState;
-  try {
-    state = await store.read();
-  } catch (error) {
-    return { findings: [problem(error), lock] };
-  }
-  // changes nothing, but goes all the way: lock, folder, file mode, backup
-  const failures = await store.update(() => {})
-    .then((): Finding[] => [], (error) => [problem(error)]);
-  const findings = [
-    ...await fileFindings(path, file, state),
-    ...warnings,
-    ...failures,
-    await backupFinding(file, context),
-    lock,
-  ];
-  return { findings, state, isWritable: failures.length === 0 };
-}
-
-function problem(error: unknown): Finding {
-  if (isDenied(error)) throw error;
-  return readMessage("problem", messageOf(error));
-}
-
-async function fileFindings(
-  path: string,
-  file: string,
-  { version, accounts }: PoolState,
-): Promise<Finding[]> {
-  const count = Object.keys(accounts).length;
-  const mode = await modeOf(file);
-  const text = [
-    `${path}${path === file ? "" : `, a link to ${file}`}: version ${version}`,
-    `${count} ${count === 1 ? "account" : "accounts"}`,
-    ...(mode === undefined ? [] : [`mode ${mode}`]),
-  ].join(", ");
-  const found = count === 0
-    ? finding("note", text, addAccount())
-    : finding("ok", text);
-  const folder = dirname(file);
-  const open = await modeOf(folder) ?? "0";
-  if ((parseInt(open, 8) & 0o022) === 0) return [found];
-  const danger =
-    `Others may replace the store, as its folder ${folder} has mode ${open}`;
-  return [found, finding("warning", danger, `chmod go-w ${folder}`)];
-}
-
-/** Returns the permission bits, "0600"; undefined where the system keeps none. */
-async function modeOf(path: string): Promise<string | undefined> {
-  if (process.platform === "win32") return undefined;
-  const found = await unlessMissing(stat(path));
-  return found && (found.mode & 0o777).toString(8).padStart(4, "0");
-}
-
-async function backupFinding(file: string, { io }: Context): Promise<Finding> {
-  const path = `${file}.bak`;
-  const backups = await listBackups(file);
-  const backup = backups.find(({ generation }) => generation === 1);
-  if (backup === undefined) {
-    const advice = "it is written with the next change of an account";
-    return finding("note", `There is no backup ${path}`, advice);
-  }
-  if (backup.aliases === undefined) {
-    const advice = "delete it: it is written anew with the next change";
-    return finding("warning", `The backup ${path} cannot be read`, advice);
-  }
-  const age = timeAgo(backup.writtenAt, io.now());
-  return finding("ok", `Its backup was written ${age}`);
-}
-
-async function lockFinding(file: string, { io }: Context): Promise<Finding> {
-  const path = `${file}.lock`;
-  const facts = await statFile(path);
-  if (facts === undefined) return finding("ok", "It is not locked");
-  const age = timeAgo(facts.mtimeMs, io.now());
-  const text = `The lock ${path} was there, last touched ${age}`;
-  if (io.now() - facts.mtimeMs < LOCK_IS_OLD) {
-    return finding("note", `${text}: another program is writing`);
-  }
-  const advice = "nothing: whoever writes next takes it over";
-  return finding("note", `${text}: its holder has ended`, advice);
-}
 
 /** Checks whether what the owner set makes sense. */
 export async function checkSettings(
@@ -203,7 +88,7 @@ async function readAccounts(context: Context, ask: boolean): Promise<{
   errors: ReadonlyMap<string, string | null>;
 }> {
   if (!ask) return { ...await statusReader(context)(), errors: new Map() };
-  const rotator = openOnlineRotator(context);
+  const rotator = await openOnlineRotator(context);
   try {
     const { accounts } = await refreshAccounts(rotator, context, []);
     const errors = accounts.map(({ alias, error }) => [alias, error] as const);

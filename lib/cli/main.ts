@@ -24,17 +24,33 @@ import {
   Flags,
 } from "./options.ts";
 import { openRuntime, type Runtime } from "./runtime.ts";
+import { withoutPassword } from "../store/paths.ts";
 
 /** Runs one command line, given without the program's name. Returns the exit code. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
   suggestAs(io);
+  const safe = withoutPasswords(io, args);
   try {
-    return await dispatch(args, io) ?? EXIT.ok;
+    return await dispatch(args, safe) ?? EXIT.ok;
   } catch (error) {
     if (io.isInterrupted) return EXIT.interrupted;
-    printError(io, messageOf(error));
+    printError(safe, messageOf(error));
     return exitCode(error);
   }
+}
+
+/** The same, which shows no password of a database that was named. */
+function withoutPasswords(io: Io, args: readonly string[]): Io {
+  const urls = args.map((arg) => arg.replace(/^--\w+=/, ""))
+    .filter((url) => withoutPassword(url) !== url);
+  if (urls.length === 0) return io;
+  const hide = (text: string) =>
+    urls.reduce((it, url) => it.replaceAll(url, withoutPassword(url)), text);
+  return Object.create(io, {
+    out: { value: (text: string) => io.out(hide(text)) },
+    err: { value: (text: string) => io.err(hide(text)) },
+    log: { value: (text: string) => (io.log ?? io.err)(hide(text)) },
+  });
 }
 
 async function dispatch(
@@ -72,7 +88,8 @@ async function runCommand(
   context: Context,
 ): Promise<number | void> {
   const { io, flags } = context;
-  suggestAs(io, flags.value("store"));
+  const store = flags.value("store");
+  suggestAs(io, store && withoutPassword(store));
   // rarely needed, and not small
   const permissions = () => import("./permissions.ts");
   if (!isAllGranted()) {

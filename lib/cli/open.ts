@@ -3,11 +3,16 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import { createContext } from "../context.ts";
+import { readLedger } from "../ledger/ledger.ts";
 import { type Rotator, rotatorOf } from "../rotator.ts";
-import { type JsonStore, jsonStore } from "../store/json_store.ts";
+import { jsonStore } from "../store/json_store.ts";
+import { isDatabase } from "../store/paths.ts";
 import { editState, normalState } from "../store/state.ts";
 import type { NormalState } from "../normal_types.ts";
+import type { Store } from "../types.ts";
+import type { Io } from "./io.ts";
 import { printWarning, say } from "./messages.ts";
 import type { RefreshReport } from "../report_types.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
@@ -17,20 +22,55 @@ export interface CommandStore {
   update(change: (state: NormalState) => void): Promise<NormalState>;
 }
 
+/** A store that is called by its path or name. */
+export type NamedStore = Store & {
+  readonly path?: string;
+  readonly name?: string;
+};
+
+/**
+ * The store for databases, which needs a client and is loaded where one is
+ * named. Bundled, this module has no address, and that one lies beside it.
+ */
+const DATABASE_MODULE = import.meta.url ? "../postgres.ts" : "./postgres.mjs";
+
+/** Opens a store by its path or URL; its warnings go to stderr. */
+export async function openNamed(where: string, io: Io): Promise<NamedStore> {
+  if (!isDatabase(where)) {
+    return jsonStore(where, { onWarning: (text) => printWarning(io, text) });
+  }
+  const { postgresStore } = await import(DATABASE_MODULE) as {
+    postgresStore(url: string): NamedStore;
+  };
+  return postgresStore(where);
+}
+
+/** Reads the ledger in a store or beside it, since a time (epoch ms). */
+export async function readLedgerOf(
+  { ledger, path }: NamedStore,
+  since: number,
+): ReturnType<typeof readLedger> {
+  if (!ledger) return await readLedger(dirname(path!), since);
+  const entries = await Array.fromAsync(ledger.read(since));
+  return { entries, skippedLines: 0 };
+}
+
 /** Opens the store for a rotator; its warnings go to stderr. */
-export function openJsonStore(context: Context): JsonStore {
-  return jsonStore(storeOf(context), {
-    onWarning: (text) => printWarning(context.io, text),
-  });
+export function openWholeStore(context: Context): Promise<NamedStore> {
+  return openNamed(storeOf(context), context.io);
 }
 
 /** Opens the store to read or change it; its warnings go to stderr. */
 export function openStore(context: Context): CommandStore {
-  const store = openJsonStore(context);
+  let opened: Promise<NamedStore> | undefined;
+  const open = () => opened ??= openWholeStore(context);
   return {
-    read: async () => normalState(await store.read()),
-    update: async (change) =>
-      normalState(await store.update((state) => editState(state, change))),
+    read: async () => normalState(await (await open()).read()),
+    async update(change) {
+      const store = await open();
+      const state = await store.update((state) => editState(state, change));
+      return normalState(state);
+    },
   };
 }
 
@@ -54,13 +94,15 @@ export interface OnlineRotator extends Rotator {
 }
 
 /** Opens a rotator for a command that asks the backend; its warnings go to stderr, each once. */
-export function openOnlineRotator(context: Context): OnlineRotator {
+export async function openOnlineRotator(
+  context: Context,
+): Promise<OnlineRotator> {
   const { io } = context;
   const told = new Set<string>();
-  const opened = openJsonStore(context);
+  const opened = await openWholeStore(context);
   let isKept = true;
-  const store: JsonStore = {
-    path: opened.path,
+  const store: NamedStore = {
+    ...opened,
     read: () => opened.read(),
     exclusive: (name, job) => opened.exclusive(name, job),
     async update(change) {
@@ -112,7 +154,7 @@ export async function refreshQuietly(
 ): Promise<{ alias: string; error: string | null }[]> {
   let rotator: OnlineRotator | undefined;
   try {
-    rotator = openOnlineRotator(context);
+    rotator = await openOnlineRotator(context);
     const { accounts } = await refreshAccounts(rotator, context, aliases);
     return accounts.filter(({ ok }) => !ok);
   } catch (error) {

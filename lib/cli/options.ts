@@ -9,7 +9,7 @@ import {
   DEFAULT_ISSUER,
   isLoopback,
 } from "../codex/endpoints.ts";
-import { storePath } from "../store/paths.ts";
+import { isDatabase, storePath } from "../store/paths.ts";
 import { suggestion } from "../nearest.ts";
 import { isAlias } from "../pool/credits.ts";
 import type { PoolState } from "../types.ts";
@@ -181,8 +181,16 @@ export const CREDIT_VARIABLES = [
   "OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES",
 ] as const;
 
+/** Returns the path of the store, or the URL of its database. */
 export function storeOf({ flags, io }: Context): string {
   return flags.value("store") ?? storePath(io.env, io.isWindows);
+}
+
+/** Returns the file in whose folder this machine keeps what is not in the store. */
+export function localFileOf(context: Context): string {
+  const store = storeOf(context);
+  const { env, isWindows } = context.io;
+  return isDatabase(store) ? storePath(env, isWindows) : store;
 }
 
 export function backendOf(context: Context): string {

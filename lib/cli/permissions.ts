@@ -6,6 +6,8 @@
  */
 import process from "node:process";
 import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { isDatabase, withoutPassword } from "../store/paths.ts";
 import { isDenied } from "../errors.ts";
 import { programName, quote } from "./format.ts";
 import { isGranted, refusal, request } from "./granted.ts";
@@ -16,10 +18,11 @@ import {
   type Command,
   type Context,
   CREDIT_VARIABLES,
+  type Grants,
   ISSUER_VARIABLE,
   issuerOf,
+  localFileOf,
   STORE_VARIABLE,
-  storeOf,
 } from "./options.ts";
 
 type Kind = "env" | "read" | "write" | "net";
@@ -31,6 +34,10 @@ const HOME_VARIABLES = process.platform === "win32"
   : ["XDG_CONFIG_HOME", "HOME"];
 /** Stands for the store's folder where the home folder may not be asked for. */
 const UNKNOWN_FOLDER = "$HOME/.config/codex-rotator";
+/** What the client of a database reads where its URL is silent. */
+const DATABASE_VARIABLES =
+  "HOST PORT USER USERNAME PASSWORD DATABASE APPNAME DEBUG KEEP_ALIVE MAX_PIPELINE PREPARE PUBLICATIONS SSL SSLNEGOTIATION TARGET_SESSION_ATTRS TARGETSESSIONATTRS"
+    .split(" ").map((name) => `PG${name}`);
 const REFUSED = /Requires (\w+) access to "(.+)", run again/;
 
 /** Asks the person for all that a command needs: once for variables, folder and hosts. */
@@ -72,7 +79,7 @@ export function permissionAdvice(
     );
   const call = [
     programName().replace(" -A", ["", ...flags].join(" ")),
-    ...context.args.map((it) => shellWord(it)),
+    ...context.args.map((it) => shellWord(withoutPassword(it))),
   ];
   const what = kind === ""
     ? error.message
@@ -104,6 +111,13 @@ function grantsFor(command: Command, call: Context): Granted {
     const folder = storeFolder(context);
     read.add(folder);
     if (needs.write || online) write.add(folder);
+    const store = flags.value("store") ?? "";
+    if (isDatabase(store)) {
+      const needed = databaseGrants(store);
+      needed.env.forEach((name) => env.add(name));
+      needed.net.forEach((host) => net.add(host));
+      needed.read.forEach((path) => read.add(path));
+    }
   }
   if (needs.policy) CREDIT_VARIABLES.forEach((name) => env.add(name));
   if (online) {
@@ -119,9 +133,25 @@ function grantsFor(command: Command, call: Context): Granted {
   return granted;
 }
 
+/** What the client of a database needs, which is loaded where one is named. */
+export function databaseGrants(
+  store: string,
+): Required<Pick<Grants, "env" | "net" | "read">> {
+  const { hostname, port } = URL.parse(withoutPassword(store)) ?? {};
+  const host = `${hostname || "localhost"}:${port || 5432}`;
+  // bundled, it has no address
+  const library = import.meta.url &&
+    fileURLToPath(new URL("..", import.meta.url));
+  return {
+    env: DATABASE_VARIABLES,
+    net: [host],
+    read: library ? [library] : [],
+  };
+}
+
 function storeFolder(context: Context): string {
   try {
-    return dirname(storeOf(context));
+    return dirname(localFileOf(context));
   } catch {
     return UNKNOWN_FOLDER;
   }

@@ -1,3 +1,4 @@
+import { isDatabase } from "../store/paths.ts";
 import { listBackups, restoreBackup } from "../store/restore.ts";
 import { sanitize, timeAgo } from "./format.ts";
 import { usageError } from "./messages.ts";
@@ -28,6 +29,11 @@ Examples:
 async function run(context: Context): Promise<void> {
   const { io, flags, operands: [wanted] } = context;
   const path = storeOf(context);
+  if (isDatabase(path)) {
+    throw usageError(
+      "A database has no backups beside it; put one of its dumps back with pg_restore",
+    );
+  }
   if (flags.on("list")) return io.out(await listing(context, path));
   const generation = Number(wanted ?? 1);
   if (![1, 2, 3].includes(generation)) {

@@ -21,13 +21,13 @@ import {
   type Context,
   type Flags,
   issuerOf,
-  storeOf,
+  localFileOf,
 } from "./options.ts";
 import { EVENT_OPTIONS, eventCommand } from "./event_command.ts";
 import { demand } from "./granted.ts";
 import type { Io } from "./io.ts";
 import { CliError, EXIT, note, printWarning, usageError } from "./messages.ts";
-import { openJsonStore } from "./open.ts";
+import { openWholeStore } from "./open.ts";
 import { suggestCommand } from "./format.ts";
 
 const DEFAULT_PORT = "8791";
@@ -106,7 +106,11 @@ async function run(context: Context): Promise<number> {
     now: io.now,
     ...(flags.on("log") ? { onRequest: (it) => io.err(logLine(it)) } : {}),
   });
-  const rotator = openServingRotator({ ...context, io }, metrics, maxWait);
+  const rotator = await openServingRotator(
+    { ...context, io },
+    metrics,
+    maxWait,
+  );
   const onWarning = (text: string) => printWarning(io, text);
   try {
     // a store that cannot be read would fail each request
@@ -187,22 +191,22 @@ async function keyOf(context: Context): Promise<Key> {
     const source = `its key is the one in ${KEY_VARIABLE}`;
     return { key: usableKey(set, KEY_VARIABLE), source };
   }
-  const path = keyFile(storeOf(context));
+  const path = keyFile(localFileOf(context));
   const show = suggestCommand("serve --show-key");
   const source = `its key is in ${path}, shown by: ${show}`;
   return { key: await readOrMakeKey(path), source };
 }
 
-function openServingRotator(
+async function openServingRotator(
   context: Context,
   metrics: Metrics,
   maxWait: number | undefined,
-): Rotator {
+): Promise<Rotator> {
   const { io } = context;
   const tellCommand = eventCommand(context.flags);
   return createRotator({
     ...(maxWait === undefined ? {} : { maxWait }),
-    store: openJsonStore(context),
+    store: await openWholeStore(context),
     now: io.now,
     backend: backendOf(context),
     issuer: issuerOf(context),

@@ -1,5 +1,3 @@
-import { dirname } from "node:path";
-import { readLedger } from "../ledger/ledger.ts";
 import {
   readFrom,
   SPEND_KEYS,
@@ -22,8 +20,9 @@ import {
   say,
   usageError,
 } from "./messages.ts";
-import { openStore } from "./open.ts";
-import { type Command, type Context, storeOf } from "./options.ts";
+import { normalState } from "../store/state.ts";
+import { openWholeStore, readLedgerOf } from "./open.ts";
+import type { Command, Context } from "./options.ts";
 import { dayOf } from "../values.ts";
 import { creditText, whole } from "./spending_words.ts";
 import {
@@ -128,9 +127,9 @@ async function readSpend(
   context: Context,
   since: number,
 ): Promise<Spend> {
-  const { accounts } = await openStore(context).read();
-  const folder = dirname(storeOf(context));
-  const read = await readLedger(folder, readFrom(since));
+  const store = await openWholeStore(context);
+  const { accounts } = normalState(await store.read());
+  const read = await readLedgerOf(store, readFrom(since));
   return { ...read, items: spendItems(read.entries, accounts, since) };
 }
 

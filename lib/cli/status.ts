@@ -127,7 +127,7 @@ async function withSource(
   }
   // what speaks to the backend is the most of it, and takes its time to load
   const { openOnlineRotator, refreshAccounts } = await import("./open.ts");
-  const rotator = openOnlineRotator(context);
+  const rotator = await openOnlineRotator(context);
   const options = model === undefined ? {} : { model };
   try {
     return await job({

@@ -9,6 +9,7 @@ import {
   strategyOf,
 } from "../options.ts";
 import { normalState, parseState } from "../store/state.ts";
+import { withoutPassword } from "../store/paths.ts";
 import type { PoolState } from "../types.ts";
 import { type Context, storeOf } from "./options.ts";
 
@@ -20,12 +21,12 @@ export function statusReader(
   context: Context,
 ): (model?: string) => Promise<StatusReport> {
   const { now, env: environment } = context.io;
-  const storeName = storeOf(context);
+  const where = storeOf(context);
+  const storeName = withoutPassword(where);
   const sources = policySources(environment);
   const accounts = new AccountPool();
   return async (model) => {
-    const stored = quickState(context, storeName) ??
-      await slowState(storeName);
+    const stored = quickState(context, where) ?? await slowState(context);
     const state = normalState(stored);
     const policy = policyOf(sources, state);
     accounts.caps = capPolicy(undefined, state.settings.creditCaps).caps;
@@ -52,7 +53,7 @@ function quickState({ io }: Context, path: string): PoolState | undefined {
   }
 }
 
-async function slowState(path: string): Promise<PoolState> {
-  const { jsonStore } = await import("../store/json_store.ts");
-  return await jsonStore(path).read();
+async function slowState(context: Context): Promise<PoolState> {
+  const { openWholeStore } = await import("./open.ts");
+  return await (await openWholeStore(context)).read();
 }

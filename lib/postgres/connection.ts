@@ -60,6 +60,8 @@ export interface Target {
   readonly secrets: readonly string[];
 }
 
+const DEFAULT_SCHEMA = "codex_rotator";
+
 /** Scheme, user and password, hosts, database, and options of a URL. */
 const PARTS =
   /^(postgres(?:ql)?:\/\/)(?:([^?#]*)@)?((?:[^@/?#:,]+(?::\d+)?,?)*)(\/[^?#@]*)?(?:\?([^#@]*))?$/;
@@ -79,7 +81,7 @@ export function readTarget(
   const [, user = "", password = ""] = /^([^:]*):?(.*)$/s.exec(login)!
     .map(decoded);
   const query = new URLSearchParams(options);
-  const wanted = schema ?? query.get("schema") ?? "codex_rotator";
+  const wanted = schema ?? query.get("schema") ?? DEFAULT_SCHEMA;
   query.delete("schema");
   if (!/^[A-Za-z_]\w{0,62}$/.test(wanted)) {
     throw new TypeError(
@@ -91,7 +93,9 @@ export function readTarget(
   const key = login === "" ? "" : `${bearer}:${secret}@`;
   return {
     url: `${scheme}${key}${hosts}${path}?${query}`,
-    name: `${scheme}${bearer && `${bearer}@`}${hosts}${path}`,
+    name: `${scheme}${bearer && `${bearer}@`}${hosts}${path}${
+      wanted === DEFAULT_SCHEMA ? "" : `?schema=${wanted}`
+    }`,
     schema: wanted,
     client,
     secrets: [password, secret].filter((it) => it !== ""),

@@ -43,7 +43,12 @@ export function storePath(env: Lookup, isWindows: boolean): string {
 
 /** Whether a store is named that is in a PostgreSQL database. */
 export function isDatabase(store: string): boolean {
-  return /^postgres(ql)?:\/\//i.test(store);
+  return /^postgres(ql)?:\/\//.test(store);
+}
+
+/** The name of a store as it may be shown: without the password of a database. */
+export function withoutPassword(store: string): string {
+  return store.replace(/^(postgres(?:ql)?:\/\/[^:@/?#]*):.*@/s, "$1@");
 }
 
 /** Without the slash at its end. */

@@ -4,8 +4,8 @@ import { run } from "./run.ts";
 
 const COMMON = `
 Options of every command:
-  --store FILE     the store; default $CODEX_ROTATOR_STORE, else
-                   ~/.config/codex-rotator/accounts.json
+  --store FILE     the store, or postgres://…; default $CODEX_ROTATOR_STORE,
+                   else ~/.config/codex-rotator/accounts.json
   --backend URL    another backend than ChatGPT's
   --issuer URL     another token issuer than OpenAI's
   --no-color       plain text, as with NO_COLOR
@@ -58,8 +58,8 @@ Examples:
   cli.ts use --auto
 
 Options of every command:
-  --store FILE     the store; default $CODEX_ROTATOR_STORE,
-                   else
+  --store FILE     the store, or postgres://…; default
+                   $CODEX_ROTATOR_STORE, else
                    ~/.config/codex-rotator/accounts.json
   --backend URL    another backend than ChatGPT's
   --issuer URL     another token issuer than OpenAI's

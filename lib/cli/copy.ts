@@ -1,0 +1,180 @@
+import { mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import { LedgerFile } from "../ledger/ledger.ts";
+import { sessionStoreOf } from "../session_file.ts";
+import type { LedgerEntry } from "../spending_types.ts";
+import { realFile, statFile } from "../store/file.ts";
+import { isDatabase, withoutPassword } from "../store/paths.ts";
+import type { PoolState } from "../types.ts";
+import { programName, quote } from "./format.ts";
+import { CliError, printWarning, say, usageError } from "./messages.ts";
+import { type NamedStore, openNamed, readLedgerOf } from "./open.ts";
+import type { Command, Context, Grants } from "./options.ts";
+import { databaseGrants } from "./permissions.ts";
+
+/** Lines of the ledger are written so many at once. */
+const LINES = 1_000;
+
+export const command: Command = {
+  help: `
+Copies a whole store to another one: accounts with their tokens, settings, what
+was spent, the ledger, and which account served which session. FROM and TO are
+each a file or the URL of a database, postgres://USER@HOST/DATABASE; a password
+is best given in PGPASSWORD. End what uses FROM first: a refresh token serves
+once, so that only one of the two stores may be used afterwards.
+
+Options:
+  --replace        take the place of all that is in TO
+
+Examples:
+  codex-rotator copy ~/accounts.json postgres://me@db/team
+  codex-rotator copy postgres://me@db/team accounts.json
+`,
+  booleans: ["replace"],
+  operands: [2, 2],
+  needs: { store: false },
+  grants: ({ operands: [from = "", to = ""] }) => grantsFor(from, to),
+  run,
+};
+
+function grantsFor(...places: string[]): Grants {
+  const files = places.filter((it) => !isDatabase(it)).map(dirname);
+  const databases = places.filter(isDatabase).map(databaseGrants);
+  return {
+    read: [...files, ...databases.flatMap(({ read }) => read)],
+    write: files,
+    env: databases.flatMap(({ env }) => env),
+    net: databases.flatMap(({ net }) => net),
+  };
+}
+
+async function run(context: Context): Promise<void> {
+  const { io, operands: [from = "", to = ""] } = context;
+  if (from === to) {
+    throw usageError("FROM and TO are the same; give two stores");
+  }
+  if (!isDatabase(from) && !await statFile(await realFile(from))) {
+    throw new CliError(`There is no store at ${from}; give one that is there`);
+  }
+  const [source, target] = [await openNamed(from, io), await openNamed(to, io)];
+  const state = await source.read();
+  if (Object.keys(state.accounts).length === 0) {
+    throw new CliError(
+      `No account is in ${nameOf(source)}; there is nothing to copy`,
+    );
+  }
+  checkEmpty(await target.read(), target, context);
+  // accounts come last: what is cut off before can be done again
+  const lines = await copyLedger(source, target, context);
+  const sessions = await copySessions(source, target, context);
+  await target.update((draft) => {
+    checkEmpty(draft, target, context);
+    for (const name of Object.keys(draft)) {
+      delete (draft as Partial<PoolState>)[name as keyof PoolState];
+    }
+    Object.assign(draft, JSON.parse(JSON.stringify(state)));
+  });
+  const accounts = Object.keys(state.accounts).length;
+  say(
+    io,
+    `${nameOf(target)} has ${count(accounts, "account")} of ${
+      nameOf(source)
+    } now, with ${count(lines, "line")} of its ledger and ${
+      count(sessions, "session")
+    }`,
+  );
+  warn(state, { source, target }, context);
+}
+
+function nameOf({ name, path }: NamedStore): string {
+  return name ?? path ?? "the store";
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/** Checks that nothing is lost of what is there, unless that is wanted. */
+function checkEmpty(
+  { accounts }: PoolState,
+  target: NamedStore,
+  { flags, operands }: Context,
+): void {
+  const found = Object.keys(accounts).length;
+  if (found === 0 || flags.on("replace")) return;
+  const words = operands.map((it) => quote(withoutPassword(it))).join(" ");
+  throw new CliError(
+    `${nameOf(target)} has ${
+      count(found, "account")
+    } already; to put those of the other store in their place: ${programName()} copy ${words} --replace`,
+  );
+}
+
+/** Copies the lines that are not there yet, and returns how many there are. */
+async function copyLedger(
+  source: NamedStore,
+  target: NamedStore,
+  { io }: Context,
+): Promise<number> {
+  const { entries, skippedLines } = await readLedgerOf(source, 0);
+  if (skippedLines > 0) {
+    printWarning(
+      io,
+      `${
+        count(skippedLines, "line")
+      } of the ledger cannot be read and stay behind`,
+    );
+  }
+  const there = new Map<string, number>();
+  for (const entry of (await readLedgerOf(target, 0)).entries) {
+    const text = JSON.stringify(entry);
+    there.set(text, (there.get(text) ?? 0) + 1);
+  }
+  const missing = entries.filter((entry) => {
+    const text = JSON.stringify(entry);
+    const left = there.get(text) ?? 0;
+    there.set(text, left - 1);
+    return left <= 0;
+  });
+  const folder = dirname(target.path ?? "");
+  if (!target.ledger) await mkdir(folder, { recursive: true, mode: 0o700 });
+  const sink = target.ledger ?? new LedgerFile(folder);
+  for (let start = 0; start < missing.length; start += LINES) {
+    await sink.append(missing.slice(start, start + LINES) as LedgerEntry[]);
+  }
+  return entries.length;
+}
+
+async function copySessions(
+  source: NamedStore,
+  target: NamedStore,
+  { io }: Context,
+): Promise<number> {
+  const sessions = await sessionStoreOf(source, io.now)?.read() ?? {};
+  const number = Object.keys(sessions).length;
+  if (number > 0) await sessionStoreOf(target, io.now)?.write(sessions);
+  return number;
+}
+
+function warn(
+  { accounts }: PoolState,
+  { source, target }: { source: NamedStore; target: NamedStore },
+  { io }: Context,
+): void {
+  printWarning(
+    io,
+    `Both hold the same tokens now, and a refresh token serves once: use ${
+      nameOf(target)
+    } only, everywhere, and nothing of ${nameOf(source)} any more`,
+  );
+  if (!target.remote) return;
+  for (const [alias, { source: link }] of Object.entries(accounts)) {
+    if (!link) continue;
+    printWarning(
+      io,
+      `${alias} is linked to ${link.path}, which other machines lack: sign in there anew with ${programName()} login ${alias} --store ${
+        quote(nameOf(target))
+      }`,
+    );
+  }
+}

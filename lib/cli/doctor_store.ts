@@ -1,0 +1,157 @@
+/**
+ * What `doctor` checks of the store: its file and what belongs to it, or its
+ * database.
+ *
+ * @module
+ */
+import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import process from "node:process";
+import { isDenied, messageOf } from "../errors.ts";
+import { realFile, statFile, unlessMissing } from "../store/file.ts";
+import { jsonStore } from "../store/json_store.ts";
+import { isDatabase } from "../store/paths.ts";
+import { listBackups } from "../store/restore.ts";
+import type { PoolState } from "../types.ts";
+import { addAccount, timeAgo } from "./format.ts";
+import { type Finding, finding, readMessage } from "./messages.ts";
+import { openWholeStore } from "./open.ts";
+import { type Context, storeOf } from "./options.ts";
+
+/** Longer than it takes to be sure that a lock's holder is dead (ms). */
+const WAIT_LIMIT = 6_000;
+/** A lock that is held is written to more often than that (ms). */
+const LOCK_IS_OLD = 5_000;
+
+interface StoreCheck {
+  findings: Finding[];
+  /** undefined when it cannot be read. */
+  state?: PoolState;
+  isWritable?: boolean;
+}
+
+/** Checks the store's file and what belongs to it. */
+export async function checkStore(context: Context): Promise<StoreCheck> {
+  const path = storeOf(context);
+  if (isDatabase(path)) return await checkDatabase(context);
+  const file = await realFile(path);
+  if (!await statFile(file) && !await statFile(`${file}.bak`)) {
+    const text = `There is no store yet at ${path}`;
+    return { findings: [finding("note", text, addAccount())] };
+  }
+  const lock = await lockFinding(file, context);
+  const warnings: Finding[] = [];
+  const store = jsonStore(path, {
+    onWarning: (text) => void warnings.push(readMessage("warning", text)),
+    waitLimit: WAIT_LIMIT,
+  });
+  let state: PoolState;
+  try {
+    state = await store.read();
+  } catch (error) {
+    return { findings: [problem(error), lock] };
+  }
+  // changes nothing, but goes all the way: lock, folder, file mode, backup
+  const failures = await store.update(() => {})
+    .then((): Finding[] => [], (error) => [problem(error)]);
+  const findings = [
+    ...await fileFindings(path, file, state),
+    ...warnings,
+    ...failures,
+    await backupFinding(file, context),
+    lock,
+  ];
+  return { findings, state, isWritable: failures.length === 0 };
+}
+
+/** The same for a database. */
+async function checkDatabase(context: Context): Promise<StoreCheck> {
+  const store = await openWholeStore(context);
+  let state: PoolState;
+  try {
+    state = await store.read();
+  } catch (error) {
+    return { findings: [problem(error)] };
+  }
+  // changes nothing, but goes all the way
+  const failures = await store.exclusive("doctor", () => store.update(() => {}))
+    .then((): Finding[] => [], (error) => [problem(error)]);
+  const text = `${store.name}: version ${state.version}, ${
+    accountCount(state)
+  }`;
+  const isEmpty = Object.keys(state.accounts).length === 0;
+  const found = isEmpty
+    ? finding("note", text, addAccount())
+    : finding("ok", text);
+  const isWritable = failures.length === 0;
+  return { findings: [found, ...failures], state, isWritable };
+}
+
+function accountCount({ accounts }: PoolState): string {
+  const count = Object.keys(accounts).length;
+  return `${count} ${count === 1 ? "account" : "accounts"}`;
+}
+
+function problem(error: unknown): Finding {
+  if (isDenied(error)) throw error;
+  return readMessage("problem", messageOf(error));
+}
+
+async function fileFindings(
+  path: string,
+  file: string,
+  state: PoolState,
+): Promise<Finding[]> {
+  const mode = await modeOf(file);
+  const link = path === file ? "" : `, a link to ${file}`;
+  const text = [
+    `${path}${link}: version ${state.version}`,
+    accountCount(state),
+    ...(mode === undefined ? [] : [`mode ${mode}`]),
+  ].join(", ");
+  const found = Object.keys(state.accounts).length === 0
+    ? finding("note", text, addAccount())
+    : finding("ok", text);
+  const folder = dirname(file);
+  const open = await modeOf(folder) ?? "0";
+  if ((parseInt(open, 8) & 0o022) === 0) return [found];
+  const danger =
+    `Others may replace the store, as its folder ${folder} has mode ${open}`;
+  return [found, finding("warning", danger, `chmod go-w ${folder}`)];
+}
+
+/** Returns the permission bits, "0600"; undefined where the system keeps none. */
+async function modeOf(path: string): Promise<string | undefined> {
+  if (process.platform === "win32") return undefined;
+  const found = await unlessMissing(stat(path));
+  return found && (found.mode & 0o777).toString(8).padStart(4, "0");
+}
+
+async function backupFinding(file: string, { io }: Context): Promise<Finding> {
+  const path = `${file}.bak`;
+  const backups = await listBackups(file);
+  const backup = backups.find(({ generation }) => generation === 1);
+  if (backup === undefined) {
+    const advice = "it is written with the next change of an account";
+    return finding("note", `There is no backup ${path}`, advice);
+  }
+  if (backup.aliases === undefined) {
+    const advice = "delete it: it is written anew with the next change";
+    return finding("warning", `The backup ${path} cannot be read`, advice);
+  }
+  const age = timeAgo(backup.writtenAt, io.now());
+  return finding("ok", `Its backup was written ${age}`);
+}
+
+async function lockFinding(file: string, { io }: Context): Promise<Finding> {
+  const path = `${file}.lock`;
+  const facts = await statFile(path);
+  if (facts === undefined) return finding("ok", "It is not locked");
+  const age = timeAgo(facts.mtimeMs, io.now());
+  const text = `The lock ${path} was there, last touched ${age}`;
+  if (io.now() - facts.mtimeMs < LOCK_IS_OLD) {
+    return finding("note", `${text}: another program is writing`);
+  }
+  const advice = "nothing: whoever writes next takes it over";
+  return finding("note", `${text}: its holder has ended`, advice);
+}

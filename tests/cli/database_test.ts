@@ -1,0 +1,200 @@
+/** The command line on a database. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { fromFileUrl, join } from "@std/path";
+import { postgresStore } from "../../lib/postgres.ts";
+import type { PoolState } from "../../lib/types.ts";
+import { PASSWORD } from "../postgres/server.ts";
+import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
+import { spawn } from "../spawn.ts";
+import { type Place, testDatabase } from "../store/places.ts";
+import type { Ran } from "./run.ts";
+
+const CLI = fromFileUrl(new URL("../../cli.ts", import.meta.url));
+const SECRETS = [PASSWORD, encodeURIComponent(PASSWORD), "p@ss", "p%40ss"];
+
+/** Runs a command as a process; no output may have the password. */
+async function run(runtime: Runtime, ...args: string[]): Promise<Ran> {
+  const env = { CODEX_ROTATOR_STORE: "", HOME: "/nowhere" };
+  const ran = await spawn([...commandOf(runtime), CLI, ...args], { env });
+  for (const secret of SECRETS) {
+    assert(!`${ran.out}${ran.err}`.includes(secret), ran.out + ran.err);
+  }
+  return ran;
+}
+
+/** All that a store may hold. */
+const STATE = {
+  version: 1,
+  future: { a: [1, null] },
+  settings: {
+    strategy: "drain",
+    creditAccountAliases: ["work"],
+    creditCaps: { "*": { day: 20 } },
+    unknown: 1,
+  },
+  accounts: {
+    work: {
+      accountId: "1",
+      userId: "u",
+      plan: "plus",
+      tokens: { access: "a.b.c", refresh: "refresh", expiresAt: 5 },
+      spent: { "2026-11-29": "12.5" },
+      odd: "\u0000 \ud800 ü",
+    },
+    home: {
+      tokens: { access: "x" },
+      source: { kind: "codex", path: "/home/me/auth.json" },
+    },
+  },
+};
+const LINES = Array.from({ length: 3 }, (_, index) => ({
+  at: new Date(Date.now() - 86_400_000 * index).toISOString(),
+  request: index,
+  alias: "work",
+  model: null,
+  session: null,
+  standing: "included",
+  status: 200,
+  ms: 5,
+  attempts: 1,
+  inputTokens: 10,
+  cachedTokens: null,
+  outputTokens: 1,
+  balanceBefore: null,
+  balanceAfter: null,
+  credits: null,
+  approximate: false,
+})).sort((a, b) => a.at < b.at ? -1 : 1);
+const SESSIONS = { abc: `work ${Date.now()}`, def: `home ${Date.now()} mark` };
+
+/** A file with everything, and what belongs to it. */
+async function writeAll(folder: string): Promise<string> {
+  const path = join(folder, "accounts.json");
+  await mkdir(folder);
+  await writeFile(path, JSON.stringify(STATE), { mode: 0o600 });
+  const month = Map.groupBy(LINES, ({ at }) => at.slice(0, 7));
+  for (const [name, lines] of month) {
+    const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+    await writeFile(join(folder, `ledger-${name}.jsonl`), text);
+  }
+  const sessions = { version: 1, sessions: SESSIONS };
+  await writeFile(join(folder, "sessions.json"), JSON.stringify(sessions));
+  return path;
+}
+
+async function contentOf({ where }: Place) {
+  await using store = postgresStore(where);
+  return {
+    state: await store.read(),
+    lines: await Array.fromAsync(store.ledger.read(0)),
+    sessions: await store.sessions.read(),
+  };
+}
+
+testDatabase(
+  "takes a whole file by `copy` and gives it back, and loses nothing",
+  async (place) => {
+    const from = await writeAll(join(place.folder, "from"));
+    const there = await run("deno", "copy", from, place.where);
+    assertEquals(there.code, 0, there.err);
+    assertStringIncludes(there.out, "2 accounts");
+    assertStringIncludes(there.err, "nothing of");
+    assertStringIncludes(there.err, "home is linked to /home/me/auth.json");
+    const { state, lines, sessions } = await contentOf(place);
+    assertEquals(
+      JSON.parse(JSON.stringify(state)),
+      STATE as unknown as PoolState,
+    );
+    assertEquals(lines as unknown[], LINES);
+    assertEquals(sessions, SESSIONS);
+    const folder = join(place.folder, "back");
+    const back = await run("node", "copy", place.where, join(folder, "a.json"));
+    assertEquals(back.code, 0, back.err);
+    const read = async (name: string) =>
+      JSON.parse(await readFile(join(folder, name), "utf8"));
+    assertEquals(await read("a.json"), STATE);
+    assertEquals((await read("sessions.json")).sessions, SESSIONS);
+    const month = LINES.at(-1)!.at.slice(0, 7);
+    assertEquals(
+      await readFile(join(folder, `ledger-${month}.jsonl`), "utf8"),
+      await readFile(
+        join(place.folder, "from", `ledger-${month}.jsonl`),
+        "utf8",
+      ),
+    );
+  },
+);
+
+testDatabase(
+  "is replaced by `copy` only where that is told, and its ledger never doubled",
+  async (place) => {
+    const from = await writeAll(join(place.folder, "from"));
+    await place.open().update((state) =>
+      state.accounts["old"] = { plan: "plus" }
+    );
+    const refused = await run("deno", "copy", from, place.where);
+    assertEquals([refused.code, refused.out], [1, ""]);
+    const name = place.where.replace(/:[^:@]*@/, "@");
+    assertStringIncludes(refused.err, `copy ${from} '${name}' --replace`);
+    assertEquals(Object.keys((await contentOf(place)).state.accounts), ["old"]);
+    for (let time = 0; time < 2; time++) {
+      const args = ["copy", from, place.where, "--replace"];
+      assertEquals((await run("deno", ...args)).code, 0);
+    }
+    const { state, lines } = await contentOf(place);
+    assertEquals(Object.keys(state.accounts), Object.keys(STATE.accounts));
+    assertEquals(lines.length, LINES.length);
+  },
+);
+
+testDatabase(
+  "is shown and changed by every command, on every runtime",
+  async (place) => {
+    const from = await writeAll(join(place.folder, "from"));
+    await run("deno", "copy", from, place.where);
+    const store = ["--store", place.where];
+    for (const runtime of RUNTIMES) {
+      const status = await run(runtime, "status", "--json", ...store);
+      const report = JSON.parse(status.out);
+      assertEquals(report.store, place.where.replace(/:[^:@]*@/, "@"));
+      assertEquals(report.accounts.length, 2);
+      const spend = await run(runtime, "spend", "--json", ...store);
+      assertEquals(JSON.parse(spend.out).total.inputTokens, 30, spend.err);
+      const set = await run(runtime, "set", "work", "weight=7", ...store);
+      assertEquals(set.code, 0, set.err);
+    }
+    const doctor = await run("deno", "doctor", "--offline", ...store);
+    assertStringIncludes(doctor.out, "version 1, 2");
+    const restore = await run("deno", "restore", ...store);
+    assertEquals(restore.code, 2);
+    assertStringIncludes(restore.err, "pg_restore");
+    const { accounts } = (await contentOf(place)).state;
+    assertEquals(accounts["work"]!.weight, 7);
+  },
+);
+
+testDatabase(
+  "keeps its password out of every message, whatever is wrong",
+  async ({ where }) => {
+    const odd = where.replace(encodeURIComponent(PASSWORD), PASSWORD);
+    const nobody = where.replace(/127\.0\.0\.1:\d+/, "127.0.0.1:1");
+    const calls = [
+      ["status", where, "--store", where],
+      ["status", `--store=${nobody}`],
+      ["login", "x", "--no-such-flag", "--store", where],
+      ["copy", where, where],
+      ["copy", "/nowhere/a.json", where],
+      ["copy", nobody, where],
+      ["status", "--store", odd],
+      ["status", "--store", where.replace("/postgres?", "/none?")],
+      ["status", "--store", where.replace("schema=", "schema=1-")],
+      ["serve", "--port", "x", "--store", where],
+    ];
+    for (const call of calls) {
+      const { code, err } = await run("deno", ...call);
+      assert(code !== 0 || call.includes(odd), call[0]);
+      assert(err !== "" || code === 0 || code === 4);
+    }
+  },
+);
