@@ -81,7 +81,10 @@ function finish(
   const { paid, account, usage } = attempt;
   const entry = entryOf(context, sent, response);
   if (paid === undefined) return context.ledger.add(entry);
-  if (!response.ok && !attempt.hasBegun) {
+  // what the backend or a gateway lost may have been charged, a refusal was not
+  const isRefusal = response.status === 503 ||
+    (response.status >= 300 && response.status < 500);
+  if (isRefusal && !attempt.hasBegun) {
     context.spending.cancel(account, paid);
     return context.ledger.add(entry);
   }

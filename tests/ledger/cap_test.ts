@@ -149,6 +149,23 @@ test("a cap counts every request whose cost is not known, however many there are
   }
 });
 
+test("what a gateway lost may have been charged, and counts for a cap until that is known", async () => {
+  for (const [status, next] of [[504, 429], [400, 200]] as const) {
+    await using fleet = await startKnown({
+      creditCaps: { alice: { day: 8 } },
+      accounts: { alice: onCredits() },
+    });
+    assertEquals((await fleet.ask()).status, 200);
+    fleet.clock.now += 1000;
+    await fleet.rotator.refresh();
+    const alice = fleet.fake.account("alice");
+    alice.queue.push({ status, body: "no answer" });
+    assertEquals((await fleet.ask()).status, status);
+    if (status >= 500) alice.credits!.balance = "44";
+    assertEquals([status, (await fleet.ask()).status], [status, next]);
+  }
+});
+
 test("createRotator() refuses caps that cannot be read", () => {
   for (
     const creditCaps of [
