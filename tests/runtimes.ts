@@ -17,10 +17,10 @@ export const CURRENT: Runtime = "Deno" in globalThis
   ? "bun"
   : "node";
 
-/** Where the packages of package.json have them. */
+/** Where packages have them; on Windows there are but scripts in `.bin`. */
 const INSTALLED: Record<Runtime, string> = process.platform === "win32"
   ? { deno: "deno/deno.exe", bun: "bun/bin/bun.exe", node: "node/bin/node.exe" }
-  : { deno: "deno/deno", bun: "bun/bin/bun.exe", node: "node/bin/node" };
+  : { deno: ".bin/deno", bun: ".bin/bun", node: ".bin/node" };
 
 /** The program of a runtime; undefined where there is none that will do. */
 export function programOf(runtime: Runtime): string | undefined {

@@ -29,8 +29,12 @@ interface Counts {
 const total: Counts = { passed: 0, failed: 0 };
 const failures: string[] = [];
 
+let known: readonly string[] | undefined;
+
 /** Where the registry of deno.json's imports cannot be reached, npm has the same code. */
-const imports = canReachJsr() ? [] : ["--import-map=tests/npm_imports.json"];
+function imports(): readonly string[] {
+  return known ??= canReachJsr() ? [] : ["--import-map=tests/npm_imports.json"];
+}
 
 function canReachJsr(): boolean {
   const { status } = spawnSync(DENO, ["cache", "jsr:@std/assert@^1"], {
@@ -116,25 +120,25 @@ async function check(): Promise<void> {
   await run("check", [
     DENO,
     "check",
-    ...imports,
+    ...imports(),
     "mod.ts",
     "cli.ts",
     "lib",
     // what runs with its clients' own packages is left to them
     ...typescriptBelow("tests"),
   ]);
-  await run("doc lint", [DENO, "doc", "--lint", ...imports, ...PUBLIC]);
+  await run("doc lint", [DENO, "doc", "--lint", ...imports(), ...PUBLIC]);
 }
 
 async function test(): Promise<void> {
   await installClients();
-  await run("tests", [DENO, "test", "-A", "--quiet", ...imports]);
+  await run("tests", [DENO, "test", "-A", "--quiet", ...imports()]);
   await run("examples", [
     DENO,
     "test",
     "-A",
     "--doc",
-    ...imports,
+    ...imports(),
     "mod.ts",
     "lib",
   ]);
@@ -196,11 +200,11 @@ async function installClients(): Promise<void> {
 }
 
 async function bundle(): Promise<void> {
-  await run("bundle", [DENO, "run", "-A", ...imports, "tests/bundle.ts"]);
+  await run("bundle", [DENO, "run", "-A", "tests/bundle.ts"]);
 }
 
 async function bench(): Promise<void> {
-  await run("bench", [DENO, "run", "-A", ...imports, "tests/bench/all.ts"]);
+  await run("bench", [DENO, "run", "-A", ...imports(), "tests/bench/all.ts"]);
 }
 
 async function torture(): Promise<void> {
@@ -209,7 +213,7 @@ async function torture(): Promise<void> {
     DENO,
     "test",
     "-A",
-    ...imports,
+    ...imports(),
     "tests/store",
     "tests/account",
   ]);
@@ -217,7 +221,7 @@ async function torture(): Promise<void> {
 
 /** As a person sees it: on this terminal. */
 function demo(): Promise<void> {
-  const args = ["run", "-A", ...imports, "cli.ts", "demo"];
+  const args = ["run", "-A", ...imports(), "cli.ts", "demo"];
   const { status } = spawnSync(DENO, args, { cwd: ROOT, stdio: "inherit" });
   if (status !== 0) failures.push("demo");
   return Promise.resolve();
@@ -237,6 +241,7 @@ const TASKS: Record<string, () => Promise<void>> = {
 };
 
 const name = Deno.args[0] ?? "";
+
 const task = Object.hasOwn(TASKS, name) ? TASKS[name] : undefined;
 if (!task) {
   console.error(`There is no task "${name}"; use one of ${Object.keys(TASKS)}`);

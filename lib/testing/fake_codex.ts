@@ -104,6 +104,7 @@ class FakeCodex implements AsyncDisposable {
   /**
    * Answers what comes in.
    *
+   * @internal
    * @param server Listens already.
    * @param options How the backend is to behave.
    */
