@@ -26,6 +26,7 @@ export interface CommandStore {
 export type NamedStore = Store & {
   readonly path?: string;
   readonly name?: string;
+  close?(): Promise<void>;
 };
 
 /**
@@ -47,7 +48,7 @@ export async function openNamed(where: string, io: Io): Promise<NamedStore> {
 
 /** Reads the ledger in a store or beside it, since a time (epoch ms). */
 export async function readLedgerOf(
-  { ledger, path }: NamedStore,
+  { ledger, path }: Pick<NamedStore, "ledger" | "path">,
   since: number,
 ): ReturnType<typeof readLedger> {
   if (!ledger) return await readLedger(dirname(path!), since);

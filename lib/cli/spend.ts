@@ -130,6 +130,7 @@ async function readSpend(
   const store = await openWholeStore(context);
   const { accounts } = normalState(await store.read());
   const read = await readLedgerOf(store, readFrom(since));
+  await store.close?.();
   return { ...read, items: spendItems(read.entries, accounts, since) };
 }
 

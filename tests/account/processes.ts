@@ -16,6 +16,7 @@ import type {
 } from "../../mod.ts";
 import { HOUR, recordOf } from "../fleet.ts";
 import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
+import type { Place } from "../store/places.ts";
 
 const WORKER = fromFileUrl(new URL("./refresh_worker.ts", import.meta.url));
 
@@ -77,19 +78,26 @@ export function freshUsage(): Partial<AccountRecord> {
   };
 }
 
-/** Starts a stand-in with a store for its accounts. */
+/** Starts a stand-in with a store for its accounts: a file, unless a place is given. */
 export async function startSite(
   accounts: Record<string, FakeAccountOptions>,
+  place?: Place,
 ): Promise<Site> {
   const fake = await startFakeCodex({ accounts });
   const folder = await mkdtemp(join(tmpdir(), "codex-rotator-tokens-"));
-  const path = join(folder, "accounts.json");
+  const path = place?.where ?? join(folder, "accounts.json");
   const site: Site = {
     fake,
     folder,
     path,
-    state: async () => JSON.parse(await readFile(path, "utf8")),
-    seed: (records) => seed(fake, path, Object.keys(accounts), records),
+    state: place?.content ??
+      (async () => JSON.parse(await readFile(path, "utf8"))),
+    async seed(records) {
+      const seeded = seedOf(fake, Object.keys(accounts), records);
+      if (place) {
+        await place.open().update((state) => void Object.assign(state, seeded));
+      } else await writeFile(path, JSON.stringify(seeded), { mode: 0o600 });
+    },
     start: (...args) => start(site, ...args),
     tokenCalls: (account) =>
       fake.log.filter((entry) =>
@@ -103,20 +111,18 @@ export async function startSite(
   return site;
 }
 
-async function seed(
+function seedOf(
   fake: FakeCodex,
-  path: string,
   names: readonly string[],
   records: Record<string, Partial<AccountRecord>> = {},
-): Promise<void> {
+): PoolState {
   const accounts: Record<string, AccountRecord> = {};
   for (const name of names) {
     accounts[name] = { ...recordOf(fake, name), ...records[name] };
     // what is got for it is good for the stand-in's usual time
     fake.account(name).accessLifetimeMs = undefined;
   }
-  const state: PoolState = { version: 1, settings: {}, accounts };
-  await writeFile(path, JSON.stringify(state), { mode: 0o600 });
+  return { version: 1, settings: {}, accounts };
 }
 
 async function start(

@@ -6,6 +6,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { RefreshReport } from "../../mod.ts";
 import { MINUTE, startFleet } from "../fleet.ts";
+import { type Place, testStores } from "../store/places.ts";
 import {
   EXPIRED,
   freshUsage,
@@ -45,8 +46,8 @@ function startAll(site: Site, count: number, from = 0): Promise<Worker[]> {
   );
 }
 
-async function refreshTogether(): Promise<void> {
-  await using site = await startSite({ alice: EXPIRED, bob: EXPIRED });
+async function refreshTogether(place: Place): Promise<void> {
+  await using site = await startSite({ alice: EXPIRED, bob: EXPIRED }, place);
   await site.seed();
   const workers = await startAll(site, PROCESSES);
   const answers = await askAll(workers, REQUESTS);
@@ -68,9 +69,14 @@ async function refreshTogether(): Promise<void> {
   }
 }
 
-Deno.test(`${PROCESSES} processes with ${REQUESTS} requests each renew an expired token once`, async () => {
-  for (let round = 0; round < ROUNDS; round++) await refreshTogether();
-});
+testStores(
+  `has ${PROCESSES} processes with ${REQUESTS} requests each renew an expired token once`,
+  async ({ another }) => {
+    for (let round = 0; round < ROUNDS; round++) {
+      await refreshTogether(another());
+    }
+  },
+);
 
 /** Runs so many attacks, a few at a time. */
 async function inLanes(attack: (index: number) => Promise<void>) {
@@ -100,50 +106,62 @@ async function killHolder(
   return { waiters, answers: await answers };
 }
 
-Deno.test("a holder killed before its token call is replaced within 5 s, and nothing is lost", async () => {
-  await inLanes(async (index) => {
-    await using site = await startSite({ alice: EXPIRED, bob: {} });
-    const { waiters, answers } = await killHolder(site, "before", index);
-    assertEquals(answers.filter((it) => !it.startsWith("200 ")), []);
-    assert(answers.includes("200 alice"), "those who waited were served");
-    await endAll(waiters);
-    assertEquals([site.tokenCalls("alice"), site.fake.violations], [1, []]);
-    const { alice } = (await site.state()).accounts;
-    assertEquals([alice?.auth, alice?.cooldowns?.["token"]], [
-      undefined,
-      undefined,
-    ]);
-  });
-});
-
-Deno.test("a holder killed with the answer in its hands costs a sign-in of this account, and nothing else", async () => {
-  await inLanes(async (index) => {
-    await using site = await startSite({ alice: EXPIRED, bob: {} });
-    const { waiters, answers } = await killHolder(site, "after", index);
-    assertEquals(answers.filter((it) => it !== "200 bob"), []);
-    const again = await askAll(waiters, 2);
-    assertEquals(again.filter((it) => it !== "200 bob"), []);
-    for (const { accounts } of await endAll(waiters)) {
-      assertEquals(accounts.map(({ alias, reason }) => [alias, reason]), [
-        ["alice", "login"],
-        ["bob", null],
-      ]);
-      assertStringIncludes(
-        accounts[0]?.detail ?? "",
-        "refused the refresh token (refresh_token_reused)",
+testStores(
+  "replaces a holder killed before its token call within 5 s, and loses nothing",
+  async ({ another }) => {
+    await inLanes(async (index) => {
+      await using site = await startSite(
+        { alice: EXPIRED, bob: {} },
+        another(),
       );
-    }
-    // the spent token is shown once, as nobody can know; then never again
-    assertEquals(site.tokenCalls("alice"), 2);
-    assertEquals(site.fake.violations.length, 1);
-    const { bob } = (await site.state()).accounts;
-    assertEquals([bob?.auth, bob?.cooldowns?.["token"]], [
-      undefined,
-      undefined,
-    ]);
-    assertEquals(site.tokenCalls("bob"), 0);
-  });
-});
+      const { waiters, answers } = await killHolder(site, "before", index);
+      assertEquals(answers.filter((it) => !it.startsWith("200 ")), []);
+      assert(answers.includes("200 alice"), "those who waited were served");
+      await endAll(waiters);
+      assertEquals([site.tokenCalls("alice"), site.fake.violations], [1, []]);
+      const { alice } = (await site.state()).accounts;
+      assertEquals([alice?.auth, alice?.cooldowns?.["token"]], [
+        undefined,
+        undefined,
+      ]);
+    });
+  },
+);
+
+testStores(
+  "lets a holder killed with the answer in its hands cost a sign-in of this account, and nothing else",
+  async ({ another }) => {
+    await inLanes(async (index) => {
+      await using site = await startSite(
+        { alice: EXPIRED, bob: {} },
+        another(),
+      );
+      const { waiters, answers } = await killHolder(site, "after", index);
+      assertEquals(answers.filter((it) => it !== "200 bob"), []);
+      const again = await askAll(waiters, 2);
+      assertEquals(again.filter((it) => it !== "200 bob"), []);
+      for (const { accounts } of await endAll(waiters)) {
+        assertEquals(accounts.map(({ alias, reason }) => [alias, reason]), [
+          ["alice", "login"],
+          ["bob", null],
+        ]);
+        assertStringIncludes(
+          accounts[0]?.detail ?? "",
+          "refused the refresh token (refresh_token_reused)",
+        );
+      }
+      // the spent token is shown once, as nobody can know; then never again
+      assertEquals(site.tokenCalls("alice"), 2);
+      assertEquals(site.fake.violations.length, 1);
+      const { bob } = (await site.state()).accounts;
+      assertEquals([bob?.auth, bob?.cooldowns?.["token"]], [
+        undefined,
+        undefined,
+      ]);
+      assertEquals(site.tokenCalls("bob"), 0);
+    });
+  },
+);
 
 Deno.test("a token spent on an answer that was lost costs a sign-in a minute later, and nothing else", async () => {
   await using fleet = await startFleet({

@@ -5,14 +5,15 @@
  */
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { createRotator, jsonStore } from "../../mod.ts";
+import { createRotator } from "../../mod.ts";
+import { openStore } from "../store/open.ts";
 
-const [path = "", backend = "", issuer = "", stopsAt = ""] = process.argv
+const [where = "", backend = "", issuer = "", stopsAt = ""] = process.argv
   .slice(2);
 
 const rotator = createRotator({
   // whoever waits longer for a dead holder's place gives up, which is seen
-  store: jsonStore(path, { waitLimit: 5_000 }),
+  store: await openStore(where, { waitLimit: 5_000 }),
   backend,
   issuer,
   credits: "none",

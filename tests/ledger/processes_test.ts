@@ -1,9 +1,10 @@
 /** What is spent by several processes on one store, and under one cap. */
 import { assert, assertEquals } from "@std/assert";
-import { fromFileUrl, join } from "@std/path";
+import { fromFileUrl } from "@std/path";
 import type { PoolState, Settings } from "../../mod.ts";
 import { sumAmounts } from "../../lib/decimal.ts";
-import { readLedger } from "../../lib/ledger/ledger.ts";
+import { readLedgerOf } from "../../lib/cli/open.ts";
+import type { readLedger } from "../../lib/ledger/ledger.ts";
 import {
   SPEND_KEYS,
   type SpendKey,
@@ -17,6 +18,7 @@ import {
 import { run } from "../cli/run.ts";
 import { DAY, recordOf } from "../fleet.ts";
 import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
+import { type Place, testStores } from "../store/places.ts";
 
 const WORKER = fromFileUrl(new URL("./spending_worker.ts", import.meta.url));
 
@@ -39,11 +41,11 @@ function onCredits(): FakeAccountOptions {
 
 interface Site extends AsyncDisposable {
   readonly fake: FakeCodex;
-  readonly folder: string;
   /** How far its clock is ahead of the real one, and that of workers that start now (ms). */
   readonly clock: { ahead: number };
   start(runtime?: Runtime): Promise<Worker>;
   spend(by: SpendKey): Promise<SpendReport>;
+  ledger(): ReturnType<typeof readLedger>;
   /** What was charged, by the stand-in's book. */
   charged(alias?: string): string;
 }
@@ -59,6 +61,7 @@ interface Worker {
 }
 
 async function startSite(
+  { where, open }: Place,
   accounts: Record<string, FakeAccountOptions>,
   settings: Settings = {},
 ): Promise<Site> {
@@ -69,24 +72,22 @@ async function startSite(
     now,
     accessLifetimeMs: 40 * DAY,
   });
-  const folder = await Deno.makeTempDir();
-  const path = join(folder, "accounts.json");
   const names = Object.keys(accounts);
   const state: PoolState = {
     version: 1,
     settings,
     accounts: Object.fromEntries(names.map((it) => [it, recordOf(fake, it)])),
   };
-  await Deno.writeTextFile(path, JSON.stringify(state), { mode: 0o600 });
+  await open().update((empty) => void Object.assign(empty, state));
   const site: Site = {
     fake,
-    folder,
     clock,
-    start: (runtime = "deno") => start(runtime, path, site),
+    start: (runtime = "deno") => start(runtime, where, site),
     async spend(by) {
-      const args = ["spend", "--json", "--by", by, "--store", path];
+      const args = ["spend", "--json", "--by", by, "--store", where];
       return JSON.parse((await run(args, {}, { now })).out);
     },
+    ledger: () => readLedgerOf({ ...open(), path: where }, 0),
     charged: (alias) =>
       sumAmounts(
         fake.book.filter(({ kind, account }) =>
@@ -95,7 +96,6 @@ async function startSite(
       ),
     async [Symbol.asyncDispose]() {
       await fake.close();
-      await Deno.remove(folder, { recursive: true });
     },
   };
   return site;
@@ -103,12 +103,12 @@ async function startSite(
 
 async function start(
   runtime: Runtime,
-  path: string,
+  where: string,
   { fake, clock: { ahead } }: Site,
 ): Promise<Worker> {
   const [program, ...flags] = commandOf(runtime);
   const child = new Deno.Command(program!, {
-    args: [...flags, WORKER, path, fake.backend, fake.issuer, String(ahead)],
+    args: [...flags, WORKER, where, fake.backend, fake.issuer, String(ahead)],
     stdin: "piped",
     stdout: "piped",
   }).spawn();
@@ -150,108 +150,116 @@ async function start(
 /** The runtime of the process with this number: all in turn. */
 const runtimeOf = (index: number) => RUNTIMES[index % RUNTIMES.length]!;
 
-async function file(folder: string): Promise<string> {
-  let text = "";
-  for await (const { name } of Deno.readDir(folder)) {
-    if (!name.startsWith("ledger-")) continue;
-    text += await Deno.readTextFile(join(folder, name));
-  }
-  return text;
-}
-
-Deno.test("a cap of ten a day holds over four processes with twenty requests each, a restart and a top-up, until the next day", async () => {
-  await using site = await startSite({ alice: onCredits() }, {
-    creditCaps: { "*": { day: 10 } },
-  });
-  const workers = await Promise.all(
-    [0, 1, 2, 3].map((it) => site.start(runtimeOf(it))),
-  );
-  const answers = (await Promise.all(workers.map((it) => it.ask(20)))).flat();
-  const served = answers.filter((it) => it === "200").length;
-  assertEquals([served, site.charged()], [3, "9"]);
-  assertEquals(
-    answers.filter((it) => it !== "200" && it !== "429 capped"),
-    [],
-  );
-  await Promise.all(workers.map((it) => it.end()));
-  assertEquals((await site.spend("account")).total.credits, "9");
-  // neither a restart nor more credits change it
-  site.fake.topUp("alice", 100);
-  const again = await site.start();
-  assertEquals(await again.ask(2), ["429 capped", "429 capped"]);
-  await again.end();
-  site.clock.ahead = DAY;
-  const tomorrow = await site.start();
-  assert((await tomorrow.ask(5)).includes("200"));
-  await tomorrow.end();
-  assertEquals(site.charged(), "18");
-});
-
-Deno.test("two processes, one of them killed in the middle, sum up to what the backend has charged, by each key", async () => {
-  await using site = await startSite({ alice: onCredits(), bob: onCredits() });
-  const [one, two] = [await site.start("deno"), await site.start(runtimeOf(2))];
-  const about = (model: string, session: string) => ({ model, session });
-  await Promise.all([
-    one.ask(2, about("gpt-5.5", "canary-one")),
-    two.ask(2, about("gpt-5.4", "canary-two")),
-  ]);
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const before = site.fake.log.at(-1)!.n;
-  for (const name of ["alice", "bob"]) {
-    site.fake.account(name).always = { until: promise };
-  }
-  const lost = one.ask(3, about("gpt-5.4-mini", "canary-one"))
-    .catch(() => {});
-  await site.fake.seen(({ kind, n }) => kind === "responses" && n > before);
-  await one.kill();
-  await lost;
-  resolve();
-  for (const name of ["alice", "bob"]) {
-    site.fake.account(name).always = undefined;
-  }
-  assertEquals(await two.ask(2, about("gpt-5.5", "canary-two")), [
-    "200",
-    "200",
-  ]);
-  site.fake.topUp("bob", 100);
-  await two.ask(3, about("gpt-5.4", "canary-one"));
-  await two.end();
-  const three = await site.start();
-  await three.ask(1);
-  await three.end();
-  const { rows, total } = await site.spend("account");
-  for (const { key, credits } of rows) {
-    const isTopped = key === "bob";
-    assert(
-      isTopped ? +credits >= +site.charged(key) : credits === site.charged(key),
-      `${key}: ${credits} of ${site.charged(key)}`,
+testStores(
+  "holds a cap of ten a day over four processes with twenty requests each, a restart and a top-up, until the next day",
+  async (place) => {
+    await using site = await startSite(place, { alice: onCredits() }, {
+      creditCaps: { "*": { day: 10 } },
+    });
+    const workers = await Promise.all(
+      [0, 1, 2, 3].map((it) => site.start(runtimeOf(it))),
     );
-  }
-  for (const by of SPEND_KEYS) {
-    const report = await site.spend(by);
-    assertEquals([by, report.total], [by, total]);
+    const answers = (await Promise.all(workers.map((it) => it.ask(20)))).flat();
+    const served = answers.filter((it) => it === "200").length;
+    assertEquals([served, site.charged()], [3, "9"]);
     assertEquals(
-      sumAmounts(report.rows.map(({ credits }) => credits)),
-      total.credits,
+      answers.filter((it) => it !== "200" && it !== "429 capped"),
+      [],
     );
-    assertEquals(report.skippedLines, 0);
-  }
-  // a ledger holds no token, no e-mail, no name of a conversation and no prompt
-  const text = await file(site.folder);
-  assert(text.includes('"alias":"alice"'));
-  for (const secret of ["canary", site.fake.canary, "@", "eyJ"]) {
-    assert(!text.includes(secret), secret);
-  }
-});
+    await Promise.all(workers.map((it) => it.end()));
+    assertEquals((await site.spend("account")).total.credits, "9");
+    // neither a restart nor more credits change it
+    site.fake.topUp("alice", 100);
+    const again = await site.start();
+    assertEquals(await again.ask(2), ["429 capped", "429 capped"]);
+    await again.end();
+    site.clock.ahead = DAY;
+    const tomorrow = await site.start();
+    assert((await tomorrow.ask(5)).includes("200"));
+    await tomorrow.end();
+    assertEquals(site.charged(), "18");
+  },
+);
 
-Deno.test("processes that write a ledger at once write whole lines only", async () => {
-  await using site = await startSite({ alice: {}, bob: {} });
-  const workers = await Promise.all(
-    [0, 1, 2].map((it) => site.start(runtimeOf(it))),
-  );
-  const answers = await Promise.all(workers.map((it) => it.ask(40)));
-  await Promise.all(workers.map((it) => it.end()));
-  assertEquals(answers.flat().filter((it) => it !== "200"), []);
-  const { entries, skippedLines } = await readLedger(site.folder, 0);
-  assertEquals([entries.length, skippedLines], [120, 0]);
-});
+testStores(
+  "sums two processes, one of them killed in the middle, up to what the backend has charged, by each key",
+  async (place) => {
+    await using site = await startSite(place, {
+      alice: onCredits(),
+      bob: onCredits(),
+    });
+    const [one, two] = [
+      await site.start("deno"),
+      await site.start(runtimeOf(2)),
+    ];
+    const about = (model: string, session: string) => ({ model, session });
+    await Promise.all([
+      one.ask(2, about("gpt-5.5", "canary-one")),
+      two.ask(2, about("gpt-5.4", "canary-two")),
+    ]);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const before = site.fake.log.at(-1)!.n;
+    for (const name of ["alice", "bob"]) {
+      site.fake.account(name).always = { until: promise };
+    }
+    const lost = one.ask(3, about("gpt-5.4-mini", "canary-one"))
+      .catch(() => {});
+    await site.fake.seen(({ kind, n }) => kind === "responses" && n > before);
+    await one.kill();
+    await lost;
+    resolve();
+    for (const name of ["alice", "bob"]) {
+      site.fake.account(name).always = undefined;
+    }
+    assertEquals(await two.ask(2, about("gpt-5.5", "canary-two")), [
+      "200",
+      "200",
+    ]);
+    site.fake.topUp("bob", 100);
+    await two.ask(3, about("gpt-5.4", "canary-one"));
+    await two.end();
+    const three = await site.start();
+    await three.ask(1);
+    await three.end();
+    const { rows, total } = await site.spend("account");
+    for (const { key, credits } of rows) {
+      const isTopped = key === "bob";
+      assert(
+        isTopped
+          ? +credits >= +site.charged(key)
+          : credits === site.charged(key),
+        `${key}: ${credits} of ${site.charged(key)}`,
+      );
+    }
+    for (const by of SPEND_KEYS) {
+      const report = await site.spend(by);
+      assertEquals([by, report.total], [by, total]);
+      assertEquals(
+        sumAmounts(report.rows.map(({ credits }) => credits)),
+        total.credits,
+      );
+      assertEquals(report.skippedLines, 0);
+    }
+    // a ledger holds no token, no e-mail, no name of a conversation and no prompt
+    const text = JSON.stringify(await site.ledger());
+    assert(text.includes('"alias":"alice"'));
+    for (const secret of ["canary", site.fake.canary, "@", "eyJ"]) {
+      assert(!text.includes(secret), secret);
+    }
+  },
+);
+
+testStores(
+  "has processes that write a ledger at once write whole lines only",
+  async (place) => {
+    await using site = await startSite(place, { alice: {}, bob: {} });
+    const workers = await Promise.all(
+      [0, 1, 2].map((it) => site.start(runtimeOf(it))),
+    );
+    const answers = await Promise.all(workers.map((it) => it.ask(40)));
+    await Promise.all(workers.map((it) => it.end()));
+    assertEquals(answers.flat().filter((it) => it !== "200"), []);
+    const { entries, skippedLines } = await site.ledger();
+    assertEquals([entries.length, skippedLines], [120, 0]);
+  },
+);

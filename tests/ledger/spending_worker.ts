@@ -7,11 +7,12 @@
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { createRotator } from "../../mod.ts";
+import { openStore } from "../store/open.ts";
 
-const [store = "", backend = "", issuer = "", ahead = "0"] = process.argv
+const [where = "", backend = "", issuer = "", ahead = "0"] = process.argv
   .slice(2);
 const rotator = createRotator({
-  store,
+  store: await openStore(where),
   backend,
   issuer,
   now: () => Date.now() + Number(ahead),

@@ -5,20 +5,14 @@
 import { writeSync } from "node:fs";
 import { appendFile, readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { jsonStore } from "../../lib/store/json_store.ts";
-import type { PoolState, Store } from "../../lib/types.ts";
+import type { PoolState } from "../../lib/types.ts";
+import { openStore } from "./open.ts";
 
 /** `where` is a file or the URL of a database; `tally` what only a lock protects. */
 const [command, where = "", name = "", amount = "0", limit = "", tally = ""] =
   process.argv.slice(2);
 const count = Number(amount);
-const store = await open({ waitLimit: Number(limit) || 30_000 });
-
-async function open(options: { waitLimit: number }): Promise<Store> {
-  if (!where.startsWith("postgres:")) return jsonStore(where, options);
-  const { postgresStore } = await import("../../lib/postgres.ts");
-  return postgresStore(where, options);
-}
+const store = await openStore(where, { waitLimit: Number(limit) || 30_000 });
 
 function say(line: string): void {
   writeSync(1, line + "\n");
