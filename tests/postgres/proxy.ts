@@ -10,8 +10,8 @@ export interface Proxy extends AsyncDisposable {
   heal(): void;
   /** How many connections there were at most. */
   readonly most: number;
-  /** How many bytes the server was sent. */
-  readonly sent: number;
+  /** How many bytes the server was sent by the connection of this number, from 0. */
+  sentBy(connection: number): number;
 }
 
 /** Both sides of a connection. */
@@ -24,14 +24,16 @@ interface Pair {
 /** Starts a proxy in front of a port. */
 export async function startProxy(port: number): Promise<Proxy> {
   const pairs = new Set<Pair>();
-  let [isCut, most, sent] = [false, 0, 0];
+  const sent: number[] = [];
+  let [isCut, most] = [false, 0];
   const server = createServer((client) => {
+    const number = sent.push(0) - 1;
     const upstream = connect(port, "127.0.0.1");
     const pair: Pair = { sides: [client, upstream], isDead: isCut };
     pairs.add(pair);
     most = Math.max(most, pairs.size);
     client.on("data", (chunk) => {
-      sent += chunk.length;
+      sent[number]! += chunk.length;
       if (!pair.isDead) upstream.write(chunk);
     });
     upstream.on("data", (chunk) => {
@@ -52,9 +54,7 @@ export async function startProxy(port: number): Promise<Proxy> {
     get most() {
       return most;
     },
-    get sent() {
-      return sent;
-    },
+    sentBy: (connection) => sent[connection] ?? 0,
     cut() {
       isCut = true;
       for (const pair of pairs) pair.isDead = true;

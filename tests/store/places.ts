@@ -23,8 +23,8 @@ export interface Place {
   readonly where: string;
   /** For what is none of the store's. */
   readonly folder: string;
-  /** Opens it as another process does. */
-  open(options?: { waitLimit?: number }): Store;
+  /** Opens it as another process does, on another way if it has one. */
+  open(options?: { waitLimit?: number; where?: string | undefined }): Store;
   /** What is in it now; a file is read as it is: it must be whole at any moment. */
   content(): Promise<PoolState>;
   /** Another one of the same kind. */
@@ -46,7 +46,8 @@ export function withFile(job: (place: Place) => Promise<void>): Promise<void> {
       const folder = join(root, String(++folders));
       mkdirSync(folder);
       const where = join(folder, "accounts.json");
-      const open: Place["open"] = (options) => jsonStore(where, options);
+      const open: Place["open"] = ({ where: way = where, ...options } = {}) =>
+        jsonStore(way, options);
       const content = async () => JSON.parse(await readFile(where, "utf8"));
       return { kind: "jsonStore()", where, folder, open, content, another };
     };
@@ -64,8 +65,10 @@ export async function withDatabase(
     await withFolder((folder) => {
       const another = (): Place => {
         const where = newUrl();
-        const open: Place["open"] = (options) => {
-          const store = postgresStore(where, options);
+        const open: Place["open"] = (
+          { where: way = where, ...options } = {},
+        ) => {
+          const store = postgresStore(way, options);
           opened.push(store);
           return store;
         };

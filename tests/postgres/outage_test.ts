@@ -1,0 +1,222 @@
+/** Rotators on a database that is there, is gone, and comes back. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import type { PoolState } from "../../mod.ts";
+import {
+  CREDITED,
+  DAY,
+  type Fleet,
+  type FleetOptions,
+  startFleet,
+} from "../fleet.ts";
+import { type Place, serverOfTests, testDatabase } from "../store/places.ts";
+import { type Proxy, startProxy } from "./proxy.ts";
+
+const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
+
+/** A fleet on a database, which knows the usage of its accounts. */
+async function startOn(
+  { open }: Place,
+  options: Omit<FleetOptions, "store">,
+  where?: string,
+): Promise<Fleet> {
+  const store = open({ where });
+  let initial: Partial<PoolState> = {};
+  const fleet = await startFleet({
+    ...options,
+    store: (seeded) => {
+      initial = seeded;
+      return store;
+    },
+  });
+  await open().update((state) => void Object.assign(state, initial));
+  await fleet.rotator.refresh();
+  fleet.fake.clearLog();
+  return fleet;
+}
+
+/** Waits until something is so. */
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  for (let turn = 0; !await isSo(); turn++) {
+    if (turn > 200) throw new Error("It has not become so within 10 s");
+    await sleep(50);
+  }
+}
+
+const warnings = ({ events }: Fleet) =>
+  events.filter(({ type }) => type === "warning").map(({ reason }) => reason);
+
+testDatabase(
+  "has a rotator go on with valid tokens while its server is stopped, loudly, and writes all once it is back",
+  async (place) => {
+    const server = await serverOfTests();
+    await using fleet = await startOn(place, {
+      accounts: { alice: {}, bob: {} },
+    });
+    for (let count = 0; count < 4; count++) await fleet.ask();
+    await server.stop();
+    try {
+      fleet.fake.account("alice").queue.push({
+        status: 429,
+        body: { error: { message: "slow down" } },
+      });
+      for (let count = 0; count < 10; count++) {
+        const { status } = await fleet.ask();
+        assertEquals(status, 200);
+        await sleep(150);
+      }
+      const told = warnings(fleet);
+      assertStringIncludes(told.join("\n"), "out of reach");
+      assertStringIncludes(told.join("\n"), "connection refused");
+      assertEquals(told.filter((it) => it.includes("out of reach")).length, 1);
+    } finally {
+      await server.start();
+    }
+    await until(async () =>
+      (await place.content()).accounts["alice"]?.cooldowns?.["throttle"] !==
+        undefined
+    );
+    await fleet.rotator.close();
+    const { accounts } = await place.content();
+    const sent = Object.values(accounts).map(({ requests = 0 }) => requests);
+    assertEquals(
+      sent.reduce((a, b) => a + b),
+      fleet.fake.log.filter(({ kind }) => kind === "responses").length,
+    );
+  },
+);
+
+testDatabase(
+  "spends nothing that could not be booked while its server is stopped, and goes on once it is back",
+  async (place) => {
+    const server = await serverOfTests();
+    await using fleet = await startOn(place, {
+      accounts: { alice: CREDITED },
+      credits: "all",
+      creditCaps: { "*": { day: 100 } },
+    });
+    assertEquals((await fleet.ask()).status, 200);
+    await server.stop();
+    let refused: Awaited<ReturnType<Fleet["ask"]>>;
+    try {
+      refused = await fleet.ask();
+    } finally {
+      await server.start();
+    }
+    assertEquals(refused.status, 429);
+    assertStringIncludes(refused.text, "capped");
+    assertEquals(fleet.served(), ["alice$"]);
+    await until(async () => (await fleet.ask()).status === 200);
+    assertEquals(fleet.served(), ["alice$", "alice$"]);
+  },
+);
+
+testDatabase(
+  "has no refresh token shown while its server is stopped, and one once it is back",
+  async (place) => {
+    const server = await serverOfTests();
+    await using fleet = await startOn(place, {
+      accounts: { alice: {}, bob: {} },
+      fake: { accessLifetimeMs: DAY },
+    });
+    await fleet.ask();
+    fleet.clock.now += 2 * DAY;
+    const tokenCalls = () =>
+      fleet.fake.log.filter(({ kind }) => kind === "token").length;
+    await server.stop();
+    try {
+      assertEquals((await fleet.ask()).status >= 400, true);
+      assertEquals(tokenCalls(), 0);
+    } finally {
+      await server.start();
+    }
+    fleet.clock.now += 2 * 60_000;
+    await until(async () => (await fleet.ask()).status === 200);
+    assert(tokenCalls() > 0 && tokenCalls() <= 2);
+    assertEquals(fleet.fake.violations, []);
+  },
+);
+
+testDatabase(
+  "has a rotator go on while the network passes nothing and tells nobody",
+  async (place) => {
+    const { port } = await serverOfTests();
+    await using proxy = await startProxy(port);
+    await using fleet = await startOn(
+      place,
+      { accounts: { alice: {} } },
+      proxy.through(place.where),
+    );
+    await fleet.ask();
+    await sleep(1_100);
+    proxy.cut();
+    const waits: number[] = [];
+    for (let count = 0; count < 12; count++) {
+      const start = performance.now();
+      assertEquals((await fleet.ask()).status, 200);
+      waits.push(performance.now() - start);
+      await sleep(250);
+    }
+    // nobody waits for it but who finds out
+    assert(waits.filter((ms) => ms > 900).length <= 1, waits.join());
+    assertStringIncludes(warnings(fleet).join("\n"), "out of reach");
+    proxy.heal();
+    const other = place.open();
+    await other.update((state) => state.settings.pinned = "nobody");
+    await until(async () => (await fleet.ask()).status !== 200);
+  },
+);
+
+testDatabase(
+  "tells a rotator within a second what others changed, and is not asked in between",
+  async (place) => {
+    const { port } = await serverOfTests();
+    await using proxy: Proxy = await startProxy(port);
+    await using fleet = await startOn(
+      place,
+      { accounts: { alice: {}, bob: {} } },
+      proxy.through(place.where),
+    );
+    await fleet.ask();
+    await sleep(1_200);
+    await fleet.ask();
+    const sent = proxy.sentBy(0);
+    for (let count = 0; count < 20; count++) {
+      assertEquals((await fleet.ask()).status, 200);
+      await sleep(100);
+    }
+    // the connection that listens keeps itself alive; the other one rests
+    assertEquals(proxy.sentBy(0), sent);
+    assertEquals(proxy.most, 2);
+    await place.open().update((state) => {
+      state.accounts["alice"]!.enabled = false;
+    });
+    await sleep(1_000);
+    fleet.fake.clearLog();
+    for (let count = 0; count < 4; count++) await fleet.ask();
+    assertEquals(fleet.served(), ["bob", "bob", "bob", "bob"]);
+  },
+);
+
+testDatabase(
+  "remembers sessions for the rotators of all machines",
+  async (place) => {
+    const accounts = { alice: {}, bob: {}, carol: {} };
+    await using fleet = await startOn(place, { accounts });
+    const turn = { prompt_cache_key: "one" };
+    await fleet.ask();
+    const { alias } = await fleet.ask(turn);
+    await fleet.rotator.close();
+    const { fake, clock } = fleet;
+    const { createRotator } = await import("../../mod.ts");
+    await using other = createRotator({
+      store: place.open(),
+      backend: fake.backend,
+      issuer: fake.issuer,
+      now: () => clock.now,
+    });
+    for (let count = 0; count < 3; count++) {
+      await fleet.ask({}, {}, other);
+      assertEquals((await fleet.ask(turn, {}, other)).alias, alias);
+    }
+  },
+);
