@@ -85,11 +85,16 @@ export class Renewal {
 
   /** The token call itself, with the account's lock held. */
   async #exchange(): Promise<Access> {
-    const { issuer } = this.#context;
+    const { issuer, cache } = this.#context;
+    const unwritable = this.#account?.tokens?.refresh &&
+      await this.#tryStore();
+    if (unwritable && !this.mayKeepUnsaved) return await this.fail(unwritable);
+    // that has brought in what a process had on disk that died
+    if (!unwritable) await cache.reload();
+    const kept = this.#kept();
+    if (kept) return kept;
     const spent = this.#account?.tokens?.refresh;
     if (!spent) return await this.#refuse("There is no refresh token");
-    const unwritable = await this.#tryStore();
-    if (unwritable && !this.mayKeepUnsaved) return await this.fail(unwritable);
     const called = await postToIssuer(this.#context, tokenUrl(issuer), {
       client_id: CLIENT_ID,
       grant_type: "refresh_token",

@@ -213,3 +213,24 @@ Deno.test("a copy that a dead process left is taken over where it is newer, and 
   assertEquals(tokens.refresh_token, newer.refresh);
   assertEquals(namesIn(s.folder), ["auth.json", "store"]);
 });
+
+Deno.test("new tokens that a dead process had on disk take the place of the spent one, which is not shown again", async () => {
+  for (
+    const [lifetimeMs, isShown] of [[60 * MINUTE, false], [-1, true]] as const
+  ) {
+    await using s = await signedIn("own");
+    const newer = s.fake.tokens("me", { lifetimeMs });
+    const state = s.state();
+    const { access, refresh, id, expiresAt } = newer;
+    state.accounts.me!.tokens = { access, refresh, id, expiresAt };
+    const left = `${s.storePath}.${"0".repeat(24)}.tmp`;
+    await Deno.writeTextFile(left, JSON.stringify(state));
+    const later = new Date(Date.now() + 1000);
+    await Deno.utime(left, later, later);
+    const { accounts } = await s.rotator.refresh();
+    assertEquals(accounts.map(({ ok }) => ok), [true]);
+    await s.rotator.close();
+    assertEquals(s.shown(), isShown ? [refresh] : []);
+    assertEquals(s.fake.violations, []);
+  }
+});
