@@ -19,12 +19,16 @@ export function record(
   response: Response,
 ): Response {
   const { request, attempt } = sent;
+  const { signal } = request;
   if (!context.ledger.isOn && attempt.paid === undefined) return response;
   const end = () => {
     attempt.onEnd = () => {};
+    signal?.removeEventListener("abort", end);
     if (context.open.delete(end)) finish(context, sent, response);
   };
   context.open.add(end);
+  // nobody may read what is left of it, and so find its end
+  signal?.addEventListener("abort", end);
   if ("isStream" in answer && answer.isStream) {
     attempt.onEnd = end;
     return response;

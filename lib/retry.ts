@@ -24,8 +24,7 @@ export type Step =
 
 /**
  * Decides what comes next, and remembers what the answer says against its
- * account. An attempt that is given up has cost nothing, unless the network
- * lost its answer.
+ * account. An attempt that is given up has cost nothing.
  */
 export async function nextStep(
   context: RotatorContext,
@@ -33,16 +32,11 @@ export async function nextStep(
   answer: Answer | NetworkError,
 ): Promise<Step> {
   const { account, paid } = sent.attempt;
-  try {
-    const step = await decide(context, sent, answer);
-    if (paid !== undefined && step.kind !== "return") {
-      context.spending.cancel(account, paid);
-    }
-    return step;
-  } catch (error) {
-    if (paid !== undefined) void context.spending.end(paid, null);
-    throw error;
+  const step = await decide(context, sent, answer);
+  if (paid !== undefined && step.kind !== "return") {
+    context.spending.cancel(account, paid);
   }
+  return step;
 }
 
 async function decide(

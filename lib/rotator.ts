@@ -163,8 +163,7 @@ async function serve(
       const attempt = await prepare(context, request, choice, tries);
       if (!attempt) continue;
       const sent = { request, attempt, tries };
-      const answer = await send(context, request, attempt);
-      const step = await nextStep(context, sent, answer);
+      const { answer, step } = await trySending(context, sent);
       if (step.kind === "next") continue;
       if (step.kind === "again") {
         again = chooseAgain(context, choice, step.rejected);
@@ -180,6 +179,20 @@ async function serve(
   } catch (error) {
     // the response of an earlier attempt is of no use any more
     tries.discard();
+    throw error;
+  }
+}
+
+/** Sends a request, and decides what comes next; one that is broken off may have been charged. */
+async function trySending(context: RotatorContext, sent: Sent) {
+  const { request, attempt } = sent;
+  try {
+    const answer = await send(context, request, attempt);
+    return { answer, step: await nextStep(context, sent, answer) };
+  } catch (error) {
+    if (attempt.paid !== undefined) {
+      void context.spending.end(attempt.paid, null);
+    }
     throw error;
   }
 }

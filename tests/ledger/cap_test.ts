@@ -13,6 +13,7 @@ import {
   DAY,
   type Fleet,
   fullWindows,
+  requestBody,
   rowOf,
   START,
   startKnown,
@@ -165,6 +166,39 @@ test("what a gateway lost may have been charged, and counts for a cap until that
     assertEquals([status, (await fleet.ask()).status], [status, next]);
   }
 });
+
+for (
+  const [when, day, answer] of [
+    ["before its answer", 8, { hang: true }],
+    ["and whose answer it does not read", 11, { chunkDelayMs: 50 }],
+  ] as const
+) {
+  test(`a request that its caller gives up ${when} keeps others out only until its cost is known`, async () => {
+    await using fleet = await startKnown({
+      creditCaps: { alice: { day } },
+      accounts: { alice: onCredits() },
+    });
+    assertEquals((await fleet.ask()).status, 200);
+    fleet.clock.now += 1000;
+    await fleet.rotator.refresh();
+    fleet.fake.account("alice").queue.push(answer);
+    const abort = new AbortController();
+    const { rotator } = fleet;
+    const asked = rotator.fetch(`${rotator.baseURL}/responses`, {
+      method: "POST",
+      body: JSON.stringify(requestBody({})),
+      signal: abort.signal,
+    });
+    if ("hang" in answer) {
+      const count = () =>
+        fleet.fake.log.filter(({ kind }) => kind === "responses").length;
+      await fleet.fake.seen(() => count() === 2);
+    } else await asked;
+    abort.abort(new Error("enough"));
+    await asked.catch(() => {});
+    assertEquals((await fleet.ask()).status, 200);
+  });
+}
 
 test("createRotator() refuses caps that cannot be read", () => {
   for (
