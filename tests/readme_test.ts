@@ -5,7 +5,10 @@ import { commands } from "../lib/cli/commands.ts";
 import { startFakeCodex } from "../lib/testing/fake_codex.ts";
 import { VERSION } from "../lib/version.ts";
 import { run } from "./cli/run.ts";
+import config from "../deno.json" with { type: "json" };
 import { recordOf } from "./fleet.ts";
+import { PICTURE, statusPicture } from "./picture.ts";
+import { spawn } from "./spawn.ts";
 
 const ROOT = new URL("..", import.meta.url);
 const readme = await Deno.readTextFile(new URL("README.md", ROOT));
@@ -81,22 +84,99 @@ Deno.test("docs/command-line.md lists the commands that there are", async () => 
   }
 });
 
-Deno.test("docs/money.md shows commands that work", async () => {
-  const page = await Deno.readTextFile(new URL("docs/money.md", ROOT));
-  const lines = [...page.matchAll(/^deno run -A cli\.ts ([^#\n]+)/gm)]
-    .map(([, line]) => line!.trim().split(/\s+/));
-  assert(lines.length >= 10);
-  const folder = await Deno.makeTempDir();
-  const store = join(folder, "accounts.json");
-  const accounts = { personal: {}, work: {} };
-  await Deno.writeTextFile(store, JSON.stringify({ version: 1, accounts }));
-  for (const line of lines) {
-    const args = line.map((it) => it === "spend.html" ? join(folder, it) : it);
-    const now = () => Date.parse("2026-11-30T12:00:00Z");
-    const { code, err } = await run([...args, "--store", store], {}, { now });
-    assertEquals([line, code], [line, 0], err);
+/** What the pages have people type that is quickly done, and needs nobody. */
+const SAFE = /^(status|spend|credits|set|strategy)\b(?!.*--watch|.*postgres)/;
+
+for (const page of ["README.md", ...pages()]) {
+  const text = Deno.readTextFileSync(new URL(page, ROOT));
+  const lines = [...text.matchAll(/^codex-rotator ([^#\n]+)/gm)]
+    .map(([, line]) => line!.trim());
+  const known = lines.filter((line) => !commands.has(line.split(" ")[0]!));
+  Deno.test(`${page} names commands that there are`, () => {
+    assertEquals(known, []);
+  });
+  const safe = lines.filter((line) => SAFE.test(line));
+  if (safe.length === 0) continue;
+  Deno.test(`${page} shows commands that work`, async () => {
+    await using fake = await startFakeCodex({
+      accounts: { personal: {}, work: {} },
+    });
+    const folder = await Deno.makeTempDir();
+    const store = join(folder, "accounts.json");
+    const accounts = {
+      personal: recordOf(fake, "personal"),
+      work: recordOf(fake, "work"),
+    };
+    await Deno.writeTextFile(store, JSON.stringify({ version: 1, accounts }));
+    const where = ["--backend", fake.backend, "--issuer", fake.issuer];
+    for (const line of safe) {
+      const args = line.split(/\s+/)
+        .map((it) => it === "spend.html" ? join(folder, it) : it);
+      const { code, err } = await run([...args, "--store", store, ...where]);
+      assertEquals([line, code], [line, 0], err);
+    }
+    await Deno.remove(folder, { recursive: true });
+  });
+}
+
+function pages(): string[] {
+  return [...Deno.readDirSync(new URL("docs", ROOT))]
+    .map(({ name }) => `docs/${name}`)
+    .filter((it) => it.endsWith(".md")).sort();
+}
+
+/** Snippets of the pages that run by themselves, and what they print. */
+const SNIPPETS = [
+  ["docs/money.md", ""],
+  ["docs/several-machines.md", ""],
+  [
+    "docs/testing.md",
+    "200 alice\n200 bob\n200 bob\ncharged: 0\n",
+  ],
+] as const;
+
+for (const [page, printed] of SNIPPETS) {
+  Deno.test(`${page} has a program that runs`, async () => {
+    const text = await Deno.readTextFile(new URL(page, ROOT));
+    const { code, out, err } = await runProgram("run", firstBlock(text, "ts"));
+    assertEquals([code, out], [0, printed], err);
+  });
+}
+
+Deno.test("docs/serve.md has a program that is right by its types", async () => {
+  const text = await Deno.readTextFile(new URL("docs/serve.md", ROOT));
+  const { code, err } = await runProgram("check", firstBlock(text, "ts"));
+  assertEquals(code, 0, err);
+});
+
+/** Runs or checks a program, with the modules of this clone, and a folder of its own as home. */
+async function runProgram(command: "run" | "check", code: string) {
+  const folder = await Deno.makeTempDir({ prefix: "codex-rotator-readme-" });
+  const program = join(folder, "program.ts");
+  const map = join(folder, "imports.json");
+  const { imports, exports, name } = config;
+  const entries = Object.entries(exports).map(([entry, path]) =>
+    [name + entry.slice(1), new URL(path, ROOT).href] as const
+  );
+  await Deno.writeTextFile(program, code);
+  await Deno.writeTextFile(
+    map,
+    JSON.stringify({ imports: { ...imports, ...Object.fromEntries(entries) } }),
+  );
+  try {
+    const flags = command === "run" ? ["-A"] : [];
+    return await spawn([
+      ...[Deno.execPath(), command, ...flags, "--quiet", "--no-config"],
+      ...["--import-map", map, program],
+    ], { env: { XDG_CONFIG_HOME: folder, NO_COLOR: "1" } });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
-  await Deno.remove(folder, { recursive: true });
+}
+
+Deno.test("docs/status.svg shows what status prints", async () => {
+  const drawn = await Deno.readTextFile(PICTURE) === statusPicture();
+  assert(drawn, "draw it again with: deno run -A tests/picture.ts");
 });
 
 Deno.test("README.md and the packages tell one version and one name", async () => {
