@@ -50,6 +50,13 @@ function storeOf({ store }: Fleet): Store {
   return store;
 }
 
+/** Waits until the backend has got two requests for a response. */
+async function seenTwo({ fake }: Fleet): Promise<void> {
+  await fake.seen(() =>
+    fake.log.filter(({ kind }) => kind === "responses").length === 2
+  );
+}
+
 function charged(fleet: Fleet): number {
   return fleet.fake.book.filter(({ kind }) => kind === "charge")
     .reduce((sum, { amount }) => sum + amount, 0);
@@ -160,9 +167,13 @@ test("what a gateway lost may have been charged, and counts for a cap until that
     fleet.clock.now += 1000;
     await fleet.rotator.refresh();
     const alice = fleet.fake.account("alice");
-    alice.queue.push({ status, body: "no answer" });
-    assertEquals((await fleet.ask()).status, status);
+    const { promise: until, resolve: answer } = Promise.withResolvers<void>();
+    alice.queue.push({ status, body: "no answer", until });
+    const asked = fleet.ask();
+    await seenTwo(fleet);
     if (status >= 500) alice.credits!.balance = "44";
+    answer();
+    assertEquals((await asked).status, status);
     assertEquals([status, (await fleet.ask()).status], [status, next]);
   }
 });
@@ -189,11 +200,7 @@ for (
       body: JSON.stringify(requestBody({})),
       signal: abort.signal,
     });
-    if ("hang" in answer) {
-      const count = () =>
-        fleet.fake.log.filter(({ kind }) => kind === "responses").length;
-      await fleet.fake.seen(() => count() === 2);
-    } else await asked;
+    await ("hang" in answer ? seenTwo(fleet) : asked);
     abort.abort(new Error("enough"));
     await asked.catch(() => {});
     assertEquals((await fleet.ask()).status, 200);
