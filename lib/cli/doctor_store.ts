@@ -13,7 +13,7 @@ import { jsonStore } from "../store/json_store.ts";
 import { isDatabase } from "../store/paths.ts";
 import { listBackups } from "../store/restore.ts";
 import type { PoolState } from "../types.ts";
-import { addAccount, timeAgo } from "./format.ts";
+import { addAccount, quote, timeAgo } from "./format.ts";
 import { type Finding, finding, readMessage } from "./messages.ts";
 import { openWholeStore } from "./open.ts";
 import { type Context, storeOf } from "./options.ts";
@@ -117,7 +117,7 @@ async function fileFindings(
   if ((parseInt(open, 8) & 0o022) === 0) return [found];
   const danger =
     `Others may replace the store, as its folder ${folder} has mode ${open}`;
-  return [found, finding("warning", danger, `chmod go-w ${folder}`)];
+  return [found, finding("warning", danger, `chmod go-w ${quote(folder)}`)];
 }
 
 /** Returns the permission bits, "0600"; undefined where the system keeps none. */

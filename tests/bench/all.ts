@@ -4,6 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { cpus, loadavg, totalmem } from "node:os";
+import { fileURLToPath } from "node:url";
 import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
 
 interface Part {
@@ -47,7 +48,7 @@ const IMPORTS = import.meta.resolve("@std/path").startsWith("npm:")
   : [];
 
 function fileOf(name: string): string {
-  return decodeURIComponent(new URL(name, import.meta.url).pathname);
+  return fileURLToPath(new URL(name, import.meta.url));
 }
 
 async function run(part: Part, runtime: Runtime): Promise<void> {
