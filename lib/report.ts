@@ -230,17 +230,17 @@ export async function refresh(
     [...new Set(names)].sort().map(async (alias) => {
       const result = context.accounts.get(alias)
         ? await context.usage.check(alias, { signal, isExplicit: true })
-        : missing(alias);
+        : {
+          alias,
+          ok: false,
+          tokenRefreshed: false,
+          error: "No account bears this name",
+        };
       onProgress?.(++done, names.length);
       return refreshed(context, result);
     }),
   );
   return { version: 1, accounts };
-}
-
-function missing(alias: string): CheckResult {
-  const error = "No account bears this name";
-  return { alias, ok: false, tokenRefreshed: false, error };
 }
 
 function refreshed(

@@ -39,8 +39,10 @@ export function readEvent(data: string, event: string | null): EventMeaning {
   switch (type) {
     case "codex.rate_limits":
       return { kind: "rate-limits", json: parseJson(data) };
-    case "response.failed":
-      return readFailedResponse(recordOf(parseJson(data)));
+    case "response.failed": {
+      const json = recordOf(parseJson(data));
+      return failure(recordOf(json.response).error ?? json.error, json);
+    }
     case "error":
       return readErrorEvent(parseJson(data));
     case "response.completed":
@@ -67,11 +69,6 @@ function eventType(data: string, event: string | null): string | null {
   if (leading !== undefined) return leading;
   if (event !== null && event !== "message") return event;
   return readText(recordOf(parseJson(data)).type);
-}
-
-function readFailedResponse(json: Record<string, unknown>): StreamFailure {
-  const error = recordOf(json.response).error ?? json.error;
-  return failure(error, json);
 }
 
 function readErrorEvent(json: unknown): StreamFailure {

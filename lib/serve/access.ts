@@ -18,6 +18,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isLoopback } from "../codex/endpoints.ts";
+import { isHeaderText } from "../values.ts";
 
 /** Holds the key instead of the file. */
 export const KEY_VARIABLE = "CODEX_ROTATOR_SERVE_KEY";
@@ -156,7 +157,7 @@ function digest(text: string): Uint8Array {
 
 /** Returns the key if a header can carry it, and throws a `TypeError` otherwise. */
 export function usableKey(key: string, source: string): string {
-  if (/^[\x21-\x7e]+$/.test(key)) return key;
+  if (isHeaderText(key)) return key;
   throw new TypeError(
     `${source} holds characters that no header can carry; use letters, digits and punctuation, without spaces`,
   );

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Rotator } from "../rotator.ts";
+import { isHeaderText } from "../values.ts";
 import { failure } from "./access.ts";
 import type { Metrics, ServedRequest } from "./metrics.ts";
 
@@ -160,9 +161,7 @@ async function fetchPatiently(
 }
 
 function headerText(text: string): string {
-  return /^[\x21-\x7e]+$/.test(text)
-    ? text
-    : encodeURIComponent(text.toWellFormed());
+  return isHeaderText(text) ? text : encodeURIComponent(text.toWellFormed());
 }
 
 /** More of an answer's end need not be kept to find its token counts (bytes). */
