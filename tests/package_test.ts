@@ -8,6 +8,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import deno from "../deno.json" with { type: "json" };
 import npm from "../package.json" with { type: "json" };
+import { hasPostgres, startPostgres } from "./postgres/server.ts";
 import { commandOf, RUNTIMES } from "./runtimes.ts";
 import { spawn } from "./spawn.ts";
 import { tempFolder } from "./test.ts";
@@ -218,3 +219,26 @@ for (const [name, start] of STARTS.filter(([it]) => PROGRAMS.has(it))) {
     },
   });
 }
+
+Deno.test({
+  name:
+    "the installed command opens a database with the client in it, on every runtime",
+  ignore: ignore || !hasPostgres,
+  async fn() {
+    await installed();
+    await using server = await startPostgres();
+    const file = join(
+      project,
+      "node_modules",
+      npm.name,
+      "dist/codex-rotator.mjs",
+    );
+    for (const [name, command] of PROGRAMS) {
+      const start = [...command, file, "strategy", "--store", server.newUrl()];
+      const set = await run(project, process.env.PATH!, [...start, "drain"]);
+      assertEquals([name, set.code], [name, 0], set.err);
+      const { out, err } = await run(project, process.env.PATH!, start);
+      assertMatch(out, /^drain: /, err);
+    }
+  },
+});
