@@ -4,6 +4,7 @@
  */
 import type { PooledAccount } from "./pool/account_pool.ts";
 import { cooldownOf } from "./pool/cooldowns.ts";
+import { pendingEnds } from "./pool/spending.ts";
 import { type Assessment, untilOf } from "./pool/standing.ts";
 import type { RotatorContext } from "./context.ts";
 import type { Standing } from "./report_types.ts";
@@ -38,17 +39,28 @@ interface Row extends Assessment {
   isLimited: boolean;
 }
 
-const CAPPED: Standing = { kind: "blocked", reason: "capped", until: null };
+/** Kept out by requests alone whose cost is not known yet: until the first of those ends. */
+function pendingAssessment(
+  found: Assessment,
+  accounts: readonly PooledAccount[],
+): Assessment {
+  if (reasonOf(found.standing) === "capped") return found;
+  const ends = accounts.flatMap(({ record }) => pendingEnds(record));
+  const end = Math.min(found.availableAt ?? Infinity, ...ends);
+  const until = end === Infinity ? null : end;
+  const standing: Standing = { kind: "blocked", reason: "capped", until };
+  return { ...found, standing, availableAt: until };
+}
 
 export function refusalOf(
-  { accounts: { candidates, pinned }, now }: RotatorContext,
+  { accounts: { all, candidates, pinned }, now }: RotatorContext,
   { model }: ReplayableRequest,
   { capped }: Tries,
 ): Refusal {
   const rows = candidates.map((account): Row => {
     const found = account.assess(model, now());
     const assessment: Assessment = capped.has(account.alias)
-      ? { ...found, standing: CAPPED }
+      ? pendingAssessment(found, all)
       : found;
     return {
       ...assessment,

@@ -20,6 +20,8 @@ export interface PaidRequest {
   credits?: string;
   /** The amount was shared with other requests, or taken from the dearest one. */
   approximate?: boolean;
+  /** The balance rose over it before any price was known. */
+  isHidden?: boolean;
   /** A balance asked for after its end is known, so that nothing more can come. */
   isSettled?: boolean;
 }

@@ -5,7 +5,7 @@ import { addAmounts, compareAmounts, multiplyAmount } from "../decimal.ts";
 import type { CreditCaps } from "../spending_types.ts";
 import type { NormalRecord } from "../normal_types.ts";
 import { dayOf, isRecord, readDecimal } from "../values.ts";
-import { dearestOf, endForgotten, pendingCount, spentIn } from "./spending.ts";
+import { dearestOf, endForgotten, pendingEnds, spentIn } from "./spending.ts";
 
 /** The name of the cap for all accounts together. */
 const FLEET = "*";
@@ -117,9 +117,9 @@ export function capVerdict(
 }
 
 /** Under a cap only a balance that is told can be counted. */
-function isCountable({ credits }: NormalRecord): boolean {
+function isCountable({ credits, usage }: NormalRecord): boolean {
   // nothing known yet: the first answer tells
-  if (!credits) return true;
+  if (!credits) return (usage?.answeredAt ?? null) === null;
   return !credits.unlimited && readDecimal(credits.balance) !== undefined;
 }
 
@@ -137,7 +137,7 @@ function verdictOf(
   let dearest: string | undefined;
   for (const record of records) {
     spent = addAmounts(spent, spentIn(record, key));
-    pending += pendingCount(record);
+    pending += pendingEnds(record).length;
     const own = dearestOf(record, now);
     if (own && (!dearest || compareAmounts(own, dearest) > 0)) dearest = own;
   }

@@ -101,7 +101,9 @@ export function observeBalance(
   const { balance, observedAt, seenAt } = observation;
   const change: BalanceChange = { topUp: null, unexpected: null };
   if (balance === null || readDecimal(balance) === undefined) {
-    settle(record, observation, now);
+    // what a known balance paid for is not over when it is told no more
+    if (spending.balance === undefined) settle(record, observation, now);
+    else endForgotten(record, now);
     return change;
   }
   const known = spending.balance;
@@ -164,7 +166,9 @@ function bookHidden(
   const requests = running(spendingOf(record), observation)
     .filter(({ credits }) => credits === undefined);
   for (const request of requests) {
-    bookDearest(record, request, observation.observedAt);
+    const { observedAt } = observation;
+    if (dearestSeen(record, observedAt) === "0") request.isHidden = true;
+    else bookDearest(record, request, observedAt);
   }
 }
 
@@ -205,6 +209,8 @@ function settle(
     }
     // whoever sent it may have died: every charge until now is booked already
     const { endedAt = request.startedAt + MAX_PENDING_MS } = request;
+    // of the next one more may be known
+    if (request.isHidden && request.credits === undefined) continue;
     if (isAsked && endedAt <= observedAt) {
       request.isSettled = true;
       rememberDearest(spending, request.credits ?? "0", now);
@@ -260,8 +266,10 @@ function book(record: Spender, amount: string, at: number): void {
   const day = dayOf(at);
   const spent = { ...record.spent };
   spent[day] = addAmounts(spent[day] ?? "0", amount);
-  const days = Object.keys(spent).sort().slice(-MAX_DAYS);
-  record.spent = Object.fromEntries(days.map((it) => [it, spent[it]!]));
+  const oldest = dayOf(at - (MAX_DAYS - 1) * DAY_MS);
+  record.spent = Object.fromEntries(
+    Object.entries(spent).filter(([day]) => day >= oldest),
+  );
 }
 
 /** What was spent on a UTC day (YYYY-MM-DD) or in a month (YYYY-MM): a decimal text. */
@@ -273,10 +281,11 @@ export function spentIn({ spent }: Spender, period: string): string {
   );
 }
 
-/** How many requests were sent whose cost is not known yet. */
-export function pendingCount({ spending }: Spender): number {
+/** When each request whose cost is not known yet ends at the latest, epoch ms. */
+export function pendingEnds({ spending }: Spender): number[] {
   return Object.values(spending?.paid ?? {})
-    .filter(({ isSettled }) => !isSettled).length;
+    .filter(({ isSettled }) => !isSettled)
+    .map(({ startedAt }) => startedAt + MAX_PENDING_MS);
 }
 
 /** Spending facts of two processes merged: bookings are made in the store, so that only the last balance can be newer here. */

@@ -214,6 +214,7 @@ const readPaidRequest = shape<PaidRequest>({
   tokens: lenient(number),
   credits: lenient(balance),
   approximate: lenient(flag),
+  isHidden: lenient(flag),
   isSettled: lenient(flag),
 });
 /** One that is left out would not count for a cap. */

@@ -6,7 +6,19 @@ import {
   type RotatorOptions,
   type Store,
 } from "../../mod.ts";
+import type { RotatorContext } from "../../lib/context.ts";
+import { AccountPool } from "../../lib/pool/account_pool.ts";
 import { capVerdict } from "../../lib/pool/caps.ts";
+import {
+  endForgotten,
+  endPaid,
+  observeBalance,
+  startPaid,
+} from "../../lib/pool/spending.ts";
+import { refusalOf } from "../../lib/refusal.ts";
+import type { ReplayableRequest } from "../../lib/request.ts";
+import { Tries } from "../../lib/tries.ts";
+import { normalState } from "../../lib/store/state.ts";
 import { normalRecord } from "../../lib/store/normal_form.ts";
 import type { FakeAccountOptions } from "../../lib/testing/fake_codex.ts";
 import {
@@ -138,6 +150,83 @@ test("under a cap a balance that cannot be counted is not spent", async () => {
     assertEquals((await rowOf(fleet, "alice"))[0], "capped");
     assertEquals(fleet.fake.charged, []);
   }
+});
+
+test("under a cap an account that tells nothing of its credits is not sent what may be charged", async () => {
+  for (const windows of [null, fullWindows(START)]) {
+    for (const creditCaps of [{ alice: { day: 10 } }, {}]) {
+      await using fleet = await startKnown({
+        creditCaps,
+        accounts: { alice: { windows, credits: null } },
+      });
+      const isCapped = "alice" in creditCaps;
+      await fleet.ask();
+      const sent = fleet.fake.log.filter(({ kind }) => kind === "responses");
+      assertEquals(sent.length, isCapped ? 0 : 1);
+      const [reason] = await rowOf(fleet, "alice");
+      assertEquals(reason === "capped", isCapped);
+    }
+  }
+});
+
+test("a cap takes one request at a time while top-ups hide what each costs", () => {
+  const verdictOf = (dearest: Record<string, string>) => {
+    const record = normalRecord({
+      credits: { observedAt: START, hasCredits: true, balance: "5" },
+      spending: { balance: "5", observedAt: 1, seenAt: 1, paid: {}, dearest },
+    });
+    startPaid(record, "r1", START);
+    endPaid(record, "r1", { endedAt: START + 1, tokens: null });
+    observeBalance(record, {
+      balance: "14",
+      observedAt: START + 2,
+      seenAt: START + 3,
+      isAsked: true,
+    }, START + 3);
+    const query = { alias: "alice", countsPending: true };
+    const caps = { alice: { day: 2 } };
+    const at = (now: number) =>
+      capVerdict({ alice: record }, { ...query, caps, now });
+    const soon = at(START + 4);
+    endForgotten(record, START + 15 * 60_000);
+    return [soon.kind, at(START + 15 * 60_000).kind, record.spent];
+  };
+  assertEquals(verdictOf({}), ["wait", "open", { "2027-01-15": "0" }]);
+  const known = { [START - 1]: "1" };
+  assertEquals(verdictOf(known), ["open", "open", { "2027-01-15": "1" }]);
+});
+
+test("a refusal for the cap tells when the last request whose cost is not known is over", () => {
+  const startedAt = START - 60_000;
+  const state = normalState({
+    version: 1,
+    settings: {},
+    accounts: {
+      alice: {
+        tokens: { access: "token" },
+        usage: { observedAt: START, meters: {} },
+        spending: {
+          observedAt: 0,
+          seenAt: 0,
+          dearest: {},
+          paid: { of_one_that_died: { startedAt } },
+        },
+      },
+    },
+  });
+  const accounts = new AccountPool();
+  accounts.load(state, { allow: "all", source: "default" }, START);
+  const tries = new Tries();
+  tries.cap("alice");
+  const context = { accounts, now: () => START } as RotatorContext;
+  const { resetsAt, accounts: [alice] } = refusalOf(
+    context,
+    { model: "gpt-5.5" } as ReplayableRequest,
+    tries,
+  );
+  const end = startedAt + 15 * 60_000;
+  assertEquals([resetsAt, alice?.reason], [end, "capped"]);
+  assertEquals(alice?.until, new Date(end).toISOString());
 });
 
 test("a cap counts every request whose cost is not known, however many there are", () => {
