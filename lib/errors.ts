@@ -11,7 +11,7 @@ export type RotatorErrorCode =
  *
  * @example
  * ```ts
- * import { RotatorError } from "../mod.ts";
+ * import { RotatorError } from "@codex-rotator/core";
  *
  * const error = new RotatorError("no_accounts", "No account is in the store");
  * if (error.code !== "no_accounts") throw error;

@@ -67,7 +67,7 @@ export interface Rotator extends AsyncDisposable {
  *
  * @example
  * ```ts
- * import { createRotator, memoryStore } from "../mod.ts";
+ * import { createRotator, memoryStore } from "@codex-rotator/core";
  *
  * await using rotator = createRotator({ store: memoryStore(), credits: "none" });
  * const { accounts } = await rotator.status();

@@ -7,9 +7,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import ts from "typescript";
-import deno from "../deno.json" with { type: "json" };
 
-const PACKAGE = deno.name;
 const OPTIONS: ts.CompilerOptions = {
   declaration: true,
   emitDeclarationOnly: true,
@@ -56,17 +54,8 @@ export async function writeDeclarations(
     );
     const text = rolledUp(exported, checker, main);
     main ??= { name, symbols: new Set(exported.keys()) };
-    await writeFile(join(folder, `${name}.d.mts`), LIB + withPackage(text));
+    await writeFile(join(folder, `${name}.d.mts`), LIB + text);
   }
-}
-
-/** Examples import what their readers can. */
-function withPackage(text: string): string {
-  return text.replaceAll(
-    /(\* import .* from )"\.\.\/(?:\.\.\/)?mod\.ts"/g,
-    `$1"${PACKAGE}"`,
-  )
-    .replaceAll(/(\* import .* from )"\.\/mod\.ts"/g, `$1"${PACKAGE}/serve"`);
 }
 
 /** Whether an export is no value, though a class may stand behind it. */

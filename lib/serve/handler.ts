@@ -102,8 +102,8 @@ interface Parts extends PassOptions {
  *
  * @example
  * ```ts
- * import { createRotator, memoryStore } from "../../mod.ts";
- * import { createHandler } from "./mod.ts";
+ * import { createRotator, memoryStore } from "@codex-rotator/core";
+ * import { createHandler } from "@codex-rotator/core/serve";
  *
  * await using rotator = createRotator({ store: memoryStore() });
  * const handler = createHandler(rotator, { key: "a-long-secret" });

@@ -121,8 +121,8 @@ export type Counter =
  *
  * @example
  * ```ts
- * import { createRotator, memoryStore } from "../../mod.ts";
- * import { createHandler, Metrics } from "./mod.ts";
+ * import { createRotator, memoryStore } from "@codex-rotator/core";
+ * import { createHandler, Metrics } from "@codex-rotator/core/serve";
  *
  * const metrics = new Metrics();
  * const { onEvent } = metrics;

@@ -10,7 +10,7 @@
  *
  * @example
  * ```ts
- * import { startFakeCodex } from "./fake_codex.ts";
+ * import { startFakeCodex } from "@codex-rotator/core/testing";
  *
  * const credits = { hasCredits: true, unlimited: false, balance: "3" };
  * await using fake = await startFakeCodex({ accounts: { alice: { credits } } });
