@@ -258,8 +258,11 @@ export class StateCache {
   }
 
   /** The timer keeps no process alive: a script ends when its own work is done. */
-  #schedule(wait = WRITE_BEHIND_MS): void {
-    this.#timer ??= setTimeout(() => void this.flush(), wait).unref();
+  #schedule(wait?: number): void {
+    if (wait !== undefined) clearTimeout(this.#timer);
+    else if (this.#timer) return;
+    this.#timer = setTimeout(() => void this.flush(), wait ?? WRITE_BEHIND_MS)
+      .unref();
   }
 }
 
