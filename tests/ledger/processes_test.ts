@@ -19,6 +19,7 @@ import { run } from "../cli/run.ts";
 import { DAY, recordOf } from "../fleet.ts";
 import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
 import { type Place, testStores } from "../store/places.ts";
+import { testOnDeno } from "../test.ts";
 
 const WORKER = fromFileUrl(new URL("./spending_worker.ts", import.meta.url));
 
@@ -150,7 +151,15 @@ async function start(
 /** The runtime of the process with this number: all in turn. */
 const runtimeOf = (index: number) => RUNTIMES[index % RUNTIMES.length]!;
 
-testStores(
+/** It starts what it tries, on whatever runtime. */
+function testProcesses(
+  name: string,
+  job: (place: Place) => Promise<void>,
+): void {
+  testStores(name, job, testOnDeno);
+}
+
+testProcesses(
   "holds a cap of ten a day over four processes with twenty requests each, a restart and a top-up, until the next day",
   async (place) => {
     await using site = await startSite(place, { alice: onCredits() }, {
@@ -181,7 +190,7 @@ testStores(
   },
 );
 
-testStores(
+testProcesses(
   "sums two processes, one of them killed in the middle, up to what the backend has charged, by each key",
   async (place) => {
     await using site = await startSite(place, {
@@ -249,7 +258,7 @@ testStores(
   },
 );
 
-testStores(
+testProcesses(
   "has processes that write a ledger at once write whole lines only",
   async (place) => {
     await using site = await startSite(place, { alice: {}, bob: {} });

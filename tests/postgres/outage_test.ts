@@ -59,7 +59,7 @@ testDatabase(
         status: 429,
         body: { error: { message: "slow down" } },
       });
-      for (let count = 0; count < 10; count++) {
+      for (let count = 0; count < 8; count++) {
         const { status } = await fleet.ask();
         assertEquals(status, 200);
         await sleep(150);
@@ -150,7 +150,7 @@ testDatabase(
     await sleep(1_100);
     proxy.cut();
     const waits: number[] = [];
-    for (let count = 0; count < 12; count++) {
+    for (let count = 0; count < 9; count++) {
       const start = performance.now();
       assertEquals((await fleet.ask()).status, 200);
       waits.push(performance.now() - start);
@@ -182,7 +182,7 @@ testDatabase(
       await sleep(1_100);
     }
     const sent = proxy.sentBy(0);
-    for (let count = 0; count < 20; count++) {
+    for (let count = 0; count < 12; count++) {
       assertEquals((await fleet.ask()).status, 200);
       await sleep(100);
     }

@@ -10,7 +10,8 @@ import {
   startWorker,
   TORTURE,
 } from "../store/processes.ts";
-import { serverOfTests, testDatabase } from "../store/places.ts";
+import { type Place, serverOfTests, testDatabase } from "../store/places.ts";
+import { testOnDeno } from "../test.ts";
 import { startProxy } from "./proxy.ts";
 
 const WRITERS = TORTURE ? 8 : 3;
@@ -20,6 +21,14 @@ const RESTARTS = TORTURE ? 10 : 1;
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
 const runtimeOf = (index: number): Runtime =>
   RUNTIMES[index % RUNTIMES.length]!;
+
+/** It starts what it tries, on whatever runtime. */
+function testProcesses(
+  name: string,
+  job: (place: Place) => Promise<void>,
+): void {
+  testDatabase(name, job, testOnDeno);
+}
 
 /** Has processes count while something happens to their database. */
 async function countThrough(
@@ -49,7 +58,7 @@ async function countThrough(
   assertEquals(accounts["shared"]?.requests, WRITERS * UPDATES);
 }
 
-testDatabase(
+testProcesses(
   `loses and doubles none of ${WRITERS}×${UPDATES} updates while connections are ended at random`,
   async ({ where, open }) => {
     const server = await serverOfTests();
@@ -68,7 +77,7 @@ testDatabase(
   },
 );
 
-testDatabase(
+testProcesses(
   `loses and doubles none of ${WRITERS}×${UPDATES} updates while its server is stopped and started`,
   async ({ where, open }) => {
     const server = await serverOfTests();
@@ -85,7 +94,7 @@ testDatabase(
   },
 );
 
-testDatabase(
+testProcesses(
   "lets nobody write late who was cut off from it, and is taken over within 5 s",
   async ({ where, open }) => {
     const server = await serverOfTests();
@@ -116,7 +125,7 @@ testDatabase(
   },
 );
 
-testDatabase(
+testProcesses(
   "lets nobody write late who was suspended in an exclusive job",
   async ({ where, open }) => {
     if (Deno.build.os === "windows") return;
@@ -135,7 +144,7 @@ testDatabase(
   },
 );
 
-testDatabase(
+testProcesses(
   "keeps the lock of a holder over a restart of its server, and takes what it writes",
   async ({ where, open }) => {
     const server = await serverOfTests();

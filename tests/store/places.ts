@@ -94,9 +94,10 @@ if (hasPostgres) PLACES.set("postgresStore()", withDatabase);
 export function testStores(
   name: string,
   job: (place: Place) => Promise<void>,
+  add = test,
 ): void {
   for (const [kind, withPlace] of PLACES) {
-    test(`${kind} ${name}`, () => withPlace(job));
+    add(`${kind} ${name}`, () => withPlace(job));
   }
 }
 
@@ -104,6 +105,7 @@ export function testStores(
 export function testDatabase(
   name: string,
   job: (place: Place) => Promise<void>,
+  add = test,
 ): void {
-  if (hasPostgres) test(`postgresStore() ${name}`, () => withDatabase(job));
+  if (hasPostgres) add(`postgresStore() ${name}`, () => withDatabase(job));
 }
