@@ -50,11 +50,19 @@ export interface PostgresServer extends AsyncDisposable {
   stop(mode?: "fast" | "immediate"): Promise<void>;
   /** Runs SQL as its superuser, past any store, and gives the lines of the result. */
   sql(text: string): Promise<string[]>;
+  /** What was prepared in its data folder. */
+  readonly prepared: string | undefined;
 }
 
-/** Starts a server; `settings` are lines of its configuration. */
+/**
+ * Starts a server.
+ *
+ * @param settings Lines of its configuration.
+ * @param prepare Puts what they need into its data folder.
+ */
 export async function startPostgres(
   settings: readonly string[] = [],
+  prepare?: (data: string) => Promise<string>,
 ): Promise<PostgresServer> {
   const folder = await mkdtemp(join(tmpdir(), "codex-rotator-pg-"));
   const data = join(folder, "data");
@@ -67,6 +75,8 @@ export async function startPostgres(
     "fsync = off",
     ...settings,
   ]);
+  const prepared = await prepare?.(data);
+  await giveAway(folder);
   const pgCtl = (...args: string[]) =>
     command("pg_ctl", ["-D", data, "-w", "-s", ...args]);
   const start = async () => {
@@ -97,6 +107,7 @@ export async function startPostgres(
     start,
     stop,
     sql: (text) => psql(port, text),
+    prepared,
     async [Symbol.asyncDispose]() {
       process.off("exit", end);
       if ("Deno" in globalThis) removeEventListener("unload", end);
@@ -114,8 +125,7 @@ async function createCluster(
   const password = join(folder, "password");
   await writeFile(password, PASSWORD);
   await mkdir(data);
-  const [owner] = AS_OWNER;
-  if (owner) await execute("chown", ["-R", "postgres", folder]);
+  await giveAway(folder);
   const [program, ...args] = command("initdb", [
     ...["-D", data, "-U", "rotator", "-E", "UTF8", "--no-locale"],
     ...["--auth=scram-sha-256", `--pwfile=${password}`, "--no-sync"],
@@ -123,6 +133,12 @@ async function createCluster(
   await execute(program!, args);
   const text = settings.map((line) => `${line}\n`).join("");
   await appendFile(join(data, "postgresql.conf"), text);
+}
+
+/** Gives a folder to whom the server runs as. */
+async function giveAway(folder: string): Promise<void> {
+  const [program] = AS_OWNER;
+  if (program) await execute("chown", ["-R", "postgres", folder]);
 }
 
 async function psql(port: number, text: string): Promise<string[]> {
