@@ -215,6 +215,7 @@ async function torture(): Promise<void> {
     "-A",
     ...imports(),
     "tests/store",
+    "tests/postgres",
     "tests/account",
   ]);
 }

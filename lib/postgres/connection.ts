@@ -232,6 +232,8 @@ export class Connection {
         application_name: "codex-rotator",
         statement_timeout: SERVER_LIMIT_MS,
         idle_in_transaction_session_timeout: IDLE_LIMIT_MS,
+        // statements this small take longer to compile than to run
+        jit: "off",
         ...client.connection,
         // a token is on disk before it is used
         synchronous_commit: "on",

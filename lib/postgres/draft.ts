@@ -36,7 +36,7 @@ export function rowsOf(
   change: (state: PoolState) => void,
 ): Rows {
   const { accounts: known, ...rest } = before;
-  const target = dictionary({ ...known });
+  const target = dictionary(known);
   const accounts = new Proxy(target, {
     get(_, alias) {
       if (typeof alias === "symbol") return undefined;
@@ -78,7 +78,7 @@ export function withRows(
   { rest, records }: Rows,
 ): PoolState {
   const { accounts: known, ...kept } = before;
-  const accounts = dictionary({ ...known });
+  const accounts = dictionary(known);
   for (const { alias, record } of records) {
     if (record) accounts[alias] = record;
     else delete accounts[alias];

@@ -41,7 +41,7 @@ with taken as (
   returning (xmax <> 0) as is_takeover
 ), fenced as (
   update pool set revision = revision + 1
-  where (select is_takeover from taken)
+  where id and (select is_takeover from taken)
 )
 select 1 from taken`;
 

@@ -17,6 +17,7 @@ select pool.layout, pool.revision::text, pool.rest,
   (select change::text from processes where id = $2) as change,
   accounts.alias, accounts.record
 from pool left join accounts on accounts.revision > $1::text::bigint
+where pool.id
 order by accounts.id`;
 
 /**
@@ -26,7 +27,7 @@ order by accounts.id`;
 const WRITE = `
 with changed as (
   update pool set revision = revision + 1, rest = coalesce($4::text::json, rest)
-  where revision = $1::text::bigint and layout = ${LAYOUT} and not exists (
+  where id and revision = $1::text::bigint and layout = ${LAYOUT} and not exists (
     select from json_each_text($6::text::json) as fence
     where not exists (
       select from locks where name = fence.key and token = fence.value
@@ -47,7 +48,7 @@ with changed as (
 select revision::text, pg_notify($7, 'revision ' || revision) from changed`;
 
 /** Has others wait, in the order they came, until the transaction ends. */
-export const LOCK = "select from pool for update";
+export const LOCK = "select from pool where id for update";
 
 /** Forgets processes that ended long ago. */
 export const FORGET =

@@ -32,6 +32,12 @@ const PARTS: readonly Part[] = [
   },
   { heading: "Choosing", file: "selection.ts", runtimes: RUNTIMES },
   { heading: "Store", file: "store.ts", runtimes: RUNTIMES },
+  {
+    heading: "Store in PostgreSQL",
+    file: "store.ts",
+    runtimes: RUNTIMES,
+    args: ["postgres"],
+  },
   { heading: "Memory", file: "memory.ts", runtimes: RUNTIMES },
   {
     heading: "Many streams through `serve`",

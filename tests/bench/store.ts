@@ -1,6 +1,7 @@
 /**
  * The JSON store when 1, 4 and 16 processes write to it as fast as they can,
- * with 10 and 1000 accounts. Every update is on disk before it counts.
+ * with 10 and 1000 accounts; with the argument `postgres` the one in a database
+ * on this machine. Every update is on disk before it counts.
  *
  * Runs on every runtime: `deno run -A`, `bun` or `node` and this file.
  *
@@ -8,7 +9,8 @@
  */
 import { join } from "node:path";
 import process from "node:process";
-import { jsonStore } from "../../mod.ts";
+import { hasPostgres, startPostgres } from "../postgres/server.ts";
+import { openStore } from "../store/open.ts";
 import {
   type Helper,
   print,
@@ -17,15 +19,15 @@ import {
   startScript,
   withFolder,
 } from "./measure.ts";
-import { storeOf } from "./traffic.ts";
+import { fill } from "./traffic.ts";
 
 const PROCESSES = [1, 4, 16];
 const ACCOUNTS = [10, 1000];
 const SECONDS = 2;
 
 /** In a process of its own: updates until the time is over, then tells how long each took. */
-async function work(path: string): Promise<void> {
-  const store = jsonStore(path);
+async function work(where: string): Promise<void> {
+  const store = await openStore(where);
   await store.read();
   print("ready");
   await new Promise((resolve) => process.stdin.once("data", resolve));
@@ -48,14 +50,15 @@ async function timesOf(helper: Helper): Promise<number[]> {
 }
 
 async function measure(
-  folder: string,
+  where: string,
   processes: number,
   accounts: number,
 ): Promise<string[]> {
-  const store = await storeOf(join(folder, `${processes}`), accounts);
+  const store = await openStore(where);
+  await fill(store, accounts);
   const helpers = Array.from(
     { length: processes },
-    () => startScript(import.meta.url, "work", store.path),
+    () => startScript(import.meta.url, "work", where),
   );
   await Promise.all(helpers.map((helper) => helper.line()));
   for (const { child } of helpers) child.stdin!.write("go\n");
@@ -73,22 +76,36 @@ async function measure(
   ];
 }
 
-async function main(): Promise<void> {
+async function measureAll(newStore: () => string, what: string) {
   const rows: string[][] = [];
-  await withFolder(async (folder) => {
-    for (const accounts of ACCOUNTS) {
-      for (const processes of PROCESSES) {
-        rows.push(await measure(folder, processes, accounts));
-      }
+  for (const accounts of ACCOUNTS) {
+    for (const processes of PROCESSES) {
+      rows.push(await measure(newStore(), processes, accounts));
     }
-  });
+  }
   printTable(
-    `updates of the store, ${SECONDS} s each; none was lost`,
+    `updates of ${what}, ${SECONDS} s each; none was lost`,
     ["", "updates/s", "median ms", "99th percentile", "longest"],
     rows,
   );
 }
 
-const [, , command, path] = process.argv;
-if (command === "work") await work(path!);
-else await main();
+async function main(kind: string | undefined): Promise<void> {
+  if (kind === "postgres") {
+    if (!hasPostgres) return;
+    await using server = await startPostgres(["fsync = on"]);
+    return await measureAll(server.newUrl, "the store in PostgreSQL");
+  }
+  await withFolder((folder) => {
+    let files = 0;
+    return measureAll(() => join(folder, `${++files}.json`), "the store");
+  });
+}
+
+const [, , command, where] = process.argv;
+if (command === "work") await work(where!);
+else {
+  await main(command);
+  // a store is not to be closed, and keeps no process
+  process.exit();
+}

@@ -127,8 +127,17 @@ export async function storeOf(
   now?: number,
 ): Promise<Store & { readonly path: string }> {
   const store = jsonStore(join(folder, `${size}.json`));
+  await fill(store, size, now);
+  return store;
+}
+
+/** Puts so many accounts into a store. */
+export async function fill(
+  store: Store,
+  size: number,
+  now?: number,
+): Promise<void> {
   await store.update((state) => {
     for (let n = 0; n < size; n++) state.accounts[`user-${n}`] = record(n, now);
   });
-  return store;
 }
