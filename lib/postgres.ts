@@ -7,19 +7,14 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
-import {
-  Connection,
-  DatabaseError,
-  readTarget,
-  type Run,
-  type Target,
-} from "./postgres/connection.ts";
+import { delay } from "./abort.ts";
+import { Connection, DatabaseError, type Run } from "./postgres/connection.ts";
 import { type Rows, rowsOf, withRows } from "./postgres/draft.ts";
 import { busyError, fencedError, KEEP, Locks } from "./postgres/locks.ts";
 import { FORGET, LOCK, readChanges, writeRows } from "./postgres/pool_table.ts";
 import { createTables, isMissing } from "./postgres/schema.ts";
 import { ledgerTable, sessionTable } from "./postgres/tables.ts";
+import { readTarget, type Target } from "./postgres/target.ts";
 import { Watch } from "./postgres/watch.ts";
 import { Queue } from "./store/queue.ts";
 import { emptyState } from "./store/state.ts";
@@ -223,7 +218,7 @@ class Database implements PostgresStore {
           error.kind !== "refused";
         if (!isOut || !isPatient || performance.now() >= giveUpAt) throw error;
       }
-      await sleep(PAUSE_MS);
+      await delay(PAUSE_MS);
     }
   }
 

@@ -7,14 +7,13 @@
  * @module
  */
 import { Socket } from "node:net";
-import { clearTimeout, setTimeout } from "node:timers";
 import postgres from "postgres";
+import { withTimeLimit } from "../abort.ts";
 import { networkReason, RotatorError } from "../errors.ts";
+import type { Target } from "./target.ts";
 
 /** A statement is given up after this, ms. */
 const LIMIT_MS = 5_000;
-/** The same for what nobody waits for, ms. */
-const BACKGROUND_LIMIT_MS = 2_000;
 /** The server gives up a statement after this, ms: whoever sent it is gone by then. */
 const SERVER_LIMIT_MS = 8_000;
 /** The server ends a transaction whose process was suspended for so long, ms. */
@@ -48,69 +47,6 @@ export class DatabaseError extends RotatorError {
   }
 }
 
-/** Where a database is, and how it is connected to. */
-export interface Target {
-  /** The URL, with the password. */
-  readonly url: string;
-  /** The URL without it, for people. */
-  readonly name: string;
-  readonly schema: string;
-  readonly client: ClientOptions;
-  /** What must not be told. */
-  readonly secrets: readonly string[];
-}
-
-const DEFAULT_SCHEMA = "codex_rotator";
-
-/** Scheme, user and password, hosts, database, and options of a URL. */
-const PARTS =
-  /^(postgres(?:ql)?:\/\/)(?:([^?#]*)@)?((?:[^@/?#:,]+(?::\d+)?,?)*)(\/[^?#@]*)?(?:\?([^#@]*))?$/;
-
-/** Reads the URL of a database; no error repeats it, as it may hold a password. */
-export function readTarget(
-  url: string | URL,
-  { schema, client = {} }: { schema?: string; client?: object },
-): Target {
-  const [, scheme, login = "", hosts = "", path = "", options] =
-    PARTS.exec(String(url)) ?? [];
-  if (scheme === undefined) {
-    throw new TypeError(
-      "The URL of the database cannot be read; give postgres://USER:PASSWORD@HOST/DATABASE, with all but letters and digits of the password as %XX",
-    );
-  }
-  const [, user = "", password = ""] = /^([^:]*):?(.*)$/s.exec(login)!
-    .map(decoded);
-  const query = new URLSearchParams(options);
-  const wanted = schema ?? query.get("schema") ?? DEFAULT_SCHEMA;
-  query.delete("schema");
-  if (!/^[A-Za-z_]\w{0,62}$/.test(wanted)) {
-    throw new TypeError(
-      "The schema's name cannot be used; give one of at most 63 letters, digits and _",
-    );
-  }
-  const bearer = encodeURIComponent(user);
-  const secret = encodeURIComponent(password);
-  const key = login === "" ? "" : `${bearer}:${secret}@`;
-  return {
-    url: `${scheme}${key}${hosts}${path}?${query}`,
-    name: `${scheme}${bearer && `${bearer}@`}${hosts}${path}${
-      wanted === DEFAULT_SCHEMA ? "" : `?schema=${wanted}`
-    }`,
-    schema: wanted,
-    client,
-    secrets: [password, secret].filter((it) => it !== ""),
-  };
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    // a percent sign that stands for itself
-    return text;
-  }
-}
-
 /** What a connection tells by itself. */
 export interface Listener {
   onNotify?(payload: string): void;
@@ -127,6 +63,7 @@ export type Run = (
 /** One connection; statements are carried out one after another. */
 export class Connection {
   readonly target: Target;
+  readonly #options: ClientOptions;
   readonly #listener: Listener;
   #client: postgres.Sql | undefined;
   /** The transaction under way. */
@@ -134,22 +71,23 @@ export class Connection {
 
   constructor(target: Target, listener: Listener = {}) {
     this.target = target;
+    this.#options = target.client;
     this.#listener = listener;
   }
 
   /**
    * Carries out a statement.
    *
-   * @param background The process need not wait for it.
+   * @param limit It is given up after so many ms.
    * @throws {DatabaseError}
    */
   async run(
     statement: string,
     parameters?: readonly (string | null)[],
-    background = false,
+    limit?: number,
   ): Promise<Row[]> {
     while (this.#transaction) await this.#transaction;
-    return await this.#send(statement, parameters, background);
+    return await this.#send(statement, parameters, limit);
   }
 
   /**
@@ -177,24 +115,18 @@ export class Connection {
   async #send(
     statement: string,
     parameters: readonly (string | null)[] = [],
-    background = false,
+    limit = LIMIT_MS,
   ): Promise<Row[]> {
     const client = this.#client ??= this.#open();
-    const { promise: late, reject } = Promise.withResolvers<never>();
-    const limit = background ? BACKGROUND_LIMIT_MS : LIMIT_MS;
-    const text = `no answer within ${limit / 1000} s`;
-    const timer = setTimeout(() => reject(new Error(text)), limit);
-    // it keeps the process, as the connection does not
-    if (background) timer.unref();
+    const prepare = parameters.length > 0 && this.#options.prepare !== false;
     try {
-      const prepare = parameters.length > 0 &&
-        this.target.client.prepare !== false;
-      const done = client.unsafe(statement, [...parameters], { prepare });
-      return await Promise.race([done, late]);
+      // its timer keeps the process, as the connection does not
+      return await withTimeLimit(
+        { ms: limit },
+        () => client.unsafe(statement, [...parameters], { prepare }),
+      );
     } catch (error) {
       throw this.#failed(error, client);
-    } finally {
-      clearTimeout(timer);
     }
   }
 
@@ -217,10 +149,11 @@ export class Connection {
   }
 
   #open(): postgres.Sql {
-    const { url, schema, client } = this.target;
+    const { url, schema } = this.target;
+    const options = this.#options;
     let attempts = 0;
     const own: postgres.Sql = postgres(url, {
-      ...client,
+      ...options,
       max: 1,
       fetch_types: false,
       idle_timeout: 0,
@@ -234,7 +167,7 @@ export class Connection {
         idle_in_transaction_session_timeout: IDLE_LIMIT_MS,
         // statements this small take longer to compile than to run
         jit: "off",
-        ...client.connection,
+        ...options.connection,
         // a token is on disk before it is used
         synchronous_commit: "on",
         search_path: `"${schema}"`,

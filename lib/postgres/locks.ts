@@ -10,7 +10,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { createHash, randomUUID } from "node:crypto";
-import { clearTimeout, setTimeout } from "node:timers";
+import { withTimeLimit } from "../abort.ts";
 import { RotatorError } from "../errors.ts";
 import { Queue } from "../store/queue.ts";
 import { DatabaseError, type Run } from "./connection.ts";
@@ -128,13 +128,8 @@ export class Locks {
         if (!isOut || performance.now() >= patientUntil) throw error;
       }
       if (performance.now() >= giveUpAt) throw busyError(this.#about.name);
-      const pause = RETRY_MS * (0.75 + Math.random() / 2);
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const later = new Promise((resolve) =>
-        timer = setTimeout(resolve, pause)
-      );
-      await Promise.race([later, freed]);
-      clearTimeout(timer);
+      const ms = RETRY_MS * (0.75 + Math.random() / 2);
+      await withTimeLimit({ ms }, () => freed).catch(() => {});
     }
     this.#watch.tokens.add(token);
     this.#watch.want();

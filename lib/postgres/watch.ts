@@ -1,10 +1,13 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import { Connection, type Target } from "./connection.ts";
+import { Connection } from "./connection.ts";
+import type { Target } from "./target.ts";
 
 /** The connection is tried this often while it is wanted, ms. */
 const BEAT_MS = 400;
 /** What was heard longer ago than this is not relied on, ms. */
 const FRESH_MS = 1_000;
+/** The connection is given up when it does not answer for so long, ms. */
+const LIMIT_MS = 2_000;
 /** When nobody asked for so long, the connection is left alone, ms. */
 const WANTED_MS = 5_000;
 
@@ -70,15 +73,11 @@ export class Watch {
     const sentAt = performance.now();
     try {
       if (this.#session === 0) {
-        await this.#connection.run(`listen "${schema}"`, [], true);
+        await this.#connection.run(`listen "${schema}"`, [], LIMIT_MS);
         this.#session = ++this.#sessions;
       }
-      const tokens = [...this.tokens];
-      if (tokens.length === 0) await this.#connection.run("select 1", [], true);
-      else {
-        const list = JSON.stringify(tokens);
-        await this.#connection.run(this.#keep, [list], true);
-      }
+      const tokens = JSON.stringify([...this.tokens]);
+      await this.#connection.run(this.#keep, [tokens], LIMIT_MS);
       this.#heardAt = sentAt;
     } catch {
       // what it misses is asked for
