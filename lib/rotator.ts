@@ -109,7 +109,7 @@ export function rotatorOf(context: RotatorContext): Rotator {
       }
     },
     async status({ model } = {}) {
-      await context.cache.reload();
+      await context.cache.reloadIfReached();
       const about = { model, now: context.now() };
       return statusReport(context, about);
     },

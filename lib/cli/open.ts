@@ -5,6 +5,7 @@
  */
 import { dirname } from "node:path";
 import { createContext } from "../context.ts";
+import { messageOf } from "../errors.ts";
 import { readLedger } from "../ledger/ledger.ts";
 import { type Rotator, rotatorOf } from "../rotator.ts";
 import { jsonStore } from "../store/json_store.ts";
@@ -13,7 +14,7 @@ import { editState, normalState } from "../store/state.ts";
 import type { NormalState } from "../normal_types.ts";
 import type { Store } from "../types.ts";
 import type { Io } from "./io.ts";
-import { printWarning, say } from "./messages.ts";
+import { CliError, printWarning, say } from "./messages.ts";
 import type { RefreshReport } from "../report_types.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
 
@@ -34,16 +35,28 @@ export type NamedStore = Store & {
  * named. Bundled, this module has no address, and that one lies beside it.
  */
 const DATABASE_MODULE = import.meta.url ? "../postgres.ts" : "./postgres.mjs";
+const CLIENT_IS_MISSING = /^(?!Requires ).*(?:postgres\.mjs|["']postgres["'])/;
 
 /** Opens a store by its path or URL; its warnings go to stderr. */
 export async function openNamed(where: string, io: Io): Promise<NamedStore> {
   if (!isDatabase(where)) {
     return jsonStore(where, { onWarning: (text) => printWarning(io, text) });
   }
-  const { postgresStore } = await import(DATABASE_MODULE) as {
-    postgresStore(url: string): NamedStore;
-  };
+  const { postgresStore } = await loadDatabase();
   return postgresStore(where);
+}
+
+async function loadDatabase(): Promise<{
+  postgresStore(url: string): NamedStore;
+}> {
+  try {
+    return await import(DATABASE_MODULE);
+  } catch (error) {
+    if (!CLIENT_IS_MISSING.test(messageOf(error))) throw error;
+    throw new CliError(
+      "The client of PostgreSQL is not here; in a clone run npm install, give deno install --config deno.json as well, and leave postgres.mjs beside codex-rotator.mjs",
+    );
+  }
 }
 
 /** Reads the ledger in a store or beside it, since a time (epoch ms). */

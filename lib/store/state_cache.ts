@@ -54,6 +54,7 @@ export class StateCache {
   /** Whether anything was written yet, so that the store is one that can be. */
   hasSaved = false;
   #isOutOfReach = false;
+  #hasFailed = false;
   readonly #store: Store;
   readonly #options: StateCacheOptions;
   #stored: PoolState | undefined;
@@ -126,6 +127,13 @@ export class StateCache {
     // a read under way may have begun too early to see it
     await this.#syncing?.catch(() => {});
     await this.#read();
+  }
+
+  /** As {@linkcode reload}; where a store behind a network is out of reach, what is known goes on. */
+  async reloadIfReached(): Promise<void> {
+    if (!this.#store.remote || !this.#stored) return await this.reload();
+    await this.#syncing?.catch(() => {});
+    await this.#readRemote();
   }
 
   /** Notes that facts of an account changed in memory, to be written behind; `uses` counts requests. */
@@ -240,6 +248,7 @@ export class StateCache {
         editState(stored, (state) => this.#apply(writing, state, this.state))
       );
       this.hasSaved = true;
+      this.#hasFailed = false;
       this.#writing = nothing();
       const isNewest = reads === this.#reads;
       this.#newest = ++this.#reads;
@@ -253,7 +262,11 @@ export class StateCache {
       writing.changes.push(...changes);
       this.#schedule(this.#store.remote && RETRY_MS);
       for (const [alias, uses] of dirty) this.markDirty(alias, uses);
-      this.#options.onWriteError(error);
+      // what is tried again every second is not told every second
+      if (!this.#store.remote || !this.#hasFailed) {
+        this.#options.onWriteError(error);
+      }
+      this.#hasFailed = true;
     }
   }
 
