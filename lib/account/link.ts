@@ -34,7 +34,11 @@ export type LinkedAccount = AccountRecord & { source: LinkSource };
 export type Look =
   | { kind: "newer"; login: ImportedLogin }
   /** Its tool may use the login that was in it elsewhere now. */
-  | { kind: "lost"; reason: string }
+  | {
+    kind: "lost";
+    reason: string; /** It may be whole again soon. */
+    mayPass?: true;
+  }
   | { kind: "nothing" };
 
 /** How often a file that is being written is read again, and after how long (ms). */
@@ -105,7 +109,10 @@ export class AccountLinks {
       }
       if (look.kind !== "nothing") return look;
       if (turn >= turns) {
-        return found ? look : { kind: "lost", reason: gone(file.path) };
+        // what was in it may be spent: its tool may have been cut off, or have moved
+        return found?.login
+          ? look
+          : { kind: "lost", ...lossOf(file.path, found) };
       }
       await delay(PAUSE_MS);
     }
@@ -269,8 +276,31 @@ function judge(account: LinkedAccount, login: ImportedLogin | undefined): Look {
     : { kind: "nothing" };
 }
 
-function gone(path: string): string {
-  return `The linked file ${path} is gone, and its tool may use the login that was in it from elsewhere now; sign in again to use this account without the file, or ${KEYRING_ADVICE}`;
+function lossOf(
+  path: string,
+  found: { text: string } | undefined,
+): { reason: string; mayPass?: true } {
+  if (found && !isJson(found.text)) {
+    return {
+      reason:
+        `The linked file ${path} is broken or half written; sign in with its tool again, or sign in to use this account without the file`,
+      mayPass: true,
+    };
+  }
+  const what = found ? "holds no login any more" : "is gone";
+  return {
+    reason:
+      `The linked file ${path} ${what}, and its tool may use the login that was in it from elsewhere now; sign in again to use this account without the file, or ${KEYRING_ADVICE}`,
+  };
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**

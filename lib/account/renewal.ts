@@ -50,7 +50,7 @@ export class Renewal {
     // another process may have renewed it while this one waited
     await this.#context.cache.reload();
     let kept = this.#kept();
-    if (kept?.kind === "login") {
+    if (kept && kept.kind !== "ok") {
       // a sign-in with the other tool serves this account as well
       await this.#links.look(this.#alias, 1).catch(() => {});
       kept = this.#kept();
@@ -77,10 +77,11 @@ export class Renewal {
   async #takeFromLink(turns: number): Promise<Access | undefined> {
     const look = await this.#links.look(this.#alias, turns);
     if (look.kind === "newer") return this.#kept();
+    if (look.kind !== "lost" || turns === 1) return undefined;
     // what it held may be in use elsewhere: it is not shown any more
-    return look.kind === "lost" && turns > 1
-      ? await this.#refuse(look.reason)
-      : undefined;
+    return look.mayPass
+      ? await this.fail(look.reason)
+      : await this.#refuse(look.reason);
   }
 
   /** The token call itself, with the account's lock held. */

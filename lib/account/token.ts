@@ -50,8 +50,9 @@ export class TokenManager {
   ): Promise<Access> {
     this.#finishing ??= this.#finishLinks();
     const kept = this.#tokens.kept(alias, rejected);
-    const isLost = kept?.kind === "login" && this.#links.of(alias);
-    if (kept && !isLost) return kept;
+    // its tool may have written newer ones
+    const mayComeBack = kept?.kind !== "ok" && this.#links.of(alias);
+    if (kept && !mayComeBack) return kept;
     const running = this.#renewals.get(alias);
     const renewal = running ?? this.#start(alias, rejected);
     const valid = isPatient ? undefined : this.#tokens.valid(alias, rejected);

@@ -174,26 +174,24 @@ test("a linked account never takes another person or workspace over, and says wh
   }
 });
 
-test("a linked account goes on with its own tokens when the file cannot be read", async () => {
-  const damages = ["", '{"tokens": {"acc', "null", '{"tokens": null}'];
-  await Promise.all(damages.map(async (damage) => {
-    await using s = await linkedSetUp();
-    const { refresh } = await s.signIn();
-    await s.link();
-    await writeFile(s.file, damage);
-    assertEquals(only(await s.rotator.refresh()).ok, true);
-    assertEquals(s.shown(), [refresh]);
-    assert(s.state().accounts.me!.tokens!.refresh !== refresh);
-    assertEquals(await s.read(), damage);
-  }));
-});
-
-test("a linked account whose file is gone or another's shows no token: it goes on with its access token, then needs a sign-in", async () => {
+test("a linked account whose file is gone, signed out of, broken or another's shows no token: it goes on with its access token, and comes back with the file", async () => {
   const faults = [
-    [(s: LinkedSetUp) => rm(s.file), "keyring"],
-    [(s: LinkedSetUp) => s.signIn("other"), "another person or workspace"],
+    [(s: LinkedSetUp) => rm(s.file), "keyring", "login"],
+    [(s: LinkedSetUp) => s.signIn("other"), "another person", "login"],
+    [(s: LinkedSetUp) => writeFile(s.file, "null"), "no login", "login"],
+    [
+      (s: LinkedSetUp) => writeFile(s.file, '{"tokens": null}'),
+      "no login",
+      "login",
+    ],
+    [(s: LinkedSetUp) => writeFile(s.file, ""), "half written", "token"],
+    [
+      (s: LinkedSetUp) => writeFile(s.file, '{"tokens": {"acc'),
+      "half written",
+      "token",
+    ],
   ] as const;
-  await Promise.all(faults.map(async ([begin, reason]) => {
+  await Promise.all(faults.map(async ([begin, reason, kind]) => {
     await using s = await linkedSetUp();
     await s.signIn("me", 4 * MINUTE);
     await s.link();
@@ -204,7 +202,11 @@ test("a linked account whose file is gone or another's shows no token: it goes o
     const refused = only(await s.rotator.refresh());
     assertEquals([refused.ok, refused.standing], [false, "blocked"]);
     assertStringIncludes(refused.error!, reason);
-    assert(s.state().accounts.me!.auth);
+    const { auth, cooldowns } = s.state().accounts.me!;
+    assertEquals([!!auth, !!cooldowns?.token], [
+      kind === "login",
+      kind === "token",
+    ]);
     assertEquals(s.shown(), []);
     const newer = await s.signIn("me", 60 * MINUTE);
     assertEquals(only(await s.rotator.refresh()).ok, true);
