@@ -2,7 +2,6 @@
  * Redirects of the backend, followed as `fetch` follows them, but without
  * taking an account's headers along to another server.
  */
-import { sentOnce } from "./account/context.ts";
 import { type HeaderRecord, targetOf } from "./codex/request.ts";
 import type { RotatorContext } from "./context.ts";
 import type { ReplayableRequest } from "./request.ts";
@@ -59,7 +58,7 @@ export async function follow(
     target.hash = "";
     url = target.href;
     init = redirected(
-      { ...init, ...anew(init, request.body) },
+      init,
       response.status,
       request.body.replayable,
     );
@@ -71,15 +70,6 @@ export async function follow(
     response = await context.fetch(url, init);
   }
   return { response: marked(response), isForeign: false };
-}
-
-/** The body once more, where it is sent as a stream. */
-function anew(
-  init: OutgoingInit,
-  { body, replayable }: ReplayableRequest["body"],
-): Omit<RequestInit, "headers"> {
-  const isSpent = replayable && init.body && init.body !== body;
-  return isSpent ? sentOnce(body!) : {};
 }
 
 /** Tells of the redirects that `fetch` did not follow itself. */

@@ -184,12 +184,9 @@ function initOf(
   init.redirect = "manual";
   if (request.signal) init.signal = request.signal;
   if (body === undefined) return init;
-  if (!replayable) return Object.assign(init, { body, duplex: "half" });
-  // what may be charged must not be sent twice by the runtime itself
-  return Object.assign(
-    init,
-    attempt.pool === "first" ? { body } : sentOnce(body),
-  );
+  return replayable
+    ? Object.assign(init, { body: sentOnce(body) })
+    : Object.assign(init, { body, duplex: "half" });
 }
 
 /**

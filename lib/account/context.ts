@@ -67,27 +67,14 @@ export interface Attempt {
 
 /**
  * A body for a request that must not reach the server twice. Deno sends a
- * request again by itself when a connection that was used before breaks,
- * unless its body is a stream.
+ * request again by itself when a connection that was used before breaks, unless
+ * its body is a blob or a stream.
+ *
+ * @param body Text, bytes or a blob.
  */
-export function sentOnce(
-  body: BodyInit,
-): { body: BodyInit; duplex?: "half" } {
+export function sentOnce(body: BodyInit): BodyInit {
   const again = globalThis.navigator?.userAgent?.startsWith("Deno/") ?? false;
-  if (!again) return { body };
-  // the stream of a Response of known content would count as that content
-  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
-  const stream = new ReadableStream<Uint8Array>({
-    // read only when asked for: a request that never starts leaves nothing behind
-    async pull(controller) {
-      reader ??= new Response(body).body!.getReader();
-      const { done, value } = await reader.read();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    cancel: (reason) => reader?.cancel(reason),
-  }, { highWaterMark: 0 });
-  return { body: stream, duplex: "half" };
+  return again ? new Blob([body as BlobPart]) : body;
 }
 
 /** A call that got an answer in time, or why it did not. */
@@ -145,7 +132,7 @@ export async function postToIssuer(
       "accept": "application/json",
       "user-agent": `codex-rotator/${version}`,
     },
-    ...sentOnce(isForm ? `${body}` : JSON.stringify(body)),
+    body: sentOnce(isForm ? `${body}` : JSON.stringify(body)),
   }, { ms: ISSUER_LIMIT_MS, signal });
   signal?.throwIfAborted();
   return called;

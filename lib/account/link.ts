@@ -19,10 +19,9 @@ import { delay } from "../abort.ts";
 import type { AccountContext } from "./context.ts";
 import { accountsWithRefreshToken, isSameLogin } from "./identity.ts";
 import { freshness, isSameTokens, takeLogin } from "./import.ts";
-import { LinkedFile, type LinkSource } from "./linked_file.ts";
+import { LinkedFile, type LinkSource, lossOf } from "./linked_file.ts";
 import {
   type ImportedLogin,
-  KEYRING_ADVICE,
   type LoginFileKind,
   withTokens,
 } from "./login_files.ts";
@@ -274,33 +273,6 @@ function judge(account: LinkedAccount, login: ImportedLogin | undefined): Look {
   return isSameLogin(account, login) && isNewer(account, login.tokens)
     ? { kind: "newer", login }
     : { kind: "nothing" };
-}
-
-function lossOf(
-  path: string,
-  found: { text: string } | undefined,
-): { reason: string; mayPass?: true } {
-  if (found && !isJson(found.text)) {
-    return {
-      reason:
-        `The linked file ${path} is broken or half written; sign in with its tool again, or sign in to use this account without the file`,
-      mayPass: true,
-    };
-  }
-  const what = found ? "holds no login any more" : "is gone";
-  return {
-    reason:
-      `The linked file ${path} ${what}, and its tool may use the login that was in it from elsewhere now; sign in again to use this account without the file, or ${KEYRING_ADVICE}`,
-  };
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /**

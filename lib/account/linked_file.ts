@@ -27,7 +27,11 @@ import {
 import { withLock } from "../store/lock.ts";
 import { isDenied } from "../errors.ts";
 import type { AccountSource } from "../types.ts";
-import { type ImportedLogin, readLoginFile } from "./login_files.ts";
+import {
+  type ImportedLogin,
+  KEYRING_ADVICE,
+  readLoginFile,
+} from "./login_files.ts";
 
 /** A file that this version can keep in step. */
 export interface LinkSource extends AccountSource {
@@ -258,6 +262,34 @@ async function moveOnto(copy: string, file: string): Promise<boolean> {
     return true;
   } catch (error) {
     if (!isBusy(error)) throw error;
+    return false;
+  }
+}
+
+/** Why what was in a file, as it was found, may be spent. */
+export function lossOf(
+  path: string,
+  found: { text: string } | undefined,
+): { reason: string; mayPass?: true } {
+  if (found && !isJson(found.text)) {
+    return {
+      reason:
+        `The linked file ${path} is broken or half written; sign in with its tool again, or sign in to use this account without the file`,
+      mayPass: true,
+    };
+  }
+  const what = found ? "holds no login any more" : "is gone";
+  return {
+    reason:
+      `The linked file ${path} ${what}, and its tool may use the login that was in it from elsewhere now; sign in again to use this account without the file, or ${KEYRING_ADVICE}`,
+  };
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
     return false;
   }
 }

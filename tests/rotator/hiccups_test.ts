@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import type {
   FakeAccountOptions,
   FakeAnswer,
@@ -181,13 +181,21 @@ test("rotator.fetch() repeats an overloaded request on credits, in the same pool
   assertEquals([status, alias, fleet.fake.charged.length], [200, "bob", 1]);
 });
 
-test("rotator.fetch() sends what may be charged once, also where a used connection breaks", async () => {
-  await using fleet = await startKnown({ accounts: { alice: CREDITED } });
-  await fleet.ask();
-  fleet.fake.clearLog();
-  fleet.fake.account("alice").always = { drop: "before-headers" };
-  await assertRejects(() => fleet.ask(), Error);
-  assertEquals(kindsOf(fleet), ["responses:alice"]);
+test("rotator.fetch() alone repeats what a broken connection lost, also a used one: what may be charged not at all, else twice", async () => {
+  for (const [account, times] of [[CREDITED, 1], [{}, 3]] as const) {
+    await using fleet = await startKnown({
+      random: () => 0,
+      accounts: { alice: account },
+    });
+    await fleet.ask();
+    fleet.fake.clearLog();
+    fleet.fake.account("alice").always = { drop: "before-headers" };
+    await assertRejects(() => fleet.ask(), Error);
+    assertEquals(kindsOf(fleet), Array(times).fill("responses:alice"));
+    assert(fleet.fake.log.every(({ headers }) => headers["content-length"]));
+    const { accounts: [row] } = await fleet.rotator.status();
+    assertEquals(row!.requests, 1 + times);
+  }
 });
 
 test("rotator.fetch() shows a refresh token once, also where a used connection breaks", async () => {
