@@ -85,27 +85,55 @@ export interface RotatorOptions {
   onEvent?: (event: RotatorEvent) => void;
 }
 
-/** Every name that an option has: one that is missing here does not compile. */
-const NAMES = Object.keys(
-  {
-    store: 0,
-    strategy: 0,
-    credits: 0,
-    creditCaps: 0,
-    ledger: 0,
-    preferPlans: 0,
-    affinity: 0,
-    backend: 0,
-    issuer: 0,
-    codexVersion: 0,
-    maxWait: 0,
-    maxReplayBytes: 0,
-    fetch: 0,
-    now: 0,
-    random: 0,
-    onEvent: 0,
-  } satisfies Record<keyof RotatorOptions, 0>,
-);
+/** What an option must be, and whether a value is that. */
+type Check = readonly [wanted: string, isFine: (value: unknown) => boolean];
+
+const isText = (value: unknown) => typeof value === "string";
+const isPlace = (value: unknown) => isText(value) || value instanceof URL;
+const isFunction = (value: unknown) => typeof value === "function";
+const isAmount = (value: unknown) => typeof value === "number" && value >= 0;
+const FUNCTION: Check = ["a function", isFunction];
+
+const CHECKS: Record<keyof RotatorOptions, Check> = {
+  store: [
+    "a path, a URL or a Store",
+    (value) => isPlace(value) || isStore(value),
+  ],
+  strategy: [`one of ${STRATEGIES.join(", ")}`, isStrategy],
+  // what cannot be understood means nobody, and a warning
+  credits: ["", () => true],
+  creditCaps: [
+    '{"*": {"day": 20}, "ALIAS": {"month": 200}}',
+    (value) => problemOfCaps(value) === null,
+  ],
+  ledger: [
+    "true, false, a folder or a function",
+    (value) =>
+      typeof value === "boolean" || isPlace(value) || isFunction(value),
+  ],
+  preferPlans: [
+    "a list of plans",
+    (value) => Array.isArray(value) && value.every(isText),
+  ],
+  affinity: ["true or false", (value) => typeof value === "boolean"],
+  backend: ["a URL", isPlace],
+  issuer: ["a URL", isPlace],
+  codexVersion: [
+    'a version, as "0.171.0"',
+    (value) => isText(value) && /^\d+(\.\d+)+[\w.-]*$/.test(value as string),
+  ],
+  maxWait: ["0 ms or more", isAmount],
+  maxReplayBytes: ["0 bytes or more", isAmount],
+  fetch: FUNCTION,
+  now: FUNCTION,
+  random: FUNCTION,
+  onEvent: FUNCTION,
+};
+
+function isStore(value: unknown): boolean {
+  const { read, update, exclusive } = Object(value) as Record<string, unknown>;
+  return [read, update, exclusive].every(isFunction);
+}
 
 /**
  * Refuses options that would not do what their owner means.
@@ -113,35 +141,22 @@ const NAMES = Object.keys(
  * @throws {TypeError} When an option is not what it should be.
  */
 export function checkOptions(options: RotatorOptions): void {
-  for (const name of Object.keys(options)) {
-    if (NAMES.includes(name)) continue;
-    throw new TypeError(
-      `There is no option "${name}"${suggestion(name, NAMES)}`,
-    );
+  const names = Object.keys(CHECKS);
+  for (const [name, value] of Object.entries(options)) {
+    if (!names.includes(name)) {
+      throw new TypeError(
+        `There is no option "${name}"${suggestion(name, names)}`,
+      );
+    }
+    const [wanted, isFine] = CHECKS[name as keyof RotatorOptions];
+    if (value === undefined || isFine(value)) continue;
+    throw new TypeError(`${name} is ${shown(value)}; it must be ${wanted}`);
   }
-  const { strategy, maxWait = 0, maxReplayBytes = 0, codexVersion } = options;
-  if (strategy !== undefined && !isStrategy(strategy)) {
-    throw new TypeError(
-      `There is no strategy "${strategy}"; use one of ${STRATEGIES.join(", ")}`,
-    );
-  }
-  const problem = problemOfCaps(options.creditCaps);
-  if (problem !== null) throw new TypeError(problem);
-  if (!(maxWait >= 0)) {
-    throw new TypeError(`maxWait is ${maxWait}; it must be 0 ms or more`);
-  }
-  if (!(maxReplayBytes >= 0)) {
-    throw new TypeError(
-      `maxReplayBytes is ${maxReplayBytes}; it must be 0 bytes or more`,
-    );
-  }
-  if (
-    codexVersion !== undefined && !/^\d+(\.\d+)+[\w.-]*$/.test(codexVersion)
-  ) {
-    throw new TypeError(
-      `codexVersion is "${codexVersion}"; write it as 0.171.0`,
-    );
-  }
+}
+
+function shown(value: unknown): string {
+  if (isFunction(value)) return "a function";
+  return JSON.stringify(value) ?? String(value);
 }
 
 /** Plans whose accounts go first, all alike, unless an option names others. */

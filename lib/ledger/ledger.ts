@@ -4,7 +4,13 @@
  * keeps them itself.
  */
 import { createReadStream } from "node:fs";
-import { type FileHandle, open, readdir, unlink } from "node:fs/promises";
+import {
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  unlink,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { clearTimeout, setTimeout } from "node:timers";
@@ -116,6 +122,7 @@ export class LedgerFile implements LedgerSink {
     month: string,
     entries: readonly LedgerEntry[],
   ): Promise<void> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const path = join(this.#folder, `ledger-${month}.jsonl`);
     const file = await open(path, "a+", 0o600);
     try {

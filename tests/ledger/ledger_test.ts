@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { readFile, rm, writeFile } from "node:fs/promises";
+import process from "node:process";
 import type { LedgerEntry, PoolState } from "../../mod.ts";
 import { readLedger } from "../../lib/ledger/ledger.ts";
 import { sumAmounts } from "../../lib/decimal.ts";
@@ -114,6 +115,19 @@ test("the ledger is off on request, and a function takes the entries instead", a
     assertEquals(await entriesOf(filed.folder), []);
   }
   assertEquals(taken.map(({ alias }) => alias), ["alice"]);
+});
+
+test("the ledger makes the folder that it is told, for its owner alone", async () => {
+  const folder = await tempFolder();
+  const ledger = join(folder, "kept", "here");
+  await using filed = await startFiled({ ledger, accounts: { alice: {} } });
+  await filed.fleet.ask();
+  await filed.fleet.rotator.close();
+  assertEquals((await entriesOf(ledger)).map(({ alias }) => alias), ["alice"]);
+  if (process.platform !== "win32") {
+    assertEquals(statSync(ledger).mode & 0o777, 0o700);
+  }
+  await rm(folder, { recursive: true });
 });
 
 test("the ledger starts a line of its own where a process died in the middle of one", async () => {

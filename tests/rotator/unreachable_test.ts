@@ -187,3 +187,37 @@ test("createRotator() refuses an option of another name, and suggests the neares
   }
   make({ credits: "none", maxWait: 1, onEvent: undefined })();
 });
+
+test("createRotator() refuses an option that is not what it must be, and takes what it may be", () => {
+  const nothing = () => {};
+  const store = memoryStore();
+  const rows: Record<string, [wrong: unknown[], right: unknown[]]> = {
+    store: [[5, {}, { read: nothing }], [
+      "/x/a.json",
+      new URL("file:///x"),
+      store,
+    ]],
+    strategy: [["fastest", 1], ["drain"]],
+    ledger: [[5, {}], [false, nothing, "/x"]],
+    preferPlans: [["pro", [1]], [[], ["pro"]]],
+    affinity: [["no", 0], [false]],
+    backend: [[5], ["https://chatgpt.com/backend-api"]],
+    issuer: [[{}], [new URL("https://auth.openai.com")]],
+    codexVersion: [[171, "new"], ["0.171.0"]],
+    maxWait: [["5", -1, NaN, null], [0, Infinity]],
+    maxReplayBytes: [["5", -1], [0]],
+    fetch: [["x"], [fetch]],
+    now: [[5], [Date.now]],
+    random: [[0.5], [Math.random]],
+    onEvent: [[1], [nothing]],
+  };
+  for (const [name, [wrong, right]] of Object.entries(rows)) {
+    const make = (value: unknown) => () =>
+      createRotator({ store, [name]: value } as RotatorOptions);
+    for (const value of wrong) {
+      const { message } = assertThrows(make(value), TypeError, `${name} is `);
+      assert(message.includes("it must be"), message);
+    }
+    for (const value of [...right, undefined]) make(value)();
+  }
+});
