@@ -15,7 +15,8 @@ export interface TestDefinition {
   fn: () => void | Promise<void>;
 }
 
-interface AddTest {
+/** What adds tests. */
+export interface AddTest {
   (name: string, fn: () => void | Promise<void>): void;
   (definition: TestDefinition): void;
 }

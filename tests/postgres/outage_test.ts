@@ -1,6 +1,6 @@
 /** Rotators on a database that is there, is gone, and comes back. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import type { PoolState } from "../../mod.ts";
+import { createRotator, type PoolState } from "../../mod.ts";
 import {
   CREDITED,
   DAY,
@@ -8,8 +8,24 @@ import {
   type FleetOptions,
   startFleet,
 } from "../fleet.ts";
-import { type Place, serverOfTests, testDatabase } from "../store/places.ts";
+import {
+  type Place,
+  serverOfTests,
+  testDatabase,
+  testInTorture,
+} from "../store/places.ts";
+import { TORTURE } from "../store/processes.ts";
+import { type AddTest, test, testOnDeno } from "../test.ts";
 import { type Proxy, startProxy } from "./proxy.ts";
+
+/** As these take their time, the other runtimes try them under TORTURE=1 only. */
+function testOutage(
+  name: string,
+  job: (place: Place) => Promise<void>,
+  add: AddTest = TORTURE ? test : testOnDeno,
+): void {
+  testDatabase(name, job, add);
+}
 
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
 
@@ -45,7 +61,7 @@ async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
 const warnings = ({ events }: Fleet) =>
   events.filter(({ type }) => type === "warning").map(({ reason }) => reason);
 
-testDatabase(
+testOutage(
   "has a rotator go on with valid tokens while its server is stopped, loudly, and writes all once it is back",
   async (place) => {
     const server = await serverOfTests();
@@ -89,7 +105,7 @@ testDatabase(
   },
 );
 
-testDatabase(
+testOutage(
   "spends nothing that could not be booked while its server is stopped, and goes on once it is back",
   async (place) => {
     const server = await serverOfTests();
@@ -114,7 +130,7 @@ testDatabase(
   },
 );
 
-testDatabase(
+testOutage(
   "has no refresh token shown while its server is stopped, and one once it is back",
   async (place) => {
     const server = await serverOfTests();
@@ -140,7 +156,45 @@ testDatabase(
   },
 );
 
-testDatabase(
+testOutage(
+  "saves tokens that were issued while its server was stopped before anybody else asks for new ones",
+  async (place) => {
+    const server = await serverOfTests();
+    await using fleet = await startOn(place, {
+      accounts: { alice: {} },
+      fake: { accessLifetimeMs: DAY },
+    });
+    const { fake, clock } = fleet;
+    await fleet.ask();
+    clock.now += 2 * DAY;
+    const { promise: answered, resolve: answer } = Promise.withResolvers<
+      void
+    >();
+    fake.account("alice").tokenQueue.push({ until: answered });
+    const asked = fleet.ask();
+    await fake.seen(({ kind }) => kind === "token");
+    await server.stop("immediate");
+    answer();
+    await using other = createRotator({
+      store: place.open(),
+      backend: fake.backend,
+      issuer: fake.issuer,
+      now: () => clock.now,
+    });
+    // longer than a lock lives
+    await sleep(4_000);
+    await server.start();
+    const both = await Promise.all([asked, fleet.ask({}, {}, other)]);
+    assertEquals(both.map(({ status }) => status), [200, 200]);
+    const calls = fake.log.filter(({ kind }) => kind === "token");
+    assertEquals([calls.length, fake.violations], [1, []]);
+    const { alice } = (await place.content()).accounts;
+    assertEquals(alice?.auth, undefined);
+    assert(alice!.tokens!.expiresAt! > clock.now);
+  },
+);
+
+testOutage(
   "has a rotator go on while the network passes nothing and tells nobody",
   async (place) => {
     const { port } = await serverOfTests();
@@ -168,9 +222,10 @@ testDatabase(
     await other.update((state) => state.settings.pinned = "nobody");
     await until(async () => (await fleet.ask()).status !== 200);
   },
+  testInTorture,
 );
 
-testDatabase(
+testOutage(
   "tells a rotator within a second what others changed, and is not asked in between",
   async (place) => {
     const { port } = await serverOfTests();
@@ -181,10 +236,11 @@ testDatabase(
       proxy.through(place.where),
     );
     // it begins to listen, then reads what it may have missed until then
-    for (let count = 0; count < 3; count++) {
+    for (let count = 0; count < 2; count++) {
       await fleet.ask();
       await sleep(1_100);
     }
+    await fleet.ask();
     const sent = proxy.sentBy(0);
     for (let count = 0; count < 12; count++) {
       assertEquals((await fleet.ask()).status, 200);
@@ -203,7 +259,7 @@ testDatabase(
   },
 );
 
-testDatabase(
+testOutage(
   "remembers sessions for the rotators of all machines",
   async (place) => {
     const accounts = { alice: {}, bob: {}, carol: {} };
@@ -213,7 +269,6 @@ testDatabase(
     const { alias } = await fleet.ask(turn);
     await fleet.rotator.close();
     const { fake, clock } = fleet;
-    const { createRotator } = await import("../../mod.ts");
     await using other = createRotator({
       store: place.open(),
       backend: fake.backend,

@@ -10,12 +10,17 @@ import {
   startWorker,
   TORTURE,
 } from "../store/processes.ts";
-import { type Place, serverOfTests, testDatabase } from "../store/places.ts";
-import { testOnDeno } from "../test.ts";
+import {
+  type Place,
+  serverOfTests,
+  testDatabase,
+  testInTorture,
+} from "../store/places.ts";
+import { type AddTest, testOnDeno } from "../test.ts";
 import { startProxy } from "./proxy.ts";
 
 const WRITERS = TORTURE ? 8 : 3;
-const UPDATES = TORTURE ? 500 : 200;
+const UPDATES = TORTURE ? 500 : 250;
 const RESTARTS = TORTURE ? 10 : 1;
 
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
@@ -26,8 +31,9 @@ const runtimeOf = (index: number): Runtime =>
 function testProcesses(
   name: string,
   job: (place: Place) => Promise<void>,
+  add: AddTest = testOnDeno,
 ): void {
-  testDatabase(name, job, testOnDeno);
+  testDatabase(name, job, add);
 }
 
 /** Has processes count while something happens to their database. */
@@ -70,10 +76,10 @@ testProcesses(
             " where application_name = 'codex-rotator' and random() < 0.5",
         );
         ended += found.length;
-        await sleep(Math.random() * 50);
+        await sleep(Math.random() * 20);
       }
     });
-    assert(ended > 3, `${ended} connections were ended`);
+    assert(ended > 1, `${ended} connections were ended`);
   },
 );
 
@@ -142,6 +148,7 @@ testProcesses(
     assertEquals(await holder.rest(), ["done"]);
     assertEquals((await next.read()).accounts["x"]?.requests, 1);
   },
+  testInTorture,
 );
 
 testProcesses(

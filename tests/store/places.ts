@@ -4,6 +4,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import process from "node:process";
 import { join } from "@std/path";
 import { jsonStore } from "../../lib/store/json_store.ts";
 import { type PostgresStore, postgresStore } from "../../lib/postgres.ts";
@@ -13,7 +14,7 @@ import {
   type PostgresServer,
   startPostgres,
 } from "../postgres/server.ts";
-import { test } from "../test.ts";
+import { type AddTest, test } from "../test.ts";
 import { withFolder } from "./stores.ts";
 
 /** A store's place, with nothing in it yet. */
@@ -90,11 +91,16 @@ export const PLACES = new Map<Place["kind"], typeof withFile>([
 ]);
 if (hasPostgres) PLACES.set("postgresStore()", withDatabase);
 
+/** Adds a test that takes its time: only where that is given, by TORTURE=1. */
+export const testInTorture: AddTest = process.env.TORTURE === "1"
+  ? test
+  : () => {};
+
 /** Runs a test on each kind of store; its name begins with that of the kind. */
 export function testStores(
   name: string,
   job: (place: Place) => Promise<void>,
-  add = test,
+  add: AddTest = test,
 ): void {
   for (const [kind, withPlace] of PLACES) {
     add(`${kind} ${name}`, () => withPlace(job));
@@ -105,7 +111,7 @@ export function testStores(
 export function testDatabase(
   name: string,
   job: (place: Place) => Promise<void>,
-  add = test,
+  add: AddTest = test,
 ): void {
   if (hasPostgres) add(`postgresStore() ${name}`, () => withDatabase(job));
 }

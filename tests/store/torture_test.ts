@@ -24,7 +24,7 @@ const UPDATES = TORTURE ? 500 : 50;
 const CROWD = TORTURE ? 16 : 4;
 const KILLS = TORTURE ? 500 : 30;
 /** A database does at once what costs a file seconds. */
-const DATABASE_KILLS = TORTURE ? 200 : 12;
+const DATABASE_KILLS = TORTURE ? 200 : 6;
 /** Stores under attack at the same time, as each kill costs its store seconds. */
 const STORES = TORTURE ? 10 : 6;
 /** Writers of each that live at the same time. */
