@@ -8,18 +8,16 @@ import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
 import type { AccountStatus } from "../report_types.ts";
 import { mayBeSameLogin } from "../store/state.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
-import {
-  ageWords,
-  nameOf,
-  policyProblems,
-  policyWords,
-  standingWords,
-  suggestCommand,
-} from "./format.ts";
+import { ageWords, nameOf, standingWords, suggestCommand } from "./format.ts";
 import { type Finding, finding, readMessage } from "./messages.ts";
 import { openOnlineRotator, refreshAccounts } from "./open.ts";
 import type { Context } from "./options.ts";
-import { capWords, topUpWords } from "./spending_words.ts";
+import {
+  capWords,
+  policyProblems,
+  policyWords,
+  topUpWords,
+} from "./spending_words.ts";
 import { statusReader } from "./stored_status.ts";
 
 /** Checks whether what the owner set makes sense. */

@@ -5,6 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import type { RotatorEvent } from "../report_types.ts";
+import { jsonText } from "./format.ts";
 import { demand } from "./granted.ts";
 import { usageError } from "./messages.ts";
 import type { Flags } from "./options.ts";
@@ -51,7 +52,7 @@ export function eventCommand(
   return (event) => {
     if (!types.has(event.type) || waiting >= MAX_WAITING) return;
     waiting++;
-    const line = `${JSON.stringify(event)}\n`;
+    const line = `${jsonText(event, 0)}\n`;
     last = last.then(() => run(program, args, line)).then(() => void waiting--);
   };
 }

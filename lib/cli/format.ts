@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AccountStatus, StatusReport } from "../report_types.ts";
+import type { AccountStatus } from "../report_types.ts";
 
 /** What all suggested commands have in common. */
 interface Invocation {
@@ -78,9 +78,13 @@ const ESCAPES =
 const CONTROLS =
   /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/gu;
 
-/** JSON in which no character can act upon a terminal; it parses to the same. */
+/** JSON in which no character can act upon a terminal; it parses to the same but for quoted commands. */
 export function jsonText(value: unknown, indent = 2): string {
-  const text = JSON.stringify(value, null, indent);
+  const text = JSON.stringify(
+    value,
+    (_name, it) => typeof it === "string" ? withCommands(it) : it,
+    indent,
+  );
   return text.replaceAll(
     /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
@@ -92,7 +96,11 @@ export function jsonText(value: unknown, indent = 2): string {
  * it quotes as a person can paste them.
  */
 export function sanitize(text: string): string {
-  return harmless(text).replace(
+  return withCommands(harmless(text));
+}
+
+function withCommands(text: string): string {
+  return text.replace(
     /"codex-rotator ([^"]+)"/g,
     (quoted, it) => it.includes("--store") ? quoted : `"${suggestCommand(it)}"`,
   );
@@ -263,36 +271,4 @@ export function creditAmount(
   return Number.isFinite(amount)
     ? `${Math.round(amount * 100) / 100}`
     : sanitize(balance).slice(0, 12);
-}
-
-const SOURCES: Readonly<Record<StatusReport["credits"]["source"], string>> = {
-  option: "set by the program",
-  environment: "set by the environment",
-  store: "set in the store",
-  default: "nothing set",
-};
-
-/** Returns who may spend credits and where that is set, without a full stop. */
-export function policyWords(credits: StatusReport["credits"]): string {
-  const { allow, source } = credits;
-  const who = allow === "all"
-    ? "Everyone"
-    : allow === "none" || allow.length === 0
-    ? "Nobody"
-    : `Only ${allow.map(sanitize).join(", ")}`;
-  const hint = source === "default"
-    ? `; forbid with: ${suggestCommand("credits none")}`
-    : "";
-  return `${who} may spend purchased credits (${SOURCES[source]})${hint}`;
-}
-
-/** Returns what is wrong with the credit policy, a sentence each without a full stop. */
-export function policyProblems(credits: StatusReport["credits"]): string[] {
-  const unknown = credits.unknownAliases.map(sanitize).join(", ");
-  return [
-    ...(credits.warning === null ? [] : [sanitize(credits.warning)]),
-    ...(unknown === ""
-      ? []
-      : [`The credit list names accounts that do not exist: ${unknown}`]),
-  ];
 }

@@ -131,6 +131,15 @@ export function printWarning(io: Io, message: string): void {
   print(io, { text: "Warning:", color: "magenta" }, message);
 }
 
+/** Returns what prints warnings, each text once. */
+export function printOnce(io: Io): (message: string) => void {
+  const told = new Set<string>();
+  return (message) => {
+    if (!told.has(message)) printWarning(io, message);
+    told.add(message);
+  };
+}
+
 function print(io: Io, mark: Piece, message: string): void {
   const screen = io.errIsTerminal ? io : { columns: Infinity, color: false };
   const text = lines(readMessage("problem", message), mark, screen);

@@ -5,7 +5,7 @@
  */
 import { dirname } from "node:path";
 import { createContext } from "../context.ts";
-import { messageOf } from "../errors.ts";
+import { messageOf, RotatorError } from "../errors.ts";
 import { readLedger } from "../ledger/ledger.ts";
 import { type Rotator, rotatorOf } from "../rotator.ts";
 import { jsonStore } from "../store/json_store.ts";
@@ -13,8 +13,9 @@ import { isDatabase } from "../store/paths.ts";
 import { editState, normalState } from "../store/state.ts";
 import type { NormalState } from "../normal_types.ts";
 import type { Store } from "../types.ts";
+import { sanitize } from "./format.ts";
 import type { Io } from "./io.ts";
-import { CliError, printWarning, say } from "./messages.ts";
+import { CliError, printOnce, printWarning, say } from "./messages.ts";
 import type { RefreshReport } from "../report_types.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
 
@@ -112,7 +113,7 @@ export async function openOnlineRotator(
   context: Context,
 ): Promise<OnlineRotator> {
   const { io } = context;
-  const told = new Set<string>();
+  const warn = printOnce(io);
   const opened = await openWholeStore(context);
   let isKept = true;
   const store: NamedStore = {
@@ -132,12 +133,31 @@ export async function openOnlineRotator(
     backend: backendOf(context),
     issuer: issuerOf(context),
     onEvent(event) {
-      if (event.type !== "warning" || told.has(event.reason)) return;
-      told.add(event.reason);
-      printWarning(io, event.reason);
+      if (event.type === "warning") warn(event.reason);
     },
   }, { endsSoon: true });
   return { ...rotatorOf(parts), isKept: () => isKept };
+}
+
+/** The same rotator, which tells its callers to use commands of this program as it was started. */
+export function withOwnCommands(rotator: Rotator): Rotator {
+  const fail = (error: unknown): never => {
+    if (!(error instanceof RotatorError)) throw error;
+    const { code, message } = error;
+    throw new RotatorError(code, sanitize(message), { cause: error });
+  };
+  return {
+    ...rotator,
+    fetch: (input, init) => rotator.fetch(input, init).catch(fail),
+    async status(options) {
+      const report = await rotator.status(options).catch(fail);
+      const accounts = report.accounts.map((it) => ({
+        ...it,
+        detail: it.detail && sanitize(it.detail),
+      }));
+      return { ...report, accounts };
+    },
+  };
 }
 
 /** Refreshes the accounts named, or all where none is, and shows the progress. */

@@ -1,6 +1,7 @@
 import process from "node:process";
 import { isLoopback } from "../codex/endpoints.ts";
-import { createRotator, type Rotator } from "../rotator.ts";
+import { createContext } from "../context.ts";
+import { type Rotator, rotatorOf } from "../rotator.ts";
 import {
   createHandler,
   logLine,
@@ -26,8 +27,15 @@ import {
 import { EVENT_OPTIONS, eventCommand } from "./event_command.ts";
 import { demand } from "./granted.ts";
 import type { Io } from "./io.ts";
-import { CliError, EXIT, note, printWarning, usageError } from "./messages.ts";
-import { openWholeStore } from "./open.ts";
+import {
+  CliError,
+  EXIT,
+  note,
+  printOnce,
+  printWarning,
+  usageError,
+} from "./messages.ts";
+import { openWholeStore, withOwnCommands } from "./open.ts";
 import { suggestCommand } from "./format.ts";
 
 const DEFAULT_PORT = "8791";
@@ -204,7 +212,7 @@ async function openServingRotator(
 ): Promise<Rotator> {
   const { io } = context;
   const tellCommand = eventCommand(context.flags);
-  return createRotator({
+  const parts = createContext({
     ...(maxWait === undefined ? {} : { maxWait }),
     store: await openWholeStore(context),
     now: io.now,
@@ -220,6 +228,8 @@ async function openServingRotator(
       }
     },
   });
+  const warnProcess = printOnce(io);
+  return withOwnCommands(rotatorOf({ ...parts, warnProcess }));
 }
 
 async function listen(

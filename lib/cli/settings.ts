@@ -13,7 +13,7 @@ import type {
   Settings,
   StrategyName,
 } from "../types.ts";
-import { creditWords, policyProblems, policyWords } from "./format.ts";
+import { creditWords } from "./format.ts";
 import {
   CliError,
   printWarning,
@@ -29,6 +29,7 @@ import {
   requireAccounts,
   requireAlias,
 } from "./options.ts";
+import { policyProblems, policyWords } from "./spending_words.ts";
 import { statusReader } from "./stored_status.ts";
 
 const STRATEGY_WORDS: Readonly<Record<StrategyName, string>> = {

@@ -1,5 +1,5 @@
 /**
- * What was spent, and how much may be, in words.
+ * Who may spend credits, how much, and what was spent, in words.
  *
  * @module
  */
@@ -59,4 +59,36 @@ export function topUpWords(
     } has risen, so it may be topped up automatically and is no limit`,
     command: suggestCommand("credits", "--cap", `${alias}=20/day`),
   }));
+}
+
+const SOURCES: Readonly<Record<StatusReport["credits"]["source"], string>> = {
+  option: "set by the program",
+  environment: "set by the environment",
+  store: "set in the store",
+  default: "nothing set",
+};
+
+/** Returns who may spend credits and where that is set, without a full stop. */
+export function policyWords(credits: StatusReport["credits"]): string {
+  const { allow, source } = credits;
+  const who = allow === "all"
+    ? "Everyone"
+    : allow === "none" || allow.length === 0
+    ? "Nobody"
+    : `Only ${allow.map(sanitize).join(", ")}`;
+  const hint = source === "default"
+    ? `; forbid with: ${suggestCommand("credits none")}`
+    : "";
+  return `${who} may spend purchased credits (${SOURCES[source]})${hint}`;
+}
+
+/** Returns what is wrong with the credit policy, a sentence each without a full stop. */
+export function policyProblems(credits: StatusReport["credits"]): string[] {
+  const unknown = credits.unknownAliases.map(sanitize).join(", ");
+  return [
+    ...(credits.warning === null ? [] : [sanitize(credits.warning)]),
+    ...(unknown === ""
+      ? []
+      : [`The credit list names accounts that do not exist: ${unknown}`]),
+  ];
 }

@@ -5,14 +5,13 @@
  * @module
  */
 import type { AccountStatus, StatusReport } from "../report_types.ts";
+import { clockTime, sanitize, suggestCommand } from "./format.ts";
 import {
-  clockTime,
+  capWords,
   policyProblems,
   policyWords,
-  sanitize,
-  suggestCommand,
-} from "./format.ts";
-import { capWords, topUpWords } from "./spending_words.ts";
+  topUpWords,
+} from "./spending_words.ts";
 import { fit } from "./table.ts";
 
 const NAME_WIDTH = 32;

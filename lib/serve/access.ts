@@ -93,7 +93,7 @@ export function refusal(
   return failure(
     401,
     "invalid_key",
-    "The key of this server is missing or wrong; send it as a bearer token, and see it with: codex-rotator serve --show-key",
+    "The key of this server is missing or wrong; send it as a bearer token; who runs the server sees it with --show-key",
     { "www-authenticate": "Bearer" },
   );
 }

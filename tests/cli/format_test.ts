@@ -5,13 +5,12 @@ import {
   creditWords,
   duration,
   meterWords,
-  policyProblems,
-  policyWords,
   sanitize,
   standingWords,
   timeAgo,
   windowLabel,
 } from "../../lib/cli/format.ts";
+import { policyProblems, policyWords } from "../../lib/cli/spending_words.ts";
 import { textWidth } from "../../lib/cli/table.ts";
 import { nearest } from "../../lib/nearest.ts";
 import { credits, later, NOW, report, row, windows } from "./reports.ts";

@@ -289,6 +289,51 @@ Deno.test("serve refuses a body that is too large while it comes", async () => {
   assertEquals(it.fake.log.length, 0);
 });
 
+/** Waits until something is so. */
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  while (!await isSo()) await new Promise((resolve) => setTimeout(resolve, 50));
+}
+
+Deno.test("serve answers with commands of this process while it cannot serve", async () => {
+  await using it = await startServing({
+    accounts: { alice: {} },
+    settings: NONE,
+  });
+  const store = join(it.folder, "accounts.json");
+  const whole = await Deno.readTextFile(store);
+  const command = (name: string) =>
+    `"deno run -A cli.ts ${name} --store ${store}"`;
+  const none = JSON.stringify({ version: 1, settings: NONE, accounts: {} });
+  const cases = [
+    ["no_accounts", none, command("login")],
+    ["store_corrupt", "{", command("restore")],
+  ] as const;
+  await Deno.writeTextFile(`${store}.bak`, whole);
+  for (const [type, text, wanted] of cases) {
+    await Deno.writeTextFile(store, text);
+    await until(async () => {
+      const url = `${it.origin}/status`;
+      const report = await (await fetch(url, { headers: HEADERS })).json();
+      return report.error?.type === type || report.accounts?.length === 0;
+    });
+    const { error } = await (await ask(it)).json();
+    assertEquals(error.type, type);
+    assertStringIncludes(error.message, wanted);
+    assert(!error.message.includes('"codex-rotator'), error.message);
+    await it.said(wanted.slice(1, -1));
+  }
+  await Deno.writeTextFile(store, whole);
+  await until(async () => {
+    const answer = await ask(it);
+    await answer.text();
+    return answer.status === 200;
+  });
+  assert(!it.err().includes("codex-rotator "), it.err());
+  // who shows no key does not learn where the store is
+  const stranger = await fetch(`${it.origin}/status`);
+  assert(!(await stranger.text()).includes(it.folder));
+});
+
 /** Bytes that are no proper request, or one that is not finished. */
 function badRequests(n: number): Uint8Array<ArrayBuffer>[] {
   const texts = [
