@@ -5,10 +5,9 @@
  */
 import { writeFile } from "node:fs/promises";
 import process from "node:process";
-import { suggestAs } from "../lib/cli/format.ts";
 import { renderStatus } from "../lib/cli/status_table.ts";
 import type { StatusReport } from "../lib/report_types.ts";
-import { everyStanding, NOW } from "./cli/reports.ts";
+import { everyStanding, NOW, suggestAsInstalled } from "./cli/reports.ts";
 
 export const PICTURE = new URL("../docs/status.svg", import.meta.url);
 
@@ -66,7 +65,7 @@ function shown(): StatusReport {
 export function statusPicture(): string {
   // resets are shown on this machine's clock
   process.env.TZ = "UTC";
-  suggestAs({ program: () => "codex-rotator", isWindows: false });
+  suggestAsInstalled();
   const text = renderStatus(shown(), {
     columns: COLUMNS,
     color: true,

@@ -1,9 +1,11 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import { readFile, writeFile } from "node:fs/promises";
+import { test } from "../test.ts";
 import { account, bench, run } from "./run.ts";
 
 const two = () => ({ alice: account("alice"), bob: account("bob") });
 
-Deno.test("use pins an account and --auto unpins it, each said once", async () => {
+test("use pins an account and --auto unpins it, each said once", async () => {
   await using it = await bench(two());
   const pinned = await it.run("use", "bob");
   assertEquals(pinned.code, 0);
@@ -16,21 +18,21 @@ Deno.test("use pins an account and --auto unpins it, each said once", async () =
   assertStringIncludes((await it.run("use", "--auto")).out, "none was pinned");
 });
 
-Deno.test("use wants either an alias or --auto", async () => {
+test("use wants either an alias or --auto", async () => {
   await using it = await bench(two());
   assertEquals((await it.run("use")).code, 2);
   assertEquals((await it.run("use", "bob", "--auto")).code, 2);
   assertEquals(it.state().settings, {});
 });
 
-Deno.test("use warns when the pinned account is disabled", async () => {
+test("use warns when the pinned account is disabled", async () => {
   await using it = await bench({ bob: account("bob", { enabled: false }) });
   const { code, err } = await it.run("use", "bob");
   assertEquals(code, 0);
   assertStringIncludes(err, "bob is disabled, so nobody serves");
 });
 
-Deno.test("enable and disable switch accounts and say what was so already", async () => {
+test("enable and disable switch accounts and say what was so already", async () => {
   await using it = await bench(two());
   assertEquals(
     (await it.run("enable", "bob")).out,
@@ -49,7 +51,7 @@ Deno.test("enable and disable switch accounts and say what was so already", asyn
   assertEquals(it.state().accounts.bob!.enabled, true);
 });
 
-Deno.test("commands on accounts change nothing when one name is wrong", async () => {
+test("commands on accounts change nothing when one name is wrong", async () => {
   await using it = await bench(two());
   const before = it.state();
   const calls = [
@@ -75,7 +77,7 @@ Deno.test("commands on accounts change nothing when one name is wrong", async ()
   assertEquals(it.state(), before);
 });
 
-Deno.test("commands on accounts end with 4 when there is none", async () => {
+test("commands on accounts end with 4 when there is none", async () => {
   await using it = await bench();
   const calls = [["use", "a"], ["enable", "a"], ["remove", "a"], [
     "rename",
@@ -89,7 +91,7 @@ Deno.test("commands on accounts end with 4 when there is none", async () => {
   }
 });
 
-Deno.test("remove drops the account, its name on the credit list and the pin", async () => {
+test("remove drops the account, its name on the credit list and the pin", async () => {
   await using it = await bench(two(), {
     creditAccountAliases: ["bob"],
     pinned: "bob",
@@ -103,11 +105,11 @@ Deno.test("remove drops the account, its name on the credit list and the pin", a
   assertEquals(Object.keys(accounts), ["alice"]);
   // an emptied list means nobody; none at all would mean everybody
   assertEquals(settings, { creditAccountAliases: [], pinned: null });
-  const backup = await Deno.readTextFile(`${it.path}.bak`);
+  const backup = await readFile(`${it.path}.bak`, "utf8");
   assertEquals(backup.includes("canary-access-bob"), false);
 });
 
-Deno.test("remove leaves a credit setting alone that it cannot read", async () => {
+test("remove leaves a credit setting alone that it cannot read", async () => {
   for (const creditAccountAliases of ["all", "none", 5, ["bob", 7]]) {
     await using it = await bench(two(), { creditAccountAliases });
     assertEquals((await it.run("remove", "bob")).code, 0);
@@ -118,7 +120,7 @@ Deno.test("remove leaves a credit setting alone that it cannot read", async () =
   }
 });
 
-Deno.test("rename carries the name along in the credit list and the pin", async () => {
+test("rename carries the name along in the credit list and the pin", async () => {
   for (const creditAccountAliases of [["alice", "bob"], "alice, bob"]) {
     await using it = await bench(two(), {
       creditAccountAliases,
@@ -136,7 +138,7 @@ Deno.test("rename carries the name along in the credit list and the pin", async 
   }
 });
 
-Deno.test("rename refuses a name that is taken, invalid, or would bring a right to spend", async () => {
+test("rename refuses a name that is taken, invalid, or would bring a right to spend", async () => {
   await using it = await bench(two(), { creditAccountAliases: ["carol"] });
   const before = it.state();
   const cases: [string, number, string][] = [
@@ -156,7 +158,7 @@ Deno.test("rename refuses a name that is taken, invalid, or would bring a right 
   assertEquals(it.state(), before);
 });
 
-Deno.test("rename heeds the environment's credit list as well", async () => {
+test("rename heeds the environment's credit list as well", async () => {
   await using it = await bench(two());
   const call = (list: string) =>
     run(["rename", "bob", "work", "--store", it.path], {
@@ -170,7 +172,7 @@ Deno.test("rename heeds the environment's credit list as well", async () => {
   assertStringIncludes(renamed.err, "still names bob");
 });
 
-Deno.test("rename carries a cap along, and refuses a name that the caps or the pin hold for nobody", async () => {
+test("rename carries a cap along, and refuses a name that the caps or the pin hold for nobody", async () => {
   const creditCaps = { "*": { day: 9 }, bob: { day: 2 }, carol: { month: 3 } };
   await using it = await bench(two(), { creditCaps, pinned: "dora" });
   for (const [name, where] of [["carol", "the caps"], ["dora", "the pin"]]) {
@@ -188,7 +190,7 @@ Deno.test("rename carries a cap along, and refuses a name that the caps or the p
   assertEquals(it.state().settings.creditCaps, { "*": { day: 9 } });
 });
 
-Deno.test("remove asks a person, and removes nothing without a yes", async () => {
+test("remove asks a person, and removes nothing without a yes", async () => {
   await using it = await bench(two());
   const questions: string[] = [];
   const asked = (answer: boolean, ...args: string[]) =>
@@ -211,7 +213,7 @@ Deno.test("remove asks a person, and removes nothing without a yes", async () =>
   assertEquals(Object.keys(it.state().accounts), []);
 });
 
-Deno.test("rename accepts names that objects have, and the same name", async () => {
+test("rename accepts names that objects have, and the same name", async () => {
   await using it = await bench(two());
   assertEquals((await it.run("rename", "bob", "constructor")).code, 0);
   assertEquals(Object.keys(it.state().accounts).sort(), [
@@ -225,14 +227,14 @@ Deno.test("rename accepts names that objects have, and the same name", async () 
   );
 });
 
-Deno.test("numbers are aliases like any other", async () => {
+test("numbers are aliases like any other", async () => {
   await using it = await bench(two());
   assertEquals((await it.run("rename", "bob", "007")).code, 0);
   assertEquals((await it.run("use", "007")).code, 0);
   assertEquals(it.state().settings.pinned, "007");
 });
 
-Deno.test("strategy shows, sets, and lists the names it knows", async () => {
+test("strategy shows, sets, and lists the names it knows", async () => {
   await using it = await bench(two());
   assertStringIncludes((await it.run("strategy")).out, "round-robin: ");
   assertStringIncludes((await it.run("strategy", "drain")).out, "is drain now");
@@ -250,7 +252,7 @@ Deno.test("strategy shows, sets, and lists the names it knows", async () => {
   assertEquals((await it.run("strategy", "constructor")).code, 2);
 });
 
-Deno.test("strategy says when the store names one that is not known", async () => {
+test("strategy says when the store names one that is not known", async () => {
   await using it = await bench(two(), { strategy: "psychic" });
   const { code, out, err } = await it.run("strategy");
   assertEquals(code, 0);
@@ -258,10 +260,10 @@ Deno.test("strategy says when the store names one that is not known", async () =
   assertStringIncludes(err, "psychic");
 });
 
-Deno.test("restore puts the backup back and says from when it is", async () => {
+test("restore puts the backup back and says from when it is", async () => {
   await using it = await bench(two());
   await it.run("disable", "bob");
-  await Deno.writeTextFile(it.path, "{ damaged");
+  await writeFile(it.path, "{ damaged");
   const damaged = await it.run("enable", "bob");
   assertEquals(damaged.code, 1);
   assertStringIncludes(damaged.err, "restore");
@@ -272,7 +274,7 @@ Deno.test("restore puts the backup back and says from when it is", async () => {
   assertEquals(it.state().accounts.bob!.enabled, false);
 });
 
-Deno.test("restore says when there is no backup", async () => {
+test("restore says when there is no backup", async () => {
   await using it = await bench();
   const { code, out, err } = await it.run("restore");
   assertEquals([code, out], [1, ""]);

@@ -1,10 +1,12 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { writeFile } from "node:fs/promises";
 import { startFakeCodex } from "../../lib/testing/fake_codex.ts";
+import { test } from "../test.ts";
 import { account, type Bench, bench, run } from "./run.ts";
 
 const two = () => ({ alice: account("alice"), bob: account("bob") });
 
-Deno.test("credits --cap sets a cap for all together and for one account", async () => {
+test("credits --cap sets a cap for all together and for one account", async () => {
   await using it = await bench(two());
   const { code, out } = await it.run(
     ...["credits", "--cap", "20/day", "--cap=alice=200.5/month"],
@@ -23,7 +25,7 @@ Deno.test("credits --cap sets a cap for all together and for one account", async
   assertEquals(it.state().settings.creditCaps, {});
 });
 
-Deno.test("credits takes who may spend and how much in one call", async () => {
+test("credits takes who may spend and how much in one call", async () => {
   await using it = await bench(two());
   const { code } = await it.run("credits", "alice", "--cap", "alice=0/day");
   assertEquals(code, 0);
@@ -33,7 +35,7 @@ Deno.test("credits takes who may spend and how much in one call", async () => {
   });
 });
 
-Deno.test("credits refuses what is no cap, and changes nothing", async () => {
+test("credits refuses what is no cap, and changes nothing", async () => {
   await using it = await bench(two(), { creditCaps: { "*": { day: 5 } } });
   const before = it.state();
   const cases = [
@@ -62,7 +64,7 @@ Deno.test("credits refuses what is no cap, and changes nothing", async () => {
   assertEquals(it.state(), before);
 });
 
-Deno.test("credits leaves caps alone that it cannot read", async () => {
+test("credits leaves caps alone that it cannot read", async () => {
   await using it = await bench(two(), { creditCaps: "20/day" });
   const { code, err } = await it.run("credits", "--cap", "alice=20/day");
   assertEquals(code, 1);
@@ -94,7 +96,7 @@ async function importing(
     account_id: accountId,
   };
   const file = `${it.folder}/auth.json`;
-  await Deno.writeTextFile(file, JSON.stringify({ tokens }));
+  await writeFile(file, JSON.stringify({ tokens }));
   const questions: string[] = [];
   const ran = await run(
     [
@@ -114,7 +116,7 @@ async function importing(
   return { ...ran, questions, setting: it.state().settings };
 }
 
-Deno.test("the first account with credits may not spend them where nobody can be asked", async () => {
+test("the first account with credits may not spend them where nobody can be asked", async () => {
   await using it = await bench();
   const { err, setting } = await importing(it, "12.5");
   assertEquals(setting.creditAccountAliases, "none");
@@ -122,7 +124,7 @@ Deno.test("the first account with credits may not spend them where nobody can be
   assertStringIncludes(err, `with: cli.ts credits me --store ${it.path}\n`);
 });
 
-Deno.test("the first account with credits may spend them when a person says yes, and it alone", async () => {
+test("the first account with credits may spend them when a person says yes, and it alone", async () => {
   await using it = await bench({ bob: account("bob") });
   const { questions, setting } = await importing(it, "12.5", true);
   assertEquals(setting.creditAccountAliases, ["me"]);
@@ -133,13 +135,13 @@ Deno.test("the first account with credits may spend them when a person says yes,
   );
 });
 
-Deno.test("the first account with credits may not spend them when a person says no", async () => {
+test("the first account with credits may not spend them when a person says no", async () => {
   await using it = await bench();
   const { setting } = await importing(it, "12.5", false);
   assertEquals(setting.creditAccountAliases, "none");
 });
 
-Deno.test("an account without credits settles nothing, nor one that comes in where it is settled", async () => {
+test("an account without credits settles nothing, nor one that comes in where it is settled", async () => {
   await using poor = await bench();
   const without = await importing(poor, null, true);
   assertEquals([without.setting, without.questions], [{}, []]);

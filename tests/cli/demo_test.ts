@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { test } from "../test.ts";
 import { run } from "./run.ts";
 
 /** The rows of the requests: number, account, what pays, the rest. */
@@ -7,7 +8,7 @@ function rowsOf(out: string): string[][] {
     .map((line) => line.trim().split(/ {2,}/));
 }
 
-Deno.test("demo shows included usage first, then credits where they are allowed, then a refusal", async () => {
+test("demo shows included usage first, then credits where they are allowed, then a refusal", async () => {
   const { code, out, err } = await run(["demo"]);
   assertEquals([code, err], [0, ""]);
   const rows = rowsOf(out);
@@ -26,7 +27,7 @@ Deno.test("demo shows included usage first, then credits where they are allowed,
   assert(!out.includes("canary"));
 });
 
-Deno.test("demo shows the cast first, and why an account serves", async () => {
+test("demo shows the cast first, and why an account serves", async () => {
   const { out } = await run(["demo"]);
   assert(out.indexOf("must not be spent") < out.indexOf("longest unused of 4"));
   const why = new Map(rowsOf(out).map((row) => [row[0], row.at(-1)]));
@@ -37,7 +38,7 @@ Deno.test("demo shows the cast first, and why an account serves", async () => {
   assertStringIncludes(why.get("15")!, "back in 2h14m");
 });
 
-Deno.test("demo measures what a rotation blind to credits is charged for the same requests", async () => {
+test("demo measures what a rotation blind to credits is charged for the same requests", async () => {
   const { out } = await run(["demo"]);
   assertStringIncludes(out, "Charged: 9 credits, all of them cleo's");
   const [, total, foreign] =
@@ -46,7 +47,7 @@ Deno.test("demo measures what a rotation blind to credits is charged for the sam
   assert(Number(total) > 9 && Number(foreign) > 0, out);
 });
 
-Deno.test("demo ends with what to do next, and keeps to a screen and a half at every width", async () => {
+test("demo ends with what to do next, and keeps to a screen and a half at every width", async () => {
   for (const columns of [60, 80, 120]) {
     const { out } = await run(["demo"], {}, { columns, outIsTerminal: true });
     assert(out.split("\n").length <= 41, out);

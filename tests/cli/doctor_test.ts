@@ -1,11 +1,20 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import {
+  chmod,
+  readFile,
+  rename,
+  rm,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
+import {
   type FakeCodex,
   startFakeCodex,
 } from "../../lib/testing/fake_codex.ts";
 import type { Finding } from "../../lib/cli/messages.ts";
 import type { AccountRecord, Settings } from "../../lib/types.ts";
+import { tempFolder, test } from "../test.ts";
 import { account, bench, run } from "./run.ts";
 
 /** A store with the stand-in's accounts in it. */
@@ -44,7 +53,7 @@ function problems(json: string): string[] {
     .filter((it) => it.level === "problem").map((it) => it.text);
 }
 
-Deno.test("doctor finds nothing wrong where all is well, and masks e-mails", async () => {
+test("doctor finds nothing wrong where all is well, and masks e-mails", async () => {
   await using fake = await startFakeCodex({ accounts: { me: {} } });
   await using s = await online(fake, { me: {} });
   const { code, out, err } = await s.run();
@@ -66,18 +75,18 @@ Deno.test("doctor finds nothing wrong where all is well, and masks e-mails", asy
   assertStringIncludes((await s.run("--emails")).out, "me@example.com");
 });
 
-Deno.test("doctor --offline asks nobody and changes no account", async () => {
+test("doctor --offline asks nobody and changes no account", async () => {
   await using fake = await startFakeCodex({ accounts: { me: {} } });
   await using s = await online(fake, { me: {} });
-  const before = await Deno.readTextFile(s.it.path);
+  const before = await readFile(s.it.path, "utf8");
   const { code, out } = await s.run("--offline");
   assertEquals(code, 0);
   assertStringIncludes(out, "unknown, never seen");
   assertEquals(fake.log.length, 0);
-  assertEquals(await Deno.readTextFile(s.it.path), before);
+  assertEquals(await readFile(s.it.path, "utf8"), before);
 });
 
-Deno.test("doctor says of each account what keeps it from serving", async () => {
+test("doctor says of each account what keeps it from serving", async () => {
   await using fake = await startFakeCodex({
     accounts: { broken: { usageAlways: { status: 500 } }, off: {}, out: {} },
   });
@@ -89,7 +98,7 @@ Deno.test("doctor says of each account what keeps it from serving", async () => 
   const state = s.it.state();
   state.accounts.twin = { ...account("twin"), userId: "u", accountId: "a" };
   state.accounts.twin.enabled = false;
-  await Deno.writeTextFile(s.it.path, JSON.stringify(state));
+  await writeFile(s.it.path, JSON.stringify(state));
   const { code, out } = await s.run("--json");
   assertEquals(code, 1);
   const found = findings(out, "Accounts");
@@ -113,9 +122,9 @@ Deno.test("doctor says of each account what keeps it from serving", async () => 
   assert(!out.includes(fake.canary) && !out.includes("canary"));
 });
 
-Deno.test("doctor looks at linked files", async () => {
+test("doctor looks at linked files", async () => {
   await using fake = await startFakeCodex({ accounts: { me: {}, you: {} } });
-  const folder = await Deno.makeTempDir();
+  const folder = await tempFolder();
   const write = async (name: string, who: string) => {
     const { access, refresh, id, accountId } = fake.tokens(who);
     const tokens = {
@@ -124,11 +133,11 @@ Deno.test("doctor looks at linked files", async () => {
       id_token: id,
       account_id: accountId,
     };
-    await Deno.writeTextFile(join(folder, name), JSON.stringify({ tokens }));
+    await writeFile(join(folder, name), JSON.stringify({ tokens }));
   };
   await write("right.json", "me");
   await write("wrong.json", "you");
-  await Deno.writeTextFile(join(folder, "torn.json"), "{");
+  await writeFile(join(folder, "torn.json"), "{");
   const { userId, accountId } = fake.account("me");
   for (
     const [name, level, text] of [
@@ -148,10 +157,10 @@ Deno.test("doctor looks at linked files", async () => {
     assertStringIncludes(found?.text ?? "", text);
     assert(!out.includes(fake.canary));
   }
-  await Deno.remove(folder, { recursive: true });
+  await rm(folder, { recursive: true });
 });
 
-Deno.test("doctor says what is wrong with the settings", async () => {
+test("doctor says what is wrong with the settings", async () => {
   await using it = await bench({ alice: account("alice") }, {
     strategy: "fastest",
     creditAccountAliases: ["bob"],
@@ -172,7 +181,7 @@ Deno.test("doctor says what is wrong with the settings", async () => {
   ) assertStringIncludes(out, text);
 });
 
-Deno.test("doctor names the variables that override settings, not their secrets", async () => {
+test("doctor names the variables that override settings, not their secrets", async () => {
   await using it = await bench({ alice: account("alice") });
   const { out } = await run(
     ["doctor", "--offline"],
@@ -190,7 +199,7 @@ Deno.test("doctor names the variables that override settings, not their secrets"
   assert(!out.includes("canary"));
 });
 
-Deno.test("doctor says what is wrong with the store", async () => {
+test("doctor says what is wrong with the store", async () => {
   const examine = async (spoil: (path: string, folder: string) => unknown) => {
     await using it = await bench({ alice: account("alice") });
     await spoil(it.path, it.folder);
@@ -199,36 +208,36 @@ Deno.test("doctor says what is wrong with the store", async () => {
       .map(({ level, text, advice }) => `${level}: ${text}; ${advice ?? ""}`);
     return { code, found: found.join("\n") };
   };
-  const torn = await examine((path) => Deno.writeTextFile(path, "{"));
+  const torn = await examine((path) => writeFile(path, "{"));
   assertEquals(torn.code, 1);
   assert(torn.found.startsWith("problem: "), torn.found);
-  const open = await examine((path) => Deno.chmod(path, 0o644));
+  const open = await examine((path) => chmod(path, 0o644));
   assertStringIncludes(open.found, "warning: The store");
   assertStringIncludes(open.found, "was open to other users");
-  const folder = await examine((_, folder) => Deno.chmod(folder, 0o777));
+  const folder = await examine((_, folder) => chmod(folder, 0o777));
   assertStringIncludes(folder.found, "chmod go-w ");
   const orphan = await examine(async (path) => {
-    await Deno.rename(path, `${path}.bak`);
+    await rename(path, `${path}.bak`);
   });
   assertEquals(orphan.code, 1);
   assertStringIncludes(orphan.found, "cli.ts restore");
   const newer = await examine((path) =>
-    Deno.writeTextFile(path, `{"version":99,"accounts":{}}`)
+    writeFile(path, `{"version":99,"accounts":{}}`)
   );
   assertStringIncludes(newer.found, "99");
 });
 
-Deno.test("doctor takes a lock that a dead program left behind for what it is", async () => {
+test("doctor takes a lock that a dead program left behind for what it is", async () => {
   await using it = await bench({ alice: account("alice") });
   const lock = `${it.path}.lock`;
-  await Deno.writeTextFile(lock, "0123456789abcdef01234567 00000001\n");
-  await Deno.utime(lock, new Date(), new Date(Date.now() - 60_000));
+  await writeFile(lock, "0123456789abcdef01234567 00000001\n");
+  await utimes(lock, new Date(), new Date(Date.now() - 60_000));
   const { code, out } = await it.run("doctor", "--offline");
   assertEquals(code, 0);
   assertStringIncludes(out, "its holder has ended");
 });
 
-Deno.test("doctor without an account ends with 4 and names what adds one", async () => {
+test("doctor without an account ends with 4 and names what adds one", async () => {
   await using it = await bench();
   const { code, out } = await it.run("doctor", "--offline");
   assertEquals(code, 4);
@@ -236,7 +245,7 @@ Deno.test("doctor without an account ends with 4 and names what adds one", async
   assertStringIncludes(out, "cli.ts login");
 });
 
-Deno.test("doctor says who cannot be reached, and goes on", async () => {
+test("doctor says who cannot be reached, and goes on", async () => {
   await using it = await bench({ alice: account("alice") });
   const nobody = "http://127.0.0.1:9";
   const { code, out } = await it.run(
@@ -254,7 +263,7 @@ Deno.test("doctor says who cannot be reached, and goes on", async () => {
   assertStringIncludes(problems(out).join("\n"), "asking for its usage failed");
 });
 
-Deno.test("doctor refuses a backend from the environment that is not this machine", async () => {
+test("doctor refuses a backend from the environment that is not this machine", async () => {
   await using it = await bench({ alice: account("alice") });
   const { code, out } = await run(["doctor", "--json", "--store", it.path], {
     CODEX_ROTATOR_BACKEND_URL: "https://evil.example",
@@ -264,7 +273,7 @@ Deno.test("doctor refuses a backend from the environment that is not this machin
   assertStringIncludes(problems(out).join("\n"), "spell it out: --backend");
 });
 
-Deno.test("doctor compares the clock with the backend's", async () => {
+test("doctor compares the clock with the backend's", async () => {
   await using fake = await startFakeCodex({ accounts: { me: {} } });
   await using s = await online(fake, { me: {} });
   const args = ["--store", s.it.path, "--backend", fake.backend];

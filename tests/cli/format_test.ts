@@ -13,13 +13,22 @@ import {
 import { policyProblems, policyWords } from "../../lib/cli/spending_words.ts";
 import { textWidth } from "../../lib/cli/table.ts";
 import { nearest } from "../../lib/nearest.ts";
-import { credits, later, NOW, report, row, windows } from "./reports.ts";
+import { test } from "../test.ts";
+import {
+  credits,
+  later,
+  NOW,
+  report,
+  row,
+  suggestAsInstalled,
+  windows,
+} from "./reports.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-Deno.test("duration() names the two largest units", () => {
+test("duration() names the two largest units", () => {
   const cases: [number, string][] = [
     [0, "0s"],
     [1, "1s"],
@@ -34,13 +43,13 @@ Deno.test("duration() names the two largest units", () => {
   for (const [ms, text] of cases) assertEquals(duration(ms), text);
 });
 
-Deno.test("timeAgo() names the largest unit", () => {
+test("timeAgo() names the largest unit", () => {
   assertEquals(timeAgo(later(-90_000), NOW), "1m ago");
   assertEquals(timeAgo(later(-DAY - 5 * HOUR), NOW), "1d ago");
   assertEquals(timeAgo(NOW, NOW), "just now");
 });
 
-Deno.test("windowLabel() names a window by its length", () => {
+test("windowLabel() names a window by its length", () => {
   const cases: [number | null, string][] = [
     [18_000, "5h"],
     [86_400, "1d"],
@@ -56,7 +65,7 @@ Deno.test("windowLabel() names a window by its length", () => {
   }
 });
 
-Deno.test("sanitize() takes out what a terminal would obey", () => {
+test("sanitize() takes out what a terminal would obey", () => {
   const cases: [string, string][] = [
     ["plain ünïcode 天", "plain ünïcode 天"],
     ["\u001b[31mred\u001b[0m", "red"],
@@ -70,7 +79,7 @@ Deno.test("sanitize() takes out what a terminal would obey", () => {
   for (const [text, expected] of cases) assertEquals(sanitize(text), expected);
 });
 
-Deno.test("textWidth() counts columns as a terminal shows them", () => {
+test("textWidth() counts columns as a terminal shows them", () => {
   const cases: [string, number][] = [
     ["abc", 3],
     ["天地", 4],
@@ -84,7 +93,7 @@ Deno.test("textWidth() counts columns as a terminal shows them", () => {
   for (const [text, width] of cases) assertEquals(textWidth(text), width, text);
 });
 
-Deno.test("nearest() finds what was probably meant, and nothing far away", () => {
+test("nearest() finds what was probably meant, and nothing far away", () => {
   const names = ["status", "strategy", "refresh", "remove", "rename"];
   assertEquals(nearest("stauts", names), "status");
   assertEquals(nearest("refrsh", names), "refresh");
@@ -93,7 +102,7 @@ Deno.test("nearest() finds what was probably meant, and nothing far away", () =>
   assertEquals(nearest("", names), undefined);
 });
 
-Deno.test("standingWords() says why and until when", () => {
+test("standingWords() says why and until when", () => {
   const until = later(2 * HOUR + 14 * MINUTE);
   const say = (changes: Parameters<typeof row>[1]) =>
     standingWords(row("a", changes), NOW);
@@ -114,7 +123,7 @@ Deno.test("standingWords() says why and until when", () => {
   );
 });
 
-Deno.test("ageWords() is silent for 15 minutes", () => {
+test("ageWords() is silent for 15 minutes", () => {
   const say = (usageObservedAt: string | null) =>
     ageWords(row("a", { usageObservedAt }), NOW);
   assertEquals(say(later(-15 * MINUTE)), "");
@@ -123,7 +132,7 @@ Deno.test("ageWords() is silent for 15 minutes", () => {
   assertEquals(say(null), "never");
 });
 
-Deno.test("meterWords() names a meter as its owner knows it", () => {
+test("meterWords() names a meter as its owner knows it", () => {
   const say = (meter: string, name: string | null = null) =>
     meterWords({ ...windows(1, 2)[0]!, meter, name });
   assertEquals(say("codex"), "");
@@ -132,7 +141,7 @@ Deno.test("meterWords() names a meter as its owner knows it", () => {
   assertEquals(say("constructor"), "constructor");
 });
 
-Deno.test("creditWords() says how much there is and what forbids it", () => {
+test("creditWords() says how much there is and what forbids it", () => {
   const say = (changes: Parameters<typeof row>[1]) =>
     creditWords(row("a", changes), NOW);
   assertEquals(say({ credits: null }), "unknown");
@@ -158,7 +167,8 @@ Deno.test("creditWords() says how much there is and what forbids it", () => {
   );
 });
 
-Deno.test("policyWords() names the source, and how to forbid when nothing is set", () => {
+test("policyWords() names the source, and how to forbid when nothing is set", () => {
+  suggestAsInstalled();
   const { credits } = report([]);
   assertEquals(
     policyWords(credits),

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { commands, reflow } from "../../lib/cli/commands.ts";
+import { test } from "../test.ts";
 import { run } from "./run.ts";
 
 const COMMON = `
@@ -13,7 +14,7 @@ Options of every command:
   --version, -v    the version
 `;
 
-Deno.test("help of a command is the same from 80 columns on", async () => {
+test("help of a command is the same from 80 columns on", async () => {
   for (const columns of [80, 120]) {
     const { out } = await run(["use", "--help"], {}, { columns });
     assertEquals(
@@ -37,7 +38,7 @@ ${COMMON}`,
   }
 });
 
-Deno.test("help of a command is broken anew for 60 columns", async () => {
+test("help of a command is broken anew for 60 columns", async () => {
   const { out } = await run(["use", "--help"], {}, { columns: 60 });
   assertEquals(
     out,
@@ -70,7 +71,7 @@ Options of every command:
   );
 });
 
-Deno.test("help keeps to 60 columns and loses no word", async () => {
+test("help keeps to 60 columns and loses no word", async () => {
   const words = (text: string) => text.split(/\s+/);
   for (const args of [[], ...[...commands.keys()].map((name) => [name])]) {
     const wide = await run(["help", ...args], {}, { columns: 80 });
@@ -83,6 +84,6 @@ Deno.test("help keeps to 60 columns and loses no word", async () => {
   }
 });
 
-Deno.test("reflow() keeps a word that is too long whole", () => {
+test("reflow() keeps a word that is too long whole", () => {
   assertEquals(reflow(`a ${"x".repeat(30)} b`, 20), `a\n${"x".repeat(30)}\nb`);
 });

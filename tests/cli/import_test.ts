@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
+import { mkdir, stat, writeFile } from "node:fs/promises";
 import {
   type FakeCodex,
   startFakeCodex,
@@ -7,6 +8,7 @@ import {
 import type { Io } from "../../lib/cli/io.ts";
 import type { Settings } from "../../lib/types.ts";
 import { loginPlaces } from "../../lib/cli/login_places.ts";
+import { test } from "../test.ts";
 import { account, type Bench, bench, run } from "./run.ts";
 
 /** A Codex CLI home with the login of an account of the stand-in. */
@@ -16,7 +18,7 @@ async function signedIn(name = "me", settings?: Settings) {
   });
   const it = settings ? await bench({}, settings) : await bench();
   const home = join(it.folder, ".codex");
-  await Deno.mkdir(home);
+  await mkdir(home);
   const file = join(home, "auth.json");
   async function signIn(as: string) {
     const { access, refresh, id, accountId } = fake.tokens(as);
@@ -26,7 +28,7 @@ async function signedIn(name = "me", settings?: Settings) {
       id_token: id,
       account_id: accountId,
     };
-    await Deno.writeTextFile(
+    await writeFile(
       file,
       JSON.stringify({ OPENAI_API_KEY: null, tokens }),
     );
@@ -61,7 +63,7 @@ function call(
   return run(["import", ...args, ...flags], env, changes);
 }
 
-Deno.test("import --copy adds the Codex CLI's account and says what that means", async () => {
+test("import --copy adds the Codex CLI's account and says what that means", async () => {
   await using s = await signedIn();
   const { code, out, err } = await call(s, ["--copy"], {
     CODEX_HOME: s.home,
@@ -76,7 +78,7 @@ Deno.test("import --copy adds the Codex CLI's account and says what that means",
   assertEquals(me!.source, undefined);
 });
 
-Deno.test("import --copy finds the file in the home folder, or where it is told", async () => {
+test("import --copy finds the file in the home folder, or where it is told", async () => {
   await using s = await signedIn();
   const home = await call(s, ["--copy", "--alias", "work"], {
     HOME: s.it.folder,
@@ -89,7 +91,7 @@ Deno.test("import --copy finds the file in the home folder, or where it is told"
   assertEquals(Object.keys(s.it.state().accounts).sort(), ["other", "work"]);
 });
 
-Deno.test("import --copy updates an account that is known", async () => {
+test("import --copy updates an account that is known", async () => {
   await using s = await signedIn();
   await call(s, [s.file, "--copy"]);
   const newer = await s.signIn("me");
@@ -108,7 +110,7 @@ Deno.test("import --copy updates an account that is known", async () => {
   );
 });
 
-Deno.test("import links to the file, so that both tools go on working", async () => {
+test("import links to the file, so that both tools go on working", async () => {
   await using s = await signedIn();
   const { code, out } = await call(s, [s.file, "--alias", "work"]);
   assertEquals(code, 0);
@@ -123,7 +125,7 @@ Deno.test("import links to the file, so that both tools go on working", async ()
   assertEquals(s.it.state().accounts.work!.source!.path, s.file);
 });
 
-Deno.test("import never replaces newer tokens, nor links to older ones", async () => {
+test("import never replaces newer tokens, nor links to older ones", async () => {
   await using s = await signedIn();
   await call(s, [s.file, "--copy"]);
   const before = s.it.state().accounts.me!;
@@ -133,14 +135,14 @@ Deno.test("import never replaces newer tokens, nor links to older ones", async (
     refresh_token: older.refresh,
     account_id: older.accountId,
   };
-  await Deno.writeTextFile(s.file, JSON.stringify({ tokens }));
+  await writeFile(s.file, JSON.stringify({ tokens }));
   const { code, out } = await call(s, [s.file]);
   assertEquals(code, 0);
   assertStringIncludes(out, "its tokens are newer than these");
   assertEquals(s.it.state().accounts.me, before);
 });
 
-Deno.test("import finds the logins of all tools where they keep them", async () => {
+test("import finds the logins of all tools where they keep them", async () => {
   await using s = await signedIn();
   const [openCode, multiAuth] = [
     s.fake.tokens("other"),
@@ -148,21 +150,21 @@ Deno.test("import finds the logins of all tools where they keep them", async () 
   ];
   const data = join(s.it.folder, ".local", "share", "opencode");
   const config = join(s.it.folder, ".config", "opencode-multi-auth");
-  await Deno.mkdir(data, { recursive: true });
-  await Deno.mkdir(config, { recursive: true });
+  await mkdir(data, { recursive: true });
+  await mkdir(config, { recursive: true });
   const openai = {
     type: "oauth",
     refresh: openCode.refresh,
     access: openCode.access,
     expires: openCode.expiresAt,
   };
-  await Deno.writeTextFile(join(data, "auth.json"), JSON.stringify({ openai }));
+  await writeFile(join(data, "auth.json"), JSON.stringify({ openai }));
   const personal = {
     accessToken: multiAuth.access,
     refreshToken: multiAuth.refresh,
     enabled: false,
   };
-  await Deno.writeTextFile(
+  await writeFile(
     join(config, "accounts.json"),
     JSON.stringify({ version: 2, accounts: { personal, "dead one": {} } }),
   );
@@ -187,7 +189,7 @@ Deno.test("import finds the logins of all tools where they keep them", async () 
   assertEquals(again.out.trim().split("\n").length, 1);
 });
 
-Deno.test("import looks where variables point, and says where it looked", async () => {
+test("import looks where variables point, and says where it looked", async () => {
   await using s = await signedIn();
   const env = {
     CODEX_HOME: "/nowhere/codex",
@@ -209,7 +211,7 @@ Deno.test("import looks where variables point, and says where it looked", async 
   }
 });
 
-Deno.test("loginPlaces() knows the places of Windows as well", () => {
+test("loginPlaces() knows the places of Windows as well", () => {
   const env: Record<string, string> = {
     USERPROFILE: "/u",
     APPDATA: "/u/roaming",
@@ -228,7 +230,7 @@ Deno.test("loginPlaces() knows the places of Windows as well", () => {
   assertEquals(places("linux").length, 3);
 });
 
-Deno.test("import --settings takes over strategy, weights and credit list under the names of here", async () => {
+test("import --settings takes over strategy, weights and credit list under the names of here", async () => {
   await using s = await signedIn();
   await using it = await bench({ work: account("someone") });
   const [a, b] = [s.fake.tokens("me"), s.fake.tokens("other")];
@@ -243,7 +245,7 @@ Deno.test("import --settings takes over strategy, weights and credit list under 
     accountWeights: { work: 4, dead: 9 },
     creditAccountAliases: ["work", "dead"],
   };
-  await Deno.writeTextFile(file, JSON.stringify({ accounts, settings }));
+  await writeFile(file, JSON.stringify({ accounts, settings }));
   const plain = await call({ it, fake: s.fake }, [file]);
   assertEquals(plain.code, 0, plain.err);
   assertEquals(it.state().settings, {});
@@ -263,7 +265,7 @@ Deno.test("import --settings takes over strategy, weights and credit list under 
   assertStringIncludes(none.err, "only opencode-multi-auth has them");
 });
 
-Deno.test("import says what is wrong with the call or the file", async () => {
+test("import says what is wrong with the call or the file", async () => {
   await using s = await signedIn();
   const missing = join(s.it.folder, "missing.json");
   const cases: [string[], number, string][] = [
@@ -281,7 +283,7 @@ Deno.test("import says what is wrong with the call or the file", async () => {
   assertEquals(await exists(s.it.path), false);
 });
 
-Deno.test("import says whether the new account may spend credits under the store's setting", async () => {
+test("import says whether the new account may spend credits under the store's setting", async () => {
   for (const [list, words] of [[["me"], "may"], [["x"], "may not"]] as const) {
     await using s = await signedIn("me", { creditAccountAliases: list });
     const { out } = await call(s, [s.file, "--copy"]);
@@ -289,7 +291,7 @@ Deno.test("import says whether the new account may spend credits under the store
   }
 });
 
-Deno.test("import never prints a token", async () => {
+test("import never prints a token", async () => {
   await using s = await signedIn();
   const said: string[] = [];
   const tokens = await s.signIn("me");
@@ -297,7 +299,7 @@ Deno.test("import never prints a token", async () => {
     const { out, err } = await call(s, args);
     said.push(out, err);
   }
-  await Deno.writeTextFile(s.file, JSON.stringify(tokens).slice(0, -9));
+  await writeFile(s.file, JSON.stringify(tokens).slice(0, -9));
   const { err } = await call(s, [s.file, "--copy"]);
   said.push(err);
   const text = said.join("");
@@ -308,5 +310,5 @@ Deno.test("import never prints a token", async () => {
 });
 
 async function exists(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(() => true, () => false);
+  return await stat(path).then(() => true, () => false);
 }

@@ -1,7 +1,11 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
+import { mkdir, writeFile } from "node:fs/promises";
+import process from "node:process";
+import { readdirSync } from "node:fs";
 import { startFakeCodex } from "../../lib/testing/fake_codex.ts";
 import type { AccountRecord, Settings } from "../../lib/types.ts";
+import { test, testOnDeno } from "../test.ts";
 import { account, bench, run } from "./run.ts";
 
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));
@@ -89,7 +93,7 @@ async function withScreen(
   return { ...ran, err: screen.text };
 }
 
-Deno.test("login adds accounts one after another, in the browser and by device code", async () => {
+test("login adds accounts one after another, in the browser and by device code", async () => {
   await using s = await setUp();
   const one = await s.browser("me", "open");
   assertEquals(one.code, 0, one.err);
@@ -113,7 +117,7 @@ Deno.test("login adds accounts one after another, in the browser and by device c
   assert(!said.includes(s.fake.canary));
 });
 
-Deno.test("login signs a known account in again, as its own and no longer linked", async () => {
+test("login signs a known account in again, as its own and no longer linked", async () => {
   await using s = await setUp({
     mine: {
       userId: "user-me",
@@ -143,7 +147,7 @@ Deno.test("login signs a known account in again, as its own and no longer linked
   assert(mine!.tokens!.access !== "dead");
 });
 
-Deno.test("login keeps the tokens when the alias is another account's", async () => {
+test("login keeps the tokens when the alias is another account's", async () => {
   await using s = await setUp({ work: account("someone") });
   const { code, out } = await s.device("me", "work");
   assertEquals(code, 0);
@@ -153,13 +157,13 @@ Deno.test("login keeps the tokens when the alias is another account's", async ()
   assertEquals([me!.userId, work!.userId], ["user-me", "user-someone"]);
 });
 
-Deno.test("login says whether the new account may spend credits", async () => {
+test("login says whether the new account may spend credits", async () => {
   await using s = await setUp({}, { creditAccountAliases: ["x"] });
   const { out } = await s.device("me");
   assertStringIncludes(out, "me may not spend purchased credits");
 });
 
-Deno.test("login settles that the first account with credits may not spend them where nobody can be asked", async () => {
+test("login settles that the first account with credits may not spend them where nobody can be asked", async () => {
   await using s = await setUp();
   s.fake.account("me").credits = {
     hasCredits: true,
@@ -177,7 +181,7 @@ Deno.test("login settles that the first account with credits may not spend them 
   assertEquals(without.it.state().settings, {});
 });
 
-Deno.test("login is no failure when only the usage is not told", async () => {
+test("login is no failure when only the usage is not told", async () => {
   await using s = await setUp();
   s.fake.account("me").usageAlways = { status: 503 };
   const { code, err } = await s.device("me");
@@ -186,20 +190,20 @@ Deno.test("login is no failure when only the usage is not told", async () => {
   assert(s.it.state().accounts.me!.tokens);
 });
 
-Deno.test("login refuses what cannot be an alias and a broken store before anyone signs in", async () => {
+test("login refuses what cannot be an alias and a broken store before anyone signs in", async () => {
   await using s = await setUp();
   const wrong = await s.device("me", "all");
   assertEquals([wrong.code, wrong.out], [2, ""]);
-  await Deno.writeTextFile(s.it.path, "{");
+  await writeFile(s.it.path, "{");
   const broken = await s.device("me");
   assertEquals(broken.code, 1);
   assertEquals(s.fake.log.length, 0);
 });
 
-Deno.test({
+test({
   name:
     "login finds out before anyone signs in that the store cannot be written",
-  ignore: Deno.build.os !== "linux",
+  ignore: process.platform !== "linux",
   async fn() {
     await using s = await setUp();
     const path = "/proc/codex-rotator-test.json";
@@ -221,7 +225,7 @@ Deno.test({
   },
 });
 
-Deno.test("login leaves nothing behind when it is denied or interrupted", async () => {
+test("login leaves nothing behind when it is denied or interrupted", async () => {
   await using s = await setUp();
   const interrupted = new AbortController();
   const stopped = await run(["login", "--device", ...s.flags], {}, {
@@ -236,61 +240,64 @@ Deno.test("login leaves nothing behind when it is denied or interrupted", async 
     },
   });
   assertEquals([denied.code, denied.out], [1, ""]);
-  assertEquals([...Deno.readDirSync(s.it.folder)].length, 0);
+  assertEquals(readdirSync(s.it.folder).length, 0);
 });
 
-Deno.test("login as a process ends by itself while its input stays open", async () => {
-  await using s = await setUp();
-  s.fake.signInAs = "me";
-  const hosts = [
-    new URL(s.fake.issuer).host,
-    "127.0.0.1:1455",
-    "127.0.0.1:1457",
-  ];
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--no-prompt",
-      "--import-map=tests/npm_imports.json",
-      `--allow-read=${s.it.folder}`,
-      `--allow-write=${s.it.folder}`,
-      `--allow-net=${hosts.join(",")}`,
-      "cli.ts",
-      "login",
-      ...s.flags,
-    ],
-    cwd: ROOT,
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const err = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
-  let said = "";
-  let url = "";
-  while (url === "") {
-    const { done, value } = await err.read();
-    if (done) break;
-    said += value;
-    url = /^http\S+(?=\n)/m.exec(said)?.[0] ?? "";
-  }
-  assert(url !== "", said);
-  const page = await fetch(url);
-  assertStringIncludes(await page.text(), "Signed in");
-  const out = await new Response(child.stdout).text();
-  const { code } = await child.status;
-  for (;;) {
-    const { done, value } = await err.read();
-    if (done) break;
-    said += value;
-  }
-  assertEquals(code, 0, said);
-  assertStringIncludes(out, "me (me@example.com, plus) is signed in");
-  assert(!(out + said).includes(s.fake.canary));
-  assertEquals(Object.keys(s.it.state().accounts), ["me"]);
-  await child.stdin.close().catch(() => {});
-});
+testOnDeno(
+  "login as a process ends by itself while its input stays open",
+  async () => {
+    await using s = await setUp();
+    s.fake.signInAs = "me";
+    const hosts = [
+      new URL(s.fake.issuer).host,
+      "127.0.0.1:1455",
+      "127.0.0.1:1457",
+    ];
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "--no-prompt",
+        "--import-map=tests/npm_imports.json",
+        `--allow-read=${s.it.folder}`,
+        `--allow-write=${s.it.folder}`,
+        `--allow-net=${hosts.join(",")}`,
+        "cli.ts",
+        "login",
+        ...s.flags,
+      ],
+      cwd: ROOT,
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const err = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    let said = "";
+    let url = "";
+    while (url === "") {
+      const { done, value } = await err.read();
+      if (done) break;
+      said += value;
+      url = /^http\S+(?=\n)/m.exec(said)?.[0] ?? "";
+    }
+    assert(url !== "", said);
+    const page = await fetch(url);
+    assertStringIncludes(await page.text(), "Signed in");
+    const out = await new Response(child.stdout).text();
+    const { code } = await child.status;
+    for (;;) {
+      const { done, value } = await err.read();
+      if (done) break;
+      said += value;
+    }
+    assertEquals(code, 0, said);
+    assertStringIncludes(out, "me (me@example.com, plus) is signed in");
+    assert(!(out + said).includes(s.fake.canary));
+    assertEquals(Object.keys(s.it.state().accounts), ["me"]);
+    await child.stdin.close().catch(() => {});
+  },
+);
 
-Deno.test("the first run names the command that adds what other tools are signed in with", async () => {
+test("the first run names the command that adds what other tools are signed in with", async () => {
   await using s = await setUp();
   const home = { HOME: s.it.folder };
   const none = await run(["status", ...s.flags], home);
@@ -298,8 +305,8 @@ Deno.test("the first run names the command that adds what other tools are signed
   assertStringIncludes(none.err, "sign in with: cli.ts login");
   const { access, refresh, id, accountId } = s.fake.tokens("me");
   const folder = join(s.it.folder, ".codex");
-  await Deno.mkdir(folder);
-  await Deno.writeTextFile(
+  await mkdir(folder);
+  await writeFile(
     join(folder, "auth.json"),
     JSON.stringify({
       tokens: {

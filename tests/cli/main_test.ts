@@ -1,9 +1,11 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { readFile, writeFile } from "node:fs/promises";
 import { VERSION } from "../../lib/version.ts";
 import { commands } from "../../lib/cli/commands.ts";
+import { test } from "../test.ts";
 import { account, bench, run } from "./run.ts";
 
-Deno.test("main() prints the help that lists every command", async () => {
+test("main() prints the help that lists every command", async () => {
   for (const args of [["--help"], ["-h"], ["help"]]) {
     const { code, out, err } = await run(args);
     assertEquals([code, err], [0, ""]);
@@ -14,7 +16,7 @@ Deno.test("main() prints the help that lists every command", async () => {
   }
 });
 
-Deno.test("main() prints each command's own help, with options and examples", async () => {
+test("main() prints each command's own help, with options and examples", async () => {
   for (const [name, { load, usage }] of commands) {
     const { command } = await load();
     for (const args of [[name, "--help"], ["help", name], ["--help", name]]) {
@@ -32,7 +34,7 @@ Deno.test("main() prints each command's own help, with options and examples", as
   }
 });
 
-Deno.test("main() names only commands that exist in its help", async () => {
+test("main() names only commands that exist in its help", async () => {
   const texts = await Promise.all(
     [...commands.keys()].map(async (name) => (await run(["help", name])).out),
   );
@@ -43,14 +45,14 @@ Deno.test("main() names only commands that exist in its help", async () => {
   }
 });
 
-Deno.test("main() keeps its help within 80 columns", async () => {
+test("main() keeps its help within 80 columns", async () => {
   for (const name of [undefined, ...commands.keys()]) {
     const { out } = await run(name === undefined ? ["--help"] : ["help", name]);
     for (const line of out.split("\n")) assert(line.length <= 80, line);
   }
 });
 
-Deno.test("main() prints the version alone", async () => {
+test("main() prints the version alone", async () => {
   for (const args of [["--version"], ["-v"], ["status", "--version"]]) {
     assertEquals(await run(args), {
       code: 0,
@@ -60,13 +62,13 @@ Deno.test("main() prints the version alone", async () => {
   }
 });
 
-Deno.test("main() without a command shows the help on stderr and fails", async () => {
+test("main() without a command shows the help on stderr and fails", async () => {
   const { code, out, err } = await run([]);
   assertEquals([code, out], [2, ""]);
   assertStringIncludes(err, "Usage: cli.ts COMMAND");
 });
 
-Deno.test("main() refuses unknown names and suggests the nearest", async () => {
+test("main() refuses unknown names and suggests the nearest", async () => {
   const cases: [string[], string][] = [
     [["stauts"], "Unknown command stauts (did you mean status?)"],
     [["teleport"], "Unknown command teleport\n  → known are: status, "],
@@ -112,7 +114,7 @@ Deno.test("main() refuses unknown names and suggests the nearest", async () => {
   }
 });
 
-Deno.test("main() takes the environment's backend for loopback hosts only", async () => {
+test("main() takes the environment's backend for loopback hosts only", async () => {
   const call = (url: string, ...args: string[]) =>
     run(["status", "--refresh", "--store", "none.json", ...args], {
       CODEX_ROTATOR_BACKEND_URL: url,
@@ -147,15 +149,15 @@ Deno.test("main() takes the environment's backend for loopback hosts only", asyn
   assertEquals(spelled.code, 4);
 });
 
-Deno.test("advice is about the store that the command line names", async () => {
+test("advice is about the store that the command line names", async () => {
   await using it = await bench({ alice: account("alice") });
   const { out } = await it.run("status");
   assertStringIncludes(
     out.replaceAll(/\s+/g, " "),
     `cli.ts credits none --store ${it.path}`,
   );
-  await Deno.writeTextFile(it.path, "");
-  await Deno.writeTextFile(`${it.path}.bak`, "");
+  await writeFile(it.path, "");
+  await writeFile(`${it.path}.bak`, "");
   const { err } = await it.run("status");
   assertStringIncludes(err, `with "cli.ts restore --store ${it.path}"\n`);
   const other = await run(["status", "--store", `${it.folder}/it's new.json`]);
@@ -170,10 +172,10 @@ Deno.test("advice is about the store that the command line names", async () => {
   assertStringIncludes(none.err, "→ sign in with: cli.ts login\n");
 });
 
-Deno.test("a damaged store without a backup leads to a way out, not in a circle", async () => {
+test("a damaged store without a backup leads to a way out, not in a circle", async () => {
   await using it = await bench({ alice: account("alice") });
   for (const text of ["", "null", "{"]) {
-    await Deno.writeTextFile(it.path, text);
+    await writeFile(it.path, text);
     const { code, err } = await it.run("status");
     assertEquals(code, 1);
     assertStringIncludes(err, "move it away and add the accounts again");
@@ -183,11 +185,11 @@ Deno.test("a damaged store without a backup leads to a way out, not in a circle"
       restored.err,
       "move the store away, and add the accounts again",
     );
-    assertEquals(await Deno.readTextFile(it.path), text);
+    assertEquals(await readFile(it.path, "utf8"), text);
   }
 });
 
-Deno.test("serve says what to give where it cannot listen", async () => {
+test("serve says what to give where it cannot listen", async () => {
   await using it = await bench({ alice: account("alice") });
   for (const host of ["192.0.2.1", "no-such-host.invalid"]) {
     const { code, out, err } = await it.run("serve", "--host", host);

@@ -1,4 +1,5 @@
 /** Reports to be rendered. */
+import { suggestAs } from "../../lib/cli/format.ts";
 import type { AccountStatus, StatusReport } from "../../lib/report_types.ts";
 
 /** The time of {@linkcode report}. */
@@ -77,6 +78,11 @@ export function credits(
   usable = true,
 ): NonNullable<AccountStatus["credits"]> {
   return { hasCredits: true, unlimited: false, balance, usable };
+}
+
+/** Has commands that are suggested begin as the installed one does. */
+export function suggestAsInstalled(): void {
+  suggestAs({ program: () => "codex-rotator", isWindows: false });
 }
 
 /** A report of `accounts`; the first one is next. */

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "@std/path";
+import { test } from "../test.ts";
 import { account, bench } from "./run.ts";
 
 function three() {
@@ -11,7 +12,7 @@ function three() {
   };
 }
 
-Deno.test("restore --list shows three backups, the newest first, and no token", async () => {
+test("restore --list shows three backups, the newest first, and no token", async () => {
   await using it = await bench(three());
   assertEquals(
     (await it.run("restore", "--list")).out,
@@ -31,7 +32,7 @@ Deno.test("restore --list shows three backups, the newest first, and no token", 
   ]);
 });
 
-Deno.test("restore N undoes what was set by mistake", async () => {
+test("restore N undoes what was set by mistake", async () => {
   await using it = await bench(three());
   await it.run("credits", "none");
   await it.run("credits", "all");
@@ -44,7 +45,7 @@ Deno.test("restore N undoes what was set by mistake", async () => {
   assert(it.state().accounts.alice!.tokens !== undefined);
 });
 
-Deno.test("restore refuses a number that no backup has, and changes nothing", async () => {
+test("restore refuses a number that no backup has, and changes nothing", async () => {
   await using it = await bench(three());
   await it.run("disable", "bob");
   for (const wrong of ["0", "4", "two", "1.5"]) {
@@ -60,7 +61,7 @@ Deno.test("restore refuses a number that no backup has, and changes nothing", as
   assertEquals(it.state().accounts.bob!.enabled, undefined);
 });
 
-Deno.test("remove takes the tokens out of the store and all its backups", async () => {
+test("remove takes the tokens out of the store and all its backups", async () => {
   await using it = await bench(three());
   const tokensOf = async (name: string) => {
     const { tokens } = three()[name as "carol"];

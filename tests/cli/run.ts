@@ -2,6 +2,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "@std/path";
+import { readFileSync } from "node:fs";
+import process from "node:process";
 import type { Io } from "../../lib/cli/io.ts";
 import { main } from "../../lib/cli/main.ts";
 import type { AccountRecord, PoolState, Settings } from "../../lib/types.ts";
@@ -23,7 +25,7 @@ export async function run(
   const signal = changes.signal ?? new AbortController().signal;
   const code = await main(args, {
     env: (name) => Object.hasOwn(env, name) ? env[name] : undefined,
-    isWindows: Deno.build.os === "windows",
+    isWindows: process.platform === "win32",
     program: () => "cli.ts",
     out: (text) => void (ran.out += text),
     err: (text) => void (ran.err += text),
@@ -66,7 +68,7 @@ export async function bench(
     folder,
     path,
     run: (...args) => run([...args, "--store", path]),
-    state: () => JSON.parse(Deno.readTextFileSync(path)),
+    state: () => JSON.parse(readFileSync(path, "utf8")),
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
   };
 }

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Ajv } from "ajv";
 import schema from "../../lib/cli/status.schema.json" with { type: "json" };
 import type { AccountRecord } from "../../lib/types.ts";
+import { test } from "../test.ts";
 import { everyStanding } from "./reports.ts";
 import { account, bench } from "./run.ts";
 
@@ -43,7 +44,7 @@ function everything(): Record<string, AccountRecord> {
   };
 }
 
-Deno.test("status --json says what its schema says, and no field more", async () => {
+test("status --json says what its schema says, and no field more", async () => {
   const validate = validator(true);
   for (
     const settings of [{}, { creditAccountAliases: ["full", "gone"] }, {
@@ -60,14 +61,14 @@ Deno.test("status --json says what its schema says, and no field more", async ()
   assert(validate(everyStanding()), JSON.stringify(validate.errors));
 });
 
-Deno.test("status --json of an empty store fits its schema", async () => {
+test("status --json of an empty store fits its schema", async () => {
   await using it = await bench();
   const validate = validator(true);
   const { out } = await it.run("status", "--json");
   assert(validate(JSON.parse(out)), JSON.stringify(validate.errors));
 });
 
-Deno.test("status.schema.json refuses what status never says", () => {
+test("status.schema.json refuses what status never says", () => {
   const validate = validator(false);
   const report = () => JSON.parse(JSON.stringify(everyStanding()));
   const wrong: ((it: ReturnType<typeof report>) => void)[] = [

@@ -1,9 +1,10 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import { test } from "../test.ts";
 import { account, bench } from "./run.ts";
 
 const two = () => ({ alice: account("alice"), bob: account("bob") });
 
-Deno.test("set shows weight, priority and reserve, with what holds where nothing is set", async () => {
+test("set shows weight, priority and reserve, with what holds where nothing is set", async () => {
   await using it = await bench({
     alice: account("alice", { weight: 3, priority: -1, reserve: 20 }),
     bob: account("bob"),
@@ -18,7 +19,7 @@ Deno.test("set shows weight, priority and reserve, with what holds where nothing
   );
 });
 
-Deno.test("set changes what is named and leaves the rest", async () => {
+test("set changes what is named and leaves the rest", async () => {
   await using it = await bench(two());
   const { code, out } = await it.run("set", "bob", "weight=2.5", "reserve=15%");
   assertEquals(code, 0);
@@ -29,7 +30,7 @@ Deno.test("set changes what is named and leaves the rest", async () => {
   assertEquals(alice!.weight, undefined);
 });
 
-Deno.test("set refuses what is no setting or no number for it, and changes nothing", async () => {
+test("set refuses what is no setting or no number for it, and changes nothing", async () => {
   await using it = await bench(two());
   const before = it.state();
   const cases: [string[], string][] = [

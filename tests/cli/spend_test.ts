@@ -2,11 +2,14 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { Ajv } from "ajv";
 import schema from "../../lib/cli/spend.schema.json" with { type: "json" };
+import { statSync } from "node:fs";
+import { copyFile, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import type { SpendReport } from "../../lib/ledger/spend.ts";
 import type { LedgerEntry } from "../../lib/spending_types.ts";
 import type { AccountRecord } from "../../lib/types.ts";
 import type { Io } from "../../lib/cli/io.ts";
 import { textWidth } from "../../lib/cli/table.ts";
+import { tempFolder, test } from "../test.ts";
 import { account, type Ran, run } from "./run.ts";
 
 const NOW = Date.parse("2026-11-30T12:00:00Z");
@@ -45,16 +48,16 @@ async function filled(
   lines: readonly (LedgerEntry | string)[],
   accounts: Record<string, AccountRecord> = { alice: account("alice") },
 ): Promise<Filled> {
-  const folder = await Deno.makeTempDir();
+  const folder = await tempFolder();
   const store = join(folder, "accounts.json");
   const state = { version: 1, settings: {}, accounts };
-  await Deno.writeTextFile(store, JSON.stringify(state), { mode: 0o600 });
+  await writeFile(store, JSON.stringify(state), { mode: 0o600 });
   const texts = lines.map((it) =>
     typeof it === "string" ? it : JSON.stringify(it)
   );
   if (texts.length > 0) {
     const path = join(folder, "ledger-2026-11.jsonl");
-    await Deno.writeTextFile(path, texts.map((it) => `${it}\n`).join(""));
+    await writeFile(path, texts.map((it) => `${it}\n`).join(""));
   }
   const spend: Filled["spend"] = (args = [], changes = {}) =>
     run(["spend", ...args, "--store", store], {}, {
@@ -69,7 +72,7 @@ async function filled(
       assertEquals(code, 0);
       return JSON.parse(out);
     },
-    [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true }),
   };
 }
 
@@ -92,7 +95,7 @@ const SPENT = {
 const keysOf = ({ rows }: SpendReport) =>
   rows.map(({ key, requests, credits }) => [key, requests, credits]);
 
-Deno.test("spend sums up by account, model, session and day, to the same total", async () => {
+test("spend sums up by account, model, session and day, to the same total", async () => {
   await using it = await filled(PAID, SPENT);
   const expected = {
     account: [["alice", 3, "3.75"], ["bob", 2, "0"]],
@@ -122,7 +125,7 @@ Deno.test("spend sums up by account, model, session and day, to the same total",
   }
 });
 
-Deno.test("spend --json fits its schema, and has no field more", async () => {
+test("spend --json fits its schema, and has no field more", async () => {
   const closed = JSON.stringify(schema)
     .replaceAll('"properties":', '"additionalProperties":false,$&');
   const validate = new Ajv({ strict: true }).compile(JSON.parse(closed));
@@ -137,7 +140,7 @@ Deno.test("spend --json fits its schema, and has no field more", async () => {
   }
 });
 
-Deno.test("spend counts whole UTC days: so many, today included, or from a date on", async () => {
+test("spend counts whole UTC days: so many, today included, or from a date on", async () => {
   await using it = await filled([
     entry({ at: "2026-11-30T00:00:00.000Z", model: "today" }),
     entry({ at: "2026-11-29T23:59:59.000Z", model: "yesterday" }),
@@ -158,7 +161,7 @@ Deno.test("spend counts whole UTC days: so many, today included, or from a date 
   assertEquals((await it.json()).since, "2026-11-01T00:00:00.000Z");
 });
 
-Deno.test("spend books no request twice that cost its credits behind midnight", async () => {
+test("spend books no request twice that cost its credits behind midnight", async () => {
   const late = entry({ at: "2026-11-28T23:59:59.000Z", credits: "3" });
   await using it = await filled([late], {
     alice: account("alice", { spent: { "2026-11-29": "4" } }),
@@ -169,7 +172,7 @@ Deno.test("spend books no request twice that cost its credits behind midnight", 
   assertEquals(keysOf(later), [["other", 0, "1"]]);
 });
 
-Deno.test("spend counts what an account was charged under an earlier name", async () => {
+test("spend counts what an account was charged under an earlier name", async () => {
   await using it = await filled(PAID, { ...SPENT, bob: account("bob") });
   const store = join(it.folder, "accounts.json");
   for (const [from, to] of [["alice", "carol"], ["bob", "alice"]]) {
@@ -188,7 +191,7 @@ Deno.test("spend counts what an account was charged under an earlier name", asyn
   ]]);
 });
 
-Deno.test("spend refuses a time or a key that it does not know, and says what it wants", async () => {
+test("spend refuses a time or a key that it does not know, and says what it wants", async () => {
   await using it = await filled(PAID);
   for (
     const [args, wanted] of [
@@ -207,7 +210,7 @@ Deno.test("spend refuses a time or a key that it does not know, and says what it
   }
 });
 
-Deno.test("spend says in a sentence that nothing was served", async () => {
+test("spend says in a sentence that nothing was served", async () => {
   await using it = await filled([]);
   const { code, out } = await it.spend();
   assertEquals([code, out], [
@@ -216,13 +219,13 @@ Deno.test("spend says in a sentence that nothing was served", async () => {
   ]);
 });
 
-Deno.test("spend tells how many lines of the ledger cannot be read", async () => {
+test("spend tells how many lines of the ledger cannot be read", async () => {
   await using it = await filled(['{"at":"2026', ...PAID], SPENT);
   assertEquals((await it.json()).skippedLines, 1);
   assertStringIncludes((await it.spend()).err, "1 line of the ledger");
 });
 
-Deno.test("spend shows a table with a total that fits the terminal", async () => {
+test("spend shows a table with a total that fits the terminal", async () => {
   const lines = [
     ...PAID,
     entry({
@@ -249,7 +252,7 @@ Deno.test("spend shows a table with a total that fits the terminal", async () =>
   assertStringIncludes(out, "\u001b[1mtotal\u001b[22m");
 });
 
-Deno.test("spend shows what names itself like an escape sequence as harmless text", async () => {
+test("spend shows what names itself like an escape sequence as harmless text", async () => {
   await using it = await filled([entry({ model: "\u001b[31mred\u0007" })]);
   for (const args of [["--by=model"], ["--by=model", "--json"]]) {
     const { out } = await it.spend(args);
@@ -258,7 +261,7 @@ Deno.test("spend shows what names itself like an escape sequence as harmless tex
   }
 });
 
-Deno.test("spend --html and status --html write one page that only its owner can read, with nothing from elsewhere", async () => {
+test("spend --html and status --html write one page that only its owner can read, with nothing from elsewhere", async () => {
   const bad = "</script><img src=x onerror=alert(1)>&\"'";
   const lines = [
     ...PAID,
@@ -268,15 +271,15 @@ Deno.test("spend --html and status --html write one page that only its owner can
   const store = join(it.folder, "accounts.json");
   for (const name of ["spend", "status"]) {
     const path = join(it.folder, `${name}.html`);
-    await Deno.writeTextFile(path, "old", { mode: 0o644 });
+    await writeFile(path, "old", { mode: 0o644 });
     const { code, out, err } = await run(
       [name, "--html", path, "--store", store],
       {},
       { now: () => NOW },
     );
     assertEquals([name, code, out, err], [name, 0, "", `${path} is written\n`]);
-    assertEquals(Deno.statSync(path).mode! & 0o777, 0o600);
-    const page = await Deno.readTextFile(path);
+    assertEquals(statSync(path).mode! & 0o777, 0o600);
+    const page = await readFile(path, "utf8");
     assert(!page.includes("<img") && !page.includes("<script"), page);
     assert(
       !/https?:|src=|url\(|@import|<link/.test(page.replaceAll("src=x", "")),
@@ -289,21 +292,21 @@ Deno.test("spend --html and status --html write one page that only its owner can
   }
 });
 
-Deno.test("spend --html does not replace the store", async () => {
+test("spend --html does not replace the store", async () => {
   await using it = await filled(PAID, SPENT);
   const store = join(it.folder, "accounts.json");
-  const before = await Deno.readTextFile(store);
+  const before = await readFile(store, "utf8");
   const link = join(it.folder, "page.html");
-  await Deno.symlink(store, link);
-  await Deno.copyFile(store, `${store}.bak`);
+  await symlink(store, link);
+  await copyFile(store, `${store}.bak`);
   for (const path of [store, link, `${store}.bak`]) {
     assertEquals([path, (await it.spend(["--html", path])).code], [path, 2]);
   }
-  assertEquals(await Deno.readTextFile(store), before);
-  assertEquals(await Deno.readTextFile(`${store}.bak`), before);
+  assertEquals(await readFile(store, "utf8"), before);
+  assertEquals(await readFile(`${store}.bak`, "utf8"), before);
 });
 
-Deno.test("spend --html says which page cannot be written, and what to do", async () => {
+test("spend --html says which page cannot be written, and what to do", async () => {
   await using it = await filled(PAID, SPENT);
   const { code, err } = await it.spend(["--html", it.folder]);
   assertEquals([code, err], [
@@ -312,7 +315,7 @@ Deno.test("spend --html says which page cannot be written, and what to do", asyn
   ]);
 });
 
-Deno.test("status and doctor show what is spent of a cap, and that a balance that rises is no limit", async () => {
+test("status and doctor show what is spent of a cap, and that a balance that rises is no limit", async () => {
   const topped = account("bob", {
     spent: { "2026-11-30": "1.5", "2026-11-02": "2" },
     spending: {
@@ -336,9 +339,9 @@ Deno.test("status and doctor show what is spent of a cap, and that a balance tha
   ) {
     await using it = await filled([], { alice: account("alice"), bob: topped });
     const store = join(it.folder, "accounts.json");
-    const state = JSON.parse(await Deno.readTextFile(store));
+    const state = JSON.parse(await readFile(store, "utf8"));
     state.settings = { creditCaps };
-    await Deno.writeTextFile(store, JSON.stringify(state));
+    await writeFile(store, JSON.stringify(state));
     for (const args of [["status"], ["doctor", "--offline"]]) {
       const { out } = await run([...args, "--store", store], {}, {
         now: () => NOW,

@@ -1,20 +1,31 @@
+import process from "node:process";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { statusLine } from "../../lib/cli/status_summary.ts";
 import { renderStatus } from "../../lib/cli/status_table.ts";
 import { textWidth } from "../../lib/cli/table.ts";
 import type { StatusReport } from "../../lib/report_types.ts";
-import { everyStanding, later, NOW, report, row, windows } from "./reports.ts";
+import { test } from "../test.ts";
+import {
+  everyStanding,
+  later,
+  NOW,
+  report,
+  row,
+  suggestAsInstalled,
+  windows,
+} from "./reports.ts";
 
 // resets are shown on this machine's clock
-Deno.env.set("TZ", "UTC");
+process.env.TZ = "UTC";
 
 const HOUR = 3_600_000;
 
 function show(report: StatusReport, columns: number, color = false): string {
+  suggestAsInstalled();
   return renderStatus(report, { columns, color, now: NOW });
 }
 
-Deno.test("renderStatus() puts each account on one line where that fits", () => {
+test("renderStatus() puts each account on one line where that fits", () => {
   assertEquals(
     show(everyStanding(), 130),
     `\
@@ -37,7 +48,7 @@ Everyone may spend purchased credits (nothing set); forbid with: codex-rotator c
   );
 });
 
-Deno.test("renderStatus() puts the windows below each account on a usual terminal", () => {
+test("renderStatus() puts the windows below each account on a usual terminal", () => {
   assertEquals(
     show(everyStanding(), 80),
     `\
@@ -72,7 +83,7 @@ codex-rotator credits none
   );
 });
 
-Deno.test("renderStatus() shortens the bars on a narrow one", () => {
+test("renderStatus() shortens the bars on a narrow one", () => {
   assertEquals(
     show(everyStanding(), 48),
     `\
@@ -111,7 +122,7 @@ set); forbid with: codex-rotator credits none
   );
 });
 
-Deno.test("renderStatus() keeps to the width whatever the names", () => {
+test("renderStatus() keeps to the width whatever the names", () => {
   const names = ["a", "x".repeat(64), "天地玄黃", "e\u0301clair"];
   const accounts = names.map((name) =>
     row(name, { plan: "plan-of-unusual-length", detail: "w ".repeat(150) })
@@ -124,7 +135,7 @@ Deno.test("renderStatus() keeps to the width whatever the names", () => {
   }
 });
 
-Deno.test("renderStatus() aligns columns behind wide characters", () => {
+test("renderStatus() aligns columns behind wide characters", () => {
   const accounts = ["ab", "天地玄黃", "x".repeat(64)].map((name) => row(name));
   const lines = show(report(accounts), 120).split("\n").slice(1, 4);
   const places = lines.map((line) =>
@@ -136,7 +147,7 @@ Deno.test("renderStatus() aligns columns behind wide characters", () => {
   assertEquals(places[2], places[0]);
 });
 
-Deno.test("renderStatus() lets no control character through", () => {
+test("renderStatus() lets no control character through", () => {
   const evil = "\u001b[2J\u001b]0;x\u0007\rname\u009b\u202e\n";
   const text = renderStatus(
     report([
@@ -176,7 +187,7 @@ Deno.test("renderStatus() lets no control character through", () => {
   assertEquals(text.replaceAll("\n", "").match(/[\p{Cc}\p{Bidi_C}]/gu), null);
 });
 
-Deno.test("renderStatus() colours only where it is asked to, and says the same", () => {
+test("renderStatus() colours only where it is asked to, and says the same", () => {
   const plain = show(everyStanding(), 120);
   const colored = show(everyStanding(), 120, true);
   assertStringIncludes(colored, "\u001b[31mexhausted");
@@ -186,7 +197,7 @@ Deno.test("renderStatus() colours only where it is asked to, and says the same",
   assertEquals(stripped.replace(/ +$/gm, ""), plain);
 });
 
-Deno.test("renderStatus() says who is pinned, and when that name is gone", () => {
+test("renderStatus() says who is pinned, and when that name is gone", () => {
   const text = (pinned: string) =>
     show(report([row("alice")], { pinned }), 120);
   assertStringIncludes(text("alice"), "Pinned to alice: only it serves");
@@ -194,7 +205,7 @@ Deno.test("renderStatus() says who is pinned, and when that name is gone", () =>
   assertStringIncludes(text("bob"), "Pinned to bob, which does not exist");
 });
 
-Deno.test("renderStatus() says when nobody can serve and who will be first", () => {
+test("renderStatus() says when nobody can serve and who will be first", () => {
   const blocked = (name: string, ms: number) =>
     row(name, { standing: "blocked", reason: "exhausted", until: later(ms) });
   const accounts = [blocked("a", 2 * HOUR), blocked("b", 60_000)];
@@ -203,7 +214,7 @@ Deno.test("renderStatus() says when nobody can serve and who will be first", () 
   assertStringIncludes(text, "Next: nobody can serve\n");
 });
 
-Deno.test("renderStatus() shows a share that is neither none nor all as such", () => {
+test("renderStatus() shows a share that is neither none nor all as such", () => {
   const window = { meter: "codex", name: null, windowSeconds: 18_000 };
   const cases: [number, string | null, string][] = [
     [0, later(HOUR), "░░░░░░░░░░░░░░░░   0% used  1h"],
@@ -220,7 +231,7 @@ Deno.test("renderStatus() shows a share that is neither none nor all as such", (
   }
 });
 
-Deno.test("renderStatus() shows what is absent as absent", () => {
+test("renderStatus() shows what is absent as absent", () => {
   const absent = row("a", {
     plan: null,
     credits: null,
@@ -234,7 +245,7 @@ Deno.test("renderStatus() shows what is absent as absent", () => {
   );
 });
 
-Deno.test("renderStatus() puts many accounts in groups by who can serve, a line each where that fits", () => {
+test("renderStatus() puts many accounts in groups by who can serve, a line each where that fits", () => {
   const members = everyStanding().accounts.map((it) => ({
     ...it,
     windows: windows(100, 40),
@@ -260,7 +271,7 @@ Deno.test("renderStatus() puts many accounts in groups by who can serve, a line 
   assertEquals(few.indexOf(""), 1 + 11);
 });
 
-Deno.test("renderStatus() puts windows of one length in one column, also in a mixed fleet", () => {
+test("renderStatus() puts windows of one length in one column, also in a mixed fleet", () => {
   const monthly = { ...windows(55, 0)[0]!, windowSeconds: 2_628_000 };
   const accounts = [
     row("both"),
@@ -291,7 +302,7 @@ Deno.test("renderStatus() puts windows of one length in one column, also in a mi
   assert(narrow.every((it) => textWidth(it) <= 60));
 });
 
-Deno.test("renderStatus() says how long windows and fleet last at the present pace", () => {
+test("renderStatus() says how long windows and fleet last at the present pace", () => {
   const [window] = windows(42, 0);
   const lastsUntil = later(HOUR);
   const moving = row("a", { windows: [{ ...window!, lastsUntil }] });
@@ -302,7 +313,7 @@ Deno.test("renderStatus() says how long windows and fleet last at the present pa
   assertEquals(/full|lasts/.test(still), false);
 });
 
-Deno.test("renderStatus() says why this account is next", () => {
+test("renderStatus() says why this account is next", () => {
   const cases: [Parameters<typeof row>[1][], Partial<StatusReport>, string][] =
     [
       [[{}], {}, "Next: a, on included usage\n"],
@@ -329,7 +340,7 @@ Deno.test("renderStatus() says why this account is next", () => {
   }
 });
 
-Deno.test("statusLine() says in 60 columns who is next, how many can serve and when the next window resets", () => {
+test("statusLine() says in 60 columns who is next, how many can serve and when the next window resets", () => {
   const until = later(2 * HOUR + 14 * 60_000);
   assertEquals(
     statusLine(everyStanding(), NOW),

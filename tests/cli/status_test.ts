@@ -5,12 +5,15 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { dirname } from "@std/path";
+import { chmod, writeFile } from "node:fs/promises";
+import process from "node:process";
 import {
   type FakeCodex,
   startFakeCodex,
 } from "../../lib/testing/fake_codex.ts";
 import type { AccountRecord, Settings } from "../../lib/types.ts";
 import type { StatusReport } from "../../lib/report_types.ts";
+import { test } from "../test.ts";
 import { account, bench, run } from "./run.ts";
 
 /** A window of five hours, observed just now. */
@@ -46,7 +49,7 @@ function credits(balance: string): AccountRecord {
 
 const login = { auth: { invalidAt: 1, reason: "The sign-in was revoked" } };
 
-Deno.test("status shows a row per account and what they add up to", async () => {
+test("status shows a row per account and what they add up to", async () => {
   await using it = await bench({
     alice: account("alice", used(42)),
     bob: account("bob", { ...used(100), ...credits("12.5") }),
@@ -66,7 +69,7 @@ Deno.test("status shows a row per account and what they add up to", async () => 
   assertStringIncludes(out, "accounts that do not exist: zoe");
 });
 
-Deno.test("status ALIAS shows the accounts named, and refuses a name that nobody bears", async () => {
+test("status ALIAS shows the accounts named, and refuses a name that nobody bears", async () => {
   await using it = await bench({
     alice: account("alice", used(42)),
     bob: account("bob", used(100)),
@@ -86,7 +89,7 @@ Deno.test("status ALIAS shows the accounts named, and refuses a name that nobody
   assertStringIncludes(wrong.err, "(did you mean alice?)");
 });
 
-Deno.test("status --line is one line, also without an account", async () => {
+test("status --line is one line, also without an account", async () => {
   await using it = await bench({
     alice: account("alice", used(42)),
     bob: account("bob", used(100)),
@@ -100,7 +103,7 @@ Deno.test("status --line is one line, also without an account", async () => {
   assertEquals([empty.code, empty.out], [4, "no account\n"]);
 });
 
-Deno.test("status --json is the report alone, without any token", async () => {
+test("status --json is the report alone, without any token", async () => {
   await using it = await bench({
     bob: account("bob", used(100)),
     alice: account("alice", used(42)),
@@ -118,7 +121,7 @@ Deno.test("status --json is the report alone, without any token", async () => {
   assert(!out.includes("canary"));
 });
 
-Deno.test("status without an account names the command that adds one", async () => {
+test("status without an account names the command that adds one", async () => {
   await using it = await bench();
   const plain = await it.run("status");
   assertEquals([plain.code, plain.out], [4, ""]);
@@ -129,7 +132,7 @@ Deno.test("status without an account names the command that adds one", async () 
   assertEquals((await it.run("status", "--check")).code, 4);
 });
 
-Deno.test("status --check tells by its exit code who can serve", async () => {
+test("status --check tells by its exit code who can serve", async () => {
   const cases: [string, number, Record<string, AccountRecord>, Settings?][] = [
     ["included", 0, { a: used(1), b: login }],
     ["on credits", 3, { a: { ...used(100), ...credits("5") } }],
@@ -153,7 +156,7 @@ Deno.test("status --check tells by its exit code who can serve", async () => {
   }
 });
 
-Deno.test("status --model asks for that model's meter", async () => {
+test("status --model asks for that model's meter", async () => {
   await using it = await bench({ alice: account("alice", used(42)) });
   const { out } = await it.run(
     "status",
@@ -181,7 +184,7 @@ async function online(fake: FakeCodex, names: string[]) {
   };
 }
 
-Deno.test("status --refresh asks the backend first", async () => {
+test("status --refresh asks the backend first", async () => {
   await using fake = await startFakeCodex({
     accounts: { alice: { windows: [{ seconds: 18_000, usedPercent: 37 }] } },
   });
@@ -195,7 +198,7 @@ Deno.test("status --refresh asks the backend first", async () => {
   assert(!(after.out + after.err).includes(fake.canary));
 });
 
-Deno.test("refresh reports each account, and fails in part", async () => {
+test("refresh reports each account, and fails in part", async () => {
   await using fake = await startFakeCodex({
     accounts: { alice: {}, bob: { usageAlways: { status: 500 } }, carol: {} },
   });
@@ -224,16 +227,16 @@ Deno.test("refresh reports each account, and fails in part", async () => {
   assert(!(out + json.out + status.err).includes(fake.canary));
 });
 
-Deno.test({
+test({
   name: "refresh fails where what was learned cannot be kept, and says so once",
-  ignore: Deno.build.os === "windows" || Deno.uid() === 0,
+  ignore: process.platform === "win32" || process.getuid?.() === 0,
   async fn() {
     await using fake = await startFakeCodex({
       accounts: { alice: {}, bob: {} },
     });
     await using s = await online(fake, ["alice", "bob"]);
     const folder = dirname(s.it.path);
-    await Deno.chmod(folder, 0o500);
+    await chmod(folder, 0o500);
     try {
       for (const args of [["refresh"], ["status", "--refresh"]]) {
         const { code, err } = await s.run(...args);
@@ -243,13 +246,13 @@ Deno.test({
         ]);
       }
     } finally {
-      await Deno.chmod(folder, 0o700);
+      await chmod(folder, 0o700);
     }
     assertEquals((await s.run("refresh")).code, 0);
   },
 });
 
-Deno.test("refresh tells how to sign in again who has to", async () => {
+test("refresh tells how to sign in again who has to", async () => {
   await using fake = await startFakeCodex({ accounts: { alice: {} } });
   await using s = await online(fake, ["alice"]);
   fake.revoke("alice", "all");
@@ -261,12 +264,12 @@ Deno.test("refresh tells how to sign in again who has to", async () => {
   );
 });
 
-Deno.test("refresh asks for the named accounts only, and renews their tokens", async () => {
+test("refresh asks for the named accounts only, and renews their tokens", async () => {
   await using fake = await startFakeCodex({ accounts: { alice: {}, bob: {} } });
   await using s = await online(fake, ["alice", "bob"]);
   const state = s.it.state();
   state.accounts.bob!.tokens!.expiresAt = Date.now() - 1;
-  await Deno.writeTextFile(s.it.path, JSON.stringify(state));
+  await writeFile(s.it.path, JSON.stringify(state));
   const { code, out } = await s.run("refresh", "bob");
   assertEquals(code, 0);
   assertMatch(out, /bob .* included .*\n {4}Token renewed\n/);
@@ -277,7 +280,7 @@ Deno.test("refresh asks for the named accounts only, and renews their tokens", a
   assertStringIncludes(wrong.err, "(did you mean bob?)");
 });
 
-Deno.test("refresh shows progress to a person only", async () => {
+test("refresh shows progress to a person only", async () => {
   await using fake = await startFakeCodex({ accounts: { alice: {}, bob: {} } });
   await using s = await online(fake, ["alice", "bob"]);
   const flags = ["--backend", fake.backend, "--issuer", fake.issuer];
@@ -290,7 +293,7 @@ Deno.test("refresh shows progress to a person only", async () => {
   JSON.parse(out);
 });
 
-Deno.test("refresh without an account is valid JSON all the same", async () => {
+test("refresh without an account is valid JSON all the same", async () => {
   await using it = await bench();
   const { code, out, err } = await it.run("refresh", "--json");
   assertEquals(code, 4);
@@ -298,7 +301,7 @@ Deno.test("refresh without an account is valid JSON all the same", async () => {
   assertStringIncludes(err, "cli.ts login");
 });
 
-Deno.test("credits shows who may spend, and sets it", async () => {
+test("credits shows who may spend, and sets it", async () => {
   await using it = await bench({
     alice: account("alice", credits("12.5")),
     bob: account("bob"),
@@ -317,7 +320,7 @@ Deno.test("credits shows who may spend, and sets it", async () => {
   assertEquals(it.state().settings.creditAccountAliases, "all");
 });
 
-Deno.test("credits changes nothing when a name is wrong", async () => {
+test("credits changes nothing when a name is wrong", async () => {
   await using it = await bench({ alice: account("alice") }, {
     creditAccountAliases: "none",
   });

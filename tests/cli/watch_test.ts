@@ -1,4 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import { writeFileSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { test } from "../test.ts";
 import { account, bench, run } from "./run.ts";
 
 /** Runs `status --watch`, interrupted once it has written `times` snapshots. */
@@ -19,7 +22,7 @@ async function watched(path: string, times: number, ...args: string[]) {
   return { ...ran, parts };
 }
 
-Deno.test("status --watch prints snapshots into a pipe until it is interrupted", async () => {
+test("status --watch prints snapshots into a pipe until it is interrupted", async () => {
   await using it = await bench({ alice: account("alice") });
   const { code, parts, err } = await watched(it.path, 3);
   assertEquals([code, err, parts.length], [130, "", 3]);
@@ -29,7 +32,7 @@ Deno.test("status --watch prints snapshots into a pipe until it is interrupted",
   }
 });
 
-Deno.test("status --watch --json prints a report per line", async () => {
+test("status --watch --json prints a report per line", async () => {
   await using it = await bench({ alice: account("alice") });
   const { code, parts } = await watched(it.path, 2, "--json");
   assertEquals(code, 130);
@@ -37,7 +40,7 @@ Deno.test("status --watch --json prints a report per line", async () => {
   assertEquals(lines.map((line) => JSON.parse(line).next), ["alice", "alice"]);
 });
 
-Deno.test("status --watch refuses what is no interval, and --check", async () => {
+test("status --watch refuses what is no interval, and --check", async () => {
   await using it = await bench({ alice: account("alice") });
   for (const seconds of ["0", "-1", "soon", "1e9", "NaN"]) {
     const { code, err } = await it.run("status", `--watch=${seconds}`);
@@ -51,18 +54,18 @@ Deno.test("status --watch refuses what is no interval, and --check", async () =>
   assertEquals((await it.run("status", "--watch", "5")).code, 2);
 });
 
-Deno.test("status --watch ends at once when there is nothing to watch", async () => {
+test("status --watch ends at once when there is nothing to watch", async () => {
   await using it = await bench();
-  await Deno.writeTextFile(it.path, "{");
+  await writeFile(it.path, "{");
   const { code, out, err } = await it.run("status", "--watch");
   assertEquals([code, out], [1, ""]);
   assertStringIncludes(err, it.path);
 });
 
-Deno.test("status --watch says on stderr what goes wrong in between, and goes on", async () => {
+test("status --watch says on stderr what goes wrong in between, and goes on", async () => {
   for (const args of [["--json"], []]) {
     await using it = await bench({ alice: account("alice") });
-    const whole = await Deno.readTextFile(it.path);
+    const whole = await readFile(it.path, "utf8");
     const interrupt = new AbortController();
     const parts: string[] = [];
     let errors = "";
@@ -73,11 +76,11 @@ Deno.test("status --watch says on stderr what goes wrong in between, and goes on
         out(text) {
           parts.push(text);
           if (parts.length === 2) interrupt.abort();
-          else Deno.writeTextFileSync(it.path, "{");
+          else writeFileSync(it.path, "{");
         },
         err(text) {
           errors += text;
-          Deno.writeTextFileSync(it.path, whole);
+          writeFileSync(it.path, whole);
         },
         signal: interrupt.signal,
       },
@@ -89,7 +92,7 @@ Deno.test("status --watch says on stderr what goes wrong in between, and goes on
   }
 });
 
-Deno.test("status --watch --json prints reports one after the other on a terminal, too", async () => {
+test("status --watch --json prints reports one after the other on a terminal, too", async () => {
   await using it = await bench({ alice: account("alice") });
   const interrupt = new AbortController();
   const { out } = await run(
