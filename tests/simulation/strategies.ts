@@ -243,7 +243,15 @@ function table(
   ].join("\n");
 }
 
-/** What is paid more or less than by round-robin with the same traffic. */
+/** The means of a figure; nothing where a rule has none. */
+function means(results: Results, field: keyof Outcome): string {
+  return table(results, (runs) => {
+    const value = mean(runs.map((run) => run[field]));
+    return Number.isNaN(value) ? "" : value.toFixed(0);
+  });
+}
+
+/** What is paid more or less than by a rule with the same traffic. */
 function differences(results: Results, name: string): string {
   const base = results.get(name)!;
   return table(results, (runs, column) => {
@@ -252,23 +260,22 @@ function differences(results: Results, name: string): string {
   });
 }
 
-function print(title: string, text: string): void {
-  // deno-lint-ignore no-console
-  console.log(`### ${title}\n\n${text}\n`);
-}
-
 if (import.meta.main) {
   installClock();
-  const runs = Number(process.env["STRATEGIES_RUNS"] ?? 3);
-  const rulesRuns = Number(process.env["RULES_RUNS"] ?? 100);
-  const results = await measure(runs);
-  const means = (field: keyof Outcome) =>
-    table(results, (it) => mean(it.map((run) => run[field])).toFixed(0));
-  print("Requests without included usage", means("paid"));
-  print("The same, beside round-robin", differences(results, "round-robin"));
-  print("Credits spent", means("credits"));
-  print("Sessions that moved", means("moved"));
-  const alone = differences(measureRules(rulesRuns), "*round-robin*");
-  print(`Rules alone, beside round-robin, ${rulesRuns} runs`, alone);
+  const results = await measure(Number(process.env["STRATEGIES_RUNS"] ?? 3));
+  const rules = measureRules(Number(process.env["RULES_RUNS"] ?? 100));
+  const tables = {
+    "Requests without included usage": means(results, "paid"),
+    "The same, beside round-robin": differences(results, "round-robin"),
+    "Credits spent": means(results, "credits"),
+    "Sessions that moved": means(results, "moved"),
+    "Rules alone: requests without included usage": means(rules, "paid"),
+    "Rules alone, beside round-robin": differences(rules, "*round-robin*"),
+    "Rules alone: sessions that moved": means(rules, "moved"),
+  };
+  for (const [title, text] of Object.entries(tables)) {
+    // deno-lint-ignore no-console
+    console.log(`### ${title}\n\n${text}\n`);
+  }
   process.exit(0);
 }
