@@ -306,7 +306,11 @@ test("createRotator() refuses caps that cannot be read", () => {
     ]
   ) {
     const options = { store: memoryStore(), creditCaps } as RotatorOptions;
-    assertThrows(() => createRotator(options), TypeError, "caps");
+    assertThrows(
+      () => createRotator(options),
+      TypeError,
+      "creditCaps is",
+    );
   }
 });
 
