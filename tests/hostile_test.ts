@@ -23,6 +23,7 @@ import { bench, type Ran, run } from "./cli/run.ts";
 import { HOUR, recordOf, requestBody, startFleet } from "./fleet.ts";
 import { commandOf, RUNTIMES } from "./runtimes.ts";
 import { KEY, startServing } from "./serve/serving.ts";
+import { test, testOnDeno } from "./test.ts";
 
 const ROOT = fromFileUrl(new URL("..", import.meta.url));
 
@@ -83,7 +84,7 @@ const fakeAccounts = Object.fromEntries(
   ALIASES.map((alias) => [`of-${alias}`, {}]),
 );
 
-Deno.test("the command line prints nothing that a terminal acts upon, whatever the store holds", async () => {
+test("the command line prints nothing that a terminal acts upon, whatever the store holds", async () => {
   const records = (fake: FakeCodex) => ({
     [NASTY]: {
       ...recordOf(fake, "a"),
@@ -145,7 +146,7 @@ Deno.test("the command line prints nothing that a terminal acts upon, whatever t
   }
 });
 
-Deno.test("no answer of backend or issuer reaches the terminal as it came", async () => {
+test("no answer of backend or issuer reaches the terminal as it came", async () => {
   const message = NASTY;
   const answers = [
     { status: 400, body: { error: { code: NASTY, message } } },
@@ -192,7 +193,7 @@ Deno.test("no answer of backend or issuer reaches the terminal as it came", asyn
   }
 });
 
-Deno.test("events tell what backend and issuer say in one harmless line", async () => {
+test("events tell what backend and issuer say in one harmless line", async () => {
   await using fleet = await startFleet({
     fake: { accessLifetimeMs: HOUR },
     credits: "none",
@@ -217,7 +218,7 @@ Deno.test("events tell what backend and issuer say in one harmless line", async 
   for (const { detail } of accounts) assertHarmless(detail ?? "", "a detail");
 });
 
-Deno.test("serve logs hostile names in one harmless line", async () => {
+testOnDeno("serve logs hostile names in one harmless line", async () => {
   await using it = await startServing({
     accounts: {
       [NASTY]: {
@@ -249,13 +250,15 @@ Deno.test("serve logs hostile names in one harmless line", async () => {
   assertHarmless(it.err(), "the log");
 });
 
-Deno.test("the lines of CODEX_ROTATOR_DEBUG are harmless, whatever the aliases", async () => {
-  const fake = await startFakeCodex({ accounts: { a: {} } });
-  await using it = await bench(
-    { [NASTY]: recordOf(fake, "a") },
-    { creditAccountAliases: "none" },
-  );
-  const script = `
+testOnDeno(
+  "the lines of CODEX_ROTATOR_DEBUG are harmless, whatever the aliases",
+  async () => {
+    const fake = await startFakeCodex({ accounts: { a: {} } });
+    await using it = await bench(
+      { [NASTY]: recordOf(fake, "a") },
+      { creditAccountAliases: "none" },
+    );
+    const script = `
     import { createRotator } from ${JSON.stringify(`${ROOT}mod.ts`)};
     const [store, backend, issuer, body] = process.argv.slice(2);
     const rotator = createRotator({ store, backend, issuer });
@@ -265,20 +268,21 @@ Deno.test("the lines of CODEX_ROTATOR_DEBUG are harmless, whatever the aliases",
     await rotator.close();
     console.log(answer.status);
   `;
-  const file = join(it.folder, "ask.mjs");
-  await writeFile(file, script);
-  const body = JSON.stringify(requestBody());
-  const ran = await spawn(
-    [...commandOf("deno"), file, it.path, fake.backend, fake.issuer, body],
-    { cwd: it.folder, env: { CODEX_ROTATOR_DEBUG: "1" } },
-  );
-  await fake.close();
-  assertEquals([ran.code, ran.out], [0, "200\n"], ran.err);
-  assertStringIncludes(ran.err, "chosen=yes");
-  assertHarmless(ran.err, "debug lines");
-});
+    const file = join(it.folder, "ask.mjs");
+    await writeFile(file, script);
+    const body = JSON.stringify(requestBody());
+    const ran = await spawn(
+      [...commandOf("deno"), file, it.path, fake.backend, fake.issuer, body],
+      { cwd: it.folder, env: { CODEX_ROTATOR_DEBUG: "1" } },
+    );
+    await fake.close();
+    assertEquals([ran.code, ran.out], [0, "200\n"], ran.err);
+    assertStringIncludes(ran.err, "chosen=yes");
+    assertHarmless(ran.err, "debug lines");
+  },
+);
 
-Deno.test("accounts named like parts of objects serve as any other", async () => {
+test("accounts named like parts of objects serve as any other", async () => {
   await using s = await signedIn(fakeAccounts, recordsFor);
   await using rotator = createRotator({
     store: s.it.path,
@@ -306,7 +310,7 @@ Deno.test("accounts named like parts of objects serve as any other", async () =>
   assertEquals(({} as { tokens?: unknown }).tokens, undefined);
 });
 
-Deno.test("accounts named like parts of objects are pinned, renamed and removed as any other", async () => {
+test("accounts named like parts of objects are pinned, renamed and removed as any other", async () => {
   await using s = await signedIn(fakeAccounts, recordsFor);
   const said = async (...args: string[]): Promise<Ran> => {
     const ran = await s.run(...args);
@@ -346,7 +350,7 @@ Deno.test("accounts named like parts of objects are pinned, renamed and removed 
   assertEquals(Object.keys(left.it.state().accounts), ["constructor"]);
 });
 
-Deno.test("keys of an answer that are parts of objects change nothing else", async () => {
+test("keys of an answer that are parts of objects change nothing else", async () => {
   const models = ["gpt-5.5", ...ALIASES];
   await using fleet = await startFleet({
     accounts: { a: { supportedModels: models } },
@@ -375,7 +379,7 @@ Deno.test("keys of an answer that are parts of objects change nothing else", asy
   assertEquals(({} as { polluted?: unknown }).polluted, undefined);
 });
 
-Deno.test("an alias that looks like a path leaves nothing outside the store's folder", async () => {
+test("an alias that looks like a path leaves nothing outside the store's folder", async () => {
   const aliases = [
     "../../outside",
     "/tmp/codex-rotator-outside",
@@ -442,7 +446,7 @@ const UNSAFE = [
   "javascript:alert(1)",
 ];
 
-Deno.test("tokens are sent unencrypted to no other machine, by option or by flag", async () => {
+test("tokens are sent unencrypted to no other machine, by option or by flag", async () => {
   for (const url of UNSAFE) {
     assertThrows(() => createRotator({ backend: url }), TypeError, "backend");
     assertThrows(() => createRotator({ issuer: url }), TypeError, "issuer");
@@ -455,7 +459,7 @@ Deno.test("tokens are sent unencrypted to no other machine, by option or by flag
   }
 });
 
-Deno.test("no redirect is followed with a token", async () => {
+test("no redirect is followed with a token", async () => {
   await using elsewhere = await startFakeCodex();
   const redirect = `${elsewhere.issuer}/oauth/token`;
   for (const status of [301, 302, 303, 307, 308]) {
@@ -495,12 +499,14 @@ async function withProject(test: (folder: string) => Promise<void>) {
   }
 }
 
-Deno.test("a project's .env does not change where the library sends tokens", () =>
-  withProject(async (folder) => {
-    const script = `
+testOnDeno(
+  "a project's .env does not change where the library sends tokens",
+  () =>
+    withProject(async (folder) => {
+      const script = `
       import { createRotator, memoryStore } from ${
-      JSON.stringify(`${ROOT}mod.ts`)
-    };
+        JSON.stringify(`${ROOT}mod.ts`)
+      };
       import process from "node:process";
       const urls = [process.env.CODEX_ROTATOR_BACKEND_URL];
       const rotator = createRotator({
@@ -517,40 +523,47 @@ Deno.test("a project's .env does not change where the library sends tokens", () 
       await rotator.close();
       console.log(urls.sort().join(" "));
     `;
-    await writeFile(join(folder, "use.mjs"), script);
-    for (const runtime of RUNTIMES) {
-      const [program, ...flags] = commandOf(runtime);
-      const ran = await spawn(
-        [program!, ...flags, ...ENV_FILE[runtime], "use.mjs"],
-        { cwd: folder },
-      );
-      assertEquals(
-        [ran.code, ran.out],
-        [
-          0,
-          "auth.openai.com chatgpt.com https://evil.example/backend\n",
-        ],
-        `${runtime}: ${ran.err}`,
-      );
-    }
-  }));
-
-Deno.test("the command line refuses to send tokens where a project's .env says", () =>
-  withProject(async (folder) => {
-    const bundled = join(folder, "cli.mjs");
-    await writeBundle(bundled);
-    const store = join(folder, "accounts.json");
-    const accounts = { a: { tokens: { access: "x", refresh: "r" } } };
-    await writeFile(store, JSON.stringify({ version: 1, accounts }));
-    for (const runtime of RUNTIMES) {
-      const flags = ENV_FILE[runtime];
-      const start = [...commandOf(runtime), ...flags, bundled];
-      for (const args of [["refresh"], ["login", "--device"], ["serve"]]) {
-        const ran = await spawn([...start, ...args, "--store", store], {
-          cwd: folder,
-        });
-        assertEquals([ran.code, ran.out], [2, ""], `${runtime} ${args}`);
-        assertStringIncludes(ran.err, "evil.example, and the environment may");
+      await writeFile(join(folder, "use.mjs"), script);
+      for (const runtime of RUNTIMES) {
+        const [program, ...flags] = commandOf(runtime);
+        const ran = await spawn(
+          [program!, ...flags, ...ENV_FILE[runtime], "use.mjs"],
+          { cwd: folder },
+        );
+        assertEquals(
+          [ran.code, ran.out],
+          [
+            0,
+            "auth.openai.com chatgpt.com https://evil.example/backend\n",
+          ],
+          `${runtime}: ${ran.err}`,
+        );
       }
-    }
-  }));
+    }),
+);
+
+testOnDeno(
+  "the command line refuses to send tokens where a project's .env says",
+  () =>
+    withProject(async (folder) => {
+      const bundled = join(folder, "cli.mjs");
+      await writeBundle(bundled);
+      const store = join(folder, "accounts.json");
+      const accounts = { a: { tokens: { access: "x", refresh: "r" } } };
+      await writeFile(store, JSON.stringify({ version: 1, accounts }));
+      for (const runtime of RUNTIMES) {
+        const flags = ENV_FILE[runtime];
+        const start = [...commandOf(runtime), ...flags, bundled];
+        for (const args of [["refresh"], ["login", "--device"], ["serve"]]) {
+          const ran = await spawn([...start, ...args, "--store", store], {
+            cwd: folder,
+          });
+          assertEquals([ran.code, ran.out], [2, ""], `${runtime} ${args}`);
+          assertStringIncludes(
+            ran.err,
+            "evil.example, and the environment may",
+          );
+        }
+      }
+    }),
+);
