@@ -4,7 +4,7 @@
  *
  * ```jsonc
  * // opencode.json; the options are those of createRotator
- * { "plugin": [["@codex-rotator/core/opencode", { "credits": "none" }]] }
+ * { "plugin": [["file:///PATH/dist/opencode.mjs", { "credits": "none" }]] }
  * ```
  *
  * @module
