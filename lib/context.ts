@@ -147,7 +147,7 @@ function accountContext(
       policy = policyOf(sources, state);
       const read = capPolicy(options.creditCaps, state.settings.creditCaps);
       for (const { warning } of [policy, read]) if (warning) warnOnce(warning);
-      accounts.caps = read.caps;
+      accounts.capPolicy = read;
       accounts.load(state, policy, now());
     },
     onWriteError: (error) => {

@@ -73,7 +73,10 @@ export function statusReport(
       source: policy.source,
       unknownAliases: unknownAliases(accounts, policy),
       caps: accounts.caps,
-      warning: policy.warning ?? null,
+      unknownCaps: Object.keys(accounts.caps)
+        .filter((name) => name !== "*" && !accounts.get(name)),
+      warning: [policy.warning, accounts.capPolicy.warning]
+        .filter(Boolean).join("\n") || null,
     },
     next: nextOf(reported, options),
     lastsUntil: iso(fleetLastsUntil(accounts, options)),

@@ -129,6 +129,9 @@ export interface StatusReport {
     unknownAliases: string[];
     /** How much may be spent, by account or `*` for all. */
     caps: CreditCaps;
+    /** Names in the caps that no account bears. */
+    unknownCaps: string[];
+    /** What of policy and caps cannot be read, so that less may be spent: a line each. */
     warning: string | null;
   };
   /** Who would serve the next request. */

@@ -41,8 +41,13 @@ export async function checkSettings(
         `${suggestCommand("strategy NAME")}, one of ${STRATEGIES.join(", ")}`,
       ),
     readMessage(policy.includes("; ") ? "note" : "ok", policy),
-    ...policyProblems(credits).map((it) => finding("warning", it, change)),
-    ...capWords(report).map((it) => finding("ok", it)),
+    ...policyProblems(credits).map((it) => {
+      const { text, advice = change } = readMessage("warning", it);
+      return finding("warning", text, advice);
+    }),
+    ...capWords(report).map((it) =>
+      finding(credits.warning === null ? "ok" : "note", it)
+    ),
     ...topUpWords(report).map(({ text, command }) =>
       finding("warning", text, `set a cap with: ${command}`)
     ),

@@ -7,13 +7,9 @@ import { isRecord } from "../codex/json.ts";
 import { suggestion } from "../nearest.ts";
 import { isAlias } from "../pool/credits.ts";
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
-import type {
-  AccountRecord,
-  PoolState,
-  Settings,
-  StrategyName,
-} from "../types.ts";
-import { creditWords } from "./format.ts";
+import type { StatusReport } from "../report_types.ts";
+import type { AccountRecord, PoolState, StrategyName } from "../types.ts";
+import { creditWords, suggestCommand } from "./format.ts";
 import {
   CliError,
   printWarning,
@@ -225,8 +221,9 @@ function readCap(text: string): Cap {
   const [, alias = "*", value = ""] = /^(?:(.*)=)?(.*)$/s.exec(text) ?? [];
   const [, credits, period = ""] =
     /^(\d+(?:\.\d+)?)\/(day|month)$/.exec(value) ?? [];
+  // what nobody can bear may be listed all the same
+  if (alias !== "" && value === "none") return { alias };
   const isKnown = alias === "*" || isAlias(alias);
-  if (isKnown && value === "none") return { alias };
   if (isKnown && credits !== undefined) {
     return { alias, limit: { [period]: Number(credits) } };
   }
@@ -237,28 +234,36 @@ function readCap(text: string): Cap {
 
 function applyCap(state: PoolState, { alias, limit }: Cap): void {
   const { settings } = state;
-  if (alias !== "*") requireAccounts(state, [alias]);
   const stored = settings.creditCaps ?? {};
-  if (!isRecord(stored)) {
+  // those of others would be gone
+  if (!isRecord(stored) && alias !== "*") {
+    const command = suggestCommand("credits", "--cap", "20/day");
     throw new CliError(
-      "The store's creditCaps cannot be read, so nobody may spend; mend or delete that setting in the file",
+      `The store's creditCaps cannot be read, so nobody may spend; set the one for all together first: ${command}`,
     );
   }
-  const { [alias]: before, ...others } = stored;
+  const { [alias]: before, ...others } = isRecord(stored) ? stored : {};
+  const isListed = Object.hasOwn(stored, alias);
+  if (alias !== "*" && !isListed) requireAccounts(state, [alias]);
+  const kept = Object.entries(isRecord(before) ? before : {})
+    .filter(([period]) => isPeriod(period));
   settings.creditCaps = limit === undefined
     ? others
-    : { ...others, [alias]: { ...(isRecord(before) ? before : {}), ...limit } };
+    : { ...others, [alias]: { ...Object.fromEntries(kept), ...limit } };
+}
+
+function isPeriod(name: string): name is "day" | "month" {
+  return name === "day" || name === "month";
 }
 
 async function showCredits(context: Context): Promise<void> {
   const { io, operands } = context;
   const { accounts, credits } = await statusReader(context)();
-  const { settings } = await openStore(context).read();
   say(io, policyWords(credits));
   for (const it of accounts) {
     say(io, `  ${it.alias}: ${creditWords(it, io.now())}`);
   }
-  for (const text of storedCaps(settings)) say(io, text);
+  for (const text of capLimits(credits)) say(io, text);
   for (const it of policyProblems(credits)) printWarning(io, it);
   if (operands.length > 0 && credits.source === "environment") {
     const variable = CREDIT_VARIABLES.find((it) => io.env(it) !== undefined);
@@ -271,15 +276,11 @@ async function showCredits(context: Context): Promise<void> {
   }
 }
 
-/** Returns the caps that the store holds, a sentence each without a full stop. */
-function storedCaps({ creditCaps }: Settings): string[] {
-  const caps = isRecord(creditCaps) ? creditCaps : {};
-  return Object.keys(caps).sort().flatMap((alias) => {
-    const cap = caps[alias];
-    const limits = isRecord(cap)
-      ? ["day", "month"].filter((it) => cap[it] !== undefined)
-        .map((it) => `${cap[it]} a ${it}`)
-      : [];
+/** Returns the caps in force, a sentence each without a full stop. */
+function capLimits({ caps }: StatusReport["credits"]): string[] {
+  return Object.entries(caps).sort().flatMap(([alias, cap]) => {
+    const limits = Object.entries(cap).filter(([period]) => isPeriod(period))
+      .map(([period, amount]) => `${amount} a ${period}`);
     const who = alias === "*" ? "all together" : alias;
     return limits.length === 0
       ? []

@@ -30,8 +30,9 @@ const PERIODS = [
 
 /** What was spent of each cap, a sentence each without a full stop. */
 export function capWords({ accounts, credits }: StatusReport): string[] {
-  const { caps } = credits;
-  return Object.keys(caps).sort().flatMap((name) => {
+  const { caps, unknownCaps } = credits;
+  const bound = Object.keys(caps).filter((it) => !unknownCaps.includes(it));
+  return bound.sort().flatMap((name) => {
     const own = accounts.filter(({ alias }) => name === "*" || alias === name);
     const parts = PERIODS.flatMap(([period, when, key]) => {
       const cap = caps[name]![period];
@@ -82,13 +83,21 @@ export function policyWords(credits: StatusReport["credits"]): string {
   return `${who} may spend purchased credits (${SOURCES[source]})${hint}`;
 }
 
-/** Returns what is wrong with the credit policy, a sentence each without a full stop. */
+/** Returns what is wrong with who may spend and how much, a sentence each without a full stop; some say behind "; " what to do. */
 export function policyProblems(credits: StatusReport["credits"]): string[] {
-  const unknown = credits.unknownAliases.map(sanitize).join(", ");
+  const { warning, unknownAliases, unknownCaps } = credits;
+  const unknown = unknownAliases.map(sanitize).join(", ");
+  const unbound = unknownCaps.map(sanitize).join(", ");
+  const drop = unknownCaps.flatMap((it) => ["--cap", `${it}=none`]);
   return [
-    ...(credits.warning === null ? [] : [sanitize(credits.warning)]),
+    ...(warning?.split("\n") ?? []).map(sanitize),
     ...(unknown === ""
       ? []
       : [`The credit list names accounts that do not exist: ${unknown}`]),
+    ...(unbound === "" ? [] : [
+      `The caps name accounts that do not exist: ${unbound}; drop them with: ${
+        suggestCommand("credits", ...drop)
+      }`,
+    ]),
   ];
 }

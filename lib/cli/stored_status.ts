@@ -29,7 +29,7 @@ export function statusReader(
     const stored = quickState(context, where) ?? await slowState(context);
     const state = normalState(stored);
     const policy = policyOf(sources, state);
-    accounts.caps = capPolicy(undefined, state.settings.creditCaps).caps;
+    accounts.capPolicy = capPolicy(undefined, state.settings.creditCaps);
     accounts.load(state, policy, now());
     return statusReport({
       accounts,

@@ -9,7 +9,12 @@ import type { CreditCaps } from "../spending_types.ts";
 import type { NormalRecord, NormalState } from "../normal_types.ts";
 import { FUTURE_TOLERANCE_MS } from "./clock.ts";
 import { currentCooldowns } from "./cooldowns.ts";
-import { type CapVerdict, capVerdict, isCapped } from "./caps.ts";
+import {
+  type CapPolicy,
+  type CapVerdict,
+  capVerdict,
+  isCapped,
+} from "./caps.ts";
 import { maySpend } from "./credits.ts";
 import { believableUsage, isSameLogin } from "./facts.ts";
 import { assess, type Assessment } from "./standing.ts";
@@ -109,10 +114,14 @@ export class AccountPool {
   candidates: readonly PooledAccount[] = [];
   /** The name of the only account that may serve; null when all may. */
   pinned: string | null = null;
-  caps: CreditCaps = {};
+  capPolicy: CapPolicy = { caps: {} };
   #uses = 0;
   /** The latest use that is known, epoch ms. */
   #latest = 0;
+
+  get caps(): CreditCaps {
+    return this.capPolicy.caps;
+  }
 
   get(alias: string): PooledAccount | undefined {
     return this.#byAlias.get(alias);

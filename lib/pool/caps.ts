@@ -57,25 +57,44 @@ export function problemOfCaps(caps: unknown): string | null {
 
 function readCaps(value: unknown): CapPolicy {
   if (value === undefined || value === null) return { caps: {} };
-  const nothing = { [FLEET]: { day: 0, month: 0 } };
-  const warning =
-    'The caps on credits cannot be read, so nothing may be spent: set them to {"*": {"day": 20}, "ALIAS": {"month": 200}}';
-  if (!isRecord(value)) return { caps: nothing, warning };
+  if (!isRecord(value)) {
+    const what = "The caps on credits cannot be read, so nothing may be spent";
+    const caps = { [FLEET]: { day: 0, month: 0 } };
+    return { caps, warning: `${what}; ${mending([[FLEET, "day"]])}` };
+  }
   const caps: CreditCaps = {};
-  let isOdd = false;
+  const odd: [name: string, period: string][] = [];
   for (const [name, limits] of Object.entries(value)) {
     // an amount without a period is none
-    const entries = isRecord(limits) ? Object.entries(limits) : [["", limits]];
+    const entries: [string, unknown][] = isRecord(limits)
+      ? Object.entries(limits)
+      : [["", limits]];
     caps[name] = {};
     for (const [period, amount] of entries) {
       const isReadable = PERIODS.includes(period as Period) &&
         typeof amount === "number" && Number.isFinite(amount) && amount >= 0;
-      isOdd ||= !isReadable;
       if (isReadable) caps[name][period as Period] = amount;
-      else Object.assign(caps[name], { day: 0, month: 0 });
+      else {
+        Object.assign(caps[name], { day: 0, month: 0 });
+        odd.push([name, period]);
+      }
     }
   }
-  return isOdd ? { caps, warning } : { caps };
+  if (odd.length === 0) return { caps };
+  const names = [...new Set(odd.map(([name]) => name))]
+    .map((name) => name === FLEET ? "all together" : name).join(", ");
+  const what = `The cap on credits for ${names} cannot be read, so it is 0`;
+  return { caps, warning: `${what}; ${mending(odd)}` };
+}
+
+/** How to set caps anew that cannot be read. */
+function mending(odd: readonly (readonly [string, string])[]): string {
+  const caps = odd.map(([name, period]) => {
+    const who = name === FLEET ? "" : `${name}=`;
+    return ` --cap ${who}20/${period === "month" ? period : "day"}`;
+  });
+  const command = `codex-rotator credits${[...new Set(caps)].join("")}`;
+  return `set it anew, for example with "${command}"`;
 }
 
 /** Whether any cap binds this account. */

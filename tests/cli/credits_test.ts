@@ -72,6 +72,69 @@ test("credits leaves caps alone that it cannot read", async () => {
   assertEquals(it.state().settings.creditCaps, "20/day");
 });
 
+Deno.test("status, credits and doctor warn of caps that cannot be read, show them as 0, and name what mends them", async () => {
+  const zero = { day: 0, month: 0 };
+  const cases = [
+    ["20", { "*": zero }, ["--cap", "20/day"]],
+    [{ "*": 20 }, { "*": zero }, ["--cap", "20/day"]],
+    [{ "*": { day: "x" } }, { "*": zero }, ["--cap", "20/day"]],
+    [{ "*": { week: 5 } }, { "*": zero }, ["--cap", "20/day"]],
+    [
+      { "*": { day: 5 }, alice: { day: 3, month: -1 } },
+      { "*": { day: 5 }, alice: zero },
+      ["--cap", "alice=20/month"],
+    ],
+  ] as const;
+  for (const [creditCaps, caps, mending] of cases) {
+    await using it = await bench(two(), { creditCaps });
+    const command = `cli.ts credits ${mending.join(" ")} --store ${it.path}`;
+    const shown = async () => {
+      const report = JSON.parse((await it.run("status", "--json")).out).credits;
+      const texts = await Promise.all(
+        [["status"], ["credits"], ["doctor", "--offline"]].map(async (args) => {
+          const { out, err } = await it.run(...args);
+          return out + err;
+        }),
+      );
+      return { report, texts };
+    };
+    const { report, texts } = await shown();
+    assertEquals(report.caps, caps);
+    assertStringIncludes(report.warning, command);
+    for (const text of texts) {
+      assertStringIncludes(text, "cannot be read, so");
+      assertStringIncludes(text, command);
+    }
+    const who = "alice" in caps ? "alice" : "all together";
+    assertStringIncludes(texts[1]!, `At most 0 a day and 0 a month for ${who}`);
+    assertEquals((await it.run("credits", ...mending)).code, 0);
+    const after = await shown();
+    assertEquals(after.report.warning, null);
+    for (const text of after.texts) assert(!text.includes("cannot be"), text);
+  }
+});
+
+Deno.test("status, credits and doctor name caps of accounts that do not exist, and how to drop them", async () => {
+  const ghost = "no such";
+  const creditCaps = { alice: { day: 2 }, bod: { day: 3 }, [ghost]: {} };
+  await using it = await bench(two(), { creditCaps });
+  const drop = ["credits", "--cap", "bod=none", "--cap", `${ghost}=none`];
+  const wanted =
+    `cli.ts credits --cap bod=none --cap '${ghost}=none' --store ${it.path}`;
+  for (const args of [["status"], ["credits"], ["doctor", "--offline"]]) {
+    const { out, err } = await it.run(...args);
+    assertStringIncludes(out + err, `do not exist: bod, ${ghost}`);
+    assertStringIncludes(out + err, wanted);
+  }
+  const json = await it.run("status", "--json");
+  assertEquals(JSON.parse(json.out).credits.unknownCaps, ["bod", ghost]);
+  const { code, err } = await it.run(...drop);
+  assertEquals([code, err], [0, ""]);
+  assertEquals(it.state().settings.creditCaps, { alice: { day: 2 } });
+  // what is not listed is a wrong name
+  assertEquals((await it.run("credits", "--cap", "bod=none")).code, 2);
+});
+
 /** Imports accounts of the stand-in, as a person at a terminal who answers, or without one. */
 async function importing(
   it: Bench,

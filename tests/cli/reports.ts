@@ -101,6 +101,7 @@ export function report(
       source: "default",
       unknownAliases: [],
       caps: {},
+      unknownCaps: [],
       warning: null,
     },
     next: accounts[0]?.alias ?? null,

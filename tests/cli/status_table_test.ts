@@ -179,6 +179,7 @@ test("renderStatus() lets no control character through", () => {
         source: "store",
         unknownAliases: [evil],
         caps: {},
+        unknownCaps: [],
         warning: evil,
       },
     }),
