@@ -33,6 +33,8 @@ export function readFlag(value: unknown): boolean | null {
 
 /** The JSON value of a text, or undefined when it is not JSON. */
 export function parseJson(text: string): unknown {
+  // most answers have no body to read here, and what is thrown is dear
+  if (text === "") return undefined;
   try {
     return JSON.parse(text);
   } catch {
