@@ -3,6 +3,7 @@ import type { CheckResult } from "./account/usage_check.ts";
 import type { RotatorContext } from "./context.ts";
 import type { AccountPool, PooledAccount } from "./pool/account_pool.ts";
 import { meterOfModel } from "./meters.ts";
+import { uncountable } from "./pool/caps.ts";
 import { ClockReading } from "./pool/clock.ts";
 import { lastsUntil, meterLastsUntil } from "./pool/pace.ts";
 import { spentIn } from "./pool/spending.ts";
@@ -193,10 +194,12 @@ function creditsStatus(
 }
 
 function detailOf(
-  { auth, cooldowns, usageCheck }: NormalRecord,
+  record: NormalRecord,
   standing: Standing,
   now: number,
 ): string | null {
+  const { auth, cooldowns, usageCheck } = record;
+  if (reasonOf(standing) === "capped") return uncountable(record);
   if (standing.kind === "blocked" && standing.reason === "login") {
     return auth?.reason ?? "There are no tokens";
   }

@@ -106,7 +106,7 @@ export interface AccountStatus {
   toppedUpAt: string | null;
   /** The file of another tool that the login is shared with. */
   source: AccountSource | null;
-  /** Why a sign-in is needed or the last check failed, for people. */
+  /** Why a sign-in is needed, the last check failed or a cap cannot be counted, for people. */
   detail: string | null;
 }
 

@@ -189,7 +189,7 @@ export function nameOf(
 
 /** Returns why one account stands as it does, and until when. */
 export function standingWords(account: AccountStatus, now: number): string {
-  const { standing, reason, until } = account;
+  const { standing, reason, until, detail } = account;
   const end = until === null || Date.parse(until) <= now
     ? ""
     : ` until ${clockTime(until, now)}`;
@@ -204,7 +204,10 @@ export function standingWords(account: AccountStatus, now: number): string {
         ? "unconfirmed, usage unknown"
         : `unconfirmed${end}`;
     case "blocked":
-      return `${reasonWords(reason)}${end}`;
+      // whether it is at its cap is not known then
+      return reason === "capped" && detail !== null
+        ? `cap not countable${end}`
+        : `${reasonWords(reason)}${end}`;
   }
 }
 

@@ -117,7 +117,7 @@ export function capVerdict(
 ): CapVerdict {
   const record = accounts[alias];
   if (!record || !isCapped(caps, alias)) return { kind: "open" };
-  if (!isCountable(record)) return { kind: "capped", until: null };
+  if (uncountable(record) !== null) return { kind: "capped", until: null };
   const verdicts: CapVerdict[] = [];
   for (
     const [name, records] of [
@@ -135,11 +135,18 @@ export function capVerdict(
     verdicts.find(({ kind }) => kind === "wait") ?? { kind: "open" };
 }
 
-/** Under a cap only a balance that is told can be counted. */
-function isCountable({ credits, usage }: NormalRecord): boolean {
+/** Why a cap cannot be counted: only a balance that is told can; null: it can. */
+export function uncountable({ credits, usage }: NormalRecord): string | null {
+  const effect = "so a cap cannot be counted";
   // nothing known yet: the first answer tells
-  if (!credits) return (usage?.answeredAt ?? null) === null;
-  return !credits.unlimited && readDecimal(credits.balance) !== undefined;
+  if (!credits) {
+    const isAnswered = (usage?.answeredAt ?? null) !== null;
+    return isAnswered ? `Nothing is told of its credits, ${effect}` : null;
+  }
+  if (credits.unlimited) return `Its credits are unlimited, ${effect}`;
+  if (readDecimal(credits.balance) !== undefined) return null;
+  const problem = credits.balance === null ? "is not told" : "cannot be read";
+  return `Its balance ${problem}, ${effect}`;
 }
 
 function verdictOf(

@@ -132,6 +132,49 @@ test("status without an account names the command that adds one", async () => {
   assertEquals((await it.run("status", "--check")).code, 4);
 });
 
+test("status says why a cap cannot be counted, in the row and in JSON, and only under one", async () => {
+  const observedAt = Date.now();
+  const { usage } = used(100);
+  const told = (balance: string | null, unlimited = false) => ({
+    credits: { observedAt, hasCredits: true, unlimited, balance },
+  });
+  const accounts = {
+    known: account("known", { usage: usage!, ...told("12.5") }),
+    untold: account("untold", { usage: usage!, ...told(null) }),
+    unlimited: account("unlimited", { usage: usage!, ...told("1", true) }),
+    silent: account("silent", {
+      usage: { ...usage!, answeredAt: observedAt },
+    }),
+  };
+  const why: Record<string, string> = {
+    silent: "Nothing is told of its credits, so a cap cannot be counted",
+    unlimited: "Its credits are unlimited, so a cap cannot be counted",
+    untold: "Its balance is not told, so a cap cannot be counted",
+  };
+  for (const isCapped of [true, false]) {
+    const settings: Settings = { creditAccountAliases: "all" };
+    if (isCapped) settings.creditCaps = { "*": { day: 5 } };
+    await using it = await bench(accounts, settings);
+    const { out } = await it.run("status");
+    const report: StatusReport = JSON.parse(
+      (await it.run("status", "--json")).out,
+    );
+    const rows = report.accounts.map(({ alias, reason, detail }) => [
+      alias,
+      reason === "capped" ? detail : null,
+    ]);
+    const reasons = isCapped ? why : {};
+    for (const [alias, detail] of rows) {
+      assertEquals(detail, reasons[alias!] ?? null, `${alias} ${isCapped}`);
+    }
+    for (const text of Object.values(why)) {
+      assertEquals(out.includes(text), isCapped, out);
+    }
+    assertMatch(out, /→ known .* on credits/);
+    assertEquals(out.includes("at its credit cap"), false);
+  }
+});
+
 test("status --check tells by its exit code who can serve", async () => {
   const cases: [string, number, Record<string, AccountRecord>, Settings?][] = [
     ["included", 0, { a: used(1), b: login }],
