@@ -190,10 +190,14 @@ Deno.test("README.md and the packages tell one version and one name", async () =
   assertStringIncludes(changes, `## ${VERSION}`);
 });
 
-Deno.test("README.md is short, and what it links to is there", async () => {
+Deno.test("README.md is short, and what it and the pages link to is there", async () => {
   const words = readme.split(/\s+/).length;
   assert(words <= 1500, `${words} words`);
-  for (const [, target] of readme.matchAll(/\]\(([^)#]+)\)/g)) {
-    if (!target!.startsWith("http")) await Deno.stat(new URL(target!, ROOT));
+  for (const page of ["README.md", ...pages()]) {
+    const url = new URL(page, ROOT);
+    const text = await Deno.readTextFile(url);
+    for (const [, target] of text.matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)) {
+      if (!target!.startsWith("http")) await Deno.stat(new URL(target!, url));
+    }
   }
 });
