@@ -1,5 +1,5 @@
 import { deepFreeze, makeChange, parseChanged } from "../store/state.ts";
-import { dictionary } from "../store/shape.ts";
+import { dictionary, lazily } from "../store/shape.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
 import { isRecord } from "../values.ts";
 
@@ -36,31 +36,24 @@ export function rowsOf(
   change: (state: PoolState) => void,
 ): Rows {
   const { accounts: known, ...rest } = before;
-  const target = dictionary(known);
-  const accounts = new Proxy(target, {
-    get(_, alias) {
-      if (typeof alias === "symbol") return undefined;
-      const record = target[alias];
-      if (record === undefined || record !== known[alias]) return record;
-      return target[alias] = JSON.parse(textOf(record));
-    },
-  });
-  const draft: PoolState = { ...structuredClone(rest), accounts };
+  const { entries, touched } = lazily(
+    Object.keys(known),
+    (alias): AccountRecord => JSON.parse(textOf(known[alias]!)),
+  );
+  const draft: PoolState = { ...structuredClone(rest), accounts: entries };
   makeChange(draft, change);
-  const left = draft.accounts === accounts ? target : draft.accounts;
-  const names = isRecord(left) ? Object.keys(left) : [];
-  const touched = names.filter((alias) => left[alias] !== known[alias]);
+  const left = draft.accounts;
+  const seen = isRecord(left) ? new Map(touched(left)) : undefined;
   const { accounts: read, ...after } = parseChanged(JSON.stringify({
     ...draft,
-    accounts: isRecord(left)
-      ? Object.fromEntries(touched.map((alias) => [alias, left[alias]]))
-      : left,
+    accounts: seen ? Object.fromEntries(seen) : left,
   }));
   const changed = Object.entries(read).filter(([alias, record]) =>
     !known[alias] || textOf(known[alias]) !== textOf(record)
   );
   const gone = Object.keys(known).filter((alias) =>
-    !Object.hasOwn(left, alias) || left[alias] === undefined
+    !Object.hasOwn(left, alias) ||
+    (seen!.has(alias) && !Object.hasOwn(read, alias))
   );
   const isSame = JSON.stringify(after) === JSON.stringify(rest);
   return {

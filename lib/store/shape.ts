@@ -9,6 +9,28 @@ export function dictionary<T>(entries: Record<string, T>): Record<string, T> {
   return Object.assign(Object.create(null), entries);
 }
 
+/** Stands for an entry that nobody has asked for. */
+const UNREAD = Symbol("unread");
+
+/** Entries of which each is read when it is asked for first. */
+export function lazily<T>(names: readonly string[], read: (name: string) => T) {
+  const all: Record<string | symbol, T | typeof UNREAD> = dictionary({});
+  for (const name of names) all[name] = UNREAD;
+  const entries = new Proxy(all, {
+    get(_, name) {
+      const value = all[name];
+      return value === UNREAD ? all[name] = read(String(name)) : value;
+    },
+  }) as Record<string, T>;
+  return {
+    entries,
+    /** What was asked for or set, of the entries or of what took their place. */
+    touched: (now: Record<string, T>): [string, T][] =>
+      Object.entries(now === entries ? all as Record<string, T> : now)
+        .filter(([, value]: [string, unknown]) => value !== UNREAD),
+  };
+}
+
 /** Reads a value; `at` is when the fact that it is part of was observed. */
 export type Read<T> = (value: unknown, at: number) => T;
 

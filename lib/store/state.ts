@@ -13,10 +13,10 @@
  * as {@linkcode editState} writes only what a change made different.
  */
 import { RotatorError } from "../errors.ts";
-import type { PoolState } from "../types.ts";
-import type { NormalState } from "../normal_types.ts";
+import type { AccountRecord, PoolState } from "../types.ts";
+import type { NormalRecord, NormalState } from "../normal_types.ts";
 import { normalRecord, readSettings } from "./normal_form.ts";
-import { dictionary, type JsonObject } from "./shape.ts";
+import { dictionary, type JsonObject, lazily } from "./shape.ts";
 import { isRecord } from "../values.ts";
 
 /** The newest layout of the file that this version reads. */
@@ -237,28 +237,35 @@ export function editState(
   stored: PoolState,
   change: (state: NormalState) => void,
 ): void {
-  const before = normalState(stored);
-  const after = normalState(stored);
-  const origins = new Map(
-    Object.entries(after.accounts).map(([alias, record]) => [record, alias]),
-  );
+  const { version, settings = {} } = stored;
+  const accounts = stored.accounts ??= {};
+  const origins = new Map<NormalRecord, AccountRecord>();
+  // of a thousand accounts a change looks at one
+  const { entries, touched } = lazily(Object.keys(accounts), (alias) => {
+    const record = normalRecord(accounts[alias]);
+    origins.set(record, accounts[alias]!);
+    return record;
+  });
+  const after = {
+    version,
+    settings: readSettings(settings, NaN),
+    accounts: entries,
+  };
   change(after);
   stored.settings = carry(
-    stored.settings ?? {},
-    before.settings,
+    settings,
+    readSettings(settings, NaN),
     after.settings,
   );
-  const accounts = stored.accounts ??= {};
-  const records = { ...accounts };
-  for (const alias of Object.keys(records)) {
+  for (const alias of Object.keys(accounts)) {
     if (!Object.hasOwn(after.accounts, alias)) delete accounts[alias];
   }
-  for (const [alias, record] of Object.entries(after.accounts)) {
+  for (const [alias, record] of touched(after.accounts)) {
     // a renamed account takes along what is unknown of it
     const origin = origins.get(record);
     accounts[alias] = origin === undefined
       ? record
-      : carry(records[origin]!, before.accounts[origin]!, record);
+      : carry<AccountRecord>(origin, normalRecord(origin), record);
   }
 }
 
