@@ -168,6 +168,10 @@ export class Connection {
         // statements this small take longer to compile than to run
         jit: "off",
         ...options.connection,
+        // whatever the server's or the user's defaults are
+        default_transaction_isolation: "read committed",
+        DateStyle: "ISO",
+        TimeZone: "UTC",
         // a token is on disk before it is used
         synchronous_commit: "on",
         search_path: `"${schema}"`,

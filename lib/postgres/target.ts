@@ -26,7 +26,10 @@ const PARTS =
 /** Reads the URL of a database; no error repeats it, as it may hold a password. */
 export function readTarget(
   url: string | URL,
-  { schema, client = {} }: { schema?: string; client?: object },
+  { schema, client = {} }: {
+    schema?: string;
+    client?: Readonly<Record<string, unknown>>;
+  },
 ): Target {
   const [, scheme, login = "", hosts = "", path = "", options] =
     PARTS.exec(String(url)) ?? [];
@@ -55,7 +58,8 @@ export function readTarget(
     }`,
     schema: wanted,
     client,
-    secrets: [password, secret].filter((it) => it !== ""),
+    secrets: [password, secret, client["password"], client["pass"]]
+      .filter((it): it is string => typeof it === "string" && it !== ""),
   };
 }
 

@@ -71,7 +71,7 @@ export async function startPostgres(
     `port = ${port}`,
     "listen_addresses = '127.0.0.1'",
     `unix_socket_directories = '${data}'`,
-    "max_connections = 120",
+    "max_connections = 250",
     "fsync = off",
     ...settings,
   ]);

@@ -15,7 +15,7 @@ import { postgresStore } from "../../lib/postgres.ts";
 import type { LedgerEntry } from "../../lib/spending_types.ts";
 import { createRotator } from "../../mod.ts";
 import { count } from "../store/stores.ts";
-import { serverOfTests, testDatabase } from "../store/places.ts";
+import { serverOfTests, testDatabase, testInTorture } from "../store/places.ts";
 import { test } from "../test.ts";
 import { PASSWORD, startPostgres } from "./server.ts";
 import { startProxy } from "./proxy.ts";
@@ -73,6 +73,31 @@ testDatabase(
     );
     assertEquals(written, ["a7"]);
   },
+);
+
+testDatabase(
+  "serves a hundred that write to 1000 accounts at the same time, each in its turn",
+  async ({ open }) => {
+    await open().update((state) => {
+      for (let index = 0; index < 1_000; index++) {
+        state.accounts[`a${index}`] = { plan: "plus", requests: 0 };
+      }
+    });
+    const stores = Array.from({ length: 100 }, () => open());
+    await Promise.all(stores.map(async (store, index) => {
+      for (let turn = 0; turn < 3; turn++) {
+        await store.update((state) => {
+          state.accounts[`a${index}`]!.requests = turn + 1;
+          state.accounts["a999"]!.requests! += 1;
+        });
+      }
+    }));
+    const { accounts } = await open().read();
+    assertEquals(accounts["a999"]!.requests, 300);
+    const own = stores.map((_, index) => accounts[`a${index}`]!.requests);
+    assertEquals(own, stores.map(() => 3));
+  },
+  testInTorture,
 );
 
 testDatabase(
