@@ -199,6 +199,12 @@ export type RotatorEvent =
     | { type: "usage-refreshed"; alias: string; reason: string }
     | { type: "token-refreshed"; alias: string; reason: string }
     | { type: "login-required"; alias: string; reason: string }
-    | { type: "exhausted"; reason: string; until: number | null }
+    | {
+      type: "exhausted";
+      /** Only one that watches the store names it; absent: nobody can serve. */
+      alias?: string;
+      reason: string;
+      until: number | null;
+    }
     | { type: "warning"; alias?: string; reason: string }
   );

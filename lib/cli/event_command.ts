@@ -4,11 +4,17 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import type { RotatorEvent } from "../report_types.ts";
-import { jsonText } from "./format.ts";
+import { compareAmounts, subtractAmounts } from "../decimal.ts";
+import type {
+  AccountStatus,
+  RotatorEvent,
+  StatusReport,
+} from "../report_types.ts";
+import { jsonText, standingWords } from "./format.ts";
 import { demand } from "./granted.ts";
 import { usageError } from "./messages.ts";
 import type { Flags } from "./options.ts";
+import { candidates, pool } from "./status_summary.ts";
 
 type EventType = RotatorEvent["type"];
 
@@ -23,13 +29,17 @@ const TYPES: readonly EventType[] = [
   "exhausted",
   "warning",
 ];
-const DEFAULT_TYPES = "switched,credits-spent,login-required,exhausted";
+/** Those that a store shows to who watches it, and those that are told by default. */
+const SEEN: readonly EventType[] = [
+  "switched",
+  "credits-spent",
+  "login-required",
+  "exhausted",
+];
 /** A command that takes longer is ended (ms). */
 const MAX_RUN_MS = 10_000;
 /** Further events are dropped while so many wait. */
 const MAX_WAITING = 100;
-
-export const EVENT_OPTIONS: readonly string[] = ["on-event", "on-event-types"];
 
 /**
  * Returns what tells events to the command that the options name; undefined:
@@ -40,7 +50,7 @@ export function eventCommand(
   flags: Flags,
 ): ((event: RotatorEvent) => void) | undefined {
   const command = flags.value("on-event");
-  const types = typesOf(flags.value("on-event-types") ?? DEFAULT_TYPES);
+  const types = typesOf(flags.value("on-event-types") ?? SEEN.join());
   if (command === undefined) return undefined;
   const [program, ...args] = wordsOf(command);
   if (program === undefined) {
@@ -55,6 +65,111 @@ export function eventCommand(
     const line = `${jsonText(event, 0)}\n`;
     last = last.then(() => run(program, args, line)).then(() => void waiting--);
   };
+}
+
+/** What is told to a command while a store is watched. */
+export interface StoreWatcher {
+  /** Compares with the look before. */
+  look(report: StatusReport): void;
+  /** What the watching process learns by asking the backend itself. */
+  learn(event: RotatorEvent): void;
+}
+
+/** Tells what changes from one look at a store to the next, all accounts considered. */
+export function storeWatcher(
+  tell: (event: RotatorEvent) => void,
+): StoreWatcher {
+  let before: StatusReport | undefined;
+  let lastNext: string | null = null;
+  return {
+    look(report) {
+      if (before !== undefined) {
+        changesOf(before, report).forEach(tell);
+        if (lastNext !== null) switchFrom(lastNext, report).forEach(tell);
+      }
+      before = report;
+      lastNext = report.next ?? lastNext;
+    },
+    learn(event) {
+      // the store shows those as well
+      if (!SEEN.includes(event.type)) tell(event);
+    },
+  };
+}
+
+function changesOf(before: StatusReport, report: StatusReport): RotatorEvent[] {
+  const isNewMonth = before.now.slice(0, 7) !== report.now.slice(0, 7);
+  const events = report.accounts.flatMap((account) => {
+    const was = before.accounts.find((it) => it.alias === account.alias);
+    if (was === undefined) return [];
+    const spent = isNewMonth ? "0" : was.spentThisMonth;
+    return [
+      ...standingEvents(was, account),
+      ...spendingEvents({ ...was, spentThisMonth: spent }, account),
+    ];
+  });
+  const reason = "No account can serve now";
+  const limited = candidates(report).filter(isLimited);
+  if (before.next === null || report.next !== null || limited.length === 0) {
+    return events;
+  }
+  const times = limited.map(untilOf).filter((it) => it !== null);
+  const until = times.length === 0 ? null : Math.min(...times);
+  return [...events, { type: "exhausted", reason, until }];
+}
+
+function standingEvents(was: AccountStatus, is: AccountStatus): RotatorEvent[] {
+  const { alias, detail } = is;
+  if (is.reason === "login" && was.reason !== "login") {
+    const reason = detail ?? "A sign-in is needed";
+    return [{ type: "login-required", alias, reason }];
+  }
+  if (!isUsedUp(is) || isUsedUp(was)) return [];
+  const reason = "Its included usage is used up";
+  return [{ type: "exhausted", alias, reason, until: untilOf(is) }];
+}
+
+function spendingEvents(was: AccountStatus, is: AccountStatus): RotatorEvent[] {
+  const spent = subtractAmounts(is.spentThisMonth, was.spentThisMonth);
+  if (compareAmounts(spent, "0") <= 0) return [];
+  return [{
+    type: "credits-spent",
+    alias: is.alias,
+    reason: `${spent} of its credits were spent`,
+    certain: true,
+    balanceBefore: was.credits?.balance ?? null,
+    balanceAfter: is.credits?.balance ?? null,
+  }];
+}
+
+/** Where only the order within a pool has another account serve next, none was left. */
+function switchFrom(from: string, report: StatusReport): RotatorEvent[] {
+  const { accounts, next: alias, now, pinned } = report;
+  const was = accounts.find((it) => it.alias === from);
+  const is = accounts.find((it) => it.alias === alias);
+  if (is === undefined || from === alias) return [];
+  if (was && pool(was) === pool(is) && pinned === null) return [];
+  const reason = pinned !== null
+    ? `${is.alias} is pinned`
+    : `${from}: ${was ? standingWords(was, Date.parse(now)) : "gone"}`;
+  return [{ type: "switched", alias: is.alias, from, reason }];
+}
+
+/** What its reason says of an account whose included usage is used up. */
+const USED_UP: readonly (string | null)[] = ["exhausted", "capped"];
+/** What its reason says of one that may serve again by itself. */
+const LIMITED = [...USED_UP, "cooldown", "unknown", "workspace"];
+
+function isUsedUp({ reason }: AccountStatus): boolean {
+  return USED_UP.includes(reason);
+}
+
+function isLimited({ reason }: AccountStatus): boolean {
+  return LIMITED.includes(reason);
+}
+
+function untilOf({ until }: AccountStatus): number | null {
+  return until === null ? null : Date.parse(until);
 }
 
 function typesOf(text: string): ReadonlySet<string> {

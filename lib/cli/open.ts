@@ -16,7 +16,7 @@ import type { Store } from "../types.ts";
 import { sanitize } from "./format.ts";
 import type { Io } from "./io.ts";
 import { CliError, printOnce, printWarning, say } from "./messages.ts";
-import type { RefreshReport } from "../report_types.ts";
+import type { RefreshReport, RotatorEvent } from "../report_types.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
 
 export interface CommandStore {
@@ -111,6 +111,7 @@ export interface OnlineRotator extends Rotator {
 /** Opens a rotator for a command that asks the backend; its warnings go to stderr, each once. */
 export async function openOnlineRotator(
   context: Context,
+  onEvent: (event: RotatorEvent) => void = () => {},
 ): Promise<OnlineRotator> {
   const { io } = context;
   const warn = printOnce(io);
@@ -133,6 +134,7 @@ export async function openOnlineRotator(
     backend: backendOf(context),
     issuer: issuerOf(context),
     onEvent(event) {
+      onEvent(event);
       if (event.type === "warning") warn(event.reason);
     },
   }, { endsSoon: true });

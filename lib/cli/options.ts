@@ -88,6 +88,8 @@ export const COMMON_OPTIONS: readonly string[] = [
   ...COMMON.booleans,
   ...COMMON.strings,
 ];
+/** Those that name a command which is told of events. */
+export const EVENT_OPTIONS: readonly string[] = ["on-event", "on-event-types"];
 const SHORT: Readonly<Record<string, string>> = {
   "-h": "--help",
   "-v": "--version",

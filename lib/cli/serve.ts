@@ -20,11 +20,12 @@ import {
   backendOf,
   type Command,
   type Context,
+  EVENT_OPTIONS,
   type Flags,
   issuerOf,
   localFileOf,
 } from "./options.ts";
-import { EVENT_OPTIONS, eventCommand } from "./event_command.ts";
+import { eventCommand } from "./event_command.ts";
 import { demand } from "./granted.ts";
 import type { Io } from "./io.ts";
 import {

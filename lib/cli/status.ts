@@ -1,7 +1,13 @@
 import type { RefreshReport, StatusReport } from "../report_types.ts";
 import { jsonText, localTime, noAccount } from "./format.ts";
+import type { StoreWatcher } from "./event_command.ts";
 import { CliError, EXIT, note, usageError } from "./messages.ts";
-import { type Command, type Context, requireAccounts } from "./options.ts";
+import {
+  type Command,
+  type Context,
+  EVENT_OPTIONS,
+  requireAccounts,
+} from "./options.ts";
 import { candidates, statusLine } from "./status_summary.ts";
 import { renderStatus } from "./status_table.ts";
 import { statusReader } from "./stored_status.ts";
@@ -29,6 +35,11 @@ Options:
   --watch[=S]  show it again every 2 (or S) seconds, until Ctrl-C; with
                --refresh the backend is asked once a minute, with --json
                there is a report per line
+  --on-event COMMAND
+               with --watch: run it for each event of any account, which is
+               a JSON line on its stdin
+  --on-event-types T
+               default switched, credits-spent, login-required, exhausted
   --check      tell by the exit code: 0 someone is on included usage,
                3 nobody is, but someone may serve, 4 nothing can serve
                until someone signs in, 69 nothing can serve for another
@@ -38,13 +49,13 @@ Options:
 
 Examples:
   codex-rotator status
-  codex-rotator status --watch --refresh
+  codex-rotator status --watch --refresh --on-event my-notifier
   codex-rotator status --refresh --model gpt-5.3-codex-spark
   codex-rotator status --json | jq -r .next
   codex-rotator status --check || echo "no included usage left"
 `,
   booleans: ["json", "line", "refresh", "check"],
-  strings: ["model", "html"],
+  strings: ["model", "html", ...EVENT_OPTIONS],
   optional: ["watch"],
   operands: [0, Infinity],
   needs: { policy: true },
@@ -73,7 +84,7 @@ Examples:
   booleans: ["json"],
   operands: [0, Infinity],
   needs: { write: true, network: true, policy: true },
-  run: (context) => withSource(context, true, (it) => refreshed(it, context)),
+  run: (context) => withSource(context, {}, (it) => refreshed(it, context)),
 };
 
 /** With `--watch` the backend is asked so often (ms). */
@@ -93,11 +104,14 @@ async function run(context: Context): Promise<number> {
       "--check ends with an exit code, which --watch never comes to; give one of them",
     );
   }
+  if (seconds === undefined && EVENT_OPTIONS.some((it) => flags.on(it))) {
+    throw usageError("--on-event tells what --watch sees; give --watch too");
+  }
   return seconds !== undefined
     ? await again(context, seconds)
     : await withSource(
       context,
-      flags.on("refresh"),
+      { online: flags.on("refresh") },
       (source) => once(source, context),
     );
 }
@@ -111,27 +125,37 @@ interface Source {
   isKept(): boolean;
 }
 
+interface SourceOptions {
+  /** Whether the backend may be asked; by default it is. */
+  readonly online?: boolean;
+  readonly watcher?: StoreWatcher | undefined;
+}
+
 async function withSource(
   context: Context,
-  online: boolean,
+  { online = true, watcher }: SourceOptions,
   job: (source: Source) => Promise<number>,
 ): Promise<number> {
   const { operands, flags } = context;
   const model = flags.value("model");
+  const shown = (report: StatusReport) => {
+    watcher?.look(report);
+    return named(report, operands);
+  };
   if (!online) {
     const read = statusReader(context);
     return await job({
-      read: async () => named(await read(model), operands),
+      read: async () => shown(await read(model)),
       isKept: () => true,
     });
   }
   // what speaks to the backend is the most of it, and takes its time to load
   const { openOnlineRotator, refreshAccounts } = await import("./open.ts");
-  const rotator = await openOnlineRotator(context);
+  const rotator = await openOnlineRotator(context, watcher?.learn);
   const options = model === undefined ? {} : { model };
   try {
     return await job({
-      read: async () => named(await rotator.status(options), operands),
+      read: async () => shown(await rotator.status(options)),
       refresh: () => refreshAccounts(rotator, context, operands),
       isKept: () => rotator.isKept(),
     });
@@ -198,6 +222,7 @@ async function again(outer: Context, seconds: string): Promise<number> {
   const inPlace = outer.io.outIsTerminal && isTable(outer);
   const display = (inPlace ? screen : sequence)(outer.io);
   const context = { ...outer, io: display.io };
+  const watcher = await watcherOf(outer);
   let askedAt = -Infinity;
   let refreshed: RefreshReport | undefined;
   const next = async (source: Source) => {
@@ -213,12 +238,23 @@ async function again(outer: Context, seconds: string): Promise<number> {
   };
   return await withSource(
     context,
-    outer.flags.on("refresh"),
+    { online: outer.flags.on("refresh"), watcher },
     async (source) => {
+      // what the first check changes is an event as well
+      if (watcher !== undefined) await source.read();
       await watch(display, interval, () => next(source));
       return EXIT.interrupted;
     },
   );
+}
+
+async function watcherOf(
+  { flags }: Context,
+): Promise<StoreWatcher | undefined> {
+  if (!EVENT_OPTIONS.some((it) => flags.on(it))) return undefined;
+  const { eventCommand, storeWatcher } = await import("./event_command.ts");
+  const tell = eventCommand(flags);
+  return tell && storeWatcher(tell);
 }
 
 async function ask(

@@ -135,7 +135,8 @@ function nextWords({ accounts, next, pinned, strategy }: StatusReport): string {
   return `Next: ${[shortName(next), USAGE[found.standing], ...why].join(", ")}`;
 }
 
-function pool({ standing }: AccountStatus): string {
+/** Accounts of one pool serve on the same terms. */
+export function pool({ standing }: AccountStatus): string {
   return standing === "unknown" ? "included" : standing;
 }
 

@@ -24,6 +24,10 @@ Deno.test({
     assertEquals(await offered("ref"), ["refresh"]);
     assertEquals(await offered("status", "--js"), ["--json"]);
     assertEquals(await offered("status", "--st"), ["--store"]);
+    assertEquals(
+      await offered("status", "--on"),
+      ["--on-event", "--on-event-types"],
+    );
     assertEquals(await offered("strategy", "dr"), ["drain"]);
     assertEquals(await offered("set", "work", "we"), ["weight="]);
     assertEquals(await offered("refresh", "--device"), [""]);

@@ -1,8 +1,12 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { writeFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
+import process from "node:process";
+import { startFakeCodex } from "../../lib/testing/fake_codex.ts";
+import { recordOf } from "../fleet.ts";
 import { test } from "../test.ts";
-import { account, bench, run } from "./run.ts";
+import type { AccountRecord, PoolState } from "../../lib/types.ts";
+import { account, type Bench, bench, run } from "./run.ts";
 
 /** Runs `status --watch`, interrupted once it has written `times` snapshots. */
 async function watched(path: string, times: number, ...args: string[]) {
@@ -107,4 +111,159 @@ test("status --watch --json prints reports one after the other on a terminal, to
     },
   );
   assertEquals(JSON.parse(out).next, "alice");
+});
+
+/** An account with a window of five hours, observed just now. */
+function using(name: string, usedPercent: number, changes: AccountRecord = {}) {
+  const observedAt = Date.now();
+  const resetsAt = observedAt + 8_040_000;
+  const windows = [{ usedPercent, windowSeconds: 18_000, resetsAt }];
+  const usage = { observedAt, meters: { codex: { windows } } };
+  const credits = {
+    observedAt,
+    hasCredits: true,
+    unlimited: false,
+    balance: "10",
+  };
+  return account(name, { usage, credits, ...changes });
+}
+
+/** Watches a store while it is changed, and returns the events that a command was told, once there are so many. */
+async function told(
+  it: Bench,
+  states: PoolState["accounts"][],
+  count: number,
+  args: string[] = [],
+): Promise<Record<string, unknown>[]> {
+  const file = `${it.folder}/two words`;
+  const interrupt = new AbortController();
+  let shown = 0;
+  const read = async () => {
+    const text = await readFile(file, "utf8").catch(() => "");
+    return text.trim().split("\n").filter(Boolean).map((it) => JSON.parse(it));
+  };
+  const watching = run(
+    [
+      ...["status", "--watch=0.1", "--store", it.path, ...args],
+      ...["--on-event", `sh -c 'cat >> "$0"' "${file}"`],
+    ],
+    {},
+    {
+      out() {
+        const accounts = states[shown++];
+        if (accounts === undefined) return;
+        const { settings } = it.state();
+        const state = { version: 1, settings, accounts };
+        writeFileSync(it.path, JSON.stringify(state));
+      },
+      signal: interrupt.signal,
+    },
+  );
+  let events = await read();
+  while (events.length < count || shown < states.length + 3) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    events = await read();
+  }
+  interrupt.abort();
+  assertEquals((await watching).code, 130);
+  return events;
+}
+
+test({
+  name:
+    "status --watch runs a command for what changes in the store, and for nothing else",
+  ignore: process.platform === "win32",
+  async fn() {
+    const auth = { invalidAt: 1, reason: "It was revoked" };
+    const credits = {
+      observedAt: Date.now(),
+      hasCredits: false,
+      unlimited: false,
+      balance: "0",
+    };
+    const spent = { [new Date().toISOString().slice(0, 10)]: "2.5" };
+    const open = using("bob", 42);
+    const full = using("bob", 100);
+    const out = using("carol", 42, { auth });
+    await using it = await bench({
+      alice: using("alice", 42),
+      bob: open,
+      carol: using("carol", 42),
+    });
+    const events = await told(it, [
+      // that another one's turn has come is no event
+      {
+        alice: using("alice", 43, { lastUsedAt: 1 }),
+        bob: open,
+        carol: using("carol", 42),
+      },
+      { alice: using("alice", 100), bob: full, carol: using("carol", 42) },
+      { alice: using("alice", 100), bob: full, carol: out },
+      { alice: using("alice", 100, { spent }), bob: full, carol: out },
+      {
+        alice: using("alice", 100, { spent, credits }),
+        bob: using("bob", 100, { credits }),
+        carol: out,
+      },
+    ], 7);
+    const shown = events.map(({ type, alias, from }) =>
+      [type, alias, from].filter(Boolean).join(" ")
+    );
+    assertEquals(shown, [
+      "exhausted alice",
+      "exhausted bob",
+      "switched carol bob",
+      "login-required carol",
+      "switched alice carol",
+      "credits-spent alice",
+      "exhausted",
+    ]);
+    assertEquals(events[3]!.reason, "It was revoked");
+    const { reason: _, ...charge } = events[5]!;
+    assertEquals(charge, {
+      type: "credits-spent",
+      alias: "alice",
+      certain: true,
+      balanceBefore: "10",
+      balanceAfter: "10",
+    });
+    assertEquals(typeof events[6]!.until, "number");
+    assert(!JSON.stringify(events).includes("canary"));
+  },
+});
+
+test({
+  name:
+    "status --watch --refresh runs the command for what its own checks tell, where it is named",
+  ignore: process.platform === "win32",
+  async fn() {
+    await using fake = await startFakeCodex({ accounts: { me: {} } });
+    for (const types of [[], ["--on-event-types", "usage-refreshed"]]) {
+      await using it = await bench({ me: recordOf(fake, "me") });
+      const events = await told(it, [], types.length / 2, [
+        ...["--refresh", "--backend", fake.backend, "--issuer", fake.issuer],
+        ...types,
+      ]);
+      assertEquals(
+        events.map(({ type, alias }) => [type, alias]),
+        types.length === 0 ? [] : [["usage-refreshed", "me"]],
+      );
+      assert(!JSON.stringify(events).includes(fake.canary));
+    }
+  },
+});
+
+test("status --on-event without --watch, or with types that are none, is an error of usage", async () => {
+  await using it = await bench({ alice: account("alice") });
+  const option = ["--on-event", "true"];
+  const alone = await it.run("status", ...option);
+  assertEquals([alone.code, alone.out], [2, ""]);
+  assertStringIncludes(alone.err, "give --watch too");
+  const types = ["--on-event-types", "selected,odd"];
+  assertEquals(
+    (await it.run("status", "--watch", ...option, ...types)).code,
+    2,
+  );
+  const { code } = await watched(it.path, 1, ...option);
+  assertEquals(code, 130);
 });
