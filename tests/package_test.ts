@@ -221,6 +221,24 @@ for (const [name, start] of STARTS.filter(([it]) => PROGRAMS.has(it))) {
 }
 
 Deno.test({
+  name: "npm install -g puts the command on the PATH, and it says to type that",
+  ignore,
+  async fn() {
+    const { filename } = await installed();
+    const prefix = join(folder, "global");
+    const place = ["--offline", "--prefix", prefix];
+    const { code, err } = await run(folder, process.env.PATH!, [
+      ...["npm", "install", "-g", ...place, join(folder, filename)],
+    ]);
+    assertEquals(code, 0, err);
+    const node = dirname(PROGRAMS.get("node")![0]!);
+    const path = [join(prefix, "bin"), node, process.env.PATH].join(delimiter);
+    const status = await run(folder, path, ["codex-rotator", "status"]);
+    assertMatch(status.err, /with: codex-rotator login/);
+  },
+});
+
+Deno.test({
   name:
     "the installed command opens a database with the client in it, on every runtime",
   ignore: ignore || !hasPostgres,

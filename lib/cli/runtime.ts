@@ -281,7 +281,7 @@ export function programOf(runtime: Started): string {
   return `${program} ${quote(file, isWindows)}`;
 }
 
-/** Whether the command on the PATH, as `deno install` writes it, starts this file. */
+/** Whether the command on the PATH is this file, as npm links it, or starts it, as `deno install` writes it. */
 function isInstalled(
   path: string,
   { isWindows, peekEnv, peekText }: Started,
@@ -289,7 +289,8 @@ function isInstalled(
   const [separator, ends] = isWindows ? ["\\", ";"] : ["/", ":"];
   const name = `${separator}${COMMAND}${isWindows ? ".cmd" : ""}`;
   const url = encodeURI(path.replaceAll(separator, "/"));
-  return (peekEnv("PATH") ?? "").split(ends).some((it) =>
-    it !== "" && peekText(`${it}${name}`)?.includes(url)
-  );
+  const folders = (peekEnv("PATH") ?? "").split(ends).filter((it) => it !== "");
+  const commands = folders.map((it) => `${it}${name}`);
+  return commands.includes(path) ||
+    commands.some((it) => peekText(it)?.includes(url));
 }

@@ -82,6 +82,11 @@ Deno.test("suggested commands start an installed package by npx, or by its name"
     "npx -p @codex-rotator/core codex-rotator",
   );
   assertEquals(started(`/usr/lib/${inside}`), "codex-rotator");
+  // npm install -g links it into a folder of the PATH
+  const link = "/home/me/.npm/bin/codex-rotator";
+  const env = { PATH: "/usr/bin:/home/me/.npm/bin" };
+  assertEquals(started(link, { env }), "codex-rotator");
+  assertEquals(started(link, { folder: "/tmp" }), `node ${link}`);
   assertEquals(
     started(
       "C:\\Users\\me\\AppData\\Roaming\\npm\\node_modules\\@codex-rotator\\core\\x.mjs",
