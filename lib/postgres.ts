@@ -63,6 +63,8 @@ export function postgresStore(
   return new Database(readTarget(url, options), options.waitLimit ?? 30_000);
 }
 
+/** Where others wrote at the same time, turns are taken at once for so long, ms. */
+const CROWDED_MS = 1_000;
 /** Between two tries to find out whether a change was written, ms. */
 const PAUSE_MS = 100;
 
@@ -98,6 +100,7 @@ class Database implements PostgresStore {
   readonly #id = randomUUID();
   #changes = 0;
   #known: Known | undefined;
+  #crowdedUntil = -Infinity;
   readonly #ask: Run = (...args) => this.#connection.ask(...args);
 
   constructor(target: Target, waitLimit: number) {
@@ -157,7 +160,8 @@ class Database implements PostgresStore {
   async #update(update: Update): Promise<PoolState> {
     if (!this.#known) await this.#lastChange(update, isInside(update));
     // most often nobody else writes at the same time; else they take turns
-    for (let isAlone = false;; isAlone = true) {
+    let isAlone = performance.now() < this.#crowdedUntil;
+    for (;; isAlone = true) {
       try {
         const state = isAlone
           ? await this.#connection.transaction((run) =>
@@ -165,6 +169,7 @@ class Database implements PostgresStore {
           )
           : await this.#attempt(update, this.#ask);
         if (state) return state;
+        this.#crowdedUntil = performance.now() + CROWDED_MS;
       } catch (error) {
         const isOver = performance.now() >= update.giveUpAt;
         if (isOver || !mayRetry(error, update)) throw error;
