@@ -145,12 +145,16 @@ async function keep(
   const { operands: [wanted] } = context;
   let added: AddedLogin | undefined;
   await changeStore(context, (state) => {
-    const before = structuredClone(state.accounts);
+    const links = new Map(
+      Object.entries(state.accounts).map(([name, { source }]) =>
+        [name, source?.path] as const
+      ),
+    );
     // the tokens are here now: a taken alias must not lose them
-    const isTaken = wanted !== undefined && Object.hasOwn(before, wanted);
+    const isTaken = wanted !== undefined && links.has(wanted);
     const alias = isTaken ? undefined : wanted;
     added = addLogin(state, login, { alias, fresh: true });
-    const unlinked = before[added.alias]?.source?.path;
+    const unlinked = links.get(added.alias);
     return [
       confirmation(added, login, wanted),
       ...(unlinked === undefined ? [] : [
