@@ -44,7 +44,10 @@ export function demand(name: "net" | "run", subject: string): void {
   const permission: Permission = name === "net"
     ? { name, host: subject }
     : { name, command: subject };
-  if (request(permission)) return;
+  // a program is started with the whole environment
+  if (request(permission) && (name === "net" || request({ name: "env" }))) {
+    return;
+  }
   throw refusal(
     `Requires ${name} access to "${subject}", run again with the --allow-${name} flag`,
   );

@@ -73,10 +73,14 @@ export function permissionAdvice(
   const granted = grantsFor(command, context);
   const [, kind = "", name = ""] = REFUSED.exec(error.message) ?? [];
   if (Object.hasOwn(granted, kind)) add(granted[kind as Kind], name);
+  if (kind === "run") granted.env.clear();
   const flags = Object.entries(granted).filter(([, names]) => names.size > 0)
     .map(([kind, names]) =>
       `--allow-${kind}=${shellWord([...names].join(","))}`
     );
+  if (kind === "run") {
+    flags.push("--allow-env", `--allow-run=${shellWord(name)}`);
+  }
   const call = [
     programName().replace(" -A", ["", ...flags].join(" ")),
     ...context.args.map((it) => shellWord(withoutPassword(it))),

@@ -125,7 +125,10 @@ async function runWith(
       "--import-map=tests/npm_imports.json",
       ...grants.map((grant) => {
         const [kind, names] = grant.split("=");
-        return `--allow-${kind}=${fill(names!, ",").join(",")}`;
+        const list = names === undefined
+          ? ""
+          : `=${fill(names, ",").join(",")}`;
+        return `--allow-${kind}${list}`;
       }),
       "cli.ts",
       ...fill(call, " "),
@@ -206,4 +209,19 @@ Deno.test("cli.ts login says what to allow when it may not wait for the browser"
   assertEquals(code, 1);
   assertStringIncludes(err, "Error: Deno refused net access to 127.0.0.1:1455");
   assertMatch(err, /--allow-net=\S*,127\.0\.0\.1:1455,127\.0\.0\.1:1457/);
+});
+
+Deno.test("cli.ts serve --on-event says what to allow where it may not start the command, and serves where it may", async () => {
+  await using fake = await startFakeCodex({ accounts: { me: {} } });
+  const call = "serve --port 0 --on-event true";
+  const grants = ["read=FOLDER", "write=FOLDER", "net=LISTEN"];
+  const cases = [["env=CREDITS,CODEX_ROTATOR_SERVE_KEY", "run=true"], ["env"]];
+  for (const less of cases) {
+    const { code, err } = await runWith(fake, call, [...grants, ...less]);
+    assertEquals(code, 1, err);
+    assertStringIncludes(err, "Error: Deno refused run access to true");
+    assertStringIncludes(err, " --allow-env --allow-run=true cli.ts serve");
+  }
+  const all = await runWith(fake, call, [...grants, "env", "run=true"]);
+  assertEquals([all.code, complaints(call, all.err)], [0, ""], all.err);
 });
