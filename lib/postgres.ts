@@ -163,12 +163,13 @@ class Database implements PostgresStore {
     let isAlone = performance.now() < this.#crowdedUntil;
     for (;; isAlone = true) {
       try {
-        const state = isAlone
+        const written = isAlone
           ? await this.#connection.transaction((run) =>
             this.#alone(update, run)
           )
           : await this.#attempt(update, this.#ask);
-        if (state) return state;
+        // not before it is committed
+        if (written) return this.#keep(written, update);
         this.#crowdedUntil = performance.now() + CROWDED_MS;
       } catch (error) {
         const isOver = performance.now() >= update.giveUpAt;
@@ -179,12 +180,19 @@ class Database implements PostgresStore {
     }
   }
 
+  #keep(written: Known, { number }: Update): PoolState {
+    // what was read meanwhile may be newer
+    if (written.revision > this.#known!.revision) this.#known = written;
+    if (number === 1) void this.#ask(FORGET).catch(() => {});
+    return written.state;
+  }
+
   /** Makes a change while all others wait. */
-  async #alone(update: Update, run: Run): Promise<PoolState> {
+  async #alone(update: Update, run: Run): Promise<Known> {
     const [, last] = await Promise.all([run(LOCK), this.#load(run)]);
-    if (last === update.number) return this.#known!.state;
-    const state = await this.#attempt(update, run);
-    if (state) return state;
+    if (last === update.number) return this.#known!;
+    const written = await this.#attempt(update, run);
+    if (written) return written;
     throw fencedError(this.name);
   }
 
@@ -192,25 +200,23 @@ class Database implements PostgresStore {
   async #attempt(
     { change, number, fences }: Update,
     run: Run,
-  ): Promise<PoolState | undefined> {
-    const { revision, state, session } = this.#known!;
+  ): Promise<Known | undefined> {
+    const known = this.#known!;
+    const { revision, state } = known;
     const planned = plan(state, change);
     if (planned.kind !== "rows") {
       await this.#load(run);
       if (this.#known!.revision !== revision) return undefined;
       if (planned.kind === "refused") throw planned.reason;
-      return state;
+      return known;
     }
     const { rows } = planned;
     const channel = this.#connection.target.schema;
     const writing = { revision, process: this.#id, change: number, fences };
     const next = await writeRows(run, { ...writing, channel, rows });
-    if (next === undefined) return undefined;
-    const own = { revision: next, state: withRows(state, rows), session };
-    // what was read meanwhile may be newer
-    if (next > this.#known!.revision) this.#known = own;
-    if (number === 1) void this.#connection.ask(FORGET).catch(() => {});
-    return own.state;
+    return next === undefined
+      ? undefined
+      : { ...known, revision: next, state: withRows(state, rows) };
   }
 
   /** The number of the last change of this process that was written. */

@@ -8,6 +8,8 @@ export interface Proxy extends AsyncDisposable {
   cut(): void;
   /** Passes on what is connected from now on. */
   heal(): void;
+  /** Ends the connection that sends such a text, before it passes it on or before the answer, and lets nobody in until it heals. */
+  endAt(text: string, when: "before" | "answer"): Promise<void>;
   /** How many connections there were at most. */
   readonly most: number;
   /** How many bytes the server was sent by the connection of this number, from 0. */
@@ -25,26 +27,39 @@ interface Pair {
 export async function startProxy(port: number): Promise<Proxy> {
   const pairs = new Set<Pair>();
   const sent: number[] = [];
-  let [isCut, most] = [false, 0];
+  let [isCut, isClosed, most] = [false, false, 0];
+  let trap: { text: string; when: string; onEnd: () => void } | undefined;
   const server = createServer((client) => {
+    if (isClosed) return client.destroy();
     const number = sent.push(0) - 1;
     const upstream = connect(port, "127.0.0.1");
     const pair: Pair = { sides: [client, upstream], isDead: isCut };
     pairs.add(pair);
     most = Math.max(most, pairs.size);
-    client.on("data", (chunk) => {
-      sent[number]! += chunk.length;
-      if (!pair.isDead) upstream.write(chunk);
-    });
-    upstream.on("data", (chunk) => {
-      if (!pair.isDead) client.write(chunk);
-    });
     const end = () => {
       // who is cut off hears nothing
       if (pair.isDead) return;
       pairs.delete(pair);
       pair.sides.forEach((it) => it.destroy());
     };
+    client.on("data", (chunk) => {
+      sent[number]! += chunk.length;
+      if (trap && chunk.includes(trap.text)) {
+        const { when, onEnd } = trap;
+        [isClosed, trap] = [true, undefined];
+        // what comes back is not passed on
+        const close = () => {
+          end();
+          onEnd();
+        };
+        if (when === "before") return close();
+        upstream.removeAllListeners("data").once("data", close);
+      }
+      if (!pair.isDead) upstream.write(chunk);
+    });
+    upstream.on("data", (chunk) => {
+      if (!pair.isDead) client.write(chunk);
+    });
     for (const side of pair.sides) side.on("error", end).on("close", end);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -60,8 +75,12 @@ export async function startProxy(port: number): Promise<Proxy> {
       for (const pair of pairs) pair.isDead = true;
     },
     heal() {
-      isCut = false;
+      isCut = isClosed = false;
     },
+    endAt: (text, when) =>
+      new Promise((resolve) => {
+        trap = { text, when, onEnd: resolve };
+      }),
     async [Symbol.asyncDispose]() {
       for (const { sides } of pairs) sides.forEach((it) => it.destroy());
       await new Promise((resolve) => server.close(resolve));

@@ -165,6 +165,31 @@ testDatabase(
 );
 
 testDatabase(
+  "makes a change once whose connection ends before it is committed, or before that is told",
+  async ({ another }) => {
+    const { port } = await serverOfTests();
+    for (const when of ["before", "answer"] as const) {
+      const { open, where } = another();
+      await using proxy = await startProxy(port);
+      const mine = open({ where: proxy.through(where) });
+      const other = open();
+      await mine.update(count);
+      // now it waits for its turn, in a transaction
+      await other.update((state) => state.settings.strategy = "drain");
+      const ended = proxy.endAt("commit", when);
+      const written = mine.update(count);
+      await ended;
+      await other.update((state) => state.accounts["b"] = { requests: 7 });
+      proxy.heal();
+      const expected = { a: { requests: 2 }, b: { requests: 7 } };
+      assertEquals((await written).accounts, expected);
+      assertEquals((await mine.read()).accounts, expected);
+      assertEquals((await open().read()).accounts, expected);
+    }
+  },
+);
+
+testDatabase(
   "starts over from an older copy that is put in its place",
   async ({ open, where }) => {
     const { sql } = await serverOfTests();
