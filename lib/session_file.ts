@@ -98,7 +98,8 @@ export class SessionSync {
       await this.#store.write(changed);
       await this.#read();
     } catch {
-      // the next change is written again
+      // the next change takes them along
+      this.#sessions.putBack(Object.keys(changed));
     }
   }
 }

@@ -60,6 +60,11 @@ export class Sessions {
     return changed;
   }
 
+  /** Has these be taken again, as they could not be written. */
+  putBack(keys: readonly string[]): void {
+    for (const key of keys) this.#changed.add(key);
+  }
+
   /** Takes over what other processes wrote, where it is later than what is known here. */
   merge(written: Record<string, string>, now: number): void {
     for (const [key, text] of Object.entries(written)) {

@@ -36,6 +36,18 @@ test("sessions.note() keeps a mark when another account goes on", () => {
   assertEquals(sessions.get("s", NOW + 3)?.mark, "mark2");
 });
 
+test("sessions.putBack() has what could not be written taken again, as it is then", () => {
+  const sessions = new Sessions();
+  sessions.note("s", { alias: "a", usedAt: NOW });
+  sessions.note("t", { alias: "a", usedAt: NOW });
+  const taken = Object.keys(sessions.takeChanged());
+  sessions.note("s", { alias: "b", usedAt: NOW + 1 });
+  sessions.putBack(taken);
+  const again = sessions.takeChanged();
+  assertEquals(again, { s: `b ${NOW + 1}`, t: `a ${NOW}` });
+  assertEquals(sessions.takeChanged(), {});
+});
+
 test("sessions.countOf() counts the sessions that an account served last, until they are forgotten", () => {
   const sessions = new Sessions();
   const counts = (now: number) =>

@@ -17,6 +17,7 @@ import {
 import { TORTURE } from "../store/processes.ts";
 import { type AddTest, test, testOnDeno } from "../test.ts";
 import { type Proxy, startProxy } from "./proxy.ts";
+import { PASSWORD } from "./server.ts";
 
 /** As these take their time, the other runtimes try them under TORTURE=1 only. */
 function testOutage(
@@ -86,6 +87,9 @@ testOutage(
       // each once, not every second
       assertEquals(told.length, 2, told.join("\n"));
       assertStringIncludes(told.join("\n"), "was not written");
+      for (const secret of [PASSWORD, encodeURIComponent(PASSWORD)]) {
+        assert(!JSON.stringify(fleet.events).includes(secret));
+      }
       const { accounts } = await fleet.rotator.status();
       assertEquals(accounts.map(({ alias }) => alias), ["alice", "bob"]);
     } finally {
