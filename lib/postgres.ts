@@ -8,8 +8,13 @@
  */
 import { randomUUID } from "node:crypto";
 import { delay } from "./abort.ts";
-import { Connection, DatabaseError, type Run } from "./postgres/connection.ts";
-import { type Rows, rowsOf, withRows } from "./postgres/draft.ts";
+import {
+  Connection,
+  DatabaseError,
+  isOutOfReach,
+  type Run,
+} from "./postgres/connection.ts";
+import { plan, withRows } from "./postgres/draft.ts";
 import { busyError, fencedError, KEEP, Locks } from "./postgres/locks.ts";
 import { FORGET, LOCK, readChanges, writeRows } from "./postgres/pool_table.ts";
 import { createTables, isMissing } from "./postgres/schema.ts";
@@ -65,7 +70,9 @@ export function postgresStore(
 
 /** Where others wrote at the same time, turns are taken at once for so long, ms. */
 const CROWDED_MS = 1_000;
-/** Between two tries to find out whether a change was written, ms. */
+/** Whether a change was written is found out for so long, ms. */
+const PATIENCE_MS = 3_000;
+/** Between two tries at that, ms. */
 const PAUSE_MS = 100;
 
 /** What is known of the database. */
@@ -84,6 +91,8 @@ interface Update {
   /** By `performance.now()`. */
   readonly giveUpAt: number;
   readonly fences: string;
+  /** It may have been written, although nobody has told. */
+  isDoubtful: boolean;
 }
 
 class Database implements PostgresStore {
@@ -123,7 +132,8 @@ class Database implements PostgresStore {
   async update(change: (state: PoolState) => void): Promise<PoolState> {
     const giveUpAt = performance.now() + this.#waitLimit;
     const number = ++this.#changes;
-    const update = { change, number, giveUpAt, fences: this.#locks.fences };
+    const { fences } = this.#locks;
+    const update = { change, number, giveUpAt, fences, isDoubtful: false };
     const run = () => this.#withTables(() => this.#update(update));
     return await this.#queue.run("update", giveUpAt, run);
   }
@@ -158,24 +168,33 @@ class Database implements PostgresStore {
   }
 
   async #update(update: Update): Promise<PoolState> {
-    if (!this.#known) await this.#lastChange(update, isInside(update));
+    // new tokens, which are saved inside of an exclusive job, must not be lost
+    let patientUntil = update.fences === "{}" ? 0 : update.giveUpAt;
+    if (!this.#known) await this.#lastChange(patientUntil);
     // most often nobody else writes at the same time; else they take turns
     let isAlone = performance.now() < this.#crowdedUntil;
-    for (;; isAlone = true) {
+    for (let failures = 0;; isAlone = true) {
       try {
         const written = isAlone
           ? await this.#connection.transaction((run) =>
             this.#alone(update, run)
           )
-          : await this.#attempt(update, this.#ask);
+          : await this.#attempt(update, this.#connection.run);
         // not before it is committed
         if (written) return this.#keep(written, update);
         this.#crowdedUntil = performance.now() + CROWDED_MS;
       } catch (error) {
-        const isOver = performance.now() >= update.giveUpAt;
-        if (isOver || !mayRetry(error, update)) throw error;
-        const last = await this.#lastChange(update, true);
+        if (!isOutOfReach(error)) throw error;
+        // the connection may have been broken already
+        const isFirst = failures++ === 0 && error.kind === "lost";
+        if (isFirst && !update.isDoubtful) continue;
+        if (update.isDoubtful) {
+          patientUntil ||= performance.now() + PATIENCE_MS;
+        }
+        if (performance.now() >= patientUntil) throw error;
+        const last = await this.#lastChange(patientUntil);
         if (last === update.number) return this.#known!.state;
+        update.isDoubtful = false;
       }
     }
   }
@@ -197,10 +216,8 @@ class Database implements PostgresStore {
   }
 
   /** Makes a change from what is known; returns undefined where that is outdated. */
-  async #attempt(
-    { change, number, fences }: Update,
-    run: Run,
-  ): Promise<Known | undefined> {
+  async #attempt(update: Update, run: Run): Promise<Known | undefined> {
+    const { change, number, fences } = update;
     const known = this.#known!;
     const { revision, state } = known;
     const planned = plan(state, change);
@@ -213,21 +230,31 @@ class Database implements PostgresStore {
     const { rows } = planned;
     const channel = this.#connection.target.schema;
     const writing = { revision, process: this.#id, change: number, fences };
-    const next = await writeRows(run, { ...writing, channel, rows });
-    return next === undefined
-      ? undefined
-      : { ...known, revision: next, state: withRows(state, rows) };
+    update.isDoubtful = true;
+    const next = await writeRows(run, { ...writing, channel, rows })
+      .catch((error) => {
+        update.isDoubtful = isOutOfReach(error) && error.kind === "lost";
+        throw error;
+      });
+    if (next !== undefined) {
+      return { ...known, revision: next, state: withRows(state, rows) };
+    }
+    update.isDoubtful = false;
+    return undefined;
   }
 
-  /** The number of the last change of this process that was written. */
-  async #lastChange({ giveUpAt }: Update, isPatient: boolean): Promise<number> {
+  /**
+   * The number of the last change of this process that was written.
+   *
+   * @param patientUntil A database that is out of reach is waited for until then.
+   */
+  async #lastChange(patientUntil: number): Promise<number> {
     for (;;) {
       try {
         return await this.#load();
       } catch (error) {
-        const isOut = error instanceof DatabaseError &&
-          error.kind !== "refused";
-        if (!isOut || !isPatient || performance.now() >= giveUpAt) throw error;
+        const isOver = performance.now() >= patientUntil;
+        if (isOver || !isOutOfReach(error)) throw error;
       }
       await delay(PAUSE_MS);
     }
@@ -252,35 +279,5 @@ class Database implements PostgresStore {
       this.#known = { revision: found.revision, state, session };
     }
     return found.change;
-  }
-}
-
-/** Whether it is made inside of an exclusive job, as new tokens are: those must not be lost. */
-function isInside({ fences }: Update): boolean {
-  return fences !== "{}";
-}
-
-/** Whether a write that failed is tried again; one that may have been written is looked for. */
-function mayRetry(error: unknown, update: Update): boolean {
-  if (!(error instanceof DatabaseError)) return false;
-  return error.kind === "lost" || (error.kind === "unsent" && isInside(update));
-}
-
-/** What a change comes to. */
-type Plan =
-  | { kind: "rows"; rows: Rows }
-  | { kind: "same" }
-  | { kind: "refused"; reason: unknown };
-
-function plan(
-  state: PoolState,
-  change: (state: PoolState) => void,
-): Plan {
-  try {
-    const rows = rowsOf(state, change);
-    const isSame = !rows.rest && rows.records.length === 0;
-    return isSame ? { kind: "same" } : { kind: "rows", rows };
-  } catch (reason) {
-    return { kind: "refused", reason };
   }
 }

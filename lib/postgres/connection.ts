@@ -47,6 +47,11 @@ export class DatabaseError extends RotatorError {
   }
 }
 
+/** Whether an error is of the connection, and not of what it was asked for. */
+export function isOutOfReach(error: unknown): error is DatabaseError {
+  return error instanceof DatabaseError && error.kind !== "refused";
+}
+
 /** What a connection tells by itself. */
 export interface Listener {
   onNotify?(payload: string): void;
@@ -58,6 +63,7 @@ export interface Listener {
 export type Run = (
   statement: string,
   parameters?: readonly (string | null)[],
+  limit?: number,
 ) => Promise<Row[]>;
 
 /** One connection; statements are carried out one after another. */
@@ -76,19 +82,14 @@ export class Connection {
   }
 
   /**
-   * Carries out a statement.
+   * Carries out a statement; its limit is in ms.
    *
-   * @param limit It is given up after so many ms.
    * @throws {DatabaseError}
    */
-  async run(
-    statement: string,
-    parameters?: readonly (string | null)[],
-    limit?: number,
-  ): Promise<Row[]> {
+  readonly run: Run = async (...args) => {
     while (this.#transaction) await this.#transaction;
-    return await this.#send(statement, parameters, limit);
-  }
+    return await this.#send(...args);
+  };
 
   /**
    * Runs a job whose statements are one transaction. One that loses its

@@ -31,7 +31,7 @@ function textOf(record: AccountRecord): string {
  * @throws What `change` throws; {TypeError} when it left something that is no
  * state, or is not done yet.
  */
-export function rowsOf(
+function rowsOf(
   before: PoolState,
   change: (state: PoolState) => void,
 ): Rows {
@@ -63,6 +63,25 @@ export function rowsOf(
       ...gone.map((alias) => ({ alias, record: null })),
     ],
   };
+}
+
+/** What a change comes to. */
+export type Plan =
+  | { kind: "rows"; rows: Rows }
+  | { kind: "same" }
+  | { kind: "refused"; reason: unknown };
+
+export function plan(
+  state: PoolState,
+  change: (state: PoolState) => void,
+): Plan {
+  try {
+    const rows = rowsOf(state, change);
+    const isSame = !rows.rest && rows.records.length === 0;
+    return isSame ? { kind: "same" } : { kind: "rows", rows };
+  } catch (reason) {
+    return { kind: "refused", reason };
+  }
 }
 
 /** A state with some rows changed; it shares all others with the one before. */

@@ -13,7 +13,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { withTimeLimit } from "../abort.ts";
 import { RotatorError } from "../errors.ts";
 import { Queue } from "../store/queue.ts";
-import { DatabaseError, type Run } from "./connection.ts";
+import { isOutOfReach, type Run } from "./connection.ts";
 import type { Watch } from "./watch.ts";
 
 /** A lock that was not kept for so long is free, as an interval of the database. */
@@ -123,9 +123,8 @@ export class Locks {
         const [taken] = await this.#ask(TAKE, [name, token]);
         if (taken) break;
       } catch (error) {
-        const isOut = error instanceof DatabaseError &&
-          error.kind !== "refused";
-        if (!isOut || performance.now() >= patientUntil) throw error;
+        const isOver = performance.now() >= patientUntil;
+        if (isOver || !isOutOfReach(error)) throw error;
       }
       if (performance.now() >= giveUpAt) throw busyError(this.#about.name);
       const ms = RETRY_MS * (0.75 + Math.random() / 2);
