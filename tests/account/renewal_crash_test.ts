@@ -34,11 +34,8 @@ type Kind = typeof KINDS[number];
 /** EIO, EACCES, ENOSPC, EROFS. */
 const ERRORS = [5, 13, 28, 30];
 const KILLS = ["before", "after", "half"] as const;
-/** Of all points each so many-th is taken: at full counts every change is killed in all ways, and fails once. */
-const STRIDES = TORTURE ? { kill: 1, fail: ERRORS.length } : {
-  kill: 29,
-  fail: 29,
-};
+/** So many of all points are taken; at full counts every change is killed in all ways, and fails once. */
+const MOST_POINTS = TORTURE ? Infinity : 6;
 
 /** Renews the account of a set-up by a process that is watched, or killed. */
 async function renew(
@@ -155,13 +152,19 @@ async function breakAll(
   kind: Kind,
   how: "kill" | "fail",
 ): Promise<void> {
-  const modes = how === "kill" ? KILLS : ERRORS;
   const changes = await countChanges(runtime, kind);
   assert(changes > 20, `${changes}`);
-  const points: CrashPoint[] = modes.flatMap((mode, index) =>
-    Array.from({ length: changes }, (_, at) => ({ at: at + 1, mode }))
-      .filter(({ at }) => (at + index * 3) % STRIDES[how] === 0)
-  );
+  const all: CrashPoint[] = Array.from(
+    { length: changes },
+    (_, at) =>
+      how === "kill"
+        ? KILLS.map((mode) => ({ at: at + 1, mode }))
+        : [{ at: at + 1, mode: ERRORS[at % ERRORS.length]! }],
+  ).flat();
+  let stride = Math.ceil(all.length / MOST_POINTS) || 1;
+  // so that each way to kill, and each error, has its turn
+  while (stride % 2 === 0 || stride % 3 === 0) stride++;
+  const points = all.filter((_, index) => index % stride === 0);
   assert(points.length > 0);
   const failures: unknown[] = [];
   const lane = async () => {
