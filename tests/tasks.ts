@@ -21,6 +21,9 @@ const PUBLIC = [
   "lib/testing/fake_codex.ts",
 ];
 
+/** Suites that wait for other processes for most of their time. */
+const WAITING = ["tests/account", "tests/postgres", "tests/store"];
+
 interface Counts {
   passed: number;
   failed: number;
@@ -132,7 +135,12 @@ async function check(): Promise<void> {
 
 async function test(): Promise<void> {
   await installClients();
-  await run("tests", [DENO, "test", "-A", "--quiet", ...imports()]);
+  const denoTest = [DENO, "test", "-A", "--quiet", ...imports()];
+  // side by side, as they wait more than they work
+  await Promise.all([
+    run("tests", [...denoTest, `--ignore=${WAITING}`]),
+    run(`tests of ${WAITING}`, [...denoTest, ...WAITING], false),
+  ]);
   await run("examples", [
     DENO,
     "test",
@@ -142,7 +150,6 @@ async function test(): Promise<void> {
     "mod.ts",
     "lib",
   ]);
-  // side by side, as they wait more than they work
   const files = portableTests();
   await Promise.all([
     testOn("bun", ["test", "--timeout=60000", ...files]),
