@@ -72,6 +72,8 @@ export class Connection {
   readonly #options: ClientOptions;
   readonly #listener: Listener;
   #client: postgres.Sql | undefined;
+  /** Those that have been connected: what they fail with may have been sent before. */
+  readonly #served = new WeakSet<postgres.Sql>();
   /** The transaction under way. */
   #transaction: Promise<void> | undefined;
 
@@ -93,7 +95,7 @@ export class Connection {
 
   /**
    * Runs a job whose statements are one transaction. One that loses its
-   * connection goes on without one: each statement has to bear that.
+   * connection goes on without one, and fails: each statement has to bear that.
    */
   async transaction<T>(job: (run: Run) => Promise<T>): Promise<T> {
     while (this.#transaction) await this.#transaction;
@@ -101,7 +103,10 @@ export class Connection {
     this.#transaction = promise;
     const run: Run = (...args) => this.#send(...args);
     try {
-      const [, result] = await Promise.all([run("begin"), job(run)]);
+      const begun = run("begin");
+      const client = this.#client;
+      const [, result] = await Promise.all([begun, job(run)]);
+      if (this.#client !== client) throw this.#failure("lost", "it was closed");
       await run("commit");
       return result;
     } catch (error) {
@@ -122,10 +127,12 @@ export class Connection {
     const prepare = parameters.length > 0 && this.#options.prepare !== false;
     try {
       // its timer keeps the process, as the connection does not
-      return await withTimeLimit(
+      const rows = await withTimeLimit(
         { ms: limit },
         () => client.unsafe(statement, [...parameters], { prepare }),
       );
+      this.#served.add(client);
+      return rows;
     } catch (error) {
       throw this.#failed(error, client);
     }
@@ -215,8 +222,14 @@ export class Connection {
     this.#drop(client);
     const isUnsent = UNSENT.test(code) ||
       (severity !== undefined && !ENDED.test(code));
+    const wasNever = isUnsent && !this.#served.has(client);
+    return this.#failure(wasNever ? "unsent" : "lost", told);
+  }
+
+  #failure(kind: "unsent" | "lost", told: string): DatabaseError {
+    const { name } = this.target;
     return new DatabaseError(
-      isUnsent ? "unsent" : "lost",
+      kind,
       `The store ${name} cannot be reached: ${told}; check that the database runs, and its address, user and password`,
     );
   }
