@@ -94,23 +94,32 @@ export class Connection {
   };
 
   /**
-   * Runs a job whose statements are one transaction. One that loses its
-   * connection goes on without one, and fails: each statement has to bear that.
+   * Runs a job whose statements are one transaction. Once that has failed, no
+   * statement of the job is sent any more, and the job is over.
    */
   async transaction<T>(job: (run: Run) => Promise<T>): Promise<T> {
     while (this.#transaction) await this.#transaction;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#transaction = promise;
-    const run: Run = (...args) => this.#send(...args);
+    const client = this.#client ??= this.#open();
+    let isOver = false;
+    const run: Run = async (...args) => {
+      // on another connection it would be no part of the transaction
+      if (isOver || this.#client !== client) {
+        throw this.#failure("unsent", "the connection was closed");
+      }
+      return await this.#send(...args);
+    };
+    const begun = run("begin");
+    const working = job(run);
     try {
-      const begun = run("begin");
-      const client = this.#client;
-      const [, result] = await Promise.all([begun, job(run)]);
-      if (this.#client !== client) throw this.#failure("lost", "it was closed");
+      const [, result] = await Promise.all([begun, working]);
       await run("commit");
       return result;
     } catch (error) {
-      await run("rollback").catch(() => {});
+      isOver = true;
+      await Promise.allSettled([begun, working]);
+      if (this.#client === client) await this.#send("rollback").catch(() => {});
       throw error;
     } finally {
       this.#transaction = undefined;
