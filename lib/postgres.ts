@@ -189,7 +189,8 @@ class Database implements PostgresStore {
         const isFirst = failures++ === 0 && error.kind === "lost";
         if (isFirst && !update.isDoubtful) continue;
         if (update.isDoubtful) {
-          patientUntil ||= performance.now() + PATIENCE_MS;
+          const until = performance.now() + PATIENCE_MS;
+          patientUntil = Math.max(patientUntil, until);
         }
         if (performance.now() >= patientUntil) throw error;
         const last = await this.#lastChange(patientUntil);
