@@ -158,14 +158,15 @@ function bookDecrease(
   return paying.length > 0;
 }
 
-/** A balance that rose hides what its requests cost: each is taken for the dearest seen. */
+/**
+ * A balance that rose hides what its requests cost: each is taken for the dearest seen,
+ * also one that has had its share of a decrease, which another may have caused.
+ */
 function bookHidden(
   record: Spender,
   observation: BalanceObservation,
 ): void {
-  const requests = running(spendingOf(record), observation)
-    .filter(({ credits }) => credits === undefined);
-  for (const request of requests) {
+  for (const request of running(spendingOf(record), observation)) {
     const { observedAt } = observation;
     if (dearestSeen(record, observedAt) === "0") request.isHidden = true;
     else bookDearest(record, request, observedAt);
@@ -187,9 +188,11 @@ function bookDearest(
   at: number,
 ): void {
   const amount = dearestSeen(record, at);
+  const { credits = "0" } = request;
   request.credits = amount;
   request.approximate = true;
-  book(record, amount, at);
+  // the dearest is no less than what it has already
+  book(record, subtractAmounts(amount, credits), at);
 }
 
 /** Ends the requests whose cost is known now, and those that nobody will hear of any more. */
@@ -223,7 +226,7 @@ function settle(
 export function endForgotten(record: Spender, now: number): void {
   for (const request of Object.values(record.spending?.paid ?? {})) {
     if (request.isSettled || request.startedAt + MAX_PENDING_MS > now) continue;
-    if (request.credits === undefined) bookDearest(record, request, now);
+    bookDearest(record, request, now);
     request.isSettled = true;
   }
 }

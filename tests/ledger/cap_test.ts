@@ -196,6 +196,34 @@ test("a cap takes one request at a time while top-ups hide what each costs", () 
   assertEquals(verdictOf(known), ["open", "open", { "2027-01-15": "1" }]);
 });
 
+test("a top-up hides what a request cost that had its share of the charge of another", () => {
+  const spentWith = (last: string) => {
+    const record = normalRecord({
+      spending: {
+        balance: "100",
+        observedAt: START - 2,
+        seenAt: START - 1,
+        paid: {},
+        dearest: { [START - 1]: "3" },
+      },
+    });
+    startPaid(record, "r1", START);
+    startPaid(record, "r2", START);
+    for (
+      const [at, balance] of [[START + 1, "97"], [START + 4, last]] as const
+    ) {
+      const times = { observedAt: at, seenAt: at + 1, isAsked: true };
+      observeBalance(record, { balance, ...times }, at + 1);
+      endPaid(record, "r1", { endedAt: at + 2, tokens: null });
+      endPaid(record, "r2", { endedAt: at + 2, tokens: null });
+    }
+    return record.spent;
+  };
+  assertEquals(spentWith("97"), { "2027-01-15": "3" });
+  assertEquals(spentWith("94"), { "2027-01-15": "6" });
+  assertEquals(spentWith("194"), { "2027-01-15": "6" });
+});
+
 test("a refusal for the cap tells when the last request whose cost is not known is over", () => {
   const startedAt = START - 60_000;
   const state = normalState({
