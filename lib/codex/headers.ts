@@ -33,7 +33,7 @@ export interface AboutRequest extends Observed {
   names?: MeterNames;
 }
 
-/** The headers of one meter: its windows by slot, their fields as usage answers name them. */
+/** The headers of one prefix: its windows by slot, their fields as usage answers name them. */
 interface Family {
   name: string | null;
   slots: Map<string, Record<string, string>>;
@@ -83,11 +83,10 @@ function familyOf(
   families: Map<string, Family>,
   id: string,
 ): Family | undefined {
-  const meter = meterName(id);
-  if (meter === "__proto__") return undefined;
-  let family = families.get(meter);
+  if (meterName(id) === "__proto__") return undefined;
+  let family = families.get(id);
   if (!family && families.size < MAX_FAMILIES) {
-    families.set(meter, family = { name: null, slots: new Map() });
+    families.set(id, family = { name: null, slots: new Map() });
   }
   return family;
 }
@@ -105,8 +104,11 @@ function isMeter(families: Map<string, Family>, name: string): boolean {
 }
 
 function isPresent(families: Map<string, Family>, meter: string): boolean {
-  return [...families.get(meter)?.slots.values() ?? []]
-    .some((window) => readNumber(window.used_percent) !== undefined);
+  return [...families].some(([id, { slots }]) =>
+    meterName(id) === meter &&
+    [...slots.values()]
+      .some((window) => readNumber(window.used_percent) !== undefined)
+  );
 }
 
 function readUsage(
@@ -117,13 +119,20 @@ function readUsage(
   const { observedAt } = about;
   const meters: Record<string, NormalMeter> = {};
   for (const [id, family] of families) {
-    const meter = id === MAIN_METER ? unprefixed(families, named, about) : id;
+    const meter = id === MAIN_METER
+      ? unprefixed(families, named, about)
+      : meterName(id);
     if (meter === undefined) continue;
-    const told = Object.hasOwn(meters, meter) ? meters[meter]!.windows : [];
-    const windows = distinctWindows([...told, ...readWindows(family, about)]);
+    // two prefixes may be of one meter
+    const told = Object.hasOwn(meters, meter) ? meters[meter] : undefined;
+    const windows = distinctWindows([
+      ...told?.windows ?? [],
+      ...readWindows(family, about),
+    ]);
     if (windows.length === 0) continue;
     const name = id === MAIN_METER ? undefined : displayName(family.name);
     meters[meter] = {
+      ...told,
       allowed: null,
       limitReached: null,
       windows,

@@ -128,6 +128,11 @@ test("readHeaders() finds the owner of the unprefixed family", () => {
   for (const [pairs, model, meters] of table) {
     assertEquals(Object.keys(told(pairs, model)).sort(), meters);
   }
+  const premium = { "x-premium-primary-used-percent": "100" };
+  assertEquals(told({ ...both, ...premium, ...active("codex_bengalfox") }), {
+    codex: [100],
+    codex_bengalfox: [88],
+  });
 });
 
 test("readHeaders() keeps the fuller window where two families are one meter", () => {
@@ -137,6 +142,13 @@ test("readHeaders() keeps the fuller window where two families are one meter", (
     "x-codex-primary-window-minutes": "300",
   };
   assertEquals(told(pairs, SPARK), { codex_bengalfox: [100] });
+  for (const [codex, premium] of [["100", "7"], ["7", "100"], ["100", "?"]]) {
+    const both = {
+      "x-codex-primary-used-percent": codex!,
+      "x-premium-primary-used-percent": premium!,
+    };
+    assertEquals(told(both), { codex: [100] });
+  }
 });
 
 test("readHeaders() names the active meter", () => {
