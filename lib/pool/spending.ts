@@ -77,10 +77,7 @@ export function cancelPaid(record: Spender, id: string): void {
 }
 
 /** Takes the cost of a request whose cost is known; undefined while it is not. */
-export function takePaid(
-  record: Spender,
-  id: string,
-): PaidRequest | undefined {
+export function takePaid(record: Spender, id: string): PaidRequest | undefined {
   const request = record.spending?.paid[id];
   if (!request?.isSettled) return undefined;
   delete record.spending!.paid[id];
@@ -162,10 +159,7 @@ function bookDecrease(
  * A balance that rose hides what its requests cost: each is taken for the dearest seen,
  * also one that has had its share of a decrease, which another may have caused.
  */
-function bookHidden(
-  record: Spender,
-  observation: BalanceObservation,
-): void {
+function bookHidden(record: Spender, observation: BalanceObservation): void {
   for (const request of running(spendingOf(record), observation)) {
     const { observedAt } = observation;
     if (dearestSeen(record, observedAt) === "0") request.isHidden = true;
@@ -182,11 +176,7 @@ function dearestSeen(record: Spender, at: number): string {
     .reduce((a, b) => compareAmounts(a, b) >= 0 ? a : b);
 }
 
-function bookDearest(
-  record: Spender,
-  request: PaidRequest,
-  at: number,
-): void {
+function bookDearest(record: Spender, request: PaidRequest, at: number): void {
   const amount = dearestSeen(record, at);
   const { credits = "0" } = request;
   request.credits = amount;
