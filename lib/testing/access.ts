@@ -6,10 +6,11 @@
  */
 import { Buffer } from "node:buffer";
 import type { Entry } from "./log.ts";
-import type { FakeAccount, FakeCodexOptions } from "./account.ts";
+import type { FakeAccount } from "./account.ts";
 import type { FakeAnswer, FakeBooking, FakeTokens } from "./types.ts";
 
 export const CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann";
+export const SCOPES = ["openid", "profile", "email", "offline_access"];
 
 interface AccessGrant {
   readonly account: string;
@@ -18,11 +19,10 @@ interface AccessGrant {
   revoked: boolean;
 }
 
-interface RefreshGrant {
+/** A login: the refresh tokens that it hands out are revoked together. */
+interface Login {
   readonly account: string;
-  /** The login: what it hands out is revoked together. */
-  readonly family: { revoked: boolean };
-  spent: boolean;
+  revoked: boolean;
 }
 
 /** Mints tokens and knows all it minted. */
@@ -30,23 +30,23 @@ export class TokenMint {
   /** A marker in every token, so that a test can search outputs for leaks. */
   readonly canary: string = `canary-${crypto.randomUUID().slice(0, 8)}`;
   readonly #access = new Map<string, AccessGrant>();
-  readonly #refresh = new Map<string, RefreshGrant>();
+  readonly #refresh = new Map<string, Login>();
+  readonly #spent = new Set<string>();
   readonly #now: () => number;
-  readonly #options: FakeCodexOptions;
+  readonly #lifetimeMs: number;
   #count = 0;
 
-  constructor(now: () => number, options: FakeCodexOptions) {
+  constructor(now: () => number, lifetimeMs: number) {
     this.#now = now;
-    this.#options = options;
+    this.#lifetimeMs = lifetimeMs;
   }
 
-  /**
-   * Mints the tokens of a new login.
-   *
-   * @param lifetimeMs Of the access token; default the account's.
-   */
+  /** Mints the tokens of a new login; with no lifetime (ms) of the access token the account's own counts. */
   signIn(account: FakeAccount, lifetimeMs?: number): FakeTokens {
-    const refresh = this.#mintRefresh(account.name, { revoked: false });
+    const refresh = this.#mintRefresh({
+      account: account.name,
+      revoked: false,
+    });
     return { ...this.#mintAccess(account, lifetimeMs), refresh };
   }
 
@@ -57,18 +57,16 @@ export class TokenMint {
    * @returns The tokens, or the code of the refusal.
    */
   trade(token: string, account: FakeAccount): FakeTokens | string {
-    const grant = this.#refresh.get(token);
-    if (grant === undefined) return "invalid_grant";
-    if (grant.spent) {
-      const { revokeFamilyOnReuse = true } = this.#options;
-      if (revokeFamilyOnReuse) grant.family.revoked = true;
+    const login = this.#refresh.get(token);
+    if (login === undefined) return "invalid_grant";
+    if (this.#spent.has(token)) {
+      login.revoked = true;
       return "refresh_token_reused";
     }
-    if (grant.family.revoked) return "refresh_token_invalidated";
-    grant.spent = account.tokenFields.includes("refresh_token");
-    const refresh = grant.spent
-      ? this.#mintRefresh(account.name, grant.family)
-      : token;
+    if (login.revoked) return "refresh_token_invalidated";
+    const rotates = account.tokenFields.includes("refresh_token");
+    if (rotates) this.#spent.add(token);
+    const refresh = rotates ? this.#mintRefresh(login) : token;
     return { ...this.#mintAccess(account), refresh };
   }
 
@@ -82,41 +80,35 @@ export class TokenMint {
 
   /** Revokes the access tokens of an account, and its refresh tokens as well if asked to. */
   revoke(account: string, refreshToo: boolean): void {
-    for (const grant of this.#access.values()) {
+    const grants = refreshToo
+      ? [...this.#access.values(), ...this.#refresh.values()]
+      : this.#access.values();
+    for (const grant of grants) {
       if (grant.account === account) grant.revoked = true;
-    }
-    if (!refreshToo) return;
-    for (const grant of this.#refresh.values()) {
-      if (grant.account === account) grant.family.revoked = true;
     }
   }
 
-  #mintRefresh(account: string, family: { revoked: boolean }): string {
+  #mintRefresh(login: Login): string {
     const token = `rt_${this.canary}_${++this.#count}`;
-    this.#refresh.set(token, { account, family, spent: false });
+    this.#refresh.set(token, login);
     return token;
   }
 
   #mintAccess(
     account: FakeAccount,
-    lifetimeMs = account.accessLifetimeMs ?? this.#options.accessLifetimeMs ??
-      3_600_000,
+    lifetimeMs = account.accessLifetimeMs ?? this.#lifetimeMs,
   ): Omit<FakeTokens, "refresh"> {
     const now = this.#now();
     const iat = Math.floor(now / 1000);
     const exp = Math.floor((now + lifetimeMs) / 1000);
+    const { name, accountId, email } = account;
     const claims = { ...identity(account), iat, exp };
-    const access = this.#jwt({
-      ...claims,
-      aud: ["https://api.openai.com/v1"],
-      scp: ["openid", "profile", "email", "offline_access"],
-    });
-    const { accountId } = account;
-    const expiresAt = exp * 1000;
-    const grant = { account: account.name, accountId, expiresAt };
-    this.#access.set(access, { ...grant, revoked: false });
-    const id = this.#jwt({ ...claims, aud: [CLIENT_ID], email: account.email });
-    return { access, id, accountId, expiresAt };
+    const aud = ["https://api.openai.com/v1"];
+    const access = this.#jwt({ ...claims, aud, scp: SCOPES });
+    const id = this.#jwt({ ...claims, aud: [CLIENT_ID], email });
+    const told = { accountId, expiresAt: exp * 1000 };
+    this.#access.set(access, { account: name, ...told, revoked: false });
+    return { access, id, ...told };
   }
 
   #jwt(claims: Record<string, unknown>): string {
@@ -154,20 +146,24 @@ export interface World {
   readonly now: () => number;
   readonly mint: TokenMint;
   readonly accounts: Map<string, FakeAccount>;
-  /** What no well-behaved client does. */
   readonly violations: string[];
   readonly book: FakeBooking[];
-  readonly switches: Readonly<Switches>;
+  /** What a test switches while the stand-in runs. */
+  readonly switches: {
+    /** Whom a browser login signs in; null: the page asks. */
+    readonly signInAs: string | null;
+    /** Whether a device may sign in; false: 404. */
+    readonly deviceLogin: boolean;
+  };
 }
 
-/** What a test switches while the stand-in runs. */
-export interface Switches {
-  /** Whom a browser login signs in; null: the page asks. */
-  signInAs: string | null;
-  /** Whether a device may sign in; false: 404. */
-  deviceLogin: boolean;
-  /** Whether Cloudflare refuses all requests to the backend (429, error 1015). */
-  addressBlocked: boolean;
+/** Notes what no well-behaved client does. */
+export function noteViolation(
+  { violations }: World,
+  { n }: Entry,
+  what: string,
+) {
+  violations.push(`Request ${n} ${what}`);
 }
 
 /** The scripted answer that is next, if there is one; some are for one path only. */
@@ -200,31 +196,28 @@ export function authenticate(world: World, entry: Entry): FakeAccount | string {
   if (grant.revoked) return "token_invalidated";
   if (grant.expiresAt <= world.now()) return "token_expired";
   const shown = entry.headers["chatgpt-account-id"];
-  if (shown !== undefined && shown !== grant.accountId) {
-    world.violations.push(
-      `Request ${entry.n} showed a token of ${account.name} with another account's id`,
-    );
+  if (shown !== grant.accountId) {
+    const what = `showed a token of ${account.name} with another account's id`;
+    if (shown !== undefined) noteViolation(world, entry, what);
+    return "account_mismatch";
   }
-  if (shown !== grant.accountId) return "account_mismatch";
-  return account.rejectAll ? "token_invalidated" : account;
+  if (account.rejectAll) return "token_invalidated";
+  noteMisuse(world, entry, account);
+  return account;
 }
 
-/** Notes what no well-behaved client sends. */
-export function noteMisuse(
+function noteMisuse(
   world: World,
   entry: Entry,
-  account: FakeAccount,
-): void {
-  const note = (what: string) =>
-    world.violations.push(`Request ${entry.n} to ${account.name} ${what}`);
-  const turn = /^turn-(.+)-\w+$/.exec(
-    entry.headers["x-codex-turn-state"] ?? "",
-  )?.[1];
-  if (turn !== undefined && turn !== account.name) {
-    note(`carried the turn state of ${turn}`);
+  { name, fedramp }: FakeAccount,
+) {
+  const { headers } = entry;
+  const state = headers["x-codex-turn-state"] ?? "";
+  const turn = /^turn-(.+)-\w+$/.exec(state)?.[1] ?? name;
+  if (turn !== name) {
+    noteViolation(world, entry, `to ${name} carried the turn state of ${turn}`);
   }
-  const fedramp = entry.headers["x-openai-fedramp"] === "true";
-  if (fedramp !== account.fedramp) {
-    note(`came ${fedramp ? "with" : "without"} the FedRAMP header`);
-  }
+  if ((headers["x-openai-fedramp"] === "true") === fedramp) return;
+  const what = `to ${name} came ${fedramp ? "without" : "with"}`;
+  noteViolation(world, entry, `${what} the FedRAMP header`);
 }

@@ -73,20 +73,12 @@ export class FakeAccount {
 
   /** Refuses every other model with 400; undefined: serves all. */
   supportedModels: readonly string[] | undefined = undefined;
-  /** Models that it answers with 404 "Model not found". */
-  missingModels: readonly string[] = [];
-  /** Paths below `/codex` that are 404 for it, for example `/responses/compact`. */
-  missingPaths: readonly string[] = [];
   /** Answers 402, as for a deactivated workspace. */
   deactivated = false;
   /** Answers 403 with this code, while usage is answered. */
   workspaceRefusal: string | null = null;
-  /** Answers 429 `usage_not_included`. */
-  noCodex = false;
   /** Answers 503 with this code, for example `server_is_overloaded`. */
   overloaded: string | null = null;
-  /** Answers 429 `flex_unavailable` to requests of that service tier. */
-  flexUnavailable = false;
   /** Answers 429 with this code instead of drawing credits. */
   creditsRefused: string | false = false;
   /** How a limit, an overload or foreign ciphertext is told. */
@@ -102,8 +94,6 @@ export class FakeAccount {
     "access_token",
     "refresh_token",
   ];
-  /** The issuer refuses every refresh with this code, for example `app_session_expired`. */
-  tokenRefusal: string | null = null;
 
   /** The content of ordinary answers. */
   reply: FakeReply = {};
@@ -168,8 +158,6 @@ export interface FakeCodexOptions {
   usagePaths?: readonly string[];
   /** Lifetime of access tokens (ms, default 1 hour). */
   accessLifetimeMs?: number;
-  /** A spent refresh token that is shown again revokes its successors (default true). */
-  revokeFamilyOnReuse?: boolean;
   /** The ports of `http://localhost:PORT/auth/callback` that a browser login may return to (default 1455 and 1457). */
   redirectPorts?: readonly number[];
   /** Between two polls of a device login (seconds, default 5). */

@@ -19,19 +19,17 @@ const OWN_METERS: readonly [model: RegExp, meter: string][] = [
   [/^gpt-reserve$/i, "base_model_inference"],
 ];
 
-/** Whether a request may be served, and on what. */
+/** Whether a request may be served, and on what; the code of the refusal where it may not. */
 export type Admission =
   | { readonly kind: "included" | "charged" }
   | { readonly kind: "limited"; readonly code: string };
 
-function allWindows(account: FakeAccount): FakeWindow[] {
-  const meters = Object.values(account.meters).map((meter) => meter.windows);
-  return [account.windows, ...meters].flatMap((windows) => windows ?? []);
-}
+const USED_UP = { kind: "limited", code: "usage_limit_reached" } as const;
 
 /** Starts every window afresh whose reset has passed, and dates those that have begun. */
 export function settle(account: FakeAccount, now: number): void {
-  for (const window of allWindows(account)) {
+  const meters = [account, ...Object.values(account.meters)];
+  for (const window of meters.flatMap(({ windows }) => windows ?? [])) {
     const { resetAt } = window;
     if (typeof resetAt === "number" && resetAt <= now && !window.countsOn) {
       window.usedPercent = 0;
@@ -44,16 +42,6 @@ export function settle(account: FakeAccount, now: number): void {
 function begin(window: FakeWindow, now: number): void {
   if (window.resetAt !== undefined) return;
   window.resetAt = window.seconds === null ? null : now + window.seconds * 1000;
-}
-
-/** Has the windows with two resets tell the other one from now on. */
-export function flipResets(account: FakeAccount): void {
-  for (const window of allWindows(account)) {
-    const { resetAt, otherResetAt } = window;
-    if (otherResetAt === undefined || typeof resetAt !== "number") continue;
-    window.resetAt = otherResetAt;
-    window.otherResetAt = resetAt;
-  }
 }
 
 /** The meter that a request for this model draws on. */
@@ -98,31 +86,22 @@ export function admit(
 ): Admission {
   settle(account, now);
   const meter = meterOf(account, model);
-  const usage = modelUsageOf(account, model);
+  const usage = model !== null && Object.hasOwn(account.modelUsage, model)
+    ? account.modelUsage[model]
+    : undefined;
   const unavailable = usage?.available === false &&
     (usage.availableAt ?? Infinity) > now;
   const { allowed, limitReached } = flagsOf(account, meter);
   const open = windowsOf(account, meter) !== null && allowed && !limitReached;
-  if ((account.limited?.until ?? 0) > now) {
-    return { kind: "limited", code: "usage_limit_reached" };
-  }
+  if ((account.limited?.until ?? 0) > now) return USED_UP;
   if (open && !unavailable) return { kind: "included" };
   // beside an available model the flag means nothing
   const creditable = meter === "codex" &&
     !(unavailable && usage?.creditsWouldEnable === false);
-  if (!creditable || !creditsUsable(account)) {
-    return { kind: "limited", code: "usage_limit_reached" };
-  }
-  if (account.creditsRefused !== false) {
-    return { kind: "limited", code: account.creditsRefused };
-  }
-  return { kind: "charged" };
-}
-
-function modelUsageOf(account: FakeAccount, model: string | null) {
-  return model !== null && Object.hasOwn(account.modelUsage, model)
-    ? account.modelUsage[model]
-    : undefined;
+  if (!creditable || !creditsUsable(account)) return USED_UP;
+  return account.creditsRefused === false
+    ? { kind: "charged" }
+    : { kind: "limited", code: account.creditsRefused };
 }
 
 function creditsUsable(account: FakeAccount): boolean {
@@ -160,34 +139,28 @@ export function useWindows(account: FakeAccount, use: Use, now: number): void {
   }
 }
 
-/** Draws the credits of a request; what was booked, top-ups included. */
+/** Draws the credits of a request, and books that. */
 export function charge(
   account: FakeAccount,
   use: Use,
   now: number,
-): FakeBooking[] {
-  const { credits } = account;
-  if (credits === null) return [];
+): FakeBooking {
+  const credits = account.credits!;
   const cost = use.cost.credits ?? credits.costPerRequest ?? 1;
   const counted = !credits.unlimited && credits.balance !== null;
   const amount = counted && !account.spendControl?.individualLimit
     ? Math.min(cost, Number(credits.balance))
     : cost;
   const { model, request } = use;
-  const facts = { account: account.name, model, at: now, request };
-  const booked: FakeBooking[] = [{ kind: "charge", ...facts, amount }];
   countAgainstCap(account, cost);
-  if (!counted) return booked;
-  credits.balance = decimal(Math.max(0, Number(credits.balance) - amount));
-  if (credits.balance === "0" && !account.spendControl?.individualLimit) {
-    credits.hasCredits = false;
+  if (counted) {
+    credits.balance = decimal(Math.max(0, Number(credits.balance) - amount));
+    const isUsedUp = credits.balance === "0" &&
+      !account.spendControl?.individualLimit;
+    if (isUsedUp) credits.hasCredits = false;
   }
-  const refill = credits.autoTopUp;
-  if (refill && Number(credits.balance) < refill.below) {
-    topUp(credits, refill.amount);
-    booked.push({ kind: "top-up", ...facts, amount: refill.amount });
-  }
-  return booked;
+  const { name } = account;
+  return { kind: "charge", account: name, model, at: now, request, amount };
 }
 
 export function topUp(credits: FakeCredits, amount: number): void {

@@ -4,36 +4,26 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { authenticate, hasOwnAgent, nextScript, type World } from "./access.ts";
+import { admit, charge, settle, useWindows } from "./allowance.ts";
 import {
-  authenticate,
-  hasOwnAgent,
-  nextScript,
-  noteMisuse,
-  type World,
-} from "./access.ts";
-import {
-  admit,
-  charge,
-  flipResets,
-  settle,
-  type Use,
-  useWindows,
-} from "./allowance.ts";
-import { html, json, type Plan, scripted, stream, text } from "./http.ts";
-import {
-  limitHeaders,
-  rateLimitsEvent,
-  usageLimitError,
-  usagePayload,
-} from "./limits.ts";
+  EVENT_STREAM,
+  html,
+  json,
+  type Plan,
+  scripted,
+  stream,
+  text,
+} from "./http.ts";
+import { limitHeaders, usageLimitError, usagePayload } from "./limits.ts";
 import type { Entry, FakeKind } from "./log.ts";
 import {
   bodyRefusal,
   ciphertextRefusal,
   itemsOf,
-  mintCiphertext,
   modelRefusal,
   modelsFor,
+  type Refusal,
 } from "./refusals.ts";
 import {
   compaction,
@@ -55,15 +45,19 @@ export const ENDPOINTS: Record<string, FakeKind> = {
   "POST /codex/memories/trace_summarize": "memories",
 };
 
-/** The status and the message of a refusal by its code; any other is 429. */
-const REFUSALS: Record<string, [status: number, message: string]> = {
-  server_is_overloaded: [
-    503,
+/** What an overload says by its code. */
+const OVERLOADS: Record<string, string> = {
+  server_is_overloaded:
     "Selected model is at capacity. Please try a different model.",
-  ],
-  slow_down: [503, "Too many requests to this model, slow down"],
-  flex_unavailable: [429, "The flex service tier has no room at the moment"],
+  slow_down: "Too many requests to this model, slow down",
 };
+
+/** What Cloudflare refuses an unnamed client with. */
+const CHALLENGE = `<!DOCTYPE html>
+<html lang="en-US"><head><title>Just a moment...</title></head>
+<body><noscript>Enable JavaScript and cookies to continue</noscript></body></html>
+`;
+const DEACTIVATED = { detail: { code: "deactivated_workspace" } };
 
 interface Turn {
   readonly world: World;
@@ -73,20 +67,15 @@ interface Turn {
 }
 
 export function answerBackend(world: World, entry: Entry): Plan {
-  if (world.switches.addressBlocked) return html(429, page("Error 1015"));
-  if (!hasOwnAgent(entry)) return html(403, page("Just a moment..."));
+  if (!hasOwnAgent(entry)) return html(403, CHALLENGE);
   const account = authenticate(world, entry);
   if (typeof account === "string") return unauthorized(account);
   settle(account, world.now());
-  flipResets(account);
-  noteMisuse(world, entry, account);
   if (entry.kind === "usage") {
     const script = nextScript(account.usageQueue, account.usageAlways);
     return scripted(script, () => usage(account, world.now()));
   }
-  if (entry.kind === "other" || isMissing(entry, account)) {
-    return json(404, { detail: "Not Found" });
-  }
+  if (entry.kind === "other") return json(404, { detail: "Not Found" });
   const [path] = entry.path.split("?");
   const script = nextScript(account.queue, account.always, path);
   const turn = { world, entry, account, script };
@@ -97,26 +86,11 @@ export function answerBackend(world: World, entry: Entry): Plan {
   );
 }
 
-function page(title: string): string {
-  return `<!DOCTYPE html>
-<html lang="en-US"><head><title>${title}</title></head>
-<body><noscript>Enable JavaScript and cookies to continue</noscript></body></html>
-`;
-}
-
 function unauthorized(code: string): Plan {
   const message = "Your authentication token cannot be used, sign in again";
   const type = "invalid_request_error";
-  return json(401, {
-    error: { message, type, code, param: null },
-    status: 401,
-  });
-}
-
-function isMissing(entry: Entry, account: FakeAccount): boolean {
-  return account.missingPaths.some((path) =>
-    entry.path.split("?")[0]!.endsWith(`/codex${path}`)
-  );
+  const error = { message, type, code, param: null };
+  return json(401, { error, status: 401 });
 }
 
 function serve(turn: Turn): Plan {
@@ -125,20 +99,19 @@ function serve(turn: Turn): Plan {
   if (refused) return refused;
   const verdict = admit(account, entry.model, world.now());
   if (verdict.kind === "limited") return limited(turn, verdict.code);
-  if (!account.chargesAtEnd) {
-    book(turn);
-    return content(turn);
-  }
-  return { ...content(turn), atEnd: () => book(turn) };
+  const atEnd = () => book(turn);
+  if (account.chargesAtEnd) return { ...content(turn), atEnd };
+  book(turn);
+  return content(turn);
 }
 
 /** Uses up what a served request costs, on what is left now. */
 function book({ world, entry, account, script }: Turn): void {
   const now = world.now();
   const { model, n: request } = entry;
-  const use: Use = { model, request, cost: script?.cost ?? {} };
+  const use = { model, request, cost: script?.cost ?? {} };
   entry.charged = admit(account, model, now).kind === "charged";
-  if (entry.charged) world.book.push(...charge(account, use, now));
+  if (entry.charged) world.book.push(charge(account, use, now));
   else useWindows(account, use, now);
 }
 
@@ -148,34 +121,28 @@ function content(turn: Turn): Plan {
   const context = contextOf(turn);
   if (entry.kind === "responses") {
     const reply = { ...account.reply, ...script?.reply };
-    // The headers as the hook left them: it may take the content type away.
-    return { ...stream({}, replyEvents(reply, context)), headers };
+    return stream(headers, replyEvents(reply, context));
   }
-  const output = `Hello from ${account.name}`;
-  const body = entry.kind === "compact" ? compaction(context) : { output };
+  const body = entry.kind === "compact"
+    ? compaction(context)
+    : { output: `Hello from ${account.name}` };
   return decorated(json(200, body), headers);
 }
 
 function contextOf({ world, entry, account }: Turn): ReplyContext {
-  const now = world.now();
-  const compacts = itemsOf(entry.json).at(-1)?.type === "compaction_trigger";
-  const encrypts = compacts || entry.kind === "compact" ||
-    wantsCiphertext(entry);
+  const { json, kind, model, n } = entry;
+  const compacts = itemsOf(json).at(-1)?.type === "compaction_trigger";
+  const { include } = Object(json);
+  const encrypts = compacts || kind === "compact" || (Array.isArray(include) &&
+    include.includes("reasoning.encrypted_content"));
   return {
     account: account.name,
-    model: entry.model,
-    id: String(entry.n),
-    now,
-    encrypted: encrypts ? mintCiphertext(account, entry.n) : undefined,
+    model,
+    id: String(n),
+    now: world.now(),
+    encrypted: encrypts ? `enc:${account.name}:${n}` : undefined,
     compacts,
-    rateLimits: () => rateLimitsEvent(account, now),
   };
-}
-
-function wantsCiphertext({ json }: Entry): boolean {
-  const { include } = Object(json);
-  return Array.isArray(include) &&
-    include.includes("reasoning.encrypted_content");
 }
 
 /** The account's headers, but the body's own type and length. */
@@ -185,7 +152,7 @@ function decorated(plan: Plan, headers: Record<string, string>): Plan {
 
 function responseHeaders({ world, entry, account }: Turn) {
   return account.headers({
-    "content-type": "text/event-stream; charset=utf-8",
+    ...EVENT_STREAM,
     ...limitHeaders(account, entry.model, world.now()),
     "x-codex-turn-state": `turn-${account.name}-${entry.n}`,
     "x-request-id": `req_${entry.n}`,
@@ -195,35 +162,28 @@ function responseHeaders({ world, entry, account }: Turn) {
 /** What has nothing to do with the allowance, in the order in which it is looked at. */
 function refuse(turn: Turn): Plan | undefined {
   const { entry, account } = turn;
-  if (account.deactivated) return deactivated();
+  if (account.deactivated) return json(402, DEACTIVATED);
   if (account.workspaceRefusal !== null) {
     return json(403, { detail: { code: account.workspaceRefusal } });
   }
   const refusal = bodyRefusal(entry) ?? modelRefusal(entry, account);
   if (refusal) return json(refusal.status, refusal.body);
   const foreign = ciphertextRefusal(entry.json, account);
-  if (foreign) return formed(turn, json(foreign.status, foreign.body), foreign);
-  if (account.noCodex) return limited(turn, "usage_not_included");
-  if (account.overloaded !== null) return limited(turn, account.overloaded);
-  const { service_tier } = Object(entry.json);
-  return account.flexUnavailable && service_tier === "flex"
-    ? limited(turn, "flex_unavailable")
-    : undefined;
-}
-
-function deactivated(): Plan {
-  return json(402, { detail: { code: "deactivated_workspace" } });
+  if (foreign) return formed(turn, foreign, {});
+  return account.overloaded === null
+    ? undefined
+    : limited(turn, account.overloaded);
 }
 
 function limited(turn: Turn, code: string): Plan {
   const { world, entry, account } = turn;
-  const [status, message] = REFUSALS[code] ??
-    [429, "This request is not allowed"];
+  const overload = OVERLOADS[code];
+  const message = overload ?? "This request is not allowed";
   const error = code === "usage_limit_reached"
     ? usageLimitError(account, entry.model, world.now())
     : { type: code, code, message };
-  const plan = decorated(json(status, { error }), limitedHeaders(turn));
-  return formed(turn, plan, { status, body: { error } });
+  const refusal = { status: overload ? 503 : 429, body: { error } };
+  return formed(turn, refusal, limitedHeaders(turn));
 }
 
 /** Without the windows where enforcement and usage disagree, unless told otherwise. */
@@ -248,29 +208,29 @@ function keep(
 /** A refusal in the form that the account's refusals have. */
 function formed(
   turn: Turn,
-  plan: Plan,
-  { status, body }: { status: number; body: Record<string, unknown> },
+  { status, body }: Refusal,
+  headers: Record<string, string>,
 ): Plan {
   const { refusals } = turn.account;
   const { as = "status", after } = refusals;
   if (as === "status" || turn.entry.kind !== "responses") {
-    return after === undefined ? plan : { ...plan, after };
+    return { ...decorated(json(status, body), headers), after };
   }
   const error = body.error as Record<string, unknown>;
-  const headers = keep(plan.headers, (name) => name.startsWith("x-"));
-  const failure = { status, error, headers };
+  const told = keep(headers, (name) => name.startsWith("x-"));
+  const failure = { status, error, headers: told };
   const events = failureEvents(failure, refusals, contextOf(turn));
-  return { ...stream({}, events), headers: responseHeaders(turn) };
+  return stream(responseHeaders(turn), events);
 }
 
 /** Answers of the usage endpoint that are told again until they are too old. */
 const cached = new WeakMap<
   FakeAccount,
-  { readonly at: number; readonly payload: Record<string, unknown> }
+  { at: number; payload: Record<string, unknown> }
 >();
 
 function usage(account: FakeAccount, now: number): Plan {
-  if (account.deactivated) return deactivated();
+  if (account.deactivated) return json(402, DEACTIVATED);
   let last = cached.get(account);
   if (!last || now - last.at >= account.usageCacheSeconds * 1000) {
     last = { at: now, payload: usagePayload(account, now) };
@@ -283,7 +243,7 @@ function usage(account: FakeAccount, now: number): Plan {
 }
 
 function modelList({ entry, account }: Turn): Plan {
-  if (account.deactivated) return deactivated();
+  if (account.deactivated) return json(402, DEACTIVATED);
   const version = new URL(entry.path, "http://stand-in").searchParams
     .get("client_version");
   if (!version) return json(400, { detail: "client_version is required" });

@@ -94,8 +94,6 @@ class FakeCodex implements AsyncDisposable {
   signInAs: string | null = null;
   /** The issuer answers sign-ins by device code. */
   deviceLogin = true;
-  /** Answers every request as Cloudflare answers an address that it blocks. */
-  addressBlocked = false;
   readonly #server: Server;
   readonly #world: World;
   readonly #issuer: Issuer;
@@ -119,7 +117,7 @@ class FakeCodex implements AsyncDisposable {
     const { now = Date.now } = options;
     this.#world = {
       now,
-      mint: new TokenMint(now, options),
+      mint: new TokenMint(now, options.accessLifetimeMs ?? 3_600_000),
       accounts: new Map(),
       violations: [],
       book: [],
@@ -240,10 +238,9 @@ class FakeCodex implements AsyncDisposable {
     const changed = () => this.#log.changed(entry);
     entry.aborted = entry.done = !complete;
     if (!complete) return changed();
-    const delivery = new Delivery(response, entry, changed);
     const plan = this.#answer(entry, pathname);
     changed();
-    await delivery.send(plan);
+    await new Delivery(response, entry, plan, changed).send();
   }
 
   #answer(entry: Entry, pathname: string): Plan {

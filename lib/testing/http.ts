@@ -19,7 +19,7 @@ export interface Plan {
   readonly headers: Record<string, string>;
   readonly parts: Iterable<Part>;
   /** When it is sent: so many ms late, or once a promise is settled. */
-  readonly after?: number | Promise<unknown>;
+  readonly after?: number | Promise<unknown> | undefined;
   readonly script?: FakeAnswer;
   /** Called once the exchange is over, one way or another. */
   readonly atEnd?: () => void;
@@ -47,33 +47,26 @@ export function html(status: number, page: string): Plan {
   return text(status, page, "text/html; charset=UTF-8");
 }
 
-/** Events, each in a part of its own. */
+export const EVENT_STREAM = {
+  "content-type": "text/event-stream; charset=utf-8",
+};
+
+/** Events, each in a part of its own; waits and texts are sent as they are. */
 export function stream(
   headers: Record<string, string>,
   events: Iterable<unknown>,
 ): Plan {
-  return {
-    status: 200,
-    headers: { "content-type": "text/event-stream; charset=utf-8", ...headers },
-    parts: encoded(events),
-  };
+  return { status: 200, headers, parts: encoded(events) };
 }
 
 function* encoded(events: Iterable<unknown>): Generator<Part> {
   for (const event of events) {
-    yield isPart(event) ? event : encodeEvent(event);
+    const { type, wait } = Object(event);
+    const name = typeof type === "string" ? `event: ${type}\n` : "";
+    yield typeof event === "string" || wait !== undefined
+      ? event as Part
+      : `${name}data: ${JSON.stringify(event)}\n\n`;
   }
-}
-
-function isPart(event: unknown): event is Part {
-  return typeof event === "string" ||
-    (typeof event === "object" && event !== null && "wait" in event);
-}
-
-function encodeEvent(event: unknown): string {
-  const type = (event as { type?: unknown } | null)?.type;
-  const name = typeof type === "string" ? `event: ${type}\n` : "";
-  return `${name}data: ${JSON.stringify(event)}\n\n`;
 }
 
 /**
@@ -84,7 +77,7 @@ function encodeEvent(event: unknown): string {
 export function scripted(
   script: FakeAnswer | undefined,
   ordinary: () => Plan,
-  streamHeaders: () => Record<string, string> = () => ({}),
+  streamHeaders: () => Record<string, string> = () => EVENT_STREAM,
 ): Plan {
   if (script === undefined) return ordinary();
   const plan = replacement(script, streamHeaders) ?? ordinary();
@@ -145,26 +138,28 @@ export function headersOf({ headers }: IncomingMessage) {
 export class Delivery {
   readonly #response: ServerResponse;
   readonly #entry: Entry;
+  readonly #plan: Plan;
   readonly #changed: () => void;
   readonly #gone = new AbortController();
   /** Rejects when the client goes away. */
   readonly #left: Promise<never>;
-  #atEnd: (() => void) | undefined;
 
-  constructor(response: ServerResponse, entry: Entry, changed: () => void) {
+  constructor(
+    response: ServerResponse,
+    entry: Entry,
+    plan: Plan,
+    changed: () => void,
+  ) {
     this.#response = response;
     this.#entry = entry;
+    this.#plan = plan;
     this.#changed = changed;
-    const left = Promise.withResolvers<never>();
-    this.#left = left.promise;
+    const { signal } = this.#gone;
+    this.#left = new Promise((_, reject) => signal.onabort = reject);
     this.#left.catch(() => {});
-    const leave = () => {
-      this.#gone.abort();
-      left.reject(new Error("The client went away"));
-    };
-    if (response.destroyed) leave();
+    if (response.destroyed) this.#gone.abort();
     response.on("close", () => {
-      leave();
+      this.#gone.abort();
       this.#finish(true);
     });
     // A client that goes away is no error of ours.
@@ -172,19 +167,18 @@ export class Delivery {
   }
 
   /** Sends it all, or as much as the plan says and the client takes. */
-  async send(plan: Plan): Promise<void> {
-    const { script = {} } = plan;
-    this.#atEnd = plan.atEnd;
+  async send(): Promise<void> {
+    const { script = {}, status, headers, parts, after } = this.#plan;
     try {
-      for (const wait of [script.delayMs, script.until, plan.after]) {
+      for (const wait of [script.delayMs, script.until, after]) {
         await this.#wait(wait);
       }
       if (script.hang) await this.#left;
       if (script.drop === "before-headers") return this.#cut();
-      this.#entry.status = plan.status;
-      this.#response.writeHead(plan.status, plan.headers);
+      this.#entry.status = status;
+      this.#response.writeHead(status, headers);
       this.#changed();
-      await this.#sendBody(plan.parts, script);
+      await this.#sendBody(parts, script);
     } catch (error) {
       if (!this.#gone.signal.aborted) throw error;
       this.#finish(true);
@@ -240,7 +234,7 @@ export class Delivery {
     if (this.#entry.done) return;
     this.#entry.aborted = aborted;
     this.#entry.done = true;
-    this.#atEnd?.();
+    this.#plan.atEnd?.();
     this.#changed();
   }
 }

@@ -7,17 +7,17 @@ import { createHash, randomBytes } from "node:crypto";
 import { html, json, type Plan, scripted } from "./http.ts";
 import type { Entry, FakeKind } from "./log.ts";
 import type { FakeAccount, FakeCodexOptions } from "./account.ts";
-import type { FakeTokenField, FakeTokens } from "./types.ts";
-import { CLIENT_ID, nextScript, type World } from "./access.ts";
+import type { FakeTokens } from "./types.ts";
+import {
+  CLIENT_ID,
+  nextScript,
+  noteViolation,
+  SCOPES,
+  type World,
+} from "./access.ts";
 
 const CODE_LIFETIME_MS = 5 * 60_000;
 const DEVICE_LIFETIME_MS = 15 * 60_000;
-const SCOPES = ["openid", "profile", "email", "offline_access"];
-const FIELDS: readonly FakeTokenField[] = [
-  "id_token",
-  "access_token",
-  "refresh_token",
-];
 
 const PENDING = { error: { code: "deviceauth_authorization_pending" } };
 
@@ -69,18 +69,14 @@ export class Issuer {
   }
 
   answer(path: string, entry: Entry): Plan {
-    switch (entry.kind) {
-      case "token":
-        return this.#token(entry);
-      case "authorize":
-        return this.#authorize(entry);
-      case "device":
-        return path.endsWith("/usercode")
-          ? this.#userCode(entry)
-          : this.#pollDevice(entry);
-      default:
-        return json(404, { error: { code: "not_found" } });
+    if (entry.kind === "token") return this.#token(entry);
+    if (entry.kind === "authorize") return this.#authorize(entry);
+    if (entry.kind !== "device") {
+      return json(404, { error: { code: "not_found" } });
     }
+    return path.endsWith("/usercode")
+      ? this.#userCode(entry)
+      : this.#pollDevice(entry);
   }
 
   /** Settles a device login; null: denied. */
@@ -95,15 +91,14 @@ export class Issuer {
     const form = formFields(entry);
     const fields = form ?? jsonFields(entry);
     if (fields.client_id !== CLIENT_ID) return refused("invalid_client");
-    switch (fields.grant_type) {
-      case "refresh_token":
-        return this.#refresh(entry, fields.refresh_token ?? "");
-      case "authorization_code":
-        // The real one takes codes from a form only.
-        return form ? this.#exchange(entry, form) : fault("invalid_request");
-      default:
-        return fault("unsupported_grant_type");
+    if (fields.grant_type === "refresh_token") {
+      return this.#refresh(entry, fields.refresh_token ?? "");
     }
+    if (fields.grant_type !== "authorization_code") {
+      return fault("unsupported_grant_type");
+    }
+    // The real one takes codes from a form only.
+    return form ? this.#exchange(entry, form) : fault("invalid_request");
   }
 
   #refresh(entry: Entry, token: string): Plan {
@@ -111,27 +106,17 @@ export class Issuer {
     const account = this.#world.accounts.get(holder);
     if (account === undefined) return refused("invalid_grant");
     entry.account = account.name;
-    const script = nextScript(account.tokenQueue, account.tokenAlways);
-    return scripted(
-      script,
-      () =>
-        account.tokenRefusal === null
-          ? this.#trade(entry, account, token)
-          : refused(account.tokenRefusal),
-    );
-  }
-
-  #trade(entry: Entry, account: FakeAccount, token: string): Plan {
-    const tokens = this.#world.mint.trade(token, account);
-    if (typeof tokens !== "string") {
-      return tokenAnswer(tokens, account.tokenFields);
-    }
-    if (tokens === "refresh_token_reused") {
-      this.#world.violations.push(
-        `Request ${entry.n} showed a spent refresh token of ${account.name}`,
-      );
-    }
-    return refused(tokens);
+    return scriptedToken(account, () => {
+      const tokens = this.#world.mint.trade(token, account);
+      if (typeof tokens !== "string") {
+        return tokenAnswer(tokens, account.tokenFields);
+      }
+      if (tokens === "refresh_token_reused") {
+        const what = `showed a spent refresh token of ${account.name}`;
+        noteViolation(this.#world, entry, what);
+      }
+      return refused(tokens);
+    });
   }
 
   #exchange(entry: Entry, form: Record<string, string>): Plan {
@@ -147,10 +132,9 @@ export class Issuer {
       grant.challenge !== challengeOf(form.code_verifier ?? "")
     ) return refused("invalid_grant");
     entry.account = account.name;
-    const script = nextScript(account.tokenQueue, account.tokenAlways);
-    return scripted(
-      script,
-      () => tokenAnswer(this.#world.mint.signIn(account), FIELDS),
+    return scriptedToken(
+      account,
+      () => tokenAnswer(this.#world.mint.signIn(account)),
     );
   }
 
@@ -241,6 +225,14 @@ export class Issuer {
   }
 }
 
+/** The answer to a token request, as the account's script says. */
+function scriptedToken(
+  { tokenQueue, tokenAlways }: FakeAccount,
+  ordinary: () => Plan,
+): Plan {
+  return scripted(nextScript(tokenQueue, tokenAlways), ordinary);
+}
+
 function fault(error: string, description = "Request refused"): Plan {
   return json(400, { error, error_description: description });
 }
@@ -251,19 +243,17 @@ function refused(code: string): Plan {
   const type = "invalid_request_error";
   const message = "Your sign-in cannot be used any more, sign in again";
   const error = { message, type, param: null, code };
-  return json(code === "account_deactivated" ? 403 : 401, { error });
+  return json(401, { error });
 }
 
 function tokenAnswer(
   { id, access, refresh }: FakeTokens,
-  fields: readonly FakeTokenField[],
+  fields?: readonly string[],
 ): Plan {
-  const all: Record<FakeTokenField, string> = {
-    id_token: id,
-    access_token: access,
-    refresh_token: refresh,
-  };
-  return json(200, Object.fromEntries(fields.map((it) => [it, all[it]])));
+  const all = { id_token: id, access_token: access, refresh_token: refresh };
+  const told = Object.entries(all)
+    .filter(([name]) => fields?.includes(name) ?? true);
+  return json(200, Object.fromEntries(told));
 }
 
 function formFields(entry: Entry): Record<string, string> | undefined {

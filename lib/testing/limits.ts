@@ -1,6 +1,6 @@
 /**
  * How the stand-in tells an account's allowance: the usage payload, the limit
- * headers, the event in a stream and the body of a 429.
+ * headers and the body of a 429.
  *
  * @module
  */
@@ -25,21 +25,27 @@ function resetOf(window: FakeWindow, now: number): number | null {
   return window.seconds === null ? null : now + window.seconds * 1000;
 }
 
-function bySlot<T>(
-  windows: FakeWindow[] | null,
-  told: (window: FakeWindow) => T,
-): [FakeSlot, T][] {
-  return (windows ?? []).map((window, index) => [
+function bySlot(windows: FakeWindow[]): [FakeSlot, FakeWindow][] {
+  return windows.map((window, index) => [
     window.slot ?? SLOTS[index] ?? "tertiary",
-    told(window),
+    window,
   ]);
+}
+
+/** The resets of a window in the backend's units: whole seconds. */
+function resetsOf(window: FakeWindow, now: number) {
+  const reset = resetOf(window, now);
+  return {
+    reset_after_seconds: reset === null ? null : secondsUntil(reset, now),
+    reset_at: reset === null ? null : unixSeconds(reset),
+  };
 }
 
 export function usagePayload(
   account: FakeAccount,
   now: number,
 ): Record<string, unknown> {
-  const { spendControl, bankedResets } = account;
+  const { credits, spendControl, bankedResets } = account;
   const meters = Object.entries(account.meters).map(([id, meter]) => ({
     limit_name: meter.limitName ?? id,
     metered_feature: id,
@@ -57,9 +63,12 @@ export function usagePayload(
     plan_type: account.plan,
     rate_limit: rateLimit(account, "codex", now),
     additional_rate_limits: meters.length === 0 ? null : meters,
-    credits: credits(account, {
-      overage_limit_reached: account.credits?.overageLimitReached ?? false,
-    }),
+    credits: credits && {
+      has_credits: credits.hasCredits,
+      unlimited: credits.unlimited,
+      balance: credits.balance,
+      overage_limit_reached: credits.overageLimitReached ?? false,
+    },
     spend_control: spendControl && {
       reached: spendControl.reached,
       individual_limit: spendControl.individualLimit ?? null,
@@ -76,44 +85,19 @@ export function usagePayload(
 function rateLimit(account: FakeAccount, meter: string, now: number): unknown {
   const windows = windowsOf(account, meter);
   if (windows === null) return null;
-  const told = bySlot(windows, (window) => windowPayload(window, now));
+  const told = bySlot(windows).map(([slot, window]) => [`${slot}_window`, {
+    // Whole percents; rounding up would call a window full that is not.
+    used_percent: Math.floor(window.usedPercent),
+    limit_window_seconds: window.seconds,
+    ...resetsOf(window, now),
+  }]);
   const { allowed, limitReached } = flagsOf(account, meter);
   return {
     allowed,
     limit_reached: limitReached,
     primary_window: null,
     secondary_window: null,
-    ...Object.fromEntries(told.map(([slot, it]) => [`${slot}_window`, it])),
-  };
-}
-
-/** A window in the backend's units: whole seconds and minutes. */
-function inUnits(window: FakeWindow, now: number) {
-  const { seconds } = window;
-  const reset = resetOf(window, now);
-  return {
-    minutes: seconds === null ? null : Math.round(seconds / 60),
-    reset_after_seconds: reset === null ? null : secondsUntil(reset, now),
-    reset_at: reset === null ? null : unixSeconds(reset),
-  };
-}
-
-function windowPayload(window: FakeWindow, now: number): unknown {
-  const { minutes: _, ...resets } = inUnits(window, now);
-  return {
-    // Whole percents; rounding up would call a window full that is not.
-    used_percent: Math.floor(window.usedPercent),
-    limit_window_seconds: window.seconds,
-    ...resets,
-  };
-}
-
-function credits({ credits }: FakeAccount, more: object = {}): unknown {
-  return credits && {
-    has_credits: credits.hasCredits,
-    unlimited: credits.unlimited,
-    balance: credits.balance,
-    ...more,
+    ...Object.fromEntries(told),
   };
 }
 
@@ -148,7 +132,16 @@ export function limitHeaders(
     "x-codex-active-limit": active === "codex" ? "premium" : active,
     // The unprefixed family speaks of the meter that this request drew on.
     ...windowHeaders("x-codex", windowsOf(account, active), now),
-    ...otherFamilies(account, now),
+    ...Object.assign(
+      {},
+      ...Object.entries(account.meters).map(([id, meter]) => {
+        const family = `x-${id.toLowerCase().replaceAll("_", "-")}`;
+        return {
+          [`${family}-limit-name`]: meter.limitName ?? id,
+          ...windowHeaders(family, meter.windows, now),
+        };
+      }),
+    ),
     ...(credits && {
       "x-codex-credits-has-credits": credits.hasCredits ? "True" : "False",
       "x-codex-credits-unlimited": credits.unlimited ? "True" : "False",
@@ -162,30 +155,18 @@ export function limitHeaders(
   };
 }
 
-function otherFamilies(
-  account: FakeAccount,
-  now: number,
-): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const [id, meter] of Object.entries(account.meters)) {
-    const family = `x-${id.toLowerCase().replaceAll("_", "-")}`;
-    headers[`${family}-limit-name`] = meter.limitName ?? id;
-    Object.assign(headers, windowHeaders(family, meter.windows, now));
-  }
-  return headers;
-}
-
 function windowHeaders(
   family: string,
   windows: FakeWindow[] | null,
   now: number,
 ): Record<string, string> {
   const headers: Record<string, string> = {};
-  for (const [slot, window] of bySlot(windows, (it) => it)) {
-    const { minutes, reset_at, reset_after_seconds } = inUnits(window, now);
+  for (const [slot, window] of bySlot(windows ?? [])) {
+    const { seconds, usedPercent } = window;
+    const { reset_at, reset_after_seconds } = resetsOf(window, now);
     const told = {
-      "used-percent": window.usedPercent,
-      "window-minutes": minutes,
+      "used-percent": usedPercent,
+      "window-minutes": seconds === null ? null : Math.round(seconds / 60),
       // a reset that is not told is an empty header, as the backend sends it
       "reset-at": reset_at ?? "",
       "reset-after-seconds": reset_after_seconds,
@@ -195,41 +176,6 @@ function windowHeaders(
     }
   }
   return headers;
-}
-
-/** The `codex.rate_limits` event: the main meter, and the others by name. */
-export function rateLimitsEvent(account: FakeAccount, now: number) {
-  const others = Object.entries(account.meters).map(([id, meter]) => [
-    meter.limitName ?? id,
-    eventLimits(account, id, now),
-  ]);
-  return {
-    type: "codex.rate_limits",
-    plan_type: account.plan,
-    rate_limits: eventLimits(account, "codex", now),
-    code_review_rate_limits: null,
-    additional_rate_limits: others.length === 0
-      ? null
-      : Object.fromEntries(others),
-    credits: credits(account),
-    promo: null,
-  };
-}
-
-function eventLimits(account: FakeAccount, meter: string, now: number) {
-  const windows = windowsOf(account, meter);
-  const { allowed, limitReached } = flagsOf(account, meter);
-  const told = bySlot(windows, (window) => {
-    const { minutes: window_minutes, ...resets } = inUnits(window, now);
-    return { used_percent: window.usedPercent, window_minutes, ...resets };
-  });
-  return {
-    allowed,
-    limit_reached: limitReached,
-    primary: null,
-    secondary: null,
-    ...Object.fromEntries(told),
-  };
 }
 
 /** The error of a 429 that says that the allowance is used up. */

@@ -127,16 +127,10 @@ export function decompress(
   }
 }
 
-interface Waiter {
-  readonly matches: (entry: FakeLogEntry) => boolean;
-  readonly found: (entry: FakeLogEntry) => void;
-  readonly failed: (error: Error) => void;
-}
-
 /** All requests, and those who wait for one. */
 export class RequestLog {
   readonly entries: Entry[] = [];
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters = new Set<(news: Entry | Error) => void>();
   readonly #running = new Set<Entry>();
   #count = 0;
 
@@ -153,9 +147,7 @@ export class RequestLog {
   /** Tells those who wait that an entry is new or changed. */
   changed(entry: Entry): void {
     if (entry.done) this.#running.delete(entry);
-    for (const waiter of [...this.#waiters]) {
-      if (waiter.matches(entry)) waiter.found(entry);
-    }
+    for (const tell of [...this.#waiters]) tell(entry);
   }
 
   /** The first entry that matches, now or later. */
@@ -166,24 +158,24 @@ export class RequestLog {
     const known = this.entries.find(matches);
     if (known !== undefined) return known;
     const { promise, resolve, reject } = Promise.withResolvers<FakeLogEntry>();
-    const waiter: Waiter = { matches, found: resolve, failed: reject };
-    this.#waiters.add(waiter);
+    const tell = (news: Entry | Error) => {
+      if (news instanceof Error) reject(news);
+      else if (matches(news)) resolve(news);
+    };
+    this.#waiters.add(tell);
     const timer = setTimeout(() => {
       const many = `${this.entries.length} are in the log`;
-      reject(new Error(`No such request within ${timeoutMs} ms; ${many}`));
+      tell(new Error(`No such request within ${timeoutMs} ms; ${many}`));
     }, timeoutMs);
-    try {
-      return await promise;
-    } finally {
+    return await promise.finally(() => {
       clearTimeout(timer);
-      this.#waiters.delete(waiter);
-    }
+      this.#waiters.delete(tell);
+    });
   }
 
   /** Ends all waiting. */
   close(): void {
-    for (const waiter of this.#waiters) {
-      waiter.failed(new Error("The stand-in was closed before such a request"));
-    }
+    const closed = new Error("The stand-in was closed before such a request");
+    for (const tell of this.#waiters) tell(closed);
   }
 }

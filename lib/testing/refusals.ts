@@ -71,18 +71,11 @@ export function bodyRefusal(entry: Entry): Refusal | undefined {
   if (typeof body !== "object" || body === null || Array.isArray(body)) {
     return detail("Request body must be a JSON object");
   }
-  switch (entry.kind) {
-    case "responses":
-      return responsesRefusal(body as Fields);
-    case "compact":
-      return inputRefusal(body as Fields);
-    case "search":
-      return "prompt_cache_key" in body
-        ? detail("Unsupported parameter: prompt_cache_key")
-        : undefined;
-    default:
-      return undefined;
-  }
+  if (entry.kind === "responses") return responsesRefusal(body as Fields);
+  if (entry.kind === "compact") return inputRefusal(body as Fields);
+  return entry.kind === "search" && "prompt_cache_key" in body
+    ? detail("Unsupported parameter: prompt_cache_key")
+    : undefined;
 }
 
 function responsesRefusal(body: Fields): Refusal | undefined {
@@ -143,9 +136,7 @@ export function modelRefusal(
   }
   const known = account.supportedModels !== undefined ||
     Object.hasOwn(account.modelUsage, model) || MODEL_NAMES.test(model);
-  if (!known || account.missingModels.includes(model)) {
-    return notFound(`Model not found ${model}`);
-  }
+  if (!known) return notFound(`Model not found ${model}`);
   if (!isNewEnough(model, entry.headers.version)) {
     return detail(
       `The '${model}' model requires a newer version of Codex. Please upgrade to the latest app or CLI and try again.`,
@@ -156,11 +147,10 @@ export function modelRefusal(
     : undefined;
 }
 
-function unsupported(model: string): Refusal {
-  return detail(
+const unsupported = (model: string) =>
+  detail(
     `The '${model}' model is not supported when using Codex with a ChatGPT account.`,
   );
-}
 
 function minimalVersion(model: string): string | undefined {
   return MINIMAL_VERSIONS.find(([pattern]) => pattern.test(model))?.[1];
@@ -184,11 +174,6 @@ export function modelsFor(account: FakeAccount, version: string): Fields[] {
     }));
 }
 
-/** What only this account can read back. */
-export function mintCiphertext(account: FakeAccount, n: number): string {
-  return `enc:${account.name}:${n}`;
-}
-
 /** Why the ciphertext in a body cannot be read by this account; undefined: it can. */
 export function ciphertextRefusal(
   body: unknown,
@@ -201,20 +186,16 @@ export function ciphertextRefusal(
   if (item === undefined) return undefined;
   const type = "invalid_request_error";
   const isOwnKind = item.type === "reasoning" || item.type === "compaction";
-  const error = isOwnKind
-    ? {
-      message: "The encrypted content could not be verified.",
-      type,
-      code: "invalid_encrypted_content",
-      param: null,
-    }
-    : {
-      message:
-        "Encrypted function output content could not be decrypted or decoded.",
-      type,
-      code: "invalid_request_body",
-      param: null,
-    };
+  const [code, message] = isOwnKind
+    ? [
+      "invalid_encrypted_content",
+      "The encrypted content could not be verified.",
+    ]
+    : [
+      "invalid_request_body",
+      "Encrypted function output content could not be decrypted or decoded.",
+    ];
+  const error = { message, type, code, param: null };
   return { status: 400, body: { error } };
 }
 

@@ -19,8 +19,6 @@ export interface ReplyContext {
   readonly encrypted: string | undefined;
   /** The ciphertext is the whole answer: the conversation was compacted. */
   readonly compacts: boolean;
-  /** The `codex.rate_limits` event, where the reply asks for one. */
-  readonly rateLimits: () => StreamEvent;
 }
 
 export type StreamEvent = Record<string, unknown>;
@@ -54,10 +52,9 @@ function* contentEvents(
 ): Generator<StreamEvent | string> {
   yield* preamble(context);
   if (reply.noise === true) yield* NOISE;
-  if (reply.rateLimitsEvent === true) yield context.rateLimits();
   const output: StreamEvent[] = [];
   if (context.encrypted !== undefined) {
-    const item = encryptedItem(context, context.encrypted);
+    const item = encryptedItem(context);
     yield { type: "response.output_item.added", output_index: 0, item };
     yield { type: "response.output_item.done", output_index: 0, item };
     output.push(item);
@@ -71,7 +68,7 @@ function* contentEvents(
       ...responseObject(context),
       status: "completed",
       output: reply.emptyOutput === true ? [] : output,
-      usage: tokenCounts(),
+      usage: TOKEN_COUNTS,
     },
   };
 }
@@ -95,24 +92,17 @@ function* messageEvents(
   const place = { item_id: id, output_index, content_index: 0 };
   const item = { ...message, status: "in_progress", content: [] };
   yield { type: "response.output_item.added", output_index, item };
-  yield {
-    type: "response.content_part.added",
-    ...place,
-    part: outputText(""),
-  };
+  const part = { type: "output_text", text: "", annotations: [], logprobs: [] };
+  yield { type: "response.content_part.added", ...place, part };
   const text = reply.text ?? `Hello from ${context.account}`;
+  const said = { ...place, logprobs: [] };
   for (const delta of deltas(reply, text)) {
-    yield {
-      type: "response.output_text.delta",
-      ...place,
-      delta,
-      logprobs: [],
-    };
+    yield { type: "response.output_text.delta", ...said, delta };
   }
-  yield { type: "response.output_text.done", ...place, text, logprobs: [] };
-  const part = outputText(text);
-  yield { type: "response.content_part.done", ...place, part };
-  const done = { ...message, status: "completed", content: [part] };
+  yield { type: "response.output_text.done", ...said, text };
+  const whole = { ...part, text };
+  yield { type: "response.content_part.done", ...place, part: whole };
+  const done = { ...message, status: "completed", content: [whole] };
   yield { type: "response.output_item.done", output_index, item: done };
   return done;
 }
@@ -128,33 +118,20 @@ function* deltas(reply: FakeReply, text: string): Generator<string> {
   }
 }
 
-function outputText(text: string): StreamEvent {
-  return { type: "output_text", text, annotations: [], logprobs: [] };
+function encryptedItem({ id, encrypted, compacts }: ReplyContext): StreamEvent {
+  const kind = compacts
+    ? { type: "compaction", id: `cmp_${id}` }
+    : { type: "reasoning", id: `rs_${id}`, summary: [] };
+  return { ...kind, encrypted_content: encrypted };
 }
 
-function encryptedItem(context: ReplyContext, encrypted: string): StreamEvent {
-  return context.compacts ? compactionItem(context.id, encrypted) : {
-    type: "reasoning",
-    id: `rs_${context.id}`,
-    summary: [],
-    encrypted_content: encrypted,
-  };
-}
-
-function compactionItem(id: string, encrypted: string): StreamEvent {
-  const type = "compaction";
-  return { type, id: `cmp_${id}`, encrypted_content: encrypted };
-}
-
-function tokenCounts(): StreamEvent {
-  return {
-    input_tokens: 12,
-    input_tokens_details: { cached_tokens: 0 },
-    output_tokens: 4,
-    output_tokens_details: { reasoning_tokens: 0 },
-    total_tokens: 16,
-  };
-}
+const TOKEN_COUNTS = {
+  input_tokens: 12,
+  input_tokens_details: { cached_tokens: 0 },
+  output_tokens: 4,
+  output_tokens_details: { reasoning_tokens: 0 },
+  total_tokens: 16,
+};
 
 function responseObject(context: ReplyContext): StreamEvent {
   return {
@@ -184,22 +161,18 @@ export function compaction(context: ReplyContext): StreamEvent {
     id: `resp_${context.id}`,
     object: "response.compaction",
     created_at: Math.floor(context.now / 1000),
-    output: [compactionItem(context.id, context.encrypted ?? "")],
-    usage: tokenCounts(),
+    output: [encryptedItem({ ...context, compacts: true })],
+    usage: TOKEN_COUNTS,
   };
 }
 
-/** A failure as events: its HTTP answer told after the preamble. */
-export interface StreamFailure {
-  readonly status: number;
-  readonly error: StreamEvent;
-  /** The headers that the answer would have. */
-  readonly headers: Record<string, string>;
-}
-
-/** A stream that fails before any content. */
+/** A stream that fails before any content, as another answer would be refused. */
 export function* failureEvents(
-  failure: StreamFailure,
+  failure: {
+    status: number;
+    error: StreamEvent;
+    headers: Record<string, string>;
+  },
   form: FakeRefusalForm,
   context: ReplyContext,
 ): Generator<StreamEvent | { wait: number | Promise<unknown> }> {
@@ -207,24 +180,16 @@ export function* failureEvents(
   if (form.after !== undefined) yield { wait: form.after };
   const { status, error, headers } = failure;
   if (form.as === "error") {
-    yield {
-      type: "error",
-      error,
-      status_code: status,
-      headers: Object.fromEntries(
-        Object.entries(headers).map(([name, value]) => [capital(name), value]),
-      ),
-    };
-    return;
+    const told = Object.entries(headers)
+      .map(([name, value]) => [capital(name), value]);
+    const answer = { status_code: status, headers: Object.fromEntries(told) };
+    return yield { type: "error", error, ...answer };
   }
-  const code = error.code ?? error.type;
+  const failed = { ...error, code: error.code ?? error.type };
+  const response = responseObject(context);
   yield {
     type: "response.failed",
-    response: {
-      ...responseObject(context),
-      status: "failed",
-      error: { ...error, code },
-    },
+    response: { ...response, status: "failed", error: failed },
   };
 }
 

@@ -19,8 +19,6 @@ export interface FakeWindow {
    * until then; any other window has begun now.
    */
   resetAt?: number | null;
-  /** A second reset, told by every other answer (epoch ms). */
-  otherResetAt?: number;
   /** Keeps counting after its reset, which then lies in the past. */
   countsOn?: boolean;
   /** Where it is sent (default: by its place in the list). */
@@ -59,8 +57,6 @@ export interface FakeCredits {
   overageLimitReached?: boolean;
   /** How much of the balance each charged request takes (default 1). */
   costPerRequest?: number;
-  /** Adds `amount` whenever a charge leaves less than `below`. */
-  autoTopUp?: { below: number; amount: number };
 }
 
 /** What one request uses up; what is absent is as the account says. */
@@ -109,8 +105,6 @@ export interface FakeReply {
   padBytes?: number;
   /** Sends `response.completed` with an empty `output`. */
   emptyOutput?: boolean;
-  /** Sends a `codex.rate_limits` event before the content. */
-  rateLimitsEvent?: boolean;
   /** Sends every kind of event that is no output before the content, and a comment. */
   noise?: boolean;
 }
