@@ -9,25 +9,33 @@ export function dictionary<T>(entries: Record<string, T>): Record<string, T> {
   return Object.assign(Object.create(null), entries);
 }
 
-/** Stands for an entry that nobody has asked for. */
-const UNREAD = Symbol("unread");
-
-/** Entries of which each is read when it is asked for first. */
+/**
+ * Entries of which each is read when it is asked for first. To all else they
+ * are a plain object: no proxy, which cannot be cloned.
+ */
 export function lazily<T>(names: readonly string[], read: (name: string) => T) {
-  const all: Record<string | symbol, T | typeof UNREAD> = dictionary({});
-  for (const name of names) all[name] = UNREAD;
-  const entries = new Proxy(all, {
-    get(_, name) {
-      const value = all[name];
-      return value === UNREAD ? all[name] = read(String(name)) : value;
-    },
-  }) as Record<string, T>;
+  const entries = dictionary<T>({});
+  const values = new Map<string, T>();
+  for (const name of names) {
+    Object.defineProperty(entries, name, {
+      get() {
+        if (!values.has(name)) values.set(name, read(name));
+        return values.get(name);
+      },
+      set: (value: T) => void values.set(name, value),
+      enumerable: true,
+      configurable: true,
+    });
+  }
+  const isUnread = (name: string) =>
+    !values.has(name) &&
+    Object.getOwnPropertyDescriptor(entries, name)!.get !== undefined;
   return {
     entries,
     /** What was asked for or set, of the entries or of what took their place. */
     touched: (now: Record<string, T>): [string, T][] =>
-      Object.entries(now === entries ? all as Record<string, T> : now)
-        .filter(([, value]: [string, unknown]) => value !== UNREAD),
+      Object.keys(now).filter((name) => now !== entries || !isUnread(name))
+        .map((name) => [name, now[name]!]),
   };
 }
 

@@ -151,6 +151,86 @@ testStores(
   },
 );
 
+/** What people do with a state, and may do with any plain object. */
+const CHANGES: Record<string, (state: PoolState) => void> = {
+  clones: (state) => {
+    const { accounts } = structuredClone(state);
+    state.accounts["copy"] = structuredClone(state.accounts)["a"]!;
+    state.accounts["b"]!.requests = Object.keys(accounts).length;
+  },
+  formats: (state) => {
+    state.accounts["a"]!.email = JSON.stringify(state.accounts);
+  },
+  spreads: (state) => {
+    state.accounts = { ...state.accounts, new: { ...state.accounts["a"]! } };
+  },
+  lists: (state) => {
+    for (const [alias, it] of Object.entries(state.accounts)) it.email = alias;
+    for (const alias in state.accounts) state.accounts[alias]!.plan = alias;
+    const requests = Object.values(state.accounts).map((it) => it.requests);
+    Object.assign(state.settings, { requests });
+  },
+  describes: (state) => {
+    const all = Object.getOwnPropertyDescriptors(state.accounts);
+    state.accounts = Object.defineProperties({}, all);
+    state.accounts["a"]!.requests = 5;
+  },
+  asks: ({ accounts }) => {
+    const found = ["a", "c", "nobody"].map((alias) => alias in accounts);
+    accounts["a"]!.email = found.join();
+    delete accounts["a"]!.plan;
+    if (delete accounts["c"]) accounts["b"]!.email = String("c" in accounts);
+  },
+  "takes out and puts back": ({ accounts }) => {
+    const { a, b } = accounts;
+    delete accounts["a"];
+    delete accounts["b"];
+    accounts["a"] = b!;
+    Object.assign(accounts, { b: a });
+    delete accounts["__proto__"];
+    accounts["c"] = undefined!;
+  },
+  "replaces a record": ({ accounts }) => {
+    accounts["a"] = { requests: 7 };
+    accounts["b"] = accounts["a"];
+    accounts["b"].plan = "pro";
+  },
+  "replaces all": (state) => {
+    const { b } = state.accounts;
+    state.accounts = { b: { ...b, requests: 9 }, d: b! };
+  },
+  "keeps some": (state) => {
+    state.accounts = Object.fromEntries(
+      Object.entries(structuredClone(state.accounts)).slice(1),
+    );
+  },
+  empties: (state) => void (state.accounts = {}),
+};
+
+testStores(
+  "hands a change a state of plain objects, whatever it does with them",
+  async ({ another }) => {
+    const before = `{"version":1,"settings":{},"accounts":{` +
+      `"a":{"plan":"plus","requests":1},"b":{"requests":2},"c":{},` +
+      `"__proto__":{"plan":"pro"}}}`;
+    for (const [name, change] of Object.entries(CHANGES)) {
+      const { open } = another();
+      await open().update((state) => Object.assign(state, JSON.parse(before)));
+      const expected = JSON.parse(before);
+      change(expected);
+      const store = open();
+      await store.read();
+      for (const state of [await store.update(change), await open().read()]) {
+        assertEquals(
+          JSON.parse(JSON.stringify(state)),
+          JSON.parse(JSON.stringify(expected)),
+          name,
+        );
+      }
+    }
+  },
+);
+
 testStores(
   "makes a change from what others wrote just before, also one that comes to nothing",
   async ({ open }) => {
