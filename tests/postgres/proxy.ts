@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { connect, createServer, type Socket } from "node:net";
 
 /** A network between a store and its server that can fail. */
@@ -10,10 +11,24 @@ export interface Proxy extends AsyncDisposable {
   heal(): void;
   /** Ends the connection that sends such a text, before it passes it on or before the answer, and lets nobody in until it heals. */
   endAt(text: string, when: "before" | "answer"): Promise<void>;
+  /** Puts an error in the place of the next answer to `begin`; all else passes. */
+  refuseBegin(severity: "ERROR" | "FATAL", sqlState: string): void;
   /** How many connections there were at most. */
   readonly most: number;
   /** How many bytes the server was sent by the connection of this number, from 0. */
   sentBy(connection: number): number;
+}
+
+/** How a server answers `begin`. */
+const BEGUN = Buffer.from("C\0\0\0\nBEGIN\0");
+
+/** How it refuses a statement. */
+function refusalOf(severity: string, sqlState: string): Buffer {
+  const fields = [`S${severity}`, `V${severity}`, `C${sqlState}`, "Mno", ""];
+  const text = Buffer.from(fields.map((it) => `${it}\0`).join(""));
+  const head = Buffer.from("E\0\0\0\0");
+  head.writeInt32BE(text.length + 4, 1);
+  return Buffer.concat([head, text]);
 }
 
 /** Both sides of a connection. */
@@ -29,6 +44,7 @@ export async function startProxy(port: number): Promise<Proxy> {
   const sent: number[] = [];
   let [isCut, isClosed, most] = [false, false, 0];
   let trap: { text: string; when: string; onEnd: () => void } | undefined;
+  let refusal: Buffer | undefined;
   const server = createServer((client) => {
     if (isClosed) return client.destroy();
     const number = sent.push(0) - 1;
@@ -57,8 +73,13 @@ export async function startProxy(port: number): Promise<Proxy> {
       }
       if (!pair.isDead) upstream.write(chunk);
     });
-    upstream.on("data", (chunk) => {
-      if (!pair.isDead) client.write(chunk);
+    upstream.on("data", (chunk: Buffer) => {
+      if (pair.isDead) return;
+      const begun = refusal ? chunk.indexOf(BEGUN) : -1;
+      if (begun < 0) return client.write(chunk);
+      const rest = chunk.subarray(begun + BEGUN.length);
+      client.write(Buffer.concat([chunk.subarray(0, begun), refusal!, rest]));
+      refusal = undefined;
     });
     for (const side of pair.sides) side.on("error", end).on("close", end);
   });
@@ -77,6 +98,8 @@ export async function startProxy(port: number): Promise<Proxy> {
     heal() {
       isCut = isClosed = false;
     },
+    refuseBegin: (severity, sqlState) =>
+      refusal = refusalOf(severity, sqlState),
     endAt: (text, when) =>
       new Promise((resolve) => {
         trap = { text, when, onEnd: resolve };

@@ -165,10 +165,17 @@ testDatabase(
 );
 
 testDatabase(
-  "makes a change once whose connection ends before it is committed, or before that is told",
+  "makes a change once whose connection ends in its transaction, before it is committed, or before that is told",
   async ({ another }) => {
     const { port } = await serverOfTests();
-    for (const when of ["before", "answer"] as const) {
+    for (
+      const [text, when] of [
+        ["for update", "before"],
+        ["for update", "answer"],
+        ["commit", "before"],
+        ["commit", "answer"],
+      ] as const
+    ) {
       const { open, where } = another();
       await using proxy = await startProxy(port);
       const mine = open({ where: proxy.through(where) });
@@ -176,7 +183,7 @@ testDatabase(
       await mine.update(count);
       // now it waits for its turn, in a transaction
       await other.update((state) => state.settings.strategy = "drain");
-      const ended = proxy.endAt("commit", when);
+      const ended = proxy.endAt(text, when);
       const written = mine.update(count);
       await ended;
       await other.update((state) => state.accounts["b"] = { requests: 7 });
@@ -185,6 +192,36 @@ testDatabase(
       assertEquals((await written).accounts, expected);
       assertEquals((await mine.read()).accounts, expected);
       assertEquals((await open().read()).accounts, expected);
+    }
+  },
+);
+
+testDatabase(
+  "writes nothing of a transaction that did not begin",
+  async ({ another }) => {
+    const { port } = await serverOfTests();
+    for (
+      const [severity, sqlState, isMade] of [
+        ["ERROR", "25006", false],
+        ["FATAL", "57P01", true],
+      ] as const
+    ) {
+      const { open, where } = another();
+      await using proxy = await startProxy(port);
+      const mine = open({ where: proxy.through(where) });
+      const other = open();
+      await mine.update(count);
+      // now it waits for its turn, in a transaction
+      await other.update((state) => state.settings.strategy = "drain");
+      proxy.refuseBegin(severity, sqlState);
+      if (isMade) await mine.update(count);
+      else await assertFails(() => mine.update(count), "store_unwritable");
+      const requests = isMade ? 2 : 1;
+      assertEquals((await other.read()).accounts, { a: { requests } });
+      assertEquals((await mine.update(count)).accounts, {
+        a: { requests: requests + 1 },
+      });
+      assertEquals((await other.read()).accounts["a"]!.requests, requests + 1);
     }
   },
 );
