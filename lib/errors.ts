@@ -56,7 +56,7 @@ const REASONS: readonly [pattern: RegExp, reason: string][] = [
   [/ETIMEDOUT|UND_ERR_\w*_TIMEOUT|timed out/i, "no answer in time"],
   [/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/i, "certificate not trusted"],
   [
-    /UND_ERR_SOCKET|ConnectionClosed|other side closed|connection closed/i,
+    /UND_ERR_SOCKET|ConnectionClosed|CONNECTION_(?:CLOSED|DESTROYED)|other side closed|connection closed/i,
     "connection closed by the other side",
   ],
 ];

@@ -20,7 +20,7 @@ const SERVER_LIMIT_MS = 8_000;
 const IDLE_LIMIT_MS = 2_000;
 /** Errors of a connection that was never there. */
 const UNSENT =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENOENT|EACCES|CONNECT_TIMEOUT)$/;
+  /^(UNOPENED|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENOENT|EACCES|CONNECT_TIMEOUT)$/;
 /** How a server ends a connection that has been there. */
 const ENDED = /^57P0[12]$/;
 
@@ -198,7 +198,16 @@ export class Connection {
       ...{
         onnotify: (_: string, payload: string) =>
           this.#listener.onNotify?.(payload),
-        socket: (address: Address) => openSocket(address, attempts++),
+        socket: (address: Address) => {
+          const isOver = attempts >= address.host.length;
+          if (!isOver && this.#client === own) {
+            return openSocket(address, attempts++);
+          }
+          // it would try again at once, and again
+          this.#drop(own);
+          const error = new Error("connection closed");
+          throw Object.assign(error, { code: "UNOPENED" });
+        },
       },
     });
     return own;

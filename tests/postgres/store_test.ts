@@ -8,6 +8,7 @@ import {
 } from "@std/assert";
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { join } from "@std/path";
 import { inspect, promisify } from "node:util";
 import { RotatorError } from "../../lib/errors.ts";
@@ -186,6 +187,8 @@ testDatabase(
       const ended = proxy.endAt(text, when);
       const written = mine.update(count);
       await ended;
+      // what was surely not written is tried once more, at once
+      if (text !== "commit") proxy.heal();
       await other.update((state) => state.accounts["b"] = { requests: 7 });
       proxy.heal();
       const expected = { a: { requests: 2 }, b: { requests: 7 } };
@@ -281,6 +284,27 @@ testDatabase(
     }
   },
 );
+
+test("postgresStore() says that connections are closed at once, and does not try on and on", async () => {
+  let connections = 0;
+  const server = createServer((client) => {
+    connections++;
+    client.on("error", () => {}).destroy();
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address() as { port: number };
+  const hosts = [`127.0.0.1:${port}`, `127.0.0.1:${port},127.0.0.1:${port}`];
+  for (const host of hosts) {
+    await using store = postgresStore(`postgres://u:p@${host}/db`);
+    for (const call of [() => store.read(), () => store.update(count)]) {
+      connections = 0;
+      const message = await assertFails(call, "store_unwritable");
+      assertStringIncludes(message, "connection closed by the other side");
+      assert(connections <= 4, `${connections} connections`);
+    }
+  }
+  await new Promise((done) => server.close(done));
+});
 
 testDatabase(
   "keeps a line of the ledger once, in order, and no longer than 13 months",
