@@ -23,14 +23,13 @@ const MAX_HELD_BYTES = 1024 * 1024;
 /** Unless told otherwise, nothing is held back for longer, ms. */
 const MAX_HELD_MS = 60_000;
 
-/** What is in every event that says something about the account. */
-const ABOUT_ACCOUNT = [
-  "codex.rate_limits",
-  "response.failed",
-  "error",
-  "response.completed",
-  "response.incomplete",
-];
+/** What is in every event that says something about the account: one search, as every byte is looked at. */
+const ABOUT_ACCOUNT =
+  /codex\.rate_limits|response\.(?:failed|completed|incomplete)|error/;
+/** The same, and the items. */
+const ACCOUNT_OR_ITEM = new RegExp(
+  `${ABOUT_ACCOUNT.source}|${ITEM_DONE.replaceAll(".", "\\.")}`,
+);
 
 /** Options of {@linkcode guardStream} and {@linkcode foldStream}. */
 export interface GuardOptions {
@@ -170,7 +169,7 @@ function listen(
 /** The response with all its bytes, read as its reader asks for them, and listened to. */
 function passOn(held: Held, options: GuardOptions): Response {
   const { response, reader, parser, chunks } = held;
-  const wanted = options.onItem ? [...ABOUT_ACCOUNT, ITEM_DONE] : ABOUT_ACCOUNT;
+  const wanted = options.onItem ? ACCOUNT_OR_ITEM : ABOUT_ACCOUNT;
   const source = {
     read() {
       const reading = held.reading ?? reader.read();

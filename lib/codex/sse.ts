@@ -38,24 +38,20 @@ export class ServerSentEventParser {
    * Returns the events that this chunk completes. The end of the stream
    * completes none.
    *
-   * @param wanted Only events that hold one of these texts need to be returned.
+   * @param wanted Only events that match this need to be returned.
    */
-  push(chunk: Uint8Array, wanted?: readonly string[]): ServerSentEvent[] {
+  push(chunk: Uint8Array, wanted?: RegExp): ServerSentEvent[] {
     const end = endOfLines(chunk);
-    const texts = end === 0 ? [] : this.#complete(chunk.subarray(0, end));
+    const texts = end === 0
+      ? []
+      : this.#complete(chunk.subarray(0, end), wanted);
     if (end < chunk.length) this.#hold(chunk.slice(end));
     this.#limit();
-    const events: ServerSentEvent[] = [];
-    for (const text of texts) {
-      if (wanted && !wanted.some((it) => text.includes(it))) continue;
-      const event = parseEvent(text);
-      if (event) events.push(event);
-    }
-    return events;
+    return texts.map(parseEvent).filter((it) => it !== undefined);
   }
 
   /** The texts of the events that these whole lines complete. */
-  #complete(lines: Uint8Array): string[] {
+  #complete(lines: Uint8Array, wanted?: RegExp): string[] {
     this.#hold(lines);
     const [whole, ...more] = this.#line;
     let added = decoder.decode(
@@ -67,15 +63,17 @@ export class ServerSentEventParser {
     if (!this.#hasBegun && added[0] === BYTE_ORDER_MARK) added = added.slice(1);
     this.#hasBegun = true;
     const text = this.#open + added;
+    const isWanted = (part: string) => wanted?.test(part) ?? true;
     const texts: string[] = [];
     let start = 0;
     // the end of the last line known may be the first half of an empty line
-    EMPTY_LINE.lastIndex = Math.max(0, this.#open.length - 2);
-    for (let match: RegExpExecArray | null; (match = EMPTY_LINE.exec(text));) {
-      const isKept = !this.#isTooLong && match.index - start <= this.#maxLength;
-      if (isKept) texts.push(text.slice(start, match.index));
+    const from = Math.max(0, this.#open.length - 2);
+    for (const [begin, end] of emptyLines(text, from, isWanted(text))) {
+      const part = text.slice(start, begin);
+      const isKept = !this.#isTooLong && part.length <= this.#maxLength;
+      if (isKept && isWanted(part)) texts.push(part);
       this.#isTooLong = false;
-      start = EMPTY_LINE.lastIndex;
+      start = end;
     }
     this.#open = text.slice(start);
     return texts;
@@ -93,6 +91,23 @@ export class ServerSentEventParser {
     this.#open = this.#lineLength === 0 ? this.#open.slice(-2) : "";
     this.#line = [];
     this.#lineLength = 0;
+  }
+}
+
+/** Where empty lines begin and end in a text; of one in which nothing is wanted the last one. */
+function* emptyLines(
+  text: string,
+  from: number,
+  areWanted: boolean,
+): Generator<readonly [number, number]> {
+  if (!areWanted && !text.includes("\r")) {
+    const last = text.lastIndexOf("\n\n");
+    if (last >= from) yield [last, last + 2];
+    return;
+  }
+  EMPTY_LINE.lastIndex = from;
+  for (let match: RegExpExecArray | null; (match = EMPTY_LINE.exec(text));) {
+    yield [match.index, EMPTY_LINE.lastIndex];
   }
 }
 

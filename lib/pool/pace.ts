@@ -20,27 +20,26 @@ function keyOf(meter: string, { windowSeconds }: NormalWindow): string {
 
 /** Takes samples of all windows of an account, where the last ones are old enough. */
 export function takeSamples(record: NormalRecord): void {
-  const { usage } = record;
-  if (!usage) return;
-  for (const [meter, { windows }] of Object.entries(usage.meters)) {
+  const { usage, samples = {} } = record;
+  for (const [meter, { windows }] of Object.entries(usage?.meters ?? {})) {
     for (const window of windows) {
       const key = keyOf(meter, window);
-      record.samples = {
-        ...record.samples,
-        [key]: withSample(record.samples?.[key] ?? [], window),
-      };
+      const taken = withSample(samples[key], window);
+      if (taken !== samples[key]) {
+        record.samples = { ...record.samples, [key]: taken };
+      }
     }
   }
 }
 
 function withSample(
-  samples: readonly UsageSample[],
+  samples: UsageSample[] | undefined,
   { seenAt: at, usedPercent: percent }: NormalWindow,
 ): UsageSample[] {
-  const last = samples.at(-1);
+  const last = samples?.at(-1);
   // a window that is emptier has begun anew
-  if (!last || percent < last.percent) return [{ at, percent }];
-  if (at < last.at + SAMPLE_MS) return [...samples];
+  if (!samples || !last || percent < last.percent) return [{ at, percent }];
+  if (at < last.at + SAMPLE_MS) return samples;
   return [...samples, { at, percent }]
     .filter((sample) => sample.at >= at - 2 * PACE_MS)
     .slice(-MAX_SAMPLES);

@@ -191,14 +191,14 @@ test("the parser keeps longer events where its reader wants them whole", () => {
   assertEquals(events.map((it) => it.data === data), [true]);
 });
 
-test("the parser returns only events that hold a wanted text, wherever they are cut", () => {
+test("the parser returns only events that are wanted, wherever they are cut", () => {
   const stream = ["data: plain", "event: wanted\ndata: 1", "data: x\ndata: two"]
     .map((event) => `${event}\n\n`).join("");
   const bytes = encoder.encode(stream);
   for (let cut = 0; cut <= bytes.length; cut++) {
     const parser = new ServerSentEventParser();
     const found = cutAt(bytes, [cut])
-      .flatMap((part) => parser.push(part, ["wanted", "two"]));
+      .flatMap((part) => parser.push(part, /wanted|two/));
     assertEquals(texts(found), ["wanted: 1", "-: x\ntwo"]);
   }
 });
