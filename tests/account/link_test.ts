@@ -277,14 +277,16 @@ test("a linked account looks again when the issuer says that its token was used"
 });
 
 test("a linked account keeps what the other tool wrote during the token call", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
   await using s = await linkedSetUp({
-    accounts: { me: { tokenQueue: [{ delayMs: 300 }] } },
+    accounts: { me: { tokenQueue: [{ until: promise }] } },
   });
   await s.signIn();
   await s.link();
   const refreshing = s.rotator.refresh();
   await s.fake.seen((entry) => entry.kind === "token");
   const newer = await s.signIn("me", 90 * MINUTE);
+  resolve();
   const text = await s.read();
   assertEquals(only(await refreshing).ok, true);
   assertEquals(await s.read(), text);

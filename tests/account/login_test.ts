@@ -19,18 +19,9 @@ import {
   type FakeCodexOptions,
   startFakeCodex,
 } from "../../lib/testing/fake_codex.ts";
+import { freePort } from "../ports.ts";
 import { spawn } from "../spawn.ts";
 import { test } from "../test.ts";
-
-/** Ports that nobody listens on at this moment. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, () => occupy()),
-  );
-  const ports = servers.map(({ port }) => port);
-  await Promise.all(servers.map(({ close }) => close()));
-  return ports;
-}
 
 /** Takes a port. */
 async function occupy(
@@ -46,7 +37,7 @@ async function occupy(
 
 /** A stand-in issuer and a browser sign-in under way. */
 async function startSignIn(changes: Partial<BrowserLoginOptions> = {}) {
-  const ports = changes.ports ?? await freePorts(2);
+  const ports = changes.ports ?? [await freePort(), await freePort()];
   const fake = await startFakeCodex({
     accounts: { me: {}, "<b>": {} },
     redirectPorts: ports,
@@ -202,8 +193,8 @@ test("signInByBrowser() listens on both loopbacks, and on a port that is free on
     await s.done;
   }
   const taken = await occupy("::1");
-  const [free] = await freePorts(1);
-  await using s = await startSignIn({ ports: [taken.port, free!] });
+  const free = await freePort();
+  await using s = await startSignIn({ ports: [taken.port, free] });
   assertStringIncludes(s.address, encodeURIComponent(`localhost:${free}`));
   await open(await consent(s.address));
   await s.done;
@@ -212,8 +203,8 @@ test("signInByBrowser() listens on both loopbacks, and on a port that is free on
 
 test("signInByBrowser() takes the second port when the first is taken", async () => {
   const taken = await occupy();
-  const [free] = await freePorts(1);
-  await using s = await startSignIn({ ports: [taken.port, free!] });
+  const free = await freePort();
+  await using s = await startSignIn({ ports: [taken.port, free] });
   assertStringIncludes(s.address, encodeURIComponent(`localhost:${free}`));
   assertEquals((await open(await consent(s.address))).status, 200);
   await s.done;

@@ -113,9 +113,12 @@ test("status --watch --json prints reports one after the other on a terminal, to
   assertEquals(JSON.parse(out).next, "alice");
 });
 
+/** A month may end while a test runs. */
+const NOW = Date.now();
+
 /** An account with a window of five hours, observed just now. */
 function using(name: string, usedPercent: number, changes: AccountRecord = {}) {
-  const observedAt = Date.now();
+  const observedAt = NOW;
   const resetsAt = observedAt + 8_040_000;
   const windows = [{ usedPercent, windowSeconds: 18_000, resetsAt }];
   const usage = { observedAt, meters: { codex: { windows } } };
@@ -156,6 +159,7 @@ async function told(
         const state = { version: 1, settings, accounts };
         writeFileSync(it.path, JSON.stringify(state));
       },
+      now: () => NOW,
       signal: interrupt.signal,
     },
   );
@@ -176,12 +180,12 @@ test({
   async fn() {
     const auth = { invalidAt: 1, reason: "It was revoked" };
     const credits = {
-      observedAt: Date.now(),
+      observedAt: NOW,
       hasCredits: false,
       unlimited: false,
       balance: "0",
     };
-    const spent = { [new Date().toISOString().slice(0, 10)]: "2.5" };
+    const spent = { [new Date(NOW).toISOString().slice(0, 10)]: "2.5" };
     const open = using("bob", 42);
     const full = using("bob", 100);
     const out = using("carol", 42, { auth });

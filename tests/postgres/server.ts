@@ -5,11 +5,11 @@
 import { execFile, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { appendFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
+import { freePort } from "../ports.ts";
 
 const execute = promisify(execFile);
 /** Where Debian puts them, by version. */
@@ -153,14 +153,4 @@ async function psql(port: number, text: string): Promise<string[]> {
 
 function command(program: string, args: readonly string[]): string[] {
   return [...AS_OWNER, join(PROGRAMS!, program), ...args];
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -375,11 +375,15 @@ test("rotator.fetch() rejects with the caller's reason also where its fetch does
     for (const stream of [true, false]) {
       await using fleet = await startFleet({ accounts: { alice: {} } });
       await fleet.rotator.refresh();
+      const called = Promise.withResolvers<void>();
       await using deaf = createRotator({
         store: fleet.store,
         backend: fleet.fake.backend,
         now: () => fleet.clock.now,
-        fetch: answer,
+        fetch() {
+          called.resolve();
+          return answer();
+        },
       });
       const abort = new AbortController();
       const asked = deaf.fetch("/responses", {
@@ -388,6 +392,7 @@ test("rotator.fetch() rejects with the caller's reason also where its fetch does
         signal: abort.signal,
       });
       const rejects = assertRejects(() => asked);
+      await called.promise;
       await new Promise((resolve) => setTimeout(resolve, 20));
       abort.abort(REASON);
       assertEquals([name, await rejects], [name, REASON]);

@@ -9,6 +9,7 @@ import {
 } from "../../mod.ts";
 import { networkErrorText } from "../../lib/errors.ts";
 import { requestBody, startKnown } from "../fleet.ts";
+import { freePort } from "../ports.ts";
 import { test } from "../test.ts";
 
 const SECRET = "rt_canary_secret";
@@ -33,14 +34,8 @@ function rotatorFor(options: RotatorOptions) {
   });
 }
 
-/** An address on which nobody listens any more. */
-async function closedPort(): Promise<number> {
-  await using fleet = await startKnown({ accounts: {} });
-  return Number(new URL(fleet.fake.backend).port);
-}
-
 test("rotator.fetch() says why the network failed, and where", async () => {
-  const backend = `http://127.0.0.1:${await closedPort()}/backend-api`;
+  const backend = `http://127.0.0.1:${await freePort()}/backend-api`;
   await using rotator = rotatorFor({ backend, issuer: backend });
   const error = await assertRejects(
     () => rotator.fetch("/responses?token=mine", POST),

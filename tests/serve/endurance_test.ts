@@ -27,7 +27,7 @@ async function ask(it: Serving): Promise<number | undefined> {
         "content-type": "application/json",
       },
       body: JSON.stringify(requestBody()),
-      signal: AbortSignal.timeout(5000),
+      signal: AbortSignal.timeout(30_000),
     });
     await answer.text();
     return answer.status;

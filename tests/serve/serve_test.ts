@@ -208,15 +208,15 @@ Deno.test("serve is reached under the names that --allow-host gives", async () =
 });
 
 Deno.test("serve waits for a reset as long as --max-wait says", async () => {
-  const windows = [
-    { seconds: 18_000, usedPercent: 100, resetAt: Date.now() + 4000 },
-  ];
   for (const [seconds, status] of [[0, 429], [60, 200]] as const) {
     await using it = await startServing({
-      accounts: { alice: { windows } },
+      accounts: { alice: {} },
       settings: NONE,
       args: ["--max-wait", String(seconds)],
     });
+    it.fake.account("alice").windows = [
+      { seconds: 18_000, usedPercent: 100, resetAt: Date.now() + 4000 },
+    ];
     const answer = await ask(it);
     assertEquals(answer.status, status);
     await answer.body?.cancel();
@@ -280,7 +280,7 @@ Deno.test("serve refuses a body that is too large while it comes", async () => {
       more();
     });
     socket.on("drain", more);
-    socket.setTimeout(5_000, () => socket.destroy());
+    socket.setTimeout(30_000, () => socket.destroy());
     socket.on("data", (data) => (resolve(String(data)), socket.destroy()));
     socket.on("close", () => resolve("closed"));
     socket.on("error", () => {});
