@@ -107,7 +107,7 @@ const DROPPED: ReadonlySet<string> = new Set([
 ]);
 /** What runtimes and SDKs call themselves when nobody tells them otherwise. */
 const DEFAULT_AGENT =
-  /^(?:$|deno\/|bun\/|node(?:$|\/|\.js|-fetch)|undici|(?:async)?(?:azure)?openai\/|ai(?:-sdk)?\/|python(?:-requests|-httpx|-urllib)?\/|axios\/|got[ /]|go-http-client\/)/i;
+  /^(?:$|deno\/|bun\/|node(?:$|\/|\.js|-fetch)|undici|(?:async)?(?:azure)?openai\/|ai(?:-sdk)?\/|python(?:-requests|-httpx|-urllib)?\/|axios\/|got[ /]|go-http-client\/|agents\/(?:javascript|python)\b|langchain)/i;
 
 /** Headers by their names in lower case: cheaper than `Headers`, for what every request does. */
 export type HeaderRecord = Record<string, string>;

@@ -178,7 +178,7 @@ export function nextScript(
 
 // What runtimes and SDKs send by themselves: the real backend's front door refuses it.
 const DEFAULT_AGENT =
-  /^(deno|bun|node|undici|node-fetch|axios|got|(async)?openai|ai|ai-sdk|python-requests|python-httpx|aiohttp|python-urllib|go-http-client)(\/|\s|$)/i;
+  /^(deno|bun|node|undici|node-fetch|axios|got|(async)?openai|ai|ai-sdk|python-requests|python-httpx|aiohttp|python-urllib|go-http-client|agents\/javascript)(\/|\s|$)/i;
 
 /** Whether the client names itself. */
 export function hasOwnAgent({ headers }: Entry): boolean {
