@@ -267,14 +267,14 @@ function foldEvent(
       return { outcome: { kind: "ok" }, response: asJson(response, body, 200) };
     }
     case "failed": {
-      const { error, headers: failureHeaders } = meaning;
+      const { error, status, headers: failureHeaders } = meaning;
       const read = readStreamFailure(meaning, options.about());
       // what has begun may have been charged, as with one that a gateway lost
       const outcome = read.kind === "transient" && hasContent
         ? { ...read, status: 502 }
         : read;
       const body = JSON.stringify({ error });
-      const answer = asJson(response, body, statusOfFailure(error));
+      const answer = asJson(response, body, statusOfFailure(error, status));
       return { outcome, response: answer, hasContent, failureHeaders };
     }
   }

@@ -186,10 +186,17 @@ function saysTokenIsDead(codes: readonly string[], text: string): boolean {
   );
 }
 
-/** The status that a failure in a stream would have had. */
-export function statusOfFailure(error: Record<string, unknown>): number {
+/**
+ * The status that a failure in a stream would have had.
+ *
+ * @param carried The status that its event carried beside the error.
+ */
+export function statusOfFailure(
+  error: Record<string, unknown>,
+  carried?: unknown,
+): number {
   const { status, status_code: statusCode, code, type } = error;
-  const told = status ?? statusCode;
+  const told = carried ?? status ?? statusCode;
   if (typeof told === "number" && told >= 400 && told <= 599) return told;
   const codes = [code, type].filter((it) => typeof it === "string");
   const text = String(error.message ?? "");

@@ -133,6 +133,16 @@ test("a folded failure has the status that its error has or means", async () => 
   }
 });
 
+test("a folded failure has the status that its event carries", async () => {
+  const error = { code: "server_error", message: "no" };
+  for (const status of [409, 422]) {
+    const event = { type: "error", error, status_code: status };
+    const { response, text } = await folded({ events: [CREATED, event] });
+    assertEquals(response.status, status);
+    assertEquals(JSON.parse(text), { error });
+  }
+});
+
 test("statusOfFailure() is that of the answer which says the same", () => {
   for (
     const code of [
