@@ -3,7 +3,7 @@
  * store in their order.
  */
 import { suggestion } from "./nearest.ts";
-import { problemOfCaps } from "./pool/caps.ts";
+import { areCaps } from "./pool/caps.ts";
 import { creditPolicy, type PolicySources } from "./pool/credits.ts";
 import { isStrategy, STRATEGIES } from "./pool/strategy.ts";
 import type { CreditPolicy, RotatorEvent } from "./report_types.ts";
@@ -89,7 +89,8 @@ export interface RotatorOptions {
 type Check = readonly [wanted: string, isFine: (value: unknown) => boolean];
 
 const isText = (value: unknown) => typeof value === "string";
-const isPlace = (value: unknown) => isText(value) || value instanceof URL;
+const isPlace = (value: unknown) =>
+  (isText(value) && value !== "") || value instanceof URL;
 const isFunction = (value: unknown) => typeof value === "function";
 const isAmount = (value: unknown) => typeof value === "number" && value >= 0;
 const FUNCTION: Check = ["a function", isFunction];
@@ -104,7 +105,7 @@ const CHECKS: Record<keyof RotatorOptions, Check> = {
   credits: ["", () => true],
   creditCaps: [
     '{"*": {"day": 20}, "ALIAS": {"month": 200}}',
-    (value) => problemOfCaps(value) === null,
+    areCaps,
   ],
   ledger: [
     "true, false, a folder or a function",

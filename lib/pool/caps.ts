@@ -5,6 +5,7 @@ import { addAmounts, compareAmounts, multiplyAmount } from "../decimal.ts";
 import type { CreditCaps } from "../spending_types.ts";
 import type { NormalRecord } from "../normal_types.ts";
 import { dayOf, isRecord, readDecimal } from "../values.ts";
+import { isAlias } from "./credits.ts";
 import { dearestOf, endForgotten, pendingEnds, spentIn } from "./spending.ts";
 
 /** The name of the cap for all accounts together. */
@@ -50,9 +51,10 @@ export function capPolicy(
   return { ...stored, caps };
 }
 
-/** Whether caps are in the form that is wanted; else what is wrong. */
-export function problemOfCaps(caps: unknown): string | null {
-  return readCaps(caps).warning ?? null;
+/** Whether caps are in the form that is wanted, for names that an account can bear. */
+export function areCaps(caps: unknown): boolean {
+  return readCaps(caps).warning === undefined &&
+    Object.keys(caps ?? {}).every((name) => name === FLEET || isAlias(name));
 }
 
 function readCaps(value: unknown): CapPolicy {

@@ -193,7 +193,12 @@ test("createRotator() refuses an option that is not what it must be, and takes w
       store,
     ]],
     strategy: [["fastest", 1], ["drain"]],
-    ledger: [[5, {}], [false, nothing, "/x"]],
+    creditCaps: [
+      // names that no account bears would cap nobody
+      [5, { "*": { day: -1 } }, { all: { day: 1 } }, { "a b": { day: 1 } }],
+      [{}, { "*": { day: 1 }, "a-b": { month: 0 } }],
+    ],
+    ledger: [[5, {}, ""], [false, nothing, "/x"]],
     preferPlans: [["pro", [1]], [[], ["pro"]]],
     affinity: [["no", 0], [false]],
     backend: [[5], ["https://chatgpt.com/backend-api"]],
