@@ -242,7 +242,12 @@ export async function refresh(
           tokenRefreshed: false,
           error: "No account bears this name",
         };
-      onProgress?.(++done, names.length);
+      done++;
+      try {
+        onProgress?.(done, names.length);
+      } catch {
+        // a callback that fails disturbs nothing
+      }
       return refreshed(context, result);
     }),
   );

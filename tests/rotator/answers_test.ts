@@ -580,6 +580,16 @@ test("rotator.fetch() never lets usage end a throttle", async () => {
   assertEquals(await rowOf(fleet, "alice"), ["cooldown", 9 * MINUTE]);
 });
 
+test("rotator.refresh() goes on when its onProgress throws", async () => {
+  await using fleet = await startFleet({ accounts: { alice: {}, bob: {} } });
+  const { accounts } = await fleet.rotator.refresh({
+    onProgress() {
+      throw new Error("not mine");
+    },
+  });
+  assertEquals(accounts.map(({ ok }) => ok), [true, true]);
+});
+
 test("rotator.refresh() learns nothing from a usage endpoint that fails", async () => {
   for (const status of [403, 404, 429, 500, 503]) {
     await using fleet = await startKnown({
