@@ -43,6 +43,8 @@ import { systemFetch } from "./system_fetch.ts";
 /** All parts of one rotator. */
 export interface RotatorContext extends AccountContext {
   readonly storeName: string;
+  /** The file, where the caller named one. */
+  readonly namedStore: string | undefined;
   readonly tokens: TokenManager;
   readonly usage: UsageChecker;
   readonly sessions: Sessions;
@@ -84,7 +86,7 @@ export function createContext(
   checkOptions(options);
   const emit = safely(options.onEvent);
   const warnOnce = once((reason) => emit({ type: "warning", reason }));
-  const { store, name: storeName } = openStore(options.store, warnOnce);
+  const { store, name: storeName, path } = openStore(options.store, warnOnce);
   const told = { emit, warnOnce, endsSoon };
   const account = accountContext(options, store, told);
   const tokens = new TokenManager(account);
@@ -101,6 +103,7 @@ export function createContext(
     tokens,
     usage,
     storeName,
+    namedStore: options.store === undefined ? undefined : path,
     spending: new Spending(account, usage),
     ledger: new Ledger(
       ledgerSink(options.ledger, account.store),
@@ -181,10 +184,14 @@ function accountContext(
 function openStore(
   store: RotatorOptions["store"],
   onWarning: (message: string) => void,
-): { store: Store; name: string } {
+): { store: Store; name: string; path?: string } {
   if (typeof store === "object" && !(store instanceof URL)) {
     const { path, name = path } = store as { path?: unknown; name?: unknown };
-    return { store, name: typeof name === "string" ? name : "custom store" };
+    return {
+      store,
+      name: typeof name === "string" ? name : "custom store",
+      ...(typeof path === "string" ? { path } : {}),
+    };
   }
   if (typeof store === "string" && isDatabase(store)) {
     throw new TypeError(
@@ -192,7 +199,7 @@ function openStore(
     );
   }
   const opened = jsonStore(store ?? defaultStorePath(), { onWarning });
-  return { store: opened, name: opened.path };
+  return { store: opened, name: opened.path, path: opened.path };
 }
 
 function ledgerSink(

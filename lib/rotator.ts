@@ -27,6 +27,7 @@ import { record } from "./record.ts";
 import { nextStep } from "./retry.ts";
 import { type Sent, Tries } from "./tries.ts";
 import { send } from "./send.ts";
+import { quotedCommand } from "./store/paths.ts";
 import type { FetchLike } from "./types.ts";
 
 export type { RotatorOptions } from "./options.ts";
@@ -207,9 +208,13 @@ async function catchUp(
   await withAbort(context.tokens.lookAgain(), signal);
   signal?.throwIfAborted();
   if (context.accounts.all.length > 0) return;
+  const { storeName, namedStore } = context;
+  const [login, take] = ["login", "import"].map((it) =>
+    quotedCommand(it, namedStore)
+  );
   throw new RotatorError(
     "no_accounts",
-    `No account is in ${context.storeName}; add one with "codex-rotator login" or "codex-rotator import"`,
+    `No account is in ${storeName}; add one with ${login} or ${take}`,
   );
 }
 

@@ -102,7 +102,10 @@ export function sanitize(text: string): string {
 function withCommands(text: string): string {
   return text.replace(
     /"codex-rotator ([^"]+)"/g,
-    (quoted, it) => it.includes("--store") ? quoted : `"${suggestCommand(it)}"`,
+    (_quoted, it: string) =>
+      namedStore === undefined
+        ? `"${programName()} ${it}"`
+        : `"${suggestCommand(it.replace(/ --store .*/, ""))}"`,
   );
 }
 

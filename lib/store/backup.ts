@@ -4,6 +4,7 @@ import { delay } from "../abort.ts";
 import { RotatorError } from "../errors.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
 import { type FileFacts, remove, statFile } from "./file.ts";
+import { quotedCommand } from "./paths.ts";
 import { currentFile, TempFile } from "./replace.ts";
 import {
   adoptTokens,
@@ -95,7 +96,9 @@ async function readMissing(file: string): Promise<StoreFile> {
   if (await statFile(file) !== undefined) return await readStoreFile(file);
   throw new RotatorError(
     "store_corrupt",
-    `The store ${file} is missing while its backup ${backup} is there; put the backup back with "codex-rotator restore", or delete it to start anew`,
+    `The store ${file} is missing while its backup ${backup} is there; put the backup back with ${
+      quotedCommand("restore", file)
+    }, or delete it to start anew`,
   );
 }
 

@@ -46,6 +46,18 @@ export function isDatabase(store: string): boolean {
   return /^postgres(ql)?:\/\//.test(store);
 }
 
+/**
+ * A command that a person can type, in quotes; the command line spells it as it
+ * was started.
+ *
+ * @param path The store that it is for, where that was named.
+ */
+export function quotedCommand(command: string, path?: string): string {
+  if (path === undefined) return `"codex-rotator ${command}"`;
+  const word = /^[\w@%+=:,./\\-]+$/.test(path) ? path : `'${path}'`;
+  return `"codex-rotator ${command} --store ${word}"`;
+}
+
 /** The name of a store as it may be shown: without the password of a database. */
 export function withoutPassword(store: string): string {
   return store.replace(/^(postgres(?:ql)?:\/\/[^:@/?#]*):.*@/s, "$1@");

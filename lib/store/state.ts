@@ -16,6 +16,7 @@ import { RotatorError } from "../errors.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
 import type { NormalRecord, NormalState } from "../normal_types.ts";
 import { normalRecord, readSettings } from "./normal_form.ts";
+import { quotedCommand } from "./paths.ts";
 import { dictionary, type JsonObject, lazily } from "./shape.ts";
 import { isRecord } from "../values.ts";
 
@@ -160,13 +161,17 @@ export function corrupt(path: string, found: string): RotatorError {
 
 /** The same error where there is no backup to put back. */
 export function withoutBackup(error: RotatorError, path: string): RotatorError {
+  const [login, take] = ["login", "import"].map((it) =>
+    quotedCommand(it, path)
+  );
   const way =
-    `repair it, or move it away and add the accounts again with "codex-rotator login" or "codex-rotator import": there is no backup ${path}.bak`;
+    `repair it, or move it away and add the accounts again with ${login} or ${take}: there is no backup ${path}.bak`;
   return new RotatorError(error.code, error.message.replace(repair(path), way));
 }
 
 function repair(path: string): string {
-  return `repair it or put its backup ${path}.bak back with "codex-rotator restore"`;
+  const restore = quotedCommand("restore", path);
+  return `repair it or put its backup ${path}.bak back with ${restore}`;
 }
 
 function formatState(state: PoolState): string {

@@ -144,6 +144,11 @@ Deno.test("main() begins what it suggests as it was started, in help, advice and
     broken.err,
     `"npx codex-rotator restore --store '${store}'"`,
   );
+  const copied = await run(["copy", store, `${folder}/c.json`], {}, changes);
+  assertStringIncludes(
+    copied.err,
+    `"npx codex-rotator restore --store '${store}'"`,
+  );
   await Deno.remove(folder, { recursive: true });
 });
 

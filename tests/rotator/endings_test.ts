@@ -5,7 +5,7 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import { RotatorError, type Store } from "../../mod.ts";
+import { createRotator, RotatorError, type Store } from "../../mod.ts";
 import {
   CREDITED,
   DAY,
@@ -174,6 +174,17 @@ test("rotator.fetch() throws where there is no account, and says how to add one"
   const error = await assertRejects(() => fleet.ask(), RotatorError);
   assertEquals(error.code, "no_accounts");
   assertMatch(error.message, /login|import/);
+});
+
+test("rotator.fetch() says how to add an account to the store that was named", async () => {
+  const store = "/nowhere/of mine/accounts.json";
+  await using rotator = createRotator({ store });
+  const { message } = await assertRejects(
+    () => rotator.fetch("/v1/models"),
+    RotatorError,
+  );
+  assertStringIncludes(message, `"codex-rotator login --store '${store}'"`);
+  assertStringIncludes(message, `"codex-rotator import --store '${store}'"`);
 });
 
 test("rotator.fetch() lets nobody but the pinned account serve", async () => {

@@ -119,6 +119,9 @@ test(
         const error = await assertRejects(use, RotatorError);
         assertEquals(error.code, code);
         assertStringIncludes(error.message, path);
+        if (code === "store_version") continue;
+        const login = `"codex-rotator login --store ${path}"`;
+        assertStringIncludes(error.message, login);
       }
       assertEquals(
         new Uint8Array(await readFile(path)),
