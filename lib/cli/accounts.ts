@@ -1,20 +1,10 @@
-/**
- * The commands that manage accounts. Each changes all that it names, or nothing.
- *
- * @module
- */
+/** The commands that manage accounts. Each changes all that it names, or nothing. */
 import { isRecord } from "../codex/json.ts";
 import { creditPolicy } from "../pool/credits.ts";
+import type { NormalState } from "../normal_types.ts";
 import type { Settings } from "../types.ts";
 import { suggestCommand } from "./format.ts";
-import {
-  CliError,
-  confirm,
-  EXIT,
-  note,
-  printWarning,
-  usageError,
-} from "./messages.ts";
+import { CliError, confirm, EXIT, usageError } from "./messages.ts";
 import { changeStore, openStore } from "./open.ts";
 import {
   type Command,
@@ -49,15 +39,25 @@ Examples:
 
 async function setEnabled(context: Context, enabled: boolean): Promise<void> {
   const word = enabled ? "enabled" : "disabled";
+  await changeAccounts(context, (alias, { accounts }) => {
+    const account = accounts[alias]!;
+    if ((account.enabled ?? true) === enabled) {
+      return `${alias} was already ${word}`;
+    }
+    account.enabled = enabled;
+    return `${alias} is ${word} now`;
+  });
+}
+
+/** Changes each account that is named, and says what `change` returns. */
+async function changeAccounts(
+  context: Context,
+  change: (alias: string, state: NormalState) => string,
+): Promise<void> {
+  const aliases = [...new Set(context.operands)];
   await changeStore(context, (state) => {
-    requireAccounts(state, context.operands);
-    return [...new Set(context.operands)].map((alias) => {
-      const account = state.accounts[alias]!;
-      const already = (account.enabled ?? true) === enabled;
-      if (already) return `${alias} was already ${word}`;
-      account.enabled = enabled;
-      return `${alias} is ${word} now`;
-    });
+    requireAccounts(state, aliases);
+    return aliases.map((alias) => change(alias, state));
   });
 }
 
@@ -73,11 +73,10 @@ Examples:
   codex-rotator use work
   codex-rotator use --auto
 `,
-  booleans: ["auto"],
   operands: [0, 1],
   needs: { write: true },
   async run(context) {
-    const { io, flags, operands: [alias] } = context;
+    const { flags, operands: [alias] } = context;
     if (flags.on("auto") === (alias !== undefined)) {
       throw usageError("Give either an alias or --auto; for example: use work");
     }
@@ -89,8 +88,7 @@ Examples:
     });
     if (alias !== undefined && accounts[alias]?.enabled === false) {
       const enable = suggestCommand("enable", alias);
-      printWarning(
-        io,
+      context.warn(
         `${alias} is disabled, so nobody serves; enable it with: ${enable}`,
       );
     }
@@ -103,11 +101,9 @@ function pinned(before: string | null, alias: string | undefined): string {
       ? "All accounts may serve already: none was pinned"
       : `All accounts may serve again: ${before} is not pinned any more`;
   }
-  return before === alias
-    ? `Only ${alias} served already`
-    : `From now on only ${alias} serves; undo with: ${
-      suggestCommand("use --auto")
-    }`;
+  if (before === alias) return `Only ${alias} served already`;
+  const undo = suggestCommand("use --auto");
+  return `From now on only ${alias} serves; undo with: ${undo}`;
 }
 
 export const remove: Command = {
@@ -123,29 +119,21 @@ Examples:
   codex-rotator remove work
   codex-rotator remove work personal --yes
 `,
-  booleans: ["yes"],
   operands: [1, Infinity],
   needs: { write: true },
   async run(context) {
-    const { io, flags } = context;
-    const aliases = [...new Set(context.operands)];
-    requireAccounts(await openStore(context).read(), aliases);
-    const question = `Forget ${aliases.join(", ")} and the tokens?`;
+    const { io, flags, operands } = context;
+    requireAccounts(await openStore(context).read(), operands);
+    const names = [...new Set(operands)].join(", ");
+    const question = `Forget ${names} and the tokens?`;
     if (!flags.on("yes") && await confirm(io, question) === false) {
-      note(io, "Nothing is removed");
+      context.note("Nothing is removed");
       return EXIT.failed;
     }
-    await changeStore(context, (state) => {
-      requireAccounts(state, aliases);
-      return aliases.map((alias) => {
-        delete state.accounts[alias];
-        const places = replaceAlias(state.settings, alias);
-        const last = places.pop();
-        const others = places.length > 0 ? `${places.join(", ")} and ` : "";
-        return last === undefined
-          ? `${alias} is removed`
-          : `${alias} is removed, also from ${others}${last}`;
-      });
+    await changeAccounts(context, (alias, { accounts, settings }) => {
+      delete accounts[alias];
+      const places = replaceAlias(settings, alias).join(" and ");
+      return `${alias} is removed${places && `, also from ${places}`}`;
     });
   },
 };
@@ -172,8 +160,12 @@ Examples:
       if (Object.hasOwn(state.accounts, to)) {
         throw new CliError(`An account is named ${to} already; choose another`);
       }
-      for (const role of [...listing, ...rolesIn(state.settings)]) {
-        refuseNewRole(role, from, to);
+      // a new name must not bring what the old one lacked, above all a right to spend money
+      for (const it of [...listing, ...rolesIn(state.settings)]) {
+        if (!it.names.includes(to) || it.names.includes(from)) continue;
+        throw new CliError(
+          `${to} is named in ${it.where}, and ${from} is not: under the new name ${it.effect}; choose another name, or take ${to} off there first`,
+        );
       }
       const account = state.accounts[to] = state.accounts[from]!;
       account.formerAliases = { ...account.formerAliases, [from]: io.now() };
@@ -183,8 +175,7 @@ Examples:
     });
     for (const { where, names } of listing) {
       if (from === to || !names.includes(from)) continue;
-      printWarning(
-        io,
+      context.warn(
         `${where} still names ${from}; change it there, or ${to} may not spend credits`,
       );
     }
@@ -197,12 +188,8 @@ interface Role {
   readonly names: readonly string[];
   /** What it means to be named there. */
   readonly effect: string;
-}
-
-/** One of the store's. */
-interface StoredRole extends Role {
-  /** Names another account instead of one, or none. */
-  replace(alias: string, replacement?: string): void;
+  /** Names another account instead of one, or none; absent: the environment's. */
+  replace?(alias: string, replacement?: string): void;
 }
 
 const MAY_SPEND = "the account could spend purchased credits";
@@ -214,7 +201,7 @@ function environmentList({ io }: Context): Role[] {
   return typeof names === "string" ? [] : [{ where, names, effect: MAY_SPEND }];
 }
 
-function rolesIn(settings: Settings): StoredRole[] {
+function rolesIn(settings: Settings): Role[] {
   const { creditAccountAliases, creditCaps, pinned } = settings;
   const { allow, warning } = creditPolicy({ store: creditAccountAliases });
   const list = typeof allow === "string" || warning !== undefined ? [] : allow;
@@ -243,9 +230,7 @@ function rolesIn(settings: Settings): StoredRole[] {
     where: "the pin",
     names: pinned ? [pinned] : [],
     effect: "the account alone would serve",
-    replace(_, replacement) {
-      settings.pinned = replacement ?? null;
-    },
+    replace: (_, replacement) => void (settings.pinned = replacement ?? null),
   }];
 }
 
@@ -256,18 +241,8 @@ function replaceAlias(
   replacement?: string,
 ): string[] {
   const roles = rolesIn(settings).filter((it) => it.names.includes(alias));
-  for (const it of roles) it.replace(alias, replacement);
-  return roles.map((it) => it.where);
-}
-
-/** A new name must not bring what the old one lacked, above all a right to spend money. */
-function refuseNewRole(
-  { where, names, effect }: Role,
-  from: string,
-  to: string,
-): void {
-  if (!names.includes(to) || names.includes(from)) return;
-  throw new CliError(
-    `${to} is named in ${where}, and ${from} is not: under the new name ${effect}; choose another name, or take ${to} off there first`,
-  );
+  return roles.map(({ where, replace }) => {
+    replace!(alias, replacement);
+    return where;
+  });
 }

@@ -1,14 +1,10 @@
-/**
- * What follows when accounts were added.
- *
- * @module
- */
+/** What follows when accounts were added. */
 import type { AddedLogin } from "../account/import.ts";
 import { creditPolicy, maySpend } from "../pool/credits.ts";
 import type { PoolState } from "../types.ts";
 import type { StatusReport } from "../report_types.ts";
 import { creditAmount, suggestCommand } from "./format.ts";
-import { confirm, note, printWarning } from "./messages.ts";
+import { confirm } from "./messages.ts";
 import { openStore, refreshQuietly } from "./open.ts";
 import type { Context } from "./options.ts";
 import { statusReader } from "./stored_status.ts";
@@ -39,18 +35,17 @@ export async function settleCredits(
   context: Context,
   added: readonly string[],
 ): Promise<void> {
-  const { io } = context;
   const { accounts, credits } = await statusReader(context)();
   const wealthy = accounts.filter((it) =>
     it.credits?.hasCredits === true || it.credits?.unlimited === true
   );
-  const first = wealthy.find(({ alias }) => added.includes(alias));
   const isFirst = wealthy.every(({ alias }) => added.includes(alias));
+  const [first] = wealthy;
   if (first === undefined || !isFirst || !isUnset(credits)) return;
   const { alias } = first;
   const amount = creditAmount(first.credits!);
   const allowed = await confirm(
-    io,
+    context.io,
     `${alias} has purchased credits (${amount}). Shall it spend them once its included usage is used up?`,
   ) ?? false;
   let isSettled = false;
@@ -60,8 +55,7 @@ export async function settleCredits(
   });
   if (!isSettled) return;
   const change = suggestCommand("credits", ...(allowed ? [] : [alias]));
-  note(
-    io,
+  context.note(
     allowed
       ? `Only ${alias} may spend purchased credits now; change that with: ${change}`
       : `${alias} has purchased credits, and nobody may spend any now; allow it with: ${change}`,
@@ -83,10 +77,8 @@ export async function settleAfterImport(
   if (!isUnset((await statusReader(context)()).credits)) return;
   const forbid = suggestCommand("credits none");
   for (const { alias, error } of await refreshQuietly(context, added)) {
-    const why = error ?? "no answer";
-    printWarning(
-      context.io,
-      `Whether ${alias} has purchased credits was not told (${why}); while nothing is set it may spend them, forbid that with: ${forbid}`,
+    context.warn(
+      `Whether ${alias} has purchased credits was not told (${error}); while nothing is set it may spend them, forbid that with: ${forbid}`,
     );
   }
   await settleCredits(context, added);

@@ -4,115 +4,86 @@
  * @module
  */
 import { programName } from "./format.ts";
-import type { Command, CommandEntry, CommandTable } from "./options.ts";
+import {
+  type Command,
+  type CommandEntry,
+  type CommandTable,
+  COMMON_HELP,
+} from "./options.ts";
 import { wrap } from "./table.ts";
 
-const accounts =
-  (name: "enable" | "disable" | "use" | "remove" | "rename") => async () => ({
-    command: (await import("./accounts.ts"))[name],
-  });
-const settings = (name: "strategy" | "set" | "credits") => async () => ({
-  command: (await import("./settings.ts"))[name],
-});
+const LOADERS: Readonly<Record<string, CommandEntry["load"]>> = {
+  status: async () => (await import("./status.ts")).command,
+  refresh: async () => (await import("./status.ts")).refresh,
+  login: async () => (await import("./login.ts")).command,
+  import: async () => (await import("./import.ts")).command,
+  credits: async () => (await import("./settings.ts")).credits,
+  spend: async () => (await import("./spend.ts")).command,
+  set: async () => (await import("./settings.ts")).set,
+  strategy: async () => (await import("./settings.ts")).strategy,
+  use: async () => (await import("./accounts.ts")).use,
+  enable: async () => (await import("./accounts.ts")).enable,
+  disable: async () => (await import("./accounts.ts")).disable,
+  rename: async () => (await import("./accounts.ts")).rename,
+  remove: async () => (await import("./accounts.ts")).remove,
+  doctor: async () => (await import("./doctor.ts")).command,
+  restore: async () => (await import("./restore.ts")).command,
+  copy: async () => (await import("./copy.ts")).command,
+  serve: async () => (await import("./serve.ts")).command,
+  demo: async () => (await import("./demo.ts")).command,
+  completion: async () => (await import("./completion.ts")).command,
+};
 
-/** All commands, in the order in which the help shows them. */
-export const commands: CommandTable = new Map([
-  ["status", {
-    usage: "status [ALIAS…] [OPTIONS]",
-    summary: "shows who can serve, on what, and until when",
-    load: () => import("./status.ts"),
-  }],
-  ["refresh", {
-    usage: "refresh [ALIAS…] [--json]",
-    summary: "asks the backend how much usage is left",
-    load: async () => ({ command: (await import("./status.ts")).refresh }),
-  }],
-  ["login", {
-    usage: "login [ALIAS] [--device]",
-    summary: "signs in; the way to add several accounts",
-    load: () => import("./login.ts"),
-  }],
-  ["import", {
-    usage: "import [FILE] [--alias NAME] [--from TOOL] [--copy] [--settings]",
-    summary: "adds the accounts that other tools are signed in with",
-    load: () => import("./import.ts"),
-  }],
-  ["credits", {
-    usage: "credits [all | none | ALIAS…] [--cap [ALIAS=]CAP]",
-    summary: "shows or sets who may spend purchased credits, and how much",
-    load: settings("credits"),
-  }],
-  ["spend", {
-    usage: "spend [--by KEY] [--since TIME] [--json] [--html FILE]",
-    summary: "shows what was served and what was paid",
-    load: () => import("./spend.ts"),
-  }],
-  ["set", {
-    usage: "set ALIAS [weight=N] [priority=N] [reserve=PERCENT]",
-    summary: "shows or sets what decides between equal accounts",
-    load: settings("set"),
-  }],
-  ["strategy", {
-    usage: "strategy [NAME]",
-    summary: "shows or sets the order in which accounts serve",
-    load: settings("strategy"),
-  }],
-  ["use", {
-    usage: "use ALIAS | --auto",
-    summary: "lets one account alone serve, or all again",
-    load: accounts("use"),
-  }],
-  ["enable", {
-    usage: "enable ALIAS…",
-    summary: "lets accounts serve again",
-    load: accounts("enable"),
-  }],
-  ["disable", {
-    usage: "disable ALIAS…",
-    summary: "keeps accounts from serving",
-    load: accounts("disable"),
-  }],
-  ["rename", {
-    usage: "rename OLD NEW",
-    summary: "gives an account another alias",
-    load: accounts("rename"),
-  }],
-  ["remove", {
-    usage: "remove ALIAS… [--yes]",
-    summary: "forgets accounts and their tokens",
-    load: accounts("remove"),
-  }],
-  ["doctor", {
-    usage: "doctor [--offline] [--emails] [--json]",
-    summary: "looks for what is wrong, and says what to do",
-    load: () => import("./doctor.ts"),
-  }],
-  ["restore", {
-    usage: "restore",
-    summary: "puts the backup of the store back",
-    load: () => import("./restore.ts"),
-  }],
-  ["copy", {
-    usage: "copy FROM TO [--replace]",
-    summary: "copies the store, to a file or a database",
-    load: () => import("./copy.ts"),
-  }],
-  ["serve", {
-    usage: "serve [--port N] [--host H] [--log] [--no-key] [--show-key]",
-    summary: "lets agents that know only a base URL rotate too",
-    load: () => import("./serve.ts"),
-  }],
-  ["demo", {
-    usage: "demo",
-    summary: "shows the rotation at work; needs no account and no internet",
-    load: () => import("./demo.ts"),
-  }],
-  ["completion", {
-    usage: "completion bash | zsh | fish",
-    summary: "prints a script that lets a shell complete commands",
-    load: () => import("./completion.ts"),
-  }],
-]);
+/** How each is called, and what it does, in the order in which the help shows them. */
+const USAGES = `
+status [ALIAS…] [OPTIONS]
+  shows who can serve, on what, and until when
+refresh [ALIAS…] [--json]
+  asks the backend how much usage is left
+login [ALIAS] [--device]
+  signs in; the way to add several accounts
+import [FILE] [--alias NAME] [--from TOOL] [--copy] [--settings]
+  adds the accounts that other tools are signed in with
+credits [all | none | ALIAS…] [--cap [ALIAS=]CAP]
+  shows or sets who may spend purchased credits, and how much
+spend [--by KEY] [--since TIME] [--json] [--html FILE]
+  shows what was served and what was paid
+set ALIAS [weight=N] [priority=N] [reserve=PERCENT]
+  shows or sets what decides between equal accounts
+strategy [NAME]
+  shows or sets the order in which accounts serve
+use ALIAS | --auto
+  lets one account alone serve, or all again
+enable ALIAS…
+  lets accounts serve again
+disable ALIAS…
+  keeps accounts from serving
+rename OLD NEW
+  gives an account another alias
+remove ALIAS… [--yes]
+  forgets accounts and their tokens
+doctor [--offline] [--emails] [--json]
+  looks for what is wrong, and says what to do
+restore
+  puts the backup of the store back
+copy FROM TO [--replace]
+  copies the store, to a file or a database
+serve [--port N] [--host H] [--log] [--no-key] [--show-key]
+  lets agents that know only a base URL rotate too
+demo
+  shows the rotation at work; needs no account and no internet
+completion bash | zsh | fish
+  prints a script that lets a shell complete commands
+`;
+
+export const commands: CommandTable = new Map(
+  Array.from(
+    USAGES.matchAll(/^((\w+).*)\n {2}(.*)$/gm),
+    ([, usage = "", name = "", summary = ""]) => {
+      return [name, { usage, summary, load: LOADERS[name]! }];
+    },
+  ),
+);
 
 /** What other tools call a command. */
 export const SYNONYMS: ReadonlyMap<string, string> = new Map(
@@ -134,16 +105,6 @@ export const SYNONYMS: ReadonlyMap<string, string> = new Map(
   ),
 );
 
-const COMMON = `Options of every command:
-  --store FILE     the store, or postgres://…; default $CODEX_ROTATOR_STORE,
-                   else ~/.config/codex-rotator/accounts.json
-  --backend URL    another backend than ChatGPT's
-  --issuer URL     another token issuer than OpenAI's
-  --no-color       plain text, as with NO_COLOR
-  --help, -h       this help, or the help of a command
-  --version, -v    the version
-`;
-
 const EXAMPLES = [
   ["demo", "see it at work, without an account"],
   ["login", "add an account; once for each"],
@@ -164,7 +125,7 @@ Usage: ${program} COMMAND [OPTIONS]
 Commands:
 ${columns([...commands].map(([name, { summary }]) => [name, summary]))}
 
-${COMMON}
+${COMMON_HELP}
 Examples:
 ${columns(EXAMPLES.map(([it, words]) => [`${program} ${it}`, words]))}
 `;
@@ -186,7 +147,7 @@ ${sentence}
 
 ${command.help.trim()}
 
-${COMMON}`);
+${COMMON_HELP}`);
 }
 
 /** Spells commands as this process was started. */

@@ -1,10 +1,5 @@
 import { requireName } from "./messages.ts";
-import {
-  type Command,
-  type CommandTable,
-  COMMON_OPTIONS,
-  type Context,
-} from "./options.ts";
+import { type Command, type CommandTable, optionsOf } from "./options.ts";
 
 export const command: Command = {
   help: `
@@ -19,36 +14,28 @@ Examples:
   words: ["bash", "zsh", "fish"],
   operands: [1, 1],
   needs: { store: false },
-  run,
+  async run({ io, operands: [given = ""] }, commands) {
+    const problem = `${given} is no shell that is known`;
+    const shell = requireName(given, Object.keys(SCRIPTS), problem);
+    io.out(SCRIPTS[shell]!(await entriesOf(commands)));
+  },
 };
 
 interface Entry {
   readonly name: string;
   readonly summary: string;
-  /** Options without their dashes. */
-  readonly options: readonly string[];
   readonly words: readonly string[];
+  /** With their dashes. */
+  readonly options: readonly string[];
 }
 
-async function run(
-  { io, operands: [given = ""] }: Context,
-  commands: CommandTable,
-): Promise<void> {
-  const shells = Object.keys(SCRIPTS);
-  const shell = requireName(
-    given,
-    shells,
-    `${given} is no shell that is known`,
-  );
-  const entries = await Promise.all(
-    [...commands].map(async ([name, { summary, load }]): Promise<Entry> => {
-      const { booleans = [], strings = [], optional = [], words = [] } =
-        (await load()).command;
-      const options = [...booleans, ...strings, ...optional, ...COMMON_OPTIONS];
-      return { name, summary, words, options };
+async function entriesOf(commands: CommandTable): Promise<Entry[]> {
+  return await Promise.all(
+    Array.from(commands, async ([name, { summary, load }]) => {
+      const { help, words = [] } = await load();
+      return { name, summary, words, options: [...optionsOf(help).keys()] };
     }),
   );
-  io.out(SCRIPTS[shell]!(entries));
 }
 
 const SCRIPTS: Readonly<Record<string, (all: readonly Entry[]) => string>> = {
@@ -89,7 +76,7 @@ compdef _codex_rotator codex-rotator
       return [
         `-n __fish_use_subcommand -f -a ${name} -d '${summary}'`,
         ...(words.length > 0 ? [`${after} -a '${words.join(" ")}'`] : []),
-        ...options.map((it) => `${after} -l ${it}`),
+        ...options.map((it) => `${after} -l ${it.slice(2)}`),
       ].map((it) => `complete -c codex-rotator ${it}\n`).join("");
     }).join(""),
 };
@@ -99,7 +86,6 @@ function cases(
   line: (words: string) => string,
 ): string {
   return all.map(({ name, words, options }) => {
-    const after = [...words, ...options.map((it) => `--${it}`)].join(" ");
-    return `      ${name}) ${line(after)} ;;`;
+    return `      ${name}) ${line([...words, ...options].join(" "))} ;;`;
   }).join("\n");
 }

@@ -6,10 +6,10 @@ import type { LedgerEntry } from "../spending_types.ts";
 import { realFile, statFile } from "../store/file.ts";
 import { isDatabase, withoutPassword } from "../store/paths.ts";
 import type { PoolState } from "../types.ts";
-import { programName, quote } from "./format.ts";
-import { CliError, printWarning, say, usageError } from "./messages.ts";
+import { count, programName, quote } from "./format.ts";
+import { CliError, usageError } from "./messages.ts";
 import { type NamedStore, openNamed, readLedgerOf } from "./open.ts";
-import type { Command, Context, Grants } from "./options.ts";
+import type { Command, Context } from "./options.ts";
 import { databaseGrants } from "./permissions.ts";
 
 /** Lines of the ledger are written so many at once. */
@@ -30,23 +30,20 @@ Examples:
   codex-rotator copy ~/accounts.json postgres://me@db/team
   codex-rotator copy postgres://me@db/team accounts.json
 `,
-  booleans: ["replace"],
   operands: [2, 2],
   needs: { store: false },
-  grants: ({ operands: [from = "", to = ""] }) => grantsFor(from, to),
+  grants({ operands }) {
+    const files = operands.filter((it) => !isDatabase(it)).map(dirname);
+    const all = operands.filter(isDatabase).map(databaseGrants);
+    return {
+      read: [...files, ...all.flatMap(({ read = [] }) => read)],
+      write: files,
+      env: all.flatMap(({ env = [] }) => env),
+      net: all.flatMap(({ net = [] }) => net),
+    };
+  },
   run,
 };
-
-function grantsFor(...places: string[]): Grants {
-  const files = places.filter((it) => !isDatabase(it)).map(dirname);
-  const databases = places.filter(isDatabase).map(databaseGrants);
-  return {
-    read: [...files, ...databases.flatMap(({ read }) => read)],
-    write: files,
-    env: databases.flatMap(({ env }) => env),
-    net: databases.flatMap(({ net }) => net),
-  };
-}
 
 async function run(context: Context): Promise<void> {
   const { io, operands: [from = "", to = ""] } = context;
@@ -56,9 +53,11 @@ async function run(context: Context): Promise<void> {
   if (!isDatabase(from) && !await statFile(await realFile(from))) {
     throw new CliError(`There is no store at ${from}; give one that is there`);
   }
-  const [source, target] = [await openNamed(from, io), await openNamed(to, io)];
+  const source = await openNamed(from, context);
+  const target = await openNamed(to, context);
   const state = await source.read();
-  if (Object.keys(state.accounts).length === 0) {
+  const accounts = Object.keys(state.accounts).length;
+  if (accounts === 0) {
     throw new CliError(
       `No account is in ${nameOf(source)}; there is nothing to copy`,
     );
@@ -66,7 +65,9 @@ async function run(context: Context): Promise<void> {
   checkEmpty(await target.read(), target, context);
   // accounts come last: what is cut off before can be done again
   const lines = await copyLedger(source, target, context);
-  const sessions = await copySessions(source, target, context);
+  const sessions = await sessionStoreOf(source, io.now)?.read() ?? {};
+  const copied = Object.keys(sessions).length;
+  if (copied > 0) await sessionStoreOf(target, io.now)?.write(sessions);
   await target.update((draft) => {
     checkEmpty(draft, target, context);
     for (const name of Object.keys(draft)) {
@@ -74,24 +75,27 @@ async function run(context: Context): Promise<void> {
     }
     Object.assign(draft, JSON.parse(JSON.stringify(state)));
   });
-  const accounts = Object.keys(state.accounts).length;
-  say(
-    io,
-    `${nameOf(target)} has ${count(accounts, "account")} of ${
-      nameOf(source)
-    } now, with ${count(lines, "line")} of its ledger and ${
-      count(sessions, "session")
-    }`,
+  const [old, anew] = [nameOf(source), nameOf(target)];
+  context.say(
+    `${anew} has ${count(accounts, "account")} of ${old} now, with ${
+      count(lines, "line")
+    } of its ledger and ${count(copied, "session")}`,
   );
-  warn(state, { source, target }, context);
+  context.warn(
+    `Both hold the same tokens now, and a refresh token serves once: use ${anew} only, everywhere, and nothing of ${old} any more`,
+  );
+  if (!target.remote) return;
+  for (const [alias, { source: link }] of Object.entries(state.accounts)) {
+    if (!link) continue;
+    const login = `${programName()} login ${alias} --store ${quote(anew)}`;
+    context.warn(
+      `${alias} is linked to ${link.path}, which other machines lack: sign in there anew with ${login}`,
+    );
+  }
 }
 
 function nameOf({ name, path }: NamedStore): string {
   return name ?? path ?? "the store";
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 /** Checks that nothing is lost of what is there, unless that is wanted. */
@@ -103,10 +107,11 @@ function checkEmpty(
   const found = Object.keys(accounts).length;
   if (found === 0 || flags.on("replace")) return;
   const words = operands.map((it) => quote(withoutPassword(it))).join(" ");
+  const command = `${programName()} copy ${words} --replace`;
   throw new CliError(
     `${nameOf(target)} has ${
       count(found, "account")
-    } already; to put those of the other store in their place: ${programName()} copy ${words} --replace`,
+    } already; to put those of the other store in their place: ${command}`,
   );
 }
 
@@ -114,16 +119,12 @@ function checkEmpty(
 async function copyLedger(
   source: NamedStore,
   target: NamedStore,
-  { io }: Context,
+  { warn }: Context,
 ): Promise<number> {
   const { entries, skippedLines } = await readLedgerOf(source, 0);
   if (skippedLines > 0) {
-    printWarning(
-      io,
-      `${
-        count(skippedLines, "line")
-      } of the ledger cannot be read and stay behind`,
-    );
+    const lines = count(skippedLines, "line");
+    warn(`${lines} of the ledger cannot be read and stay behind`);
   }
   const there = new Map<string, number>();
   for (const entry of (await readLedgerOf(target, 0)).entries) {
@@ -143,38 +144,4 @@ async function copyLedger(
     await sink.append(missing.slice(start, start + LINES) as LedgerEntry[]);
   }
   return entries.length;
-}
-
-async function copySessions(
-  source: NamedStore,
-  target: NamedStore,
-  { io }: Context,
-): Promise<number> {
-  const sessions = await sessionStoreOf(source, io.now)?.read() ?? {};
-  const number = Object.keys(sessions).length;
-  if (number > 0) await sessionStoreOf(target, io.now)?.write(sessions);
-  return number;
-}
-
-function warn(
-  { accounts }: PoolState,
-  { source, target }: { source: NamedStore; target: NamedStore },
-  { io }: Context,
-): void {
-  printWarning(
-    io,
-    `Both hold the same tokens now, and a refresh token serves once: use ${
-      nameOf(target)
-    } only, everywhere, and nothing of ${nameOf(source)} any more`,
-  );
-  if (!target.remote) return;
-  for (const [alias, { source: link }] of Object.entries(accounts)) {
-    if (!link) continue;
-    printWarning(
-      io,
-      `${alias} is linked to ${link.path}, which other machines lack: sign in there anew with ${programName()} login ${alias} --store ${
-        quote(nameOf(target))
-      }`,
-    );
-  }
 }

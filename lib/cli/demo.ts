@@ -1,8 +1,6 @@
 /**
  * The rotation at work against a stand-in for the backend: real store, real
  * rotator, real HTTP on the loopback, nothing that costs anything.
- *
- * @module
  */
 import { rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
@@ -17,14 +15,21 @@ import {
   startFakeCodex,
 } from "../testing/fake_codex.ts";
 import type { RotatorEvent, StatusReport } from "../report_types.ts";
-import type { PoolState } from "../types.ts";
 import { duration, sanitize, suggestCommand } from "./format.ts";
 import { demand } from "./granted.ts";
 import type { Io } from "./io.ts";
-import { EXIT, say } from "./messages.ts";
+import { EXIT } from "./messages.ts";
 import type { Command, Context } from "./options.ts";
 import { allowed } from "./permissions.ts";
-import { cell, type Color, columnWidths, line, pad, wrap } from "./table.ts";
+import {
+  cell,
+  type Color,
+  columnWidths,
+  line,
+  lineWidth,
+  pad,
+  wrap,
+} from "./table.ts";
 
 export const command: Command = {
   help: `
@@ -92,7 +97,8 @@ const INCIDENTS: Readonly<
   },
 };
 
-async function run({ io }: Context): Promise<number> {
+async function run(context: Context): Promise<number> {
+  const { io, say } = context;
   const folder = await mkdtemp(join(tmpdir(), "codex-rotator-demo-"));
   // whoever reads the output may stop early, which ends the process at once
   const clear = () => rmSync(folder, { recursive: true, force: true });
@@ -101,10 +107,13 @@ async function run({ io }: Context): Promise<number> {
   demand("net", "127.0.0.1");
   const [fake, second] = [await start(), await start()];
   try {
-    showCast(io, fake);
-    await play(io, fake, join(folder, "accounts.json"));
+    io.out("\n");
+    say("Six accounts of a stand-in for the backend, on this machine alone:");
+    show(io, castRows(fake));
+    io.out("\n");
+    show(io, await play(io, fake, join(folder, "accounts.json")));
     await playBlindly(second);
-    return conclude(io, fake, second);
+    return conclude(context, fake, second);
   } finally {
     await Promise.all([fake.close(), second.close()]);
     process.off("exit", clear);
@@ -112,29 +121,37 @@ async function run({ io }: Context): Promise<number> {
   }
 }
 
-function showCast(io: Io, fake: FakeCodex): void {
-  paragraph(
-    io,
-    "Six accounts of a stand-in for the backend, on this machine alone:",
-  );
+function castRows(fake: FakeCodex): string[][] {
   const rows = ALIASES.map((alias) => {
     const { plan, windows, credits } = fake.account(alias);
     const may = alias === SPENDER ? "may be spent" : "must not be spent";
-    const balance = Number(credits?.balance);
-    const purchased = balance === 0 ? "none" : `${balance}, ${may}`;
+    const purchased = credits?.hasCredits
+      ? `${credits.balance}, ${may}`
+      : "none";
     return [alias, plan, percent(windows![0]!.usedPercent), purchased];
   });
-  show(io, [["account", "plan", "5h used", "purchased credits"], ...rows]);
+  return [["account", "plan", "5h used", "purchased credits"], ...rows];
 }
 
-function percent(used: number | undefined): string {
-  return `${used ?? "?"}%`.padStart("5h used".length);
+function percent(used: number): string {
+  return `${used}%`.padStart("5h used".length);
 }
 
-async function play(io: Io, fake: FakeCodex, path: string): Promise<void> {
+/** Sends the requests, and returns a row for each. */
+async function play(
+  io: Io,
+  fake: FakeCodex,
+  path: string,
+): Promise<string[][]> {
   const events: RotatorEvent[] = [];
   const store = jsonStore(path);
-  await store.update((state) => seed(state, fake));
+  await store.update((state) => {
+    for (const alias of ALIASES) {
+      const { email, plan, userId, accountId } = fake.account(alias);
+      const { accountId: _, ...tokens } = fake.tokens(alias);
+      state.accounts[alias] = { accountId, userId, email, plan, tokens };
+    }
+  });
   const rotator = createRotator({
     store,
     credits: [SPENDER],
@@ -150,59 +167,47 @@ async function play(io: Io, fake: FakeCodex, path: string): Promise<void> {
     for (let n = 1; n <= REQUESTS && !io.signal.aborted; n++) {
       events.length = 0;
       INCIDENTS[n]?.happen(fake);
-      const row = await request(rotator, n, events);
-      rows.push([`${n}`.padStart(2), ...row]);
+      rows.push([`${n}`.padStart(2), ...await ask(rotator, n, events)]);
     }
   } finally {
     await rotator.close();
   }
-  io.out("\n");
-  show(io, rows);
+  return rows;
 }
 
-function seed(state: PoolState, fake: FakeCodex): void {
-  for (const alias of ALIASES) {
-    const { email, plan, userId, accountId } = fake.account(alias);
-    const { accountId: _, ...tokens } = fake.tokens(alias);
-    state.accounts[alias] = { accountId, userId, email, plan, tokens };
+/** Sends one request. Returns who served it, on what, how far that is used, and why. */
+async function ask(
+  rotator: Rotator,
+  n: number,
+  events: readonly RotatorEvent[],
+): Promise<string[]> {
+  const before = await rotator.status();
+  const response = await rotator.fetch("/responses", requestOf(n));
+  const text = await response.text();
+  if (!response.ok) {
+    const ms = JSON.parse(text).error.resets_in_seconds * 1000;
+    return ["-", "refused", "", `back in ${duration(ms)}`];
   }
+  const alias = rotator.accountOf(response)!;
+  const { accounts } = await rotator.status();
+  const served = accounts.find((it) => it.alias === alias)!;
+  const used = percent(served.windows[0]!.usedPercent);
+  const spent = events.find((it) => it.type === "credits-spent");
+  return spent === undefined
+    ? [alias, "included", used, reason(n, before, events)]
+    : [alias, "credits", used, `${spent.balanceAfter} credits are left`];
 }
 
-function bodyOf(n: number): string {
-  return JSON.stringify({
+function requestOf(n: number, headers: Record<string, string> = {}) {
+  const body = JSON.stringify({
     model: "gpt-5.4",
     instructions: "Answer briefly.",
     input: [{ role: "user", content: `Question ${n}` }],
     store: false,
     stream: true,
   });
-}
-
-/** Sends one request. Returns who served it, on what, how far that is used, and why. */
-async function request(
-  rotator: Rotator,
-  n: number,
-  events: readonly RotatorEvent[],
-): Promise<string[]> {
-  const before = await rotator.status();
-  const response = await rotator.fetch("/responses", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: bodyOf(n),
-  });
-  const text = await response.text();
-  const alias = rotator.accountOf(response);
-  if (!response.ok || alias === undefined) {
-    const ms = JSON.parse(text).error.resets_in_seconds * 1000;
-    return ["-", "refused", "", `back in ${duration(ms)}`];
-  }
-  const { accounts } = await rotator.status();
-  const served = accounts.find((it) => it.alias === alias);
-  const used = percent(served?.windows[0]?.usedPercent);
-  const spent = events.find((it) => it.type === "credits-spent");
-  return spent === undefined
-    ? [alias, "included", used, reason(n, before, events)]
-    : [alias, "credits", used, `${spent.balanceAfter} credits are left`];
+  const type = { "content-type": "application/json" };
+  return { method: "POST", headers: { ...type, ...headers }, body };
 }
 
 function reason(
@@ -229,13 +234,11 @@ async function playBlindly(fake: FakeCodex): Promise<void> {
     INCIDENTS[n]?.happen(fake);
     for (let tries = 0; tries < logins.length; tries++) {
       const { access, accountId } = logins[turn++ % logins.length]!;
-      const headers = {
-        "content-type": "application/json",
+      const request = requestOf(n, {
         "authorization": `Bearer ${access}`,
         "chatgpt-account-id": accountId,
         "user-agent": "blind-rotation/1.0",
-      };
-      const request = { method: "POST", headers, body: bodyOf(n) };
+      });
       const response = await fetch(`${fake.backend}/codex/responses`, request);
       const text = await response.text();
       if (response.ok && !text.includes("response.failed")) break;
@@ -244,17 +247,21 @@ async function playBlindly(fake: FakeCodex): Promise<void> {
 }
 
 /** Says what was charged, as the stand-ins know it, and what to do next. */
-function conclude(io: Io, fake: FakeCodex, second: FakeCodex): number {
+function conclude(
+  { io, say }: Context,
+  fake: FakeCodex,
+  second: FakeCodex,
+): number {
   const [ours, blind] = [charges(fake), charges(second)];
   const whose = ours.foreign === 0
     ? `all of them ${SPENDER}'s, and only once no included usage was left`
     : `${ours.foreign} of them of accounts that must not spend`;
-  paragraph(io, `Charged: ${ours.total} credits, ${whose}.`);
-  paragraph(
-    io,
+  io.out("\n");
+  say(`Charged: ${ours.total} credits, ${whose}.`);
+  say(
     `A rotation blind to credits would have charged ${blind.total} for the same ${REQUESTS} requests, ${blind.foreign} of them dan's, which must not be spent (measured just now).`,
   );
-  paragraph(io, "Next, with your own accounts:");
+  io.out("\nNext, with your own accounts:\n");
   show(io, [
     [suggestCommand("login"), "sign in, once for each"],
     [suggestCommand("import"), "or take those of Codex CLI and OpenCode"],
@@ -270,11 +277,6 @@ function charges({ book }: FakeCodex): { total: number; foreign: number } {
   return { total: sum(), foreign: sum(SPENDER) };
 }
 
-function paragraph(io: Io, text: string): void {
-  io.out("\n");
-  say(io, text);
-}
-
 const COLORS: Readonly<Record<string, Color>> = {
   included: "green",
   credits: "magenta",
@@ -288,11 +290,11 @@ function show(io: Io, rows: readonly string[][]): void {
     row.slice(0, -1).map((it) => cell(it, COLORS[it]))
   );
   const widths = columnWidths(firsts);
-  const indent = widths.reduce((sum, it) => sum + it + 2, 2);
+  const more = " ".repeat(lineWidth(widths) + 2);
   rows.forEach((row, i) => {
-    const room = Math.max(20, width - indent);
-    const [text = "", ...more] = wrap(row.at(-1)!, room);
-    io.out(`  ${line([...pad(firsts[i]!, widths), cell(text)], io.color)}\n`);
-    for (const it of more) io.out(`${" ".repeat(indent)}${it}\n`);
+    const last = wrap(row.at(-1)!, Math.max(20, width - more.length - 2));
+    const begin = [...pad(firsts[i]!, widths), cell(last.shift() ?? "")];
+    const lines = [line(begin, io.color), ...last.map((it) => more + it)];
+    io.out(lines.map((it) => `  ${it}\n`).join(""));
   });
 }

@@ -5,7 +5,7 @@ import type { PoolState } from "../types.ts";
 import { VERSION } from "../version.ts";
 import { checkAccounts, checkSettings } from "./doctor_checks.ts";
 import { checkStore } from "./doctor_store.ts";
-import { duration, jsonText } from "./format.ts";
+import { count, duration, jsonText } from "./format.ts";
 import {
   CliError,
   EXIT,
@@ -47,7 +47,6 @@ Examples:
   codex-rotator doctor --offline
   codex-rotator doctor --json | jq '.sections[].findings[] | select(.advice)'
 `,
-  booleans: ["offline", "emails", "json"],
   operands: [0, 0],
   needs: { write: true, network: true, policy: true },
   grants: (): Grants => ({ env: VARIABLES }),
@@ -62,22 +61,20 @@ interface Section {
 async function run(context: Context): Promise<number> {
   const { io, flags } = context;
   const { sections, accounts } = await examine(context);
-  const found = Map.groupBy(
-    sections.flatMap((it) => it.findings),
-    (it) => it.level,
-  );
-  const counts = (["problem", "warning"] as const).flatMap((level) => {
-    const count = found.get(level)?.length ?? 0;
-    return count === 0 ? [] : [`${count} ${level}${count === 1 ? "" : "s"}`];
-  });
+  const levels = sections.flatMap(({ findings }) => findings)
+    .map(({ level }) => level);
+  const numbers = (["problem", "warning"] as const)
+    .map((level) => ({ level, n: levels.filter((it) => it === level).length }));
+  const sum = numbers.filter(({ n }) => n > 0)
+    .map(({ level, n }) => count(n, level)).join(", ");
   const shown = sections.filter((it) => it.findings.length > 0)
     .map((it) => sectionText(it.title, it.findings, io));
   io.out(
     flags.on("json")
       ? `${jsonText({ version: 1, sections })}\n`
-      : `${shown.join("")}\n${counts.join(", ") || "Nothing is wrong"}.\n`,
+      : `${shown.join("")}\n${sum || "Nothing is wrong"}.\n`,
   );
-  if (found.has("problem")) return EXIT.failed;
+  if (levels.includes("problem")) return EXIT.failed;
   return accounts === 0 ? EXIT.noAccount : EXIT.ok;
 }
 
@@ -188,13 +185,11 @@ function checkEnvironment({ io }: Context): Finding[] {
   });
   if (refused.length > 0) {
     const grant = `give --allow-env=${refused.join(",")}`;
-    findings.push(finding(
-      "warning",
-      `Deno refused to let these be read: ${refused.join(", ")}`,
-      refused.includes(CREDITS)
-        ? `nobody may spend credits while that is so; ${grant}`
-        : grant,
-    ));
+    const text = `Deno refused to let these be read: ${refused.join(", ")}`;
+    const advice = refused.includes(CREDITS)
+      ? `nobody may spend credits while that is so; ${grant}`
+      : grant;
+    findings.push(finding("warning", text, advice));
   }
   return findings.length > 0
     ? findings
@@ -206,7 +201,6 @@ const HOST_LIMIT = 5_000;
 /** How far this clock may be off (ms): facts from further in the future are not believed. */
 const MAX_SKEW = 60_000;
 
-/** Checks whether backend and issuer answer, and agree with this clock. */
 async function checkNetwork(context: Context): Promise<Finding[]> {
   const [backend, issuer] = await Promise.all([
     checkHost("backend", () => backendOf(context), context),
@@ -230,12 +224,10 @@ async function checkHost(
     return { found: readMessage("problem", error.message) };
   }
   const begun = io.now();
+  const headers = { "user-agent": `codex-rotator/${VERSION}` };
   const answer = await fetchText(
     { fetch: systemFetch },
-    {
-      url: `${url}/`,
-      headers: { "user-agent": `codex-rotator/${VERSION}` },
-    },
+    { url: `${url}/`, headers },
     { ms: HOST_LIMIT, signal: io.signal },
   );
   if ("error" in answer) {
@@ -244,39 +236,36 @@ async function checkHost(
       "check the connection, the firewall and the proxy (HTTPS_PROXY), and the address if it is not the usual one";
     return { found: finding("problem", text, advice) };
   }
-  const { status, headers } = answer.response;
-  const date = Date.parse(headers.get("date") ?? "");
+  const { status, headers: told } = answer.response;
+  const date = Date.parse(told.get("date") ?? "");
   // the header has whole seconds, and was written while we waited
   const skew = (begun + io.now()) / 2 - date - 500;
-  const found = status < 500
-    ? finding("ok", `The ${name} ${url} answers`)
-    : finding(
-      "warning",
-      `The ${name} ${url} answers with status ${status}`,
-      "it has trouble of its own; try again later",
-    );
+  const found = readMessage(
+    status < 500 ? "ok" : "warning",
+    `The ${name} ${url} answers${
+      status < 500
+        ? ""
+        : ` with status ${status}; it has trouble of its own; try again later`
+    }`,
+  );
   return Number.isNaN(date) ? { found } : { found, skew };
 }
 
 function clockFinding(skew: number | undefined): Finding {
   if (skew === undefined) {
-    return finding(
-      "note",
-      "Whether the clock is right is not known: nobody told the time",
-    );
+    const text =
+      "Whether the clock is right is not known: nobody told the time";
+    return finding("note", text);
   }
   const off = `${duration(Math.abs(skew))} ${skew > 0 ? "ahead" : "behind"}`;
-  if (Math.abs(skew) > MAX_SKEW) {
-    return finding(
-      "problem",
-      `This machine's clock is ${off}, so resets and token expiry are misjudged`,
-      "set the clock, or let the system keep it right (NTP)",
-    );
+  if (Math.abs(skew) < 2_000) {
+    return finding("ok", "The clock agrees with theirs");
   }
-  return finding(
-    "ok",
-    Math.abs(skew) < 2_000
-      ? "The clock agrees with theirs"
-      : `The clock is ${off}, which does no harm`,
-  );
+  if (Math.abs(skew) <= MAX_SKEW) {
+    return finding("ok", `The clock is ${off}, which does no harm`);
+  }
+  const text =
+    `This machine's clock is ${off}, so resets and token expiry are misjudged`;
+  const advice = "set the clock, or let the system keep it right (NTP)";
+  return finding("problem", text, advice);
 }

@@ -1,9 +1,4 @@
-/**
- * What `doctor` checks of the store: its file and what belongs to it, or its
- * database.
- *
- * @module
- */
+/** What `doctor` checks of the store: its file and what belongs to it, or its database. */
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
@@ -13,9 +8,9 @@ import { jsonStore } from "../store/json_store.ts";
 import { isDatabase } from "../store/paths.ts";
 import { listBackups } from "../store/restore.ts";
 import type { PoolState } from "../types.ts";
-import { addAccount, quote, timeAgo } from "./format.ts";
+import { addAccount, count, quote, timeAgo } from "./format.ts";
 import { type Finding, finding, readMessage } from "./messages.ts";
-import { openWholeStore } from "./open.ts";
+import { type NamedStore, openWholeStore } from "./open.ts";
 import { type Context, storeOf } from "./options.ts";
 
 /** Longer than it takes to be sure that a lock's holder is dead (ms). */
@@ -30,66 +25,49 @@ interface StoreCheck {
   isWritable?: boolean;
 }
 
-/** Checks the store's file and what belongs to it. */
+/** Checks the store's file and what belongs to it, or its database. */
 export async function checkStore(context: Context): Promise<StoreCheck> {
   const path = storeOf(context);
-  if (isDatabase(path)) return await checkDatabase(context);
-  const file = await realFile(path);
-  if (!await statFile(file) && !await statFile(`${file}.bak`)) {
+  const file = isDatabase(path) ? undefined : await realFile(path);
+  if (file && !await statFile(file) && !await statFile(`${file}.bak`)) {
     const text = `There is no store yet at ${path}`;
     return { findings: [finding("note", text, addAccount())] };
   }
-  const lock = await lockFinding(file, context);
+  const lock = file ? [await lockFinding(file, context)] : [];
   const warnings: Finding[] = [];
-  const store = jsonStore(path, {
-    onWarning: (text) => void warnings.push(readMessage("warning", text)),
-    waitLimit: WAIT_LIMIT,
-  });
+  const store: NamedStore = file === undefined
+    ? await openWholeStore(context)
+    : jsonStore(path, {
+      onWarning: (text) => void warnings.push(readMessage("warning", text)),
+      waitLimit: WAIT_LIMIT,
+    });
   let state: PoolState;
   try {
     state = await store.read();
   } catch (error) {
-    return { findings: [problem(error), lock] };
+    return { findings: [problem(error), ...lock] };
   }
   // changes nothing, but goes all the way: lock, folder, file mode, backup
-  const failures = await store.update(() => {})
+  const touch = () => store.update(() => {});
+  const failures = await (file ? touch() : store.exclusive("doctor", touch))
     .then((): Finding[] => [], (error) => [problem(error)]);
+  const accounts = Object.keys(state.accounts).length;
+  const mode = file && await modeOf(file);
+  const link = file === undefined || file === path ? "" : `, a link to ${file}`;
+  const text = [
+    `${store.name ?? path}${link}: version ${state.version}`,
+    count(accounts, "account"),
+    ...(mode ? [`mode ${mode}`] : []),
+  ].join(", ");
   const findings = [
-    ...await fileFindings(path, file, state),
+    accounts === 0 ? finding("note", text, addAccount()) : finding("ok", text),
+    ...(file ? await folderFindings(dirname(file)) : []),
     ...warnings,
     ...failures,
-    await backupFinding(file, context),
-    lock,
+    ...(file ? [await backupFinding(file, context)] : []),
+    ...lock,
   ];
   return { findings, state, isWritable: failures.length === 0 };
-}
-
-/** The same for a database. */
-async function checkDatabase(context: Context): Promise<StoreCheck> {
-  const store = await openWholeStore(context);
-  let state: PoolState;
-  try {
-    state = await store.read();
-  } catch (error) {
-    return { findings: [problem(error)] };
-  }
-  // changes nothing, but goes all the way
-  const failures = await store.exclusive("doctor", () => store.update(() => {}))
-    .then((): Finding[] => [], (error) => [problem(error)]);
-  const text = `${store.name}: version ${state.version}, ${
-    accountCount(state)
-  }`;
-  const isEmpty = Object.keys(state.accounts).length === 0;
-  const found = isEmpty
-    ? finding("note", text, addAccount())
-    : finding("ok", text);
-  const isWritable = failures.length === 0;
-  return { findings: [found, ...failures], state, isWritable };
-}
-
-function accountCount({ accounts }: PoolState): string {
-  const count = Object.keys(accounts).length;
-  return `${count} ${count === 1 ? "account" : "accounts"}`;
 }
 
 function problem(error: unknown): Finding {
@@ -97,27 +75,12 @@ function problem(error: unknown): Finding {
   return readMessage("problem", messageOf(error));
 }
 
-async function fileFindings(
-  path: string,
-  file: string,
-  state: PoolState,
-): Promise<Finding[]> {
-  const mode = await modeOf(file);
-  const link = path === file ? "" : `, a link to ${file}`;
-  const text = [
-    `${path}${link}: version ${state.version}`,
-    accountCount(state),
-    ...(mode === undefined ? [] : [`mode ${mode}`]),
-  ].join(", ");
-  const found = Object.keys(state.accounts).length === 0
-    ? finding("note", text, addAccount())
-    : finding("ok", text);
-  const folder = dirname(file);
-  const open = await modeOf(folder) ?? "0";
-  if ((parseInt(open, 8) & 0o022) === 0) return [found];
+async function folderFindings(folder: string): Promise<Finding[]> {
+  const mode = await modeOf(folder) ?? "0";
+  if ((parseInt(mode, 8) & 0o022) === 0) return [];
   const danger =
-    `Others may replace the store, as its folder ${folder} has mode ${open}`;
-  return [found, finding("warning", danger, `chmod go-w ${quote(folder)}`)];
+    `Others may replace the store, as its folder ${folder} has mode ${mode}`;
+  return [finding("warning", danger, `chmod go-w ${quote(folder)}`)];
 }
 
 /** Returns the permission bits, "0600"; undefined where the system keeps none. */

@@ -1,8 +1,4 @@
-/**
- * A command of the owner's that is told of events, as `--on-event` names it.
- *
- * @module
- */
+/** A command of the owner's that is told of events, as `--on-event` names it. */
 import { spawn } from "node:child_process";
 import { compareAmounts, subtractAmounts } from "../decimal.ts";
 import type {
@@ -16,26 +12,10 @@ import { usageError } from "./messages.ts";
 import type { Flags } from "./options.ts";
 import { candidates, pool } from "./status_summary.ts";
 
-type EventType = RotatorEvent["type"];
-
-const TYPES: readonly EventType[] = [
-  "selected",
-  "switched",
-  "cooldown",
-  "credits-spent",
-  "usage-refreshed",
-  "token-refreshed",
-  "login-required",
-  "exhausted",
-  "warning",
-];
 /** Those that a store shows to who watches it, and those that are told by default. */
-const SEEN: readonly EventType[] = [
-  "switched",
-  "credits-spent",
-  "login-required",
-  "exhausted",
-];
+const SEEN = "switched,credits-spent,login-required,exhausted";
+const TYPES =
+  `${SEEN},selected,cooldown,usage-refreshed,token-refreshed,warning`;
 /** A command that takes longer is ended (ms). */
 const MAX_RUN_MS = 10_000;
 /** Further events are dropped while so many wait. */
@@ -50,7 +30,7 @@ export function eventCommand(
   flags: Flags,
 ): ((event: RotatorEvent) => void) | undefined {
   const command = flags.value("on-event");
-  const types = typesOf(flags.value("on-event-types") ?? SEEN.join());
+  const types = typesOf(flags.value("on-event-types") ?? SEEN);
   if (command === undefined) return undefined;
   const [program, ...args] = wordsOf(command);
   if (program === undefined) {
@@ -92,7 +72,7 @@ export function storeWatcher(
     },
     learn(event) {
       // the store shows those as well
-      if (!SEEN.includes(event.type)) tell(event);
+      if (!SEEN.split(",").includes(event.type)) tell(event);
     },
   };
 }
@@ -109,7 +89,8 @@ function changesOf(before: StatusReport, report: StatusReport): RotatorEvent[] {
     ];
   });
   const reason = "No account can serve now";
-  const limited = candidates(report).filter(isLimited);
+  const limited = candidates(report)
+    .filter(({ reason }) => LIMITED.includes(reason));
   if (before.next === null || report.next !== null || limited.length === 0) {
     return events;
   }
@@ -124,7 +105,7 @@ function standingEvents(was: AccountStatus, is: AccountStatus): RotatorEvent[] {
     const reason = detail ?? "A sign-in is needed";
     return [{ type: "login-required", alias, reason }];
   }
-  if (!isUsedUp(is) || isUsedUp(was)) return [];
+  if (!USED_UP.includes(is.reason) || USED_UP.includes(was.reason)) return [];
   const reason = "Its included usage is used up";
   return [{ type: "exhausted", alias, reason, until: untilOf(is) }];
 }
@@ -155,18 +136,10 @@ function switchFrom(from: string, report: StatusReport): RotatorEvent[] {
   return [{ type: "switched", alias: is.alias, from, reason }];
 }
 
-/** What its reason says of an account whose included usage is used up. */
+/** What the reason says of an account whose included usage is used up. */
 const USED_UP: readonly (string | null)[] = ["exhausted", "capped"];
-/** What its reason says of one that may serve again by itself. */
+/** What it says of one that may serve again by itself. */
 const LIMITED = [...USED_UP, "cooldown", "unknown", "workspace"];
-
-function isUsedUp({ reason }: AccountStatus): boolean {
-  return USED_UP.includes(reason);
-}
-
-function isLimited({ reason }: AccountStatus): boolean {
-  return LIMITED.includes(reason);
-}
 
 function untilOf({ until }: AccountStatus): number | null {
   return until === null ? null : Date.parse(until);
@@ -174,11 +147,11 @@ function untilOf({ until }: AccountStatus): number | null {
 
 function typesOf(text: string): ReadonlySet<string> {
   const types = text.split(",").map((it) => it.trim()).filter(Boolean);
-  const odd = types.find((it) => !(TYPES as readonly string[]).includes(it));
-  if (odd === undefined && types.length > 0) return new Set(types);
-  throw usageError(
-    `--on-event-types is ${text}; give some of ${TYPES.join(",")}`,
-  );
+  const known = TYPES.split(",");
+  if (types.length > 0 && types.every((it) => known.includes(it))) {
+    return new Set(types);
+  }
+  throw usageError(`--on-event-types is ${text}; give some of ${TYPES}`);
 }
 
 /** Splits a command at its spaces, but for those in quotes; no shell is involved. */

@@ -1,8 +1,4 @@
-/**
- * Times, windows, credits and standings in words.
- *
- * @module
- */
+/** Times, windows, credits and standings in words. */
 import type { AccountStatus } from "../report_types.ts";
 
 /** What all suggested commands have in common. */
@@ -64,6 +60,11 @@ export function quote(word: string, isWindows = invocation.isWindows): string {
     return text;
   }
   return isWindows ? `"${text}"` : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Returns a number of things: "1 line", "2 lines". */
+export function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 const MINUTE = 60_000;

@@ -1,36 +1,37 @@
-export type Permission =
-  | { name: "env"; variable?: string }
-  | { name: "read" | "write"; path?: string }
-  | { name: "run"; command: string }
-  | { name: "net"; host?: string };
+/** What Deno can be asked for, and how it calls the subject; other runtimes refuse nothing. */
+const SUBJECTS = {
+  env: "variable",
+  read: "path",
+  write: "path",
+  net: "host",
+  run: "command",
+} as const;
+export type Permission = keyof typeof SUBJECTS;
 
-interface Permissions {
-  querySync(it: Permission): { state: string };
-  requestSync(it: Permission): { state: string };
-}
+type Ask = (it: Record<string, string>) => { state: string };
 
-/** Deno's; other runtimes ask nobody. */
-function permissions(): Permissions | undefined {
-  return (globalThis as { Deno?: { permissions?: Permissions } }).Deno
-    ?.permissions;
+function ask(how: "querySync" | "requestSync") {
+  return (name: Permission, subject?: string): boolean => {
+    const { permissions } = (globalThis as unknown as {
+      Deno?: { permissions?: Record<typeof how, Ask> };
+    }).Deno ?? {};
+    const about = subject === undefined ? {} : { [SUBJECTS[name]]: subject };
+    const status = permissions?.[how]({ name, ...about });
+    return status === undefined || status.state === "granted";
+  };
 }
 
 /** Whether something may be done without the person being asked. */
-export function isGranted(permission: Permission): boolean {
-  const status = permissions()?.querySync(permission);
-  return status === undefined || status.state === "granted";
-}
+export const isGranted = ask("querySync");
+
+/** Asks the person, unless it is granted. Returns whether it is granted then. */
+export const request = ask("requestSync");
 
 /** Whether no command can be refused anything. */
 export function isAllGranted(): boolean {
-  return (["env", "read", "write", "net"] as const)
-    .every((name) => isGranted({ name }));
-}
-
-/** Asks the person, unless it is granted. Returns whether it is granted then. */
-export function request(permission: Permission): boolean {
-  const status = permissions()?.requestSync(permission);
-  return status === undefined || status.state === "granted";
+  return (["env", "read", "write", "net"] as const).every((it) =>
+    isGranted(it)
+  );
 }
 
 /**
@@ -41,13 +42,8 @@ export function request(permission: Permission): boolean {
  * @throws What Deno would throw.
  */
 export function demand(name: "net" | "run", subject: string): void {
-  const permission: Permission = name === "net"
-    ? { name, host: subject }
-    : { name, command: subject };
   // a program is started with the whole environment
-  if (request(permission) && (name === "net" || request({ name: "env" }))) {
-    return;
-  }
+  if (request(name, subject) && (name === "net" || request("env"))) return;
   throw refusal(
     `Requires ${name} access to "${subject}", run again with the --allow-${name} flag`,
   );

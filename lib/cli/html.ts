@@ -1,8 +1,6 @@
 /**
  * A page of what was served and paid and how the accounts are: one file, with
  * charts as SVG, without a script and without anything from elsewhere.
- *
- * @module
  */
 import { open, realpath } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -10,39 +8,44 @@ import {
   type SpendItem,
   type SpendKey,
   spendRows,
+  type SpendSum,
   sumItems,
 } from "../ledger/spend.ts";
 import type { AccountStatus, StatusReport } from "../report_types.ts";
+import type { LedgerEntry } from "../spending_types.ts";
+import { unlessMissing } from "../store/file.ts";
 import { CliError, usageError } from "./messages.ts";
 import {
   creditWords,
   duration,
   localTime,
   meterWords,
+  sanitize,
   standingWords,
   windowLabel,
 } from "./format.ts";
-import { balanceChart, barChart, type ChartData, text } from "./html_charts.ts";
 import { creditText, whole } from "./spending_words.ts";
 import { dayOf } from "../values.ts";
 
-/** More accounts share the last colour. */
-const MAX_COLORS = 8;
-
-export interface Page extends ChartData {
+export interface Page {
+  /** The start of a UTC day, epoch ms. */
+  since: number;
+  now: number;
+  report: StatusReport;
+  items: readonly SpendItem[];
+  entries: readonly LedgerEntry[];
   /** What the table of sums is by. */
   by: SpendKey;
 }
 
 /** Writes a page that only its owner can read. */
-export async function writePage(
-  path: string,
-  page: Page,
-): Promise<void> {
+export async function writePage(path: string, page: Page): Promise<void> {
+  // links followed; where it would be when it is not there
+  const place = async (path: string) =>
+    await unlessMissing(realpath(path)) ?? resolve(path);
   try {
     // its backups begin with the store's name
-    const store = await realPath(page.report.store);
-    if ((await realPath(path)).startsWith(store)) {
+    if ((await place(path)).startsWith(await place(page.report.store))) {
       throw usageError("--html would replace the store; name another file");
     }
     const file = await open(path, "w", 0o600);
@@ -61,89 +64,64 @@ export async function writePage(
   }
 }
 
-/** Where a file really is, links followed; where it would be when it is not there. */
-async function realPath(path: string): Promise<string> {
-  try {
-    return await realpath(path);
-  } catch (error) {
-    if ((error as { code?: unknown }).code !== "ENOENT") throw error;
-    return resolve(path);
-  }
-}
-
 function pageText(page: Page): string {
   const { by, report, since, now, items } = page;
-  const aliases = [
-    ...new Set(
-      [...report.accounts, ...items.map((it) => ({ alias: it.account }))]
-        .map(({ alias }) => alias),
-    ),
-  ].sort();
+  const named = [
+    ...report.accounts.map(({ alias }) => alias),
+    ...items.map(({ account }) => account),
+  ];
+  const aliases = [...new Set(named)].sort();
+  // neighbours are far apart on the wheel
   const color = (alias: string) =>
-    `c${Math.min(MAX_COLORS - 1, aliases.indexOf(alias))}`;
-  const legend = `<p class="legend">${
-    aliases.map((it) => `<span><i class="${color(it)}"></i>${text(it)}</span>`)
-      .join("")
-  }</p>`;
-  const total = sumItems(items);
+    `style="--c:hsl(${aliases.indexOf(alias) * 137 + 210} 60% 52%)"`;
+  const legend = aliases
+    .map((it) => `<span><i ${color(it)}></i>${text(it)}</span>`).join(" ");
+  const days = `UTC days from ${dayOf(since)} to ${dayOf(now)}`;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>Codex accounts</title><style>${STYLE}</style></head><body><main>
+<title>Codex accounts</title><style>${STYLE}</style></head><body>
 <h1>Codex accounts</h1>
-<p class="dim">UTC days from ${dayOf(since)} to ${dayOf(now)}; made ${
-    localTime(now)
-  }</p>
-<div class="cards">${
-    [
-      ["credits spent", creditText(total.credits, total.approximate)],
-      ["requests", whole(total.requests)],
-      ["input tokens", whole(total.inputTokens)],
-      ["of them cached", whole(total.cachedTokens)],
-      ["output tokens", whole(total.outputTokens)],
-    ].map(([name, value]) => `<div><b>${value}</b>${name}</div>`).join("")
-  }</div>
-<h2>Accounts</h2>${accountTable(report, now)}
-<h2>Credits spent per day</h2>${legend}${
-    barChart(page, color, (it) => Number(it.credits))
-  }
-<h2>Requests served per day</h2>${barChart(page, color, (it) => it.requests)}
-<h2>Balances</h2>${balanceChart(page, color)}
+<p class="dim">${days}; made ${localTime(now)}</p>
+${accountTable(report, now)}
+<h2>Credits spent per day</h2><p>${legend}</p>
+${barChart(page, color, (it) => Number(it.credits))}
+<h2>Requests served per day</h2>
+${barChart(page, color, (it) => it.requests)}
+<h2>Balances</h2>
+${balanceChart(page, color)}
 <h2>By ${by}</h2>${sumTable(items, by)}
 <details><summary>By day</summary>${sumTable(items, "day")}</details>
 <p class="dim">Credits are measured by what the balance has lost. ≈ was shared between requests that ran at once, or hidden by a top-up; “other” was spent without a request of ours.</p>
-</main></body></html>
+</body></html>
 `;
 }
 
 function accountTable({ accounts, next }: StatusReport, now: number): string {
   const rows = accounts.map((it) => [
-    `${text(it.alias)}${
-      it.alias === next ? ' <span class="dim">next</span>' : ""
-    }`,
+    text(it.alias) +
+    (it.alias === next ? ` <span class="dim">next</span>` : ""),
     text(it.plan ?? "–"),
     `<span class="${it.standing}">${text(standingWords(it, now))}</span>`,
-    it.windows.map((window) => meter(window, now)).join("") || "–",
+    it.windows.map((window) => meter(window, now)).join("<br>") || "–",
     text(creditWords(it, now)),
     creditText(it.spentToday),
     creditText(it.spentThisMonth),
   ]);
   const heads = ["account", "plan", "standing", "windows"];
-  return table([...heads, "credits", "today", "this month"], rows, 4);
+  const sums = ["credits", "today", "this month"];
+  return table([...heads, ...sums], rows, "accounts");
 }
 
 function meter(window: AccountStatus["windows"][number], now: number): string {
   const { usedPercent, resetsAt, windowSeconds } = window;
-  const used = Math.max(0, Math.min(100, usedPercent));
-  const level = used >= 100 ? "full" : used >= 80 ? "high" : "low";
   const left = resetsAt === null ? 0 : Date.parse(resetsAt) - now;
+  const reset = left > 0 ? `, resets in ${duration(left)}` : "";
   const name = `${meterWords(window)} ${windowLabel(windowSeconds)}`.trim();
-  return `<div class="meter"><span>${
+  return `<meter max="100" high="80" optimum="0" value="${usedPercent}"></meter> ${
     text(name)
-  }</span><svg viewBox="0 0 100 8" preserveAspectRatio="none"><rect class="rail" width="100" height="8"/><rect class="${level}" width="${used}" height="8"/></svg><span>${
-    Math.round(usedPercent)
-  }% used${left > 0 ? `, resets in ${duration(left)}` : ""}</span></div>`;
+  }: ${Math.round(usedPercent)}% used${reset}`;
 }
 
 function sumTable(items: readonly SpendItem[], by: SpendKey): string {
@@ -156,56 +134,140 @@ function sumTable(items: readonly SpendItem[], by: SpendKey): string {
         .map((count) => whole(count)),
       creditText(it.credits, it.approximate),
     ]),
-    1,
+    "sums",
   );
 }
 
-/** A table whose columns from `from` on are numbers. */
 function table(
   heads: readonly string[],
   rows: readonly (readonly string[])[],
-  from: number,
+  name: "accounts" | "sums",
 ): string {
   const row = (cells: readonly string[], tag: string) =>
-    `<tr>${
-      cells.map((it, i) =>
-        `<${tag}${i < from ? "" : ' class="n"'}>${it}</${tag}>`
-      )
-        .join("")
-    }</tr>`;
-  return `<div class="wide"><table${from === 1 ? ' class="sums"' : ""}><thead>${
-    row(heads, "th")
-  }</thead><tbody>${
-    rows.map((it) => row(it, "td")).join("\n")
-  }</tbody></table></div>`;
+    `<tr>${cells.map((it) => `<${tag}>${it}</${tag}>`).join("")}</tr>`;
+  const lines = [row(heads, "th"), ...rows.map((it) => row(it, "td"))];
+  return `<div class="wide"><table class="${name}">${
+    lines.join("\n")
+  }</table></div>`;
+}
+
+const DAY_MS = 24 * 3_600_000;
+const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [720, 190, 46, 10, 22];
+
+/** The attribute that colours an account. */
+type Color = (alias: string) => string;
+
+/** A text as it may be in a page. */
+function text(value: string): string {
+  return sanitize(value).replace(/[&<>"']/g, (it) => `&#${it.charCodeAt(0)};`);
+}
+
+/** A stack per day, of a piece per account. */
+function barChart(
+  { items, since, now }: Page,
+  color: Color,
+  measure: (sum: SpendSum) => number,
+): string {
+  const days = Map.groupBy(items, ({ day }) => day);
+  const sums = [...days.values()].map((own) => measure(sumItems(own)));
+  return chart(
+    { since, now, most: Math.max(0, ...sums) },
+    (x, y) =>
+      [...days].flatMap(([day, own]) => {
+        const [left, right] = [.15, .85].map((it) =>
+          x(Date.parse(day) + it * DAY_MS)
+        );
+        let below = 0;
+        return spendRows(own, "account").filter((it) => measure(it) > 0)
+          .sort((a, b) => a.key < b.key ? 1 : -1)
+          .map((row) => {
+            const [bottom, top] = [y(below), y(below += measure(row))];
+            const credits = creditText(row.credits, row.approximate);
+            const title = `${day}, ${text(row.key)}: ${credits} credits, ${
+              whole(row.requests)
+            } requests`;
+            return `<path ${
+              color(row.key)
+            } d="M${left} ${bottom}V${top}H${right}V${bottom}Z"><title>${title}</title></path>`;
+          });
+      }),
+  );
+}
+
+/** A line per account whose balance is known. */
+function balanceChart(
+  { entries, since, now, report }: Page,
+  color: Color,
+): string {
+  const told = [
+    ...entries.map(({ alias, at, balanceAfter }) => ({
+      alias,
+      at: Date.parse(at),
+      balance: Number(balanceAfter ?? NaN),
+    })),
+    ...report.accounts.map(({ alias, credits, usageObservedAt }) => ({
+      alias,
+      at: usageObservedAt === null ? now : Date.parse(usageObservedAt),
+      balance: Number(credits?.hasCredits ? credits.balance ?? NaN : NaN),
+    })),
+  ].filter(({ at, balance }) => at >= since && Number.isFinite(balance))
+    .sort((a, b) => a.at - b.at);
+  const most = Math.max(0, ...told.map(({ balance }) => balance));
+  return chart(
+    { since, now, most },
+    (x, y) =>
+      [...Map.groupBy(told, ({ alias }) => alias)].map(([alias, own]) => {
+        const steps = own.map((it) => `H${x(it.at)}V${y(it.balance)}`).join("");
+        const begin = `M${x(own[0]!.at)} ${y(own[0]!.balance)}`;
+        return `<path class="line" ${color(alias)} d="${begin}${steps}H${
+          x(now)
+        }"><title>${text(alias)}</title></path>`;
+      }),
+  );
+}
+
+/** Places times and amounts, with lines and labels. */
+function chart(
+  { since, now, most }: { since: number; now: number; most: number },
+  draw: (
+    x: (at: number) => number,
+    y: (amount: number) => number,
+  ) => readonly string[],
+): string {
+  if (most <= 0) return `<p class="dim">None in these days.</p>`;
+  const days = Math.floor((now - since) / DAY_MS) + 1;
+  const x = (at: number) =>
+    round(LEFT + (at - since) / (days * DAY_MS) * (WIDTH - LEFT));
+  const y = (amount: number) =>
+    round(HEIGHT - BOTTOM - amount / most * (HEIGHT - BOTTOM - TOP));
+  const amounts = [0, most / 2, most].map((it) =>
+    `<path class="grid" d="M${LEFT} ${y(it)}H${WIDTH}"/><text x="0" y="${
+      y(it) + 4
+    }">${Number(it.toPrecision(3))}</text>`
+  );
+  const step = Math.ceil(days / 10);
+  const dates = Array.from({ length: Math.ceil(days / step) }, (_, index) => {
+    const at = since + index * step * DAY_MS;
+    return `<text x="${x(at)}" y="${HEIGHT - 6}">${dayOf(at).slice(5)}</text>`;
+  });
+  const parts = [...amounts, ...dates, ...draw(x, y)].join("");
+  return `<div class="wide"><svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img">${parts}</svg></div>`;
+}
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
 }
 
 const STYLE = `
-:root{--bg:#fcfcfb;--ink:#1a1a19;--dim:#6b6a66;--line:#e3e2de;--rail:#eeede9;--good:#0b7a52;--bad:#b3261e;
---c0:#2a78d6;--c1:#1baf7a;--c2:#eda100;--c3:#7a4fc9;--c4:#e34948;--c5:#0f8a9d;--c6:#e87ba4;--c7:#8a8983}
-@media(prefers-color-scheme:dark){:root{--bg:#1a1a19;--ink:#f0efec;--dim:#a3a29c;--line:#383835;--rail:#2c2c2a;--good:#3cc08c;--bad:#f08080;
---c0:#3987e5;--c1:#199e70;--c2:#c98500;--c3:#9085e9;--c4:#e66767;--c5:#2aa5b8;--c6:#d55181;--c7:#8a8983}}
-body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.45 system-ui,sans-serif}
-main{max-width:60rem;margin:0 auto;padding:1.5rem 1rem 3rem}
-h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .5rem}
-.dim,th,.chart text,summary{color:var(--dim)}
-.cards{display:flex;flex-wrap:wrap;gap:.5rem 2.5rem}.cards div{color:var(--dim)}
-.cards b{display:block;color:var(--ink);font-size:1.5rem;font-weight:600}
-.legend{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:.3rem 0}
-.legend i{display:inline-block;width:.7rem;height:.7rem;border-radius:2px;margin-right:.4rem}
-.chart{width:100%;min-width:34rem;display:block}.chart text{font-size:11px;fill:var(--dim)}
-.chart rect{stroke:var(--bg);stroke-width:1}
-.grid{stroke:var(--line)}.line{fill:none;stroke-width:2;stroke-linejoin:round}
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
-th,td{text-align:left;padding:.35rem 1rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-th{font-weight:400}.n{text-align:right;padding-right:0;padding-left:1rem;font-variant-numeric:tabular-nums;white-space:nowrap}
-.sums tr:last-child td{font-weight:600;border:0}
-.meter{display:grid;grid-template-columns:5.5rem 6rem auto;gap:.6rem;align-items:center;white-space:nowrap}
-.meter svg{width:6rem;height:.5rem;border-radius:3px}
-.rail{fill:var(--rail)}.low{fill:var(--c1)}.high{fill:var(--c2)}.full{fill:var(--c4)}
-.included{color:var(--good)}.blocked{color:var(--bad)}.credits,.unconfirmed{color:var(--c3)}
-${
-  Array.from({ length: MAX_COLORS }, (_, i) =>
-    `.c${i}{background:var(--c${i});fill:var(--c${i})}.line.c${i}{fill:none;stroke:var(--c${i})}`)
-    .join("")
-}`;
+:root{--bg:#fcfcfb;--ink:#1a1a19;--dim:#6b6a66;--line:#e3e2de;--good:#0b7a52;--bad:#b3261e;--paid:#7a4fc9}
+@media(prefers-color-scheme:dark){:root{--bg:#1a1a19;--ink:#f0efec;--dim:#a3a29c;--line:#383835;--good:#3cc08c;--bad:#f08080;--paid:#9085e9}}
+body{max-width:60rem;margin:0 auto;padding:1.5rem 1rem;background:var(--bg);color:var(--ink);font:15px/1.45 system-ui,sans-serif}
+h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .5rem}.dim,th,summary{color:var(--dim)}
+i{display:inline-block;width:.7rem;height:.7rem;margin:0 .4rem 0 .8rem;background:var(--c)}
+.wide{overflow-x:auto}.chart{width:100%;min-width:34rem}.chart text{font-size:11px;fill:var(--dim)}
+path{fill:var(--c);stroke:var(--bg)}.grid{stroke:var(--line)}.line{fill:none;stroke:var(--c);stroke-width:2}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{text-align:left;padding:.35rem 1rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top;white-space:nowrap}
+.sums td+td,.sums th+th{text-align:right}.sums tr:last-child{font-weight:600}
+.included{color:var(--good)}.blocked{color:var(--bad)}.credits,.unconfirmed{color:var(--paid)}
+`;

@@ -1,26 +1,22 @@
 import { resolve } from "node:path";
 import { type AddedLogin, addLogin } from "../account/import.ts";
 import { sourceOf } from "../account/link.ts";
-import {
-  type ForeignSettings,
-  type FoundLogin,
-  LOGIN_FILE_KINDS,
-  TOOL_NAMES,
-} from "../account/login_files.ts";
-import { isAlias } from "../pool/credits.ts";
+import { type FoundLogin, LOGIN_FILE_KINDS } from "../account/login_files.ts";
+import { creditPolicy, isAlias } from "../pool/credits.ts";
 import { isStrategy } from "../pool/strategy.ts";
 import type { AccountSource, PoolState } from "../types.ts";
 import { creditNote, renameHint, settleAfterImport } from "./added.ts";
 import { nameOf, suggestCommand } from "./format.ts";
+import { CliError, requireName, usageError } from "./messages.ts";
 import {
   loginPlaces,
   type OpenedFile,
   PLACE_VARIABLES,
   readLogins,
 } from "./login_places.ts";
-import { CliError, note, requireName, usageError } from "./messages.ts";
 import { changeStore } from "./open.ts";
 import { type Command, type Context, requireAlias } from "./options.ts";
+import { policyWords } from "./spending_words.ts";
 
 export const command: Command = {
   help: `
@@ -46,8 +42,6 @@ Examples:
   codex-rotator import ~/other/auth.json --alias work
   codex-rotator import --from opencode-multi-auth --settings
 `,
-  booleans: ["copy", "settings"],
-  strings: ["alias", "from"],
   operands: [0, 1],
   needs: { write: true, network: true, policy: true },
   grants({ io, flags, operands: [file] }) {
@@ -66,7 +60,7 @@ interface Imported extends AddedLogin {
 }
 
 async function run(context: Context): Promise<void> {
-  const { io, flags } = context;
+  const { flags } = context;
   const alias = flags.value("alias");
   requireAlias(alias);
   const tool = flags.value("from");
@@ -84,23 +78,23 @@ async function run(context: Context): Promise<void> {
   let imported: Imported[] = [];
   await changeStore(context, (state) => {
     imported = files.flatMap((file) => addAll(state, file, context));
-    const settings = flags.on("settings")
-      ? takeSettings(state, files, imported)
-      : files.flatMap((file) => settingsLeft(state, file));
+    const copied = imported.filter((it) => it.stored && !it.linked);
     return [
       ...imported.flatMap((it) => [
         confirmation(it, alias),
         ...creditNote(state, it),
       ]),
-      ...copyNotices(imported),
-      ...settings,
+      ...[...new Set(copied.map((it) => it.file.path))].map((path) =>
+        `The tokens of ${path} are in use here now: the other tool must not use them any more, sign in there again before you use it`
+      ),
+      ...(flags.on("settings")
+        ? takeSettings(state, imported)
+        : files.flatMap((file) => settingsLeft(state, file))),
     ];
   });
-  for (const { path, without } of files) {
-    if (without.length === 0) continue;
+  for (const { path, without } of files.filter((it) => it.without.length > 0)) {
     const names = without.join(", ");
-    note(
-      io,
+    context.note(
       `${path} names accounts without a login, which were left out: ${names}`,
     );
   }
@@ -113,12 +107,16 @@ function addAll(
   file: OpenedFile,
   { flags }: Context,
 ): Imported[] {
+  const { accounts } = state;
+  // the other tool's name, where it can be had here
+  const freeName = (name = "") =>
+    isAlias(name) && !Object.hasOwn(accounts, name) ? name : undefined;
   return file.logins.map((found) => {
     const source = flags.on("copy") ? undefined : linkTo(file, found);
-    const alias = flags.value("alias") ?? freeName(state, found.alias);
+    const alias = flags.value("alias") ?? freeName(found.alias);
     const added = addLogin(state, found.login, { alias, source });
     if (added.added && found.enabled === false) {
-      state.accounts[added.alias]!.enabled = false;
+      accounts[added.alias]!.enabled = false;
     }
     const linked = source !== undefined && added.stored;
     return { ...added, file, found, linked };
@@ -144,15 +142,6 @@ function linkTo(
   );
 }
 
-/** Returns the other tool's name for a login, where it can be had here. */
-function freeName(
-  { accounts }: PoolState,
-  name: string | undefined,
-): string | undefined {
-  if (name === undefined || !isAlias(name)) return undefined;
-  return Object.hasOwn(accounts, name) ? undefined : name;
-}
-
 function confirmation(
   { alias, added, stored, linked, file, found }: Imported,
   wanted: string | undefined,
@@ -166,13 +155,6 @@ function confirmation(
   return stored
     ? `${name} was known already and has these tokens now${link}${kept}`
     : `${name} was known already, and its tokens are newer than these, or it cannot be told: nothing is changed${kept}`;
-}
-
-function copyNotices(imported: readonly Imported[]): string[] {
-  const copied = imported.filter((it) => it.stored && !it.linked);
-  return [...new Set(copied.map((it) => it.file.path))].map((path) =>
-    `The tokens of ${path} are in use here now: the other tool must not use them any more, sign in there again before you use it`
-  );
 }
 
 /** A credit list that is left behind while none is set here lets everyone spend. */
@@ -189,67 +171,40 @@ function settingsLeft(
 }
 
 function takeSettings(
-  state: PoolState,
-  files: readonly OpenedFile[],
+  { accounts, settings }: PoolState,
   imported: readonly Imported[],
 ): string[] {
-  const file = files.find((it) => it.kind === "opencode-multi-auth");
-  if (file === undefined) {
-    const tool = TOOL_NAMES["opencode-multi-auth"];
+  const own = imported.filter(({ file }) =>
+    file.kind === "opencode-multi-auth"
+  );
+  if (own.length === 0) {
     throw new CliError(
-      `There are no settings to take over, only ${tool} has them; leave --settings out, or name its file`,
+      "There are no settings to take over, only opencode-multi-auth has them; leave --settings out, or name its file",
     );
   }
-  const own = imported.filter((it) => it.file === file);
-  const weights = own.flatMap(({ alias, found: { weight } }) => {
-    if (weight === undefined) return [];
-    state.accounts[alias]!.weight = weight;
-    return [`${alias} has the weight ${weight} now`];
-  });
-  return [
-    ...takeStrategy(state, file.settings),
-    ...weights,
-    ...takeCreditList(state, file.settings, own),
-  ];
-}
-
-function takeStrategy(
-  { settings }: PoolState,
-  { strategy }: ForeignSettings,
-): string[] {
-  if (strategy === undefined) return [];
-  const name = strategy === "weighted-round-robin" ? "weighted" : strategy;
-  if (!isStrategy(name)) {
+  const { strategy, creditAccountAliases: list } = own[0]!.file.settings;
+  const said: string[] = [];
+  if (strategy !== undefined) {
+    const name = strategy.replace(/^weighted-round-robin$/, "weighted");
     const kept = settings.strategy ?? "round-robin";
-    return [`The strategy ${strategy} does not exist here; ${kept} stays`];
+    if (isStrategy(name)) settings.strategy = name;
+    said.push(
+      isStrategy(name)
+        ? `The strategy is ${name} now`
+        : `The strategy ${strategy} does not exist here; ${kept} stays`,
+    );
   }
-  settings.strategy = name;
-  return [`The strategy is ${name} now`];
-}
-
-/**
- * Takes over who may spend, under the names of here. A name whose account did
- * not come along is dropped: another that gets it later must not spend by it.
- */
-function takeCreditList(
-  { settings }: PoolState,
-  { creditAccountAliases: list }: ForeignSettings,
-  own: readonly Imported[],
-): string[] {
-  if (list === undefined) return [];
-  if (!Array.isArray(list)) {
-    settings.creditAccountAliases = list;
-    const show = suggestCommand("credits");
-    return [
-      `The list of accounts that may spend credits is taken over as it is; see: ${show}`,
-    ];
+  for (const { alias, found: { weight } } of own) {
+    if (weight === undefined) continue;
+    accounts[alias]!.weight = weight;
+    said.push(`${alias} has the weight ${weight} now`);
   }
-  const aliases = own.filter(({ found }) => list.includes(found.alias))
-    .map(({ alias }) => alias);
-  settings.creditAccountAliases = aliases;
-  return [
-    aliases.length > 0
-      ? `Only ${aliases.join(", ")} may spend purchased credits now`
-      : "Nobody may spend purchased credits now",
-  ];
+  if (list === undefined) return said;
+  // a name whose account did not come along is dropped: another that gets it later must not spend by it
+  const spenders = Array.isArray(list)
+    ? own.filter(({ found }) => list.includes(found.alias))
+      .map(({ alias }) => alias)
+    : list;
+  settings.creditAccountAliases = spenders;
+  return [...said, policyWords(creditPolicy({ store: spenders }))];
 }

@@ -1,8 +1,4 @@
-/**
- * What a command sees of the world: a value, so that tests can give another.
- *
- * @module
- */
+/** What a command sees of the world: a value, so that tests can give another. */
 import { isGranted } from "./granted.ts";
 import { colorMode, programOf, type Runtime } from "./runtime.ts";
 
@@ -94,7 +90,7 @@ const OPENERS: Readonly<Record<string, readonly string[]>> = {
 async function openUrl(url: string): Promise<void> {
   const { platform } = (await import("node:process")).default;
   const [command = "", ...args] = OPENERS[platform] ?? ["xdg-open"];
-  if (!isGranted({ name: "run", command })) return;
+  if (!isGranted("run", command)) return;
   const { spawn } = await import("node:child_process");
   try {
     const options = { stdio: "ignore", detached: true } as const;

@@ -12,7 +12,6 @@ import { VERSION } from "../version.ts";
 import { creditNote, renameHint, settleCredits } from "./added.ts";
 import { duration, nameOf, sanitize, suggestCommand } from "./format.ts";
 import { demand, isGranted } from "./granted.ts";
-import { note } from "./messages.ts";
 import { changeStore, openStore, refreshQuietly } from "./open.ts";
 import {
   type Command,
@@ -45,7 +44,6 @@ Examples:
   codex-rotator login work
   codex-rotator login work --device
 `,
-  booleans: ["device"],
   operands: [0, 1],
   needs: { write: true, network: true, policy: true },
   grants: ({ flags }) =>
@@ -56,7 +54,7 @@ Examples:
 };
 
 async function run(context: Context): Promise<void> {
-  const { io, flags, operands: [alias] } = context;
+  const { io, flags, note, operands: [alias] } = context;
   requireAlias(alias);
   // a store that cannot be used is found out before a person has signed in
   const store = openStore(context);
@@ -70,7 +68,6 @@ async function run(context: Context): Promise<void> {
     signal: io.signal,
   };
   note(
-    io,
     `Signing in at ${issuer}, with the public client id of OpenAI's Codex CLI (${CLIENT_ID})`,
   );
   const kept = flags.on("device")
@@ -80,11 +77,11 @@ async function run(context: Context): Promise<void> {
 }
 
 async function byDevice(
-  { io }: Context,
+  { io, note }: Context,
   options: LoginOptions,
 ): Promise<ImportedLogin> {
   // a person who goes through it without would only be refused at the end
-  note(io, `For this, ${DEVICE_SETTING}`);
+  note(`For this, ${DEVICE_SETTING}`);
   try {
     return await signInByDevice({
       ...options,
@@ -92,7 +89,6 @@ async function byDevice(
         io.err(`\nOpen this page on any device:\n\n  ${page}\n\n`);
         const limit = duration(lifetimeMs);
         note(
-          io,
           `and enter this code there, within ${limit} and only if you started this yourself:`,
         );
         io.err(`\n  ${sanitize(userCode)}\n\n`);
@@ -109,10 +105,10 @@ async function byBrowser(
   context: Context,
   options: LoginOptions,
 ): Promise<AddedLogin> {
-  const { io } = context;
+  const { io, note } = context;
   demand("net", `127.0.0.1:${LOGIN_PORTS[0]}`);
   const isSecondGranted = LOGIN_PORTS.every((port) =>
-    isGranted({ name: "net", host: `[::1]:${port}` })
+    isGranted("net", `[::1]:${port}`)
   );
   let kept: AddedLogin | undefined;
   await signInByBrowser({
@@ -125,7 +121,6 @@ async function byBrowser(
       io.err(`Open this address in a browser:\n\n${url}\n\n`);
       const ports = LOGIN_PORTS.join(" and ");
       note(
-        io,
         open
           ? "When the browser runs on another machine, paste the address it ends on here:"
           : `The ports ${ports} are taken: paste the address that the browser ends on here:`,
@@ -133,7 +128,7 @@ async function byBrowser(
       if (open) io.openUrl?.(open);
     },
     pasted: io.lines?.bind(io),
-    onUseless: (reason) => note(io, reason),
+    onUseless: note,
   });
   return kept!;
 }
@@ -189,12 +184,7 @@ async function showUsage(
   const { io } = context;
   for (const { error } of await refreshQuietly(context, [alias])) {
     const again = suggestCommand("refresh", alias);
-    note(
-      io,
-      `Its usage was not told: ${
-        error ?? "no answer"
-      }; ask again with: ${again}`,
-    );
+    context.note(`Its usage was not told: ${error}; ask again with: ${again}`);
   }
   if (added) await settleCredits(context, [alias]);
   const { columns, color } = io;

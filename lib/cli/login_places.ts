@@ -1,8 +1,4 @@
-/**
- * Where other tools keep their logins on this machine.
- *
- * @module
- */
+/** Where other tools keep their logins on this machine. */
 import { existsSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import process from "node:process";
@@ -18,8 +14,10 @@ import {
 import { suggestCommand } from "./format.ts";
 import { isGranted } from "./granted.ts";
 import type { Io } from "./io.ts";
-import { CliError, note } from "./messages.ts";
+import { CliError } from "./messages.ts";
 import type { Context } from "./options.ts";
+import { isDatabase } from "../store/paths.ts";
+import { messageOf } from "../errors.ts";
 
 export interface LoginPlace {
   readonly kind: LoginFileKind;
@@ -81,12 +79,14 @@ export interface OpenedFile extends LoginFile {
 
 /** Reads the login file that is named, or all that are found. */
 export async function readLogins(
-  { io, operands: [file] }: Context,
+  { io, note, operands: [file] }: Context,
   kind: LoginFileKind | undefined,
 ): Promise<OpenedFile[]> {
   if (file !== undefined) {
     const text = await readText(file);
-    if (text !== undefined) return [open(text, file, kind)];
+    if (text !== undefined) {
+      return [{ ...readLoginFile(text, file, kind), path: file }];
+    }
     throw new CliError(
       `There is no ${file}; sign in with that tool first, or name another file (${KEYRING_ADVICE})`,
     );
@@ -96,24 +96,18 @@ export async function readLogins(
   const faults: string[] = [];
   for (const { path, kind } of places) {
     const text = await readText(path);
-    if (text === undefined) continue;
     try {
-      files.push(open(text, path, kind));
+      if (text === undefined) continue;
+      files.push({ ...readLoginFile(text, path, kind), path });
     } catch (error) {
-      faults.push((error as Error).message);
+      faults.push(messageOf(error));
     }
   }
-  if (files.length === 0) throw new CliError(nothingFound(places, faults));
-  for (const fault of faults) note(io, `Skipped: ${fault}`);
+  if (files.length === 0) {
+    throw new CliError(faults.join("; ") || nothingFound(places));
+  }
+  for (const fault of faults) note(`Skipped: ${fault}`);
   return files;
-}
-
-function open(
-  text: string,
-  path: string,
-  kind: LoginFileKind | undefined,
-): OpenedFile {
-  return { ...readLoginFile(text, path, kind), path };
 }
 
 async function readText(path: string): Promise<string | undefined> {
@@ -129,11 +123,7 @@ async function readText(path: string): Promise<string | undefined> {
   }
 }
 
-function nothingFound(
-  places: readonly LoginPlace[],
-  faults: readonly string[],
-): string {
-  if (faults.length > 0) return faults.join("; ");
+function nothingFound(places: readonly LoginPlace[]): string {
   const paths = places.map(({ path }) => path).join(", ");
   const what = paths === ""
     ? "No home folder is known in which other tools keep their logins"
@@ -148,31 +138,28 @@ function nothingFound(
  */
 export function firstRun({ io, flags }: Context): string {
   const store = flags.value("store");
-  const isThere = store === undefined || store.includes("://") ||
-    existsSync(store);
+  const isThere = store === undefined || isDatabase(store) || existsSync(store);
   const nothing = isThere
     ? "No account is in the store"
     : `There is no ${store}`;
   const login = `sign in with: ${suggestCommand("login")}`;
-  const found = findLogins(io);
-  if (found.length === 0) return `${nothing}; ${login}`;
-  const names = found.map(({ kind, path }) => `${TOOL_NAMES[kind]} (${path})`);
-  const [are, them] = found.length === 1 ? ["is", "that"] : ["are", "them"];
+  const names = findLogins(io)
+    .map(({ kind, path }) => `${TOOL_NAMES[kind]} (${path})`);
+  if (names.length === 0) return `${nothing}; ${login}`;
+  const [are, them] = names.length === 1 ? ["is", "that"] : ["are", "them"];
+  const found = `${names.join(" and ")} ${are} signed in on this machine`;
   const take = `add ${them} with: ${suggestCommand("import")}`;
-  return `${nothing}; ${
-    names.join(" and ")
-  } ${are} signed in on this machine, ${take}; or ${login}`;
+  return `${nothing}; ${found}, ${take}; or ${login}`;
 }
 
 /** Returns the places that hold a login, as far as a look at them needs no question. */
 function findLogins(io: Io): LoginPlace[] {
-  const env = (variable: string) =>
-    isGranted({ name: "env", variable }) ? io.env(variable) : undefined;
+  const env = (name: string) =>
+    isGranted("env", name) ? io.env(name) : undefined;
   return loginPlaces(env).filter(({ kind, path }) => {
-    if (!isGranted({ name: "read", path })) return false;
     try {
-      readLoginFile(readFileSync(path, "utf8"), path, kind);
-      return true;
+      return isGranted("read", path) &&
+        readLoginFile(readFileSync(path, "utf8"), path, kind).logins.length > 0;
     } catch {
       return false;
     }

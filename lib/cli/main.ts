@@ -1,8 +1,4 @@
-/**
- * The command line: finds the command, runs it, and tells what went wrong.
- *
- * @module
- */
+/** The command line: finds the command, runs it, and tells what went wrong. */
 import { VERSION } from "../version.ts";
 import { isDenied, messageOf, RotatorError } from "../errors.ts";
 import {
@@ -15,7 +11,7 @@ import {
 import { suggestAs } from "./format.ts";
 import { isAllGranted } from "./granted.ts";
 import { type Interruption, type Io, processIo } from "./io.ts";
-import { CliError, EXIT, printError, usageError } from "./messages.ts";
+import { CliError, EXIT, printError, usageError, voiceOf } from "./messages.ts";
 import { nearest } from "../nearest.ts";
 import {
   type Command,
@@ -57,30 +53,33 @@ async function dispatch(
   args: readonly string[],
   io: Io,
 ): Promise<number | void> {
+  const print = (text: string) => io.out(reflow(text, io.columns));
   const flags = new Flags();
-  const [name, ...rest] = flags.read(args, {}, "operand");
-  if (flags.on("version")) return print(io, `${VERSION}\n`);
+  let [name, ...rest] = flags.read(args);
+  if (flags.on("version")) return print(`${VERSION}\n`);
   if (name === undefined && !flags.on("help")) {
     io.err(reflow(generalHelp(), io.columns));
     return EXIT.usage;
   }
-  if (name === undefined || name === "help") {
-    return await printHelp(io, rest[0]);
-  }
-  if (flags.on("help")) return await printHelp(io, name);
+  if (name === "help") [name, ...rest] = [rest[0], "--help"];
+  if (name === undefined) return print(generalHelp());
   const entry = entryOf(name);
-  const { command } = await entry.load();
-  const operands = flags.read(rest, command);
-  if (flags.on("help")) return print(io, commandHelp(entry, command));
-  if (flags.on("version")) return print(io, `${VERSION}\n`);
-  checkOperands(entry, command, operands);
-  const shown = flags.on("no-color") ? withoutColor(io) : io;
-  return await runCommand(command, { io: shown, flags, operands, args });
-}
-
-/** The same, with its getters, as some of them act. */
-function withoutColor(io: Io): Io {
-  return Object.create(io, { color: { value: false } });
+  const command = await entry.load();
+  const operands = flags.read(rest, command.help);
+  if (flags.on("help")) return print(commandHelp(entry, command));
+  if (flags.on("version")) return print(`${VERSION}\n`);
+  const [least, most] = command.operands;
+  if (operands.length < least || operands.length > most) {
+    const found = operands.length < least ? "Too few" : "Too many";
+    const { usage } = entry;
+    throw usageError(`${found} arguments: ${operands.length}; usage: ${usage}`);
+  }
+  // with its getters, as some of them act
+  const shown: Io = flags.on("no-color")
+    ? Object.create(io, { color: { value: false } })
+    : io;
+  const context = { io: shown, flags, operands, args, ...voiceOf(shown) };
+  return await runCommand(command, context);
 }
 
 async function runCommand(
@@ -112,16 +111,6 @@ async function runCommand(
   }
 }
 
-function print(io: Io, text: string): void {
-  io.out(reflow(text, io.columns));
-}
-
-async function printHelp(io: Io, name: string | undefined): Promise<void> {
-  if (name === undefined) return print(io, generalHelp());
-  const entry = entryOf(name);
-  print(io, commandHelp(entry, (await entry.load()).command));
-}
-
 function entryOf(name: string): CommandEntry {
   const entry = commands.get(name);
   if (entry !== undefined) return entry;
@@ -131,16 +120,6 @@ function entryOf(name: string): CommandEntry {
     ? `; known are: ${names.join(", ")}`
     : ` (did you mean ${SYNONYMS.get(meant) ?? meant}?)`;
   throw usageError(`Unknown command ${name}${more}`);
-}
-
-function checkOperands(
-  { usage }: CommandEntry,
-  { operands: [least, most] }: Command,
-  { length }: readonly string[],
-): void {
-  if (length >= least && length <= most) return;
-  const found = length < least ? "Too few" : "Too many";
-  throw usageError(`${found} arguments: ${length}; usage: ${usage}`);
 }
 
 function exitCode(error: unknown): number {

@@ -1,8 +1,6 @@
 /**
  * What the command line says and ends with: sentences, findings with what to do
  * about them, errors and exit codes. Text from elsewhere becomes harmless here.
- *
- * @module
  */
 import { suggestion } from "../nearest.ts";
 import { sanitize } from "./format.ts";
@@ -23,7 +21,7 @@ export const EXIT = {
   interrupted: 130,
 } as const;
 
-/** An error whose message is all that a person needs to see: what was found, what to do next. */
+/** An error whose message is all that a person needs to see: what was found, behind "; " what to do next. */
 export class CliError extends Error {
   override readonly name = "CliError";
   readonly code: number;
@@ -56,19 +54,45 @@ export function requireName<T extends string>(
   );
 }
 
-/** Prints a sentence on stdout, as the result of a command. */
-export function say(io: Io, text: string): void {
-  io.out(broken(text, io.outIsTerminal ? io.columns : Infinity));
+/** How a command speaks to the person. */
+export interface Voice {
+  /** Prints a sentence on stdout, as the result of a command. */
+  say(text: string): void;
+  /** Prints a sentence on stderr, beside the result. */
+  note(text: string): void;
+  /** Prints a warning on stderr; what to do is behind "; ". */
+  warn(text: string): void;
 }
 
-/** Prints a sentence on stderr, beside the result. */
-export function note(io: Io, text: string): void {
-  io.err(broken(text, io.errIsTerminal ? io.columns : Infinity));
+export function voiceOf(io: Io): Voice {
+  // a suggested command stays in one piece
+  const broken = (text: string, isTerminal: boolean) =>
+    `${wrap(sanitize(text), isTerminal ? io.columns : Infinity).join("\n")}\n`;
+  return {
+    say: (text) => io.out(broken(text, io.outIsTerminal)),
+    note: (text) => io.err(broken(text, io.errIsTerminal)),
+    warn: (text) =>
+      printMarked(io, { text: "Warning:", color: "magenta" }, text),
+  };
 }
 
-/** Returns a sentence in lines; a suggested command stays in one piece. */
-function broken(text: string, width: number): string {
-  return `${wrap(sanitize(text), width).join("\n")}\n`;
+/** Returns what prints warnings, each text once. */
+export function once(warn: Voice["warn"]): Voice["warn"] {
+  const told = new Set<string>();
+  return (text) => {
+    if (!told.has(text)) warn(text);
+    told.add(text);
+  };
+}
+
+export function printError(io: Io, message: string): void {
+  printMarked(io, { text: "Error:", color: "red" }, message);
+}
+
+function printMarked(io: Io, mark: Piece, message: string): void {
+  const screen = io.errIsTerminal ? io : { columns: Infinity, color: false };
+  const text = lines(readMessage("problem", message), mark, screen);
+  io.err(text.map((it) => `${it}\n`).join(""));
 }
 
 /** Asks a question for yes or no; undefined: nobody can answer. */
@@ -80,11 +104,9 @@ export async function confirm(
   return await io.ask?.(wrap(sanitize(question), width).join("\n"));
 }
 
-export type Level = "ok" | "note" | "warning" | "problem";
-
 /** One thing that was looked at. */
 export interface Finding {
-  readonly level: Level;
+  readonly level: "ok" | "note" | "warning" | "problem";
   /** What was found, without a full stop. */
   readonly text: string;
   /** What to do about it; several ways are parted by "; ". */
@@ -93,19 +115,23 @@ export interface Finding {
 
 type Screen = Pick<Io, "columns" | "color">;
 
-const MARKS: Readonly<Record<Level, Piece>> = {
+const MARKS: Readonly<Record<Finding["level"], Piece>> = {
   ok: { text: "✓", color: "green" },
   note: { text: "·", color: "dim" },
   warning: { text: "!", color: "magenta" },
   problem: { text: "✗", color: "red" },
 };
 
-export function finding(level: Level, text: string, advice = ""): Finding {
+export function finding(
+  level: Finding["level"],
+  text: string,
+  advice = "",
+): Finding {
   return { level, text, ...(advice === "" ? {} : { advice }) };
 }
 
 /** Reads a message: what was found, then behind "; " what to do. */
-export function readMessage(level: Level, message: string): Finding {
+export function readMessage(level: Finding["level"], message: string): Finding {
   const [text = "", ...advice] = sanitize(message).split("; ");
   return finding(level, text, advice.join("; "));
 }
@@ -116,34 +142,11 @@ export function sectionText(
   findings: readonly Finding[],
   screen: Screen,
 ): string {
-  return [
-    line([cell(title, "bold")], screen.color),
-    ...findings.flatMap((it) => lines(it, MARKS[it.level], screen))
-      .map((it) => `  ${it}`),
-  ].map((it) => `${it}\n`).join("");
-}
-
-export function printError(io: Io, message: string): void {
-  print(io, { text: "Error:", color: "red" }, message);
-}
-
-export function printWarning(io: Io, message: string): void {
-  print(io, { text: "Warning:", color: "magenta" }, message);
-}
-
-/** Returns what prints warnings, each text once. */
-export function printOnce(io: Io): (message: string) => void {
-  const told = new Set<string>();
-  return (message) => {
-    if (!told.has(message)) printWarning(io, message);
-    told.add(message);
-  };
-}
-
-function print(io: Io, mark: Piece, message: string): void {
-  const screen = io.errIsTerminal ? io : { columns: Infinity, color: false };
-  const text = lines(readMessage("problem", message), mark, screen);
-  io.err(text.map((it) => `${it}\n`).join(""));
+  const found = findings.flatMap((it) => lines(it, MARKS[it.level], screen));
+  const head = line([cell(title, "bold")], screen.color);
+  return [head, ...found.map((it) => `  ${it}`)].map((it) => `${it}\n`).join(
+    "",
+  );
 }
 
 /** What was found, and below it what to do. */
@@ -152,20 +155,16 @@ function lines(
   mark: Piece,
   { columns, color }: Screen,
 ): string[] {
-  const hang = (mark: Piece, text: string, indent: string) => {
-    const width = Math.max(20, columns - 4 - indent.length);
-    const [first = "", ...rest] = wrap(
-      `${mark.text} ${sanitize(text)}`,
-      width,
-    );
-    return [
-      indent + line([[mark]], color) + first.slice(mark.text.length),
-      ...rest.map((it) => `${indent}  ${it}`),
-    ];
+  const hang = (mark: Piece, text: string, width: number) => {
+    const all = `${mark.text} ${sanitize(text)}`;
+    const [first = "", ...rest] = wrap(all, Math.max(20, width));
+    const begin = line([[mark]], color) + first.slice(mark.text.length);
+    return [begin, ...rest.map((it) => `  ${it}`)];
   };
+  const steps = advice?.split("; ") ?? [];
   return [
-    ...hang(mark, text, ""),
-    ...(advice?.split("; ") ?? [])
-      .flatMap((it) => hang({ text: "→" }, it, "  ")),
+    ...hang(mark, text, columns - 4),
+    ...steps.flatMap((it) => hang({ text: "→" }, it, columns - 6))
+      .map((it) => `  ${it}`),
   ];
 }

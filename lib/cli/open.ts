@@ -1,11 +1,7 @@
-/**
- * What a command opens: the store, and a rotator that asks the backend.
- *
- * @module
- */
+/** What a command opens: the store, and a rotator that asks the backend. */
 import { dirname } from "node:path";
 import { createContext } from "../context.ts";
-import { messageOf, RotatorError } from "../errors.ts";
+import { messageOf } from "../errors.ts";
 import { readLedger } from "../ledger/ledger.ts";
 import { type Rotator, rotatorOf } from "../rotator.ts";
 import { jsonStore } from "../store/json_store.ts";
@@ -13,16 +9,9 @@ import { isDatabase } from "../store/paths.ts";
 import { editState, normalState } from "../store/state.ts";
 import type { NormalState } from "../normal_types.ts";
 import type { Store } from "../types.ts";
-import { sanitize } from "./format.ts";
-import type { Io } from "./io.ts";
-import { CliError, printOnce, printWarning, say } from "./messages.ts";
+import { CliError, once, type Voice } from "./messages.ts";
 import type { RefreshReport, RotatorEvent } from "../report_types.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
-
-export interface CommandStore {
-  read(): Promise<NormalState>;
-  update(change: (state: NormalState) => void): Promise<NormalState>;
-}
 
 /** A store that is called by its path or name. */
 export type NamedStore = Store & {
@@ -38,20 +27,15 @@ export type NamedStore = Store & {
 const DATABASE_MODULE = import.meta.url ? "../postgres.ts" : "./postgres.mjs";
 const CLIENT_IS_MISSING = /^(?!Requires ).*(?:postgres\.mjs|["']postgres["'])/;
 
-/** Opens a store by its path or URL; its warnings go to stderr. */
-export async function openNamed(where: string, io: Io): Promise<NamedStore> {
-  if (!isDatabase(where)) {
-    return jsonStore(where, { onWarning: (text) => printWarning(io, text) });
-  }
-  const { postgresStore } = await loadDatabase();
-  return postgresStore(where);
-}
-
-async function loadDatabase(): Promise<{
-  postgresStore(url: string): NamedStore;
-}> {
+/** Opens a store by its path or URL. */
+export async function openNamed(
+  where: string,
+  { warn }: Voice,
+): Promise<NamedStore> {
+  if (!isDatabase(where)) return jsonStore(where, { onWarning: warn });
   try {
-    return await import(DATABASE_MODULE);
+    const { postgresStore } = await import(DATABASE_MODULE);
+    return postgresStore(where);
   } catch (error) {
     if (!CLIENT_IS_MISSING.test(messageOf(error))) throw error;
     throw new CliError(
@@ -70,18 +54,18 @@ export async function readLedgerOf(
   return { entries, skippedLines: 0 };
 }
 
-/** Opens the store for a rotator; its warnings go to stderr. */
+/** Opens the store for a rotator. */
 export function openWholeStore(context: Context): Promise<NamedStore> {
-  return openNamed(storeOf(context), context.io);
+  return openNamed(storeOf(context), context);
 }
 
-/** Opens the store to read or change it; its warnings go to stderr. */
-export function openStore(context: Context): CommandStore {
+/** Opens the store to read or change it. */
+export function openStore(context: Context) {
   let opened: Promise<NamedStore> | undefined;
   const open = () => opened ??= openWholeStore(context);
   return {
     read: async () => normalState(await (await open()).read()),
-    async update(change) {
+    async update(change: (state: NormalState) => void): Promise<NormalState> {
       const store = await open();
       const state = await store.update((state) => editState(state, change));
       return normalState(state);
@@ -98,7 +82,7 @@ export async function changeStore(
   const state = await openStore(context).update((state) => {
     lines = change(state);
   });
-  for (const line of lines) say(context.io, line);
+  lines.forEach(context.say);
   return state;
 }
 
@@ -108,13 +92,12 @@ export interface OnlineRotator extends Rotator {
   isKept(): boolean;
 }
 
-/** Opens a rotator for a command that asks the backend; its warnings go to stderr, each once. */
+/** Opens a rotator for a command that asks the backend. */
 export async function openOnlineRotator(
   context: Context,
   onEvent: (event: RotatorEvent) => void = () => {},
 ): Promise<OnlineRotator> {
-  const { io } = context;
-  const warn = printOnce(io);
+  const warn = once(context.warn);
   const opened = await openWholeStore(context);
   let isKept = true;
   const store: NamedStore = {
@@ -130,7 +113,7 @@ export async function openOnlineRotator(
   };
   const parts = createContext({
     store,
-    now: io.now,
+    now: context.io.now,
     backend: backendOf(context),
     issuer: issuerOf(context),
     onEvent(event) {
@@ -139,27 +122,6 @@ export async function openOnlineRotator(
     },
   }, { endsSoon: true });
   return { ...rotatorOf(parts), isKept: () => isKept };
-}
-
-/** The same rotator, which tells its callers to use commands of this program as it was started. */
-export function withOwnCommands(rotator: Rotator): Rotator {
-  const fail = (error: unknown): never => {
-    if (!(error instanceof RotatorError)) throw error;
-    const { code, message } = error;
-    throw new RotatorError(code, sanitize(message), { cause: error });
-  };
-  return {
-    ...rotator,
-    fetch: (input, init) => rotator.fetch(input, init).catch(fail),
-    async status(options) {
-      const report = await rotator.status(options).catch(fail);
-      const accounts = report.accounts.map((it) => ({
-        ...it,
-        detail: it.detail && sanitize(it.detail),
-      }));
-      return { ...report, accounts };
-    },
-  };
 }
 
 /** Refreshes the accounts named, or all where none is, and shows the progress. */
@@ -183,19 +145,20 @@ export async function refreshAccounts(
   return report;
 }
 
-/** Refreshes accounts that were just added, and returns those whose usage was not told. */
+/** Refreshes accounts that were just added, and returns why the usage of some was not told. */
 export async function refreshQuietly(
   context: Context,
   aliases: readonly string[],
-): Promise<{ alias: string; error: string | null }[]> {
+): Promise<{ alias: string; error: string }[]> {
   let rotator: OnlineRotator | undefined;
   try {
     rotator = await openOnlineRotator(context);
     const { accounts } = await refreshAccounts(rotator, context, aliases);
-    return accounts.filter(({ ok }) => !ok);
+    return accounts.filter(({ ok }) => !ok)
+      .map(({ alias, error }) => ({ alias, error: error ?? "no answer" }));
   } catch (error) {
     if (context.io.isInterrupted) throw error;
-    return aliases.map((alias) => ({ alias, error: (error as Error).message }));
+    return aliases.map((alias) => ({ alias, error: messageOf(error) }));
   } finally {
     await rotator?.close();
   }

@@ -15,45 +15,38 @@ import { isAlias } from "../pool/credits.ts";
 import type { PoolState } from "../types.ts";
 import { noAccount } from "./format.ts";
 import type { Io } from "./io.ts";
-import { CliError, EXIT, requireName, usageError } from "./messages.ts";
+import {
+  CliError,
+  EXIT,
+  requireName,
+  usageError,
+  type Voice,
+} from "./messages.ts";
 
 /** Names and paths by the permission that Deno asks for them. */
 export type Grants = Partial<
   Record<"env" | "read" | "write" | "net", readonly string[]>
 >;
 
-/** What a command needs from a runtime that asks. */
-export interface Needs {
-  /** False: it does without the store. */
-  readonly store?: false;
-  /** It changes the store. */
-  readonly write?: boolean;
-  /** It speaks to the backend and the issuer. */
-  readonly network?: boolean;
-  /** It works out who may spend credits. */
-  readonly policy?: boolean;
-}
-
-/** Which options are known. */
-export interface OptionNames {
-  readonly booleans?: readonly string[];
-  /** Options that take a value. */
-  readonly strings?: readonly string[];
-  /** Options whose value may be left out; without one it is "". */
-  readonly optional?: readonly string[];
-}
-
 /** One command; each is exported as `command` by a file of its own. */
-export interface Command extends OptionNames {
-  /** Options and examples, below the usage line. */
+export interface Command {
+  /** What it does, its options and examples, below the usage line. */
   readonly help: string;
   /** Operands that are known beforehand. */
   readonly words?: readonly string[];
   /** How many operands it takes: at least, at most. */
   readonly operands: readonly [number, number];
-  readonly needs: Needs;
-  /** The switch that makes it need the network, and to write, as well. */
-  readonly onlineSwitch?: string;
+  /** What it needs from a runtime that asks. */
+  readonly needs: {
+    /** False: it does without the store. */
+    readonly store?: false;
+    /** It changes the store. */
+    readonly write?: boolean;
+    /** It speaks to the backend and the issuer; a text: with this option, and then it writes as well. */
+    readonly network?: boolean | string;
+    /** It works out who may spend credits. */
+    readonly policy?: boolean;
+  };
   /** After an interruption it ends in its own time; others are ended soon. */
   readonly endsItself?: true;
   /** What it needs besides; may fail where it was refused. */
@@ -66,12 +59,12 @@ export interface Command extends OptionNames {
 export interface CommandEntry {
   readonly usage: string;
   readonly summary: string;
-  load(): Promise<{ command: Command }>;
+  load(): Promise<Command>;
 }
 
 export type CommandTable = ReadonlyMap<string, CommandEntry>;
 
-export interface Context {
+export interface Context extends Voice {
   readonly io: Io;
   /** The whole call, to be repeated. */
   readonly args: readonly string[];
@@ -79,22 +72,23 @@ export interface Context {
   readonly operands: readonly string[];
 }
 
-const COMMON = {
-  booleans: ["help", "version", "no-color"],
-  strings: ["store", "backend", "issuer"],
-} as const;
-/** The options of every command, without their dashes. */
-export const COMMON_OPTIONS: readonly string[] = [
-  ...COMMON.booleans,
-  ...COMMON.strings,
-];
-/** Those that name a command which is told of events. */
-export const EVENT_OPTIONS: readonly string[] = ["on-event", "on-event-types"];
-const SHORT: Readonly<Record<string, string>> = {
-  "-h": "--help",
-  "-v": "--version",
-  "-y": "--yes",
-};
+export const COMMON_HELP = `Options of every command:
+  --store FILE     the store, or postgres://…; default $CODEX_ROTATOR_STORE,
+                   else ~/.config/codex-rotator/accounts.json
+  --backend URL    another backend than ChatGPT's
+  --issuer URL     another token issuer than OpenAI's
+  --no-color       plain text, as with NO_COLOR
+  --help, -h       this help, or the help of a command
+  --version, -v    the version
+`;
+const OPTION = /^ {2}(--[\w-]+)(?:, -\w)?(\[=\w+\]| [A-Z]+)?(?= {2}|$)/gm;
+const SHORT = new Map([["-h", "--help"], ["-v", "--version"], ["-y", "--yes"]]);
+
+/** Returns the options that a help text lists, each with how its value is written: "", " VALUE" or "[=VALUE]". */
+export function optionsOf(help: string): ReadonlyMap<string, string> {
+  const found = `${help}\n${COMMON_HELP}`.matchAll(OPTION);
+  return new Map([...found].map(([, name, value = ""]) => [name!, value]));
+}
 
 export class Flags {
   readonly #values = new Map<string, string[]>();
@@ -115,44 +109,38 @@ export class Flags {
   /**
    * Reads the options among arguments, and returns the others.
    *
-   * @param until "operand": leaves all from the first operand on as it is.
+   * @param help What lists the options besides those of every command; absent:
+   *   all from the first operand on is left as it is.
    * @throws {CliError} Exit code 2, on an unknown option or a missing value.
    */
-  read(
-    args: readonly string[],
-    own: OptionNames,
-    until: "operand" | "end" = "end",
-  ): string[] {
-    const names = {
-      booleans: [...COMMON.booleans, ...own.booleans ?? []],
-      strings: [...COMMON.strings, ...own.strings ?? []],
-      optional: own.optional ?? [],
-    };
+  read(args: readonly string[], help?: string): string[] {
+    const known = optionsOf(help ?? "");
     const operands: string[] = [];
     const rest = [...args];
     for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
-      if (arg === "--") operands.push(...rest.splice(0));
-      else if (isOption(arg)) this.#add(arg, rest, names);
+      if (isOption(arg) && arg !== "--") this.#add(arg, rest, known);
       else {
-        operands.push(arg, ...until === "operand" ? rest.splice(0) : []);
+        if (arg !== "--") operands.push(arg);
+        if (arg === "--" || help === undefined) {
+          operands.push(...rest.splice(0));
+        }
       }
     }
     return operands;
   }
 
-  #add(arg: string, rest: string[], names: Required<OptionNames>): void {
-    const { booleans, strings, optional } = names;
+  #add(arg: string, rest: string[], known: ReadonlyMap<string, string>): void {
     const [, start = arg, given] = /^([^=]+)=(.*)$/s.exec(arg) ?? [];
-    const option = SHORT[start] ?? start;
-    const name = option.slice(2);
+    const names = [...known.keys()].sort();
+    const problem = `Unknown option ${start}`;
+    const option = requireName(SHORT.get(start) ?? start, names, problem);
     let value = given;
-    if (booleans.includes(name)) {
-      if (value !== undefined) {
-        throw usageError(
-          `${option} takes no value; give ${option} or leave it out`,
-        );
-      }
-    } else if (strings.includes(name)) {
+    if (known.get(option) === "" && value !== undefined) {
+      throw usageError(
+        `${option} takes no value; give ${option} or leave it out`,
+      );
+    }
+    if (known.get(option)!.startsWith(" ")) {
       if (value === undefined && !isOption(rest[0] ?? "-")) {
         value = rest.shift();
       }
@@ -161,11 +149,8 @@ export class Flags {
           `${option} was given without a value; write ${option}=VALUE`,
         );
       }
-    } else {
-      const known = [...booleans, ...strings, ...optional]
-        .map((it) => `--${it}`).sort();
-      requireName(start, known, `Unknown option ${start}`);
     }
+    const name = option.slice(2);
     this.#values.set(name, [...this.values(name), value ?? ""]);
   }
 }

@@ -1,8 +1,6 @@
 /**
  * What a command needs of Deno: asked for at once where a person can answer,
  * and named with the flags that grant it where it was refused.
- *
- * @module
  */
 import process from "node:process";
 import { dirname } from "node:path";
@@ -25,9 +23,6 @@ import {
   STORE_VARIABLE,
 } from "./options.ts";
 
-type Kind = "env" | "read" | "write" | "net";
-type Granted = Record<Kind, Set<string>>;
-
 /** The variables that lead to the store where none names it. */
 const HOME_VARIABLES = process.platform === "win32"
   ? ["XDG_CONFIG_HOME", "APPDATA", "HOME", "USERPROFILE"]
@@ -38,21 +33,20 @@ const UNKNOWN_FOLDER = "$HOME/.config/codex-rotator";
 const DATABASE_VARIABLES =
   "HOST PORT USER USERNAME PASSWORD DATABASE APPNAME DEBUG KEEP_ALIVE MAX_PIPELINE PREPARE PUBLICATIONS SSL SSLNEGOTIATION TARGET_SESSION_ATTRS TARGETSESSIONATTRS"
     .split(" ").map((name) => `PG${name}`);
+const KINDS = ["env", "read", "write", "net"] as const;
+type Kind = typeof KINDS[number];
 const REFUSED = /Requires (\w+) access to "(.+)", run again/;
 
 /** Asks the person for all that a command needs: once for variables, folder and hosts. */
 export function requestPermissions(command: Command, context: Context): void {
   const { env } = grantsFor(command, context);
-  if ([...env].some((variable) => !isGranted({ name: "env", variable }))) {
-    request({ name: "env" });
-  }
+  if (env.some((it) => !isGranted("env", it))) request("env");
   // where they are is known by now
-  const { read, write, net } = grantsFor(command, context);
-  read.delete(UNKNOWN_FOLDER);
-  write.delete(UNKNOWN_FOLDER);
-  for (const path of read) request({ name: "read", path });
-  for (const path of write) request({ name: "write", path });
-  for (const host of net) request({ name: "net", host });
+  const granted = grantsFor(command, context);
+  for (const kind of KINDS.filter((it) => it !== "env")) {
+    const names = granted[kind].filter((it) => it !== UNKNOWN_FOLDER);
+    for (const it of names) request(kind, it);
+  }
 }
 
 /**
@@ -70,14 +64,12 @@ export function permissionAdvice(
   command: Command,
   context: Context,
 ): string {
-  const granted = grantsFor(command, context);
   const [, kind = "", name = ""] = REFUSED.exec(error.message) ?? [];
-  if (Object.hasOwn(granted, kind)) add(granted[kind as Kind], name);
-  if (kind === "run") granted.env.clear();
-  const flags = Object.entries(granted).filter(([, names]) => names.size > 0)
-    .map(([kind, names]) =>
-      `--allow-${kind}=${shellWord([...names].join(","))}`
-    );
+  const granted = grantsFor(command, context, { [kind]: [name] });
+  const flags = KINDS
+    .filter((it) => granted[it].length > 0 && (it !== "env" || kind !== "run"))
+    .map((it) => `--allow-${it}=${shellWord(granted[it].join(","))}`);
+  // a program gets the whole environment
   if (kind === "run") {
     flags.push("--allow-env", `--allow-run=${shellWord(name)}`);
   }
@@ -91,74 +83,85 @@ export function permissionAdvice(
   return `${what}; run: ${call.join(" ")}`;
 }
 
-function grantsFor(command: Command, call: Context): Granted {
-  const { needs, onlineSwitch = "" } = command;
+/** All that a command needs, and what it was refused. */
+function grantsFor(
+  { needs, grants }: Command,
+  call: Context,
+  refused: Grants = {},
+): Record<Kind, string[]> {
   const { flags } = call;
   // reads only what may be read
-  const peek = (variable: string) =>
-    isGranted({ name: "env", variable }) ? call.io.env(variable) : undefined;
+  const peek = (name: string) =>
+    isGranted("env", name) ? call.io.env(name) : undefined;
   const io: Io = Object.create(call.io, { env: { value: peek } });
   const context = { ...call, io };
-  const granted: Granted = {
-    env: new Set(),
-    read: new Set(),
-    write: new Set(),
-    net: new Set(),
+  const { network, policy, store, write = false } = needs;
+  const online = network === true || flags.on(network || "");
+  const html = flags.values("html");
+  const all: Grants[] = [
+    store === false ? {} : storeGrants(context, write || online),
+    policy ? { env: CREDIT_VARIABLES } : {},
+    online ? networkGrants(context) : {},
+    { read: html, write: html },
+    grants?.(context) ?? {},
+    refused,
+  ];
+  const merged = KINDS.map((kind) => {
+    const names = [...new Set(all.flatMap((it) => it[kind] ?? []))];
+    // the folder or host that holds it may be there already
+    const isHeld = (name: string) =>
+      names.some((it) =>
+        name.startsWith(it) && /^[/\\:]/.test(name.slice(it.length))
+      );
+    return [kind, names.filter((it) => !isHeld(it))] as const;
+  });
+  return Object.fromEntries(merged) as Record<Kind, string[]>;
+}
+
+function storeGrants(context: Context, write: boolean): Grants {
+  const { io, flags } = context;
+  const given = flags.value("store");
+  const variables = io.env(STORE_VARIABLE) ? [] : HOME_VARIABLES;
+  const { env = [], net = [], read = [] } = isDatabase(given ?? "")
+    ? databaseGrants(given!)
+    : {};
+  let folder = UNKNOWN_FOLDER;
+  try {
+    folder = dirname(localFileOf(context));
+  } catch {
+    // neither it nor the home folder is named
+  }
+  return {
+    env: given === undefined ? [STORE_VARIABLE, ...variables] : env,
+    read: [folder, ...read],
+    write: write ? [folder] : [],
+    net,
   };
-  const { env, read, write, net } = granted;
-  const online = needs.network || flags.on(onlineSwitch);
-  if (needs.store !== false) {
-    if (!flags.on("store")) env.add(STORE_VARIABLE);
-    if (!flags.on("store") && !io.env(STORE_VARIABLE)) {
-      HOME_VARIABLES.forEach((name) => env.add(name));
-    }
-    const folder = storeFolder(context);
-    read.add(folder);
-    if (needs.write || online) write.add(folder);
-    const store = flags.value("store") ?? "";
-    if (isDatabase(store)) {
-      const needed = databaseGrants(store);
-      needed.env.forEach((name) => env.add(name));
-      needed.net.forEach((host) => net.add(host));
-      needed.read.forEach((path) => read.add(path));
-    }
-  }
-  if (needs.policy) CREDIT_VARIABLES.forEach((name) => env.add(name));
-  if (online) {
-    if (!flags.on("backend")) env.add(BACKEND_VARIABLE);
-    if (!flags.on("issuer")) env.add(ISSUER_VARIABLE);
-    net.add(new URL(backendOf(context)).host);
-    net.add(new URL(issuerOf(context)).host);
-  }
-  const more = Object.entries(command.grants?.(context) ?? {});
-  for (const [kind, names] of more) {
-    for (const name of names) add(granted[kind as Kind], name);
-  }
-  return granted;
+}
+
+function networkGrants(context: Context): Grants {
+  const { flags } = context;
+  const hosts = [backendOf(context), issuerOf(context)];
+  return {
+    env: [
+      ...(flags.on("backend") ? [] : [BACKEND_VARIABLE]),
+      ...(flags.on("issuer") ? [] : [ISSUER_VARIABLE]),
+    ],
+    net: hosts.map((it) => new URL(it).host),
+  };
 }
 
 /** What the client of a database needs, which is loaded where one is named. */
-export function databaseGrants(
-  store: string,
-): Required<Pick<Grants, "env" | "net" | "read">> {
+export function databaseGrants(store: string): Grants {
   const { hostname, port } = URL.parse(withoutPassword(store)) ?? {};
-  const host = `${hostname || "localhost"}:${port || 5432}`;
   // bundled, it has no address
   const library = import.meta.url &&
     fileURLToPath(new URL("..", import.meta.url));
   return {
     env: DATABASE_VARIABLES,
-    net: [host],
+    net: [`${hostname || "localhost"}:${port || 5432}`],
     read: library ? [library] : [],
   };
-}
-
-function storeFolder(context: Context): string {
-  try {
-    return dirname(localFileOf(context));
-  } catch {
-    return UNKNOWN_FOLDER;
-  }
 }
 
 /** Returns what a reading gives, unless Deno refuses it. */
@@ -169,14 +172,6 @@ export function allowed<T>(read: () => T): T | undefined {
     if (isDenied(error)) return undefined;
     throw error;
   }
-}
-
-/** Adds a path or host unless the folder or host that holds it is there already. */
-function add(names: Set<string>, name: string): void {
-  const covered = [...names].some((it) =>
-    ["/", "\\", ":"].some((end) => name.startsWith(it + end))
-  );
-  if (!covered) names.add(name);
 }
 
 function shellWord(word: string): string {

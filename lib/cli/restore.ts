@@ -2,7 +2,7 @@ import { isDatabase } from "../store/paths.ts";
 import { listBackups, restoreBackup } from "../store/restore.ts";
 import { sanitize, timeAgo } from "./format.ts";
 import { usageError } from "./messages.ts";
-import { type Command, type Context, storeOf } from "./options.ts";
+import { type Command, storeOf } from "./options.ts";
 
 export const command: Command = {
   help: `
@@ -20,44 +20,34 @@ Examples:
   codex-rotator restore --list
   codex-rotator restore 2
 `,
-  booleans: ["list"],
   operands: [0, 1],
   needs: { write: true },
-  run,
+  async run(context) {
+    const { io, flags, operands: [wanted = "1"] } = context;
+    const path = storeOf(context);
+    if (isDatabase(path)) {
+      throw usageError(
+        "A database has no backups beside it; put one of its dumps back with pg_restore",
+      );
+    }
+    const when = (time: number) =>
+      `${new Date(time).toISOString()} (${timeAgo(time, io.now())})`;
+    if (flags.on("list")) {
+      const lines = (await listBackups(path)).map((it) => {
+        const names = it.aliases?.map(sanitize).join(", ") || "no account";
+        const content = it.aliases === undefined ? "damaged" : names;
+        return `${it.generation}  ${when(it.writtenAt)}: ${content}\n`;
+      });
+      return io.out(lines.join("") || `There is no backup of ${path}\n`);
+    }
+    if (!/^[123]$/.test(wanted)) {
+      throw usageError(
+        `There is no backup ${wanted}; give 1, 2 or 3, or see --list`,
+      );
+    }
+    const options = { generation: Number(wanted) };
+    const { writtenAt, kept } = await restoreBackup(path, options);
+    io.out(`${path} is restored from the backup of ${when(writtenAt)}\n`);
+    if (kept !== null) io.out(`What was there before is kept as ${kept}\n`);
+  },
 };
-
-async function run(context: Context): Promise<void> {
-  const { io, flags, operands: [wanted] } = context;
-  const path = storeOf(context);
-  if (isDatabase(path)) {
-    throw usageError(
-      "A database has no backups beside it; put one of its dumps back with pg_restore",
-    );
-  }
-  if (flags.on("list")) return io.out(await listing(context, path));
-  const generation = Number(wanted ?? 1);
-  if (![1, 2, 3].includes(generation)) {
-    throw usageError(
-      `There is no backup ${wanted}; give 1, 2 or 3, or see --list`,
-    );
-  }
-  const { writtenAt, kept } = await restoreBackup(path, { generation });
-  io.out(
-    `${path} is restored from the backup of ${when(context, writtenAt)}\n`,
-  );
-  if (kept !== null) io.out(`What was there before is kept as ${kept}\n`);
-}
-
-async function listing(context: Context, path: string): Promise<string> {
-  const backups = await listBackups(path);
-  if (backups.length === 0) return `There is no backup of ${path}\n`;
-  return backups.map(({ generation, writtenAt, aliases }) => {
-    const names = aliases?.map(sanitize).join(", ") || "no account";
-    const content = aliases === undefined ? "damaged" : names;
-    return `${generation}  ${when(context, writtenAt)}: ${content}\n`;
-  }).join("");
-}
-
-function when({ io }: Context, time: number): string {
-  return `${new Date(time).toISOString()} (${timeAgo(time, io.now())})`;
-}

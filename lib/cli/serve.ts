@@ -1,6 +1,7 @@
 import process from "node:process";
 import { isLoopback } from "../codex/endpoints.ts";
 import { createContext } from "../context.ts";
+import { RotatorError } from "../errors.ts";
 import { type Rotator, rotatorOf } from "../rotator.ts";
 import {
   createHandler,
@@ -20,7 +21,6 @@ import {
   backendOf,
   type Command,
   type Context,
-  EVENT_OPTIONS,
   type Flags,
   issuerOf,
   localFileOf,
@@ -28,16 +28,9 @@ import {
 import { eventCommand } from "./event_command.ts";
 import { demand } from "./granted.ts";
 import type { Io } from "./io.ts";
-import {
-  CliError,
-  EXIT,
-  note,
-  printOnce,
-  printWarning,
-  usageError,
-} from "./messages.ts";
-import { openWholeStore, withOwnCommands } from "./open.ts";
-import { suggestCommand } from "./format.ts";
+import { CliError, EXIT, once, usageError, voiceOf } from "./messages.ts";
+import { openWholeStore } from "./open.ts";
+import { sanitize, suggestCommand } from "./format.ts";
 
 const DEFAULT_PORT = "8791";
 const DEFAULT_HOST = "127.0.0.1";
@@ -85,8 +78,6 @@ Examples:
   OPENAI_BASE_URL=http://${DEFAULT_HOST}:${DEFAULT_PORT}/v1 \\
     OPENAI_API_KEY=$(codex-rotator serve --show-key) my-agent
 `,
-  booleans: ["no-key", "show-key", "log"],
-  strings: ["port", "host", "allow-host", "max-wait", ...EVENT_OPTIONS],
   operands: [0, 0],
   needs: { write: true, network: true, policy: true },
   grants: ({ flags }) => ({
@@ -97,15 +88,19 @@ Examples:
   run,
 };
 
-async function run(context: Context): Promise<number> {
-  const { flags } = context;
-  const io = withLog(context.io);
+async function run(outer: Context): Promise<number> {
+  const { flags } = outer;
   const port = portOf(flags);
   const hostname = flags.value("host") ?? DEFAULT_HOST;
   if (flags.on("show-key")) {
-    io.out(`${(await keyOf(context)).key}\n`);
+    outer.io.out(`${(await keyOf(outer)).key}\n`);
     return EXIT.ok;
   }
+  // stderr may fail without ending the server
+  const io: Io = outer.io.log
+    ? Object.create(outer.io, { err: { value: outer.io.log } })
+    : outer.io;
+  const context = { ...outer, io, ...voiceOf(io) };
   const maxWait = maxWaitOf(flags);
   const hosts = [hostname, ...namesOf(flags)];
   const { key, source } = flags.on("no-key")
@@ -115,12 +110,7 @@ async function run(context: Context): Promise<number> {
     now: io.now,
     ...(flags.on("log") ? { onRequest: (it) => io.err(logLine(it)) } : {}),
   });
-  const rotator = await openServingRotator(
-    { ...context, io },
-    metrics,
-    maxWait,
-  );
-  const onWarning = (text: string) => printWarning(io, text);
+  const rotator = await openServingRotator(context, metrics, maxWait);
   try {
     // a store that cannot be read would fail each request
     await rotator.status();
@@ -128,7 +118,7 @@ async function run(context: Context): Promise<number> {
       key,
       metrics,
       hosts,
-      onWarning,
+      onWarning: context.warn,
       // the rotator waits for throttles as well then
       ...(maxWait === undefined ? {} : { throttleWait: 0 }),
     });
@@ -136,17 +126,12 @@ async function run(context: Context): Promise<number> {
     // before anyone is told where it is: they may end it at once
     const told = untilTold(io);
     io.out(`${server.url}/v1\n`);
-    note(io, `Serving at ${server.url}/v1; ${source}`);
-    dangersOf(key, hostname).forEach(onWarning);
+    context.note(`Serving at ${server.url}/v1; ${source}`);
+    dangersOf(key, hostname).forEach(context.warn);
     return await stopped(server, io, told);
   } finally {
     await rotator.close();
   }
-}
-
-/** The same world, where stderr may fail without ending the server. */
-function withLog(io: Io): Io {
-  return io.log ? Object.create(io, { err: { value: io.log } }) : io;
 }
 
 function maxWaitOf(flags: Flags): number | undefined {
@@ -166,6 +151,13 @@ function namesOf(flags: Flags): string[] {
   );
 }
 
+function portOf(flags: Flags): number {
+  const text = flags.value("port") ?? DEFAULT_PORT;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
+  if (port <= 65_535) return port;
+  throw usageError(`--port is ${text}; give a number from 0 to 65535`);
+}
+
 function addressOf(hostname: string, port: number): string {
   return `${bracketed(hostname)}:${port}`;
 }
@@ -173,13 +165,6 @@ function addressOf(hostname: string, port: number): string {
 /** As a URL has it. */
 function bracketed(hostname: string): string {
   return hostname.includes(":") ? `[${hostname}]` : hostname;
-}
-
-function portOf(flags: Flags): number {
-  const text = flags.value("port") ?? DEFAULT_PORT;
-  const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
-  if (port <= 65_535) return port;
-  throw usageError(`--port is ${text}; give a number from 0 to 65535`);
 }
 
 /** A key, and what to tell about it. */
@@ -196,7 +181,7 @@ function withoutKey(hostname: string): Key {
 
 async function keyOf(context: Context): Promise<Key> {
   const set = context.io.env(KEY_VARIABLE);
-  if (set !== undefined && set !== "") {
+  if (set) {
     const source = `its key is the one in ${KEY_VARIABLE}`;
     return { key: usableKey(set, KEY_VARIABLE), source };
   }
@@ -211,7 +196,7 @@ async function openServingRotator(
   metrics: Metrics,
   maxWait: number | undefined,
 ): Promise<Rotator> {
-  const { io } = context;
+  const { io, warn } = context;
   const tellCommand = eventCommand(context.flags);
   const parts = createContext({
     ...(maxWait === undefined ? {} : { maxWait }),
@@ -223,15 +208,38 @@ async function openServingRotator(
       metrics.onEvent(event);
       tellCommand?.(event);
       // what its owner should see although nobody asked
-      if (event.type === "warning") printWarning(io, event.reason);
+      if (event.type === "warning") warn(event.reason);
       if (event.type === "login-required") {
-        printWarning(io, `${event.alias}: ${event.reason}`);
+        warn(`${event.alias}: ${event.reason}`);
       }
     },
   });
-  const warnProcess = printOnce(io);
-  return withOwnCommands(rotatorOf({ ...parts, warnProcess }));
+  return withOwnCommands(rotatorOf({ ...parts, warnProcess: once(warn) }));
 }
+
+/** The same rotator, which tells its callers to use commands of this program as it was started. */
+function withOwnCommands(rotator: Rotator): Rotator {
+  const fail = (error: unknown): never => {
+    if (!(error instanceof RotatorError)) throw error;
+    const { code, message } = error;
+    throw new RotatorError(code, sanitize(message), { cause: error });
+  };
+  return {
+    ...rotator,
+    fetch: (input, init) => rotator.fetch(input, init).catch(fail),
+    async status(options) {
+      const report = await rotator.status(options).catch(fail);
+      const accounts = report.accounts.map((it) => ({
+        ...it,
+        detail: it.detail && sanitize(it.detail),
+      }));
+      return { ...report, accounts };
+    },
+  };
+}
+
+/** How a system calls a name or an address that is not its own. */
+const NO_ADDRESS = /^(EADDRNOTAVAIL|EAI_AGAIN|EINVAL|ENOTFOUND)$/;
 
 async function listen(
   handler: (request: Request) => Promise<Response>,
@@ -243,25 +251,16 @@ async function listen(
     return await startServer(handler, { hostname, port });
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
-    if (code === "EADDRINUSE") {
-      throw new CliError(
-        `Port ${port} of ${hostname} is taken; end what uses it or give another one with --port`,
-      );
-    }
-    if (code === "EACCES" && port < 1024) {
-      throw new CliError(
-        `Port ${port} is the system's; give one above 1023 with --port`,
-      );
-    }
-    if (!NO_ADDRESS.test(code)) throw error;
-    throw new CliError(
-      `--host ${hostname} is no address of this machine; leave it out, or give one that is (${code})`,
-    );
+    const problem = code === "EADDRINUSE"
+      ? `Port ${port} of ${hostname} is taken; end what uses it or give another one with --port`
+      : code === "EACCES" && port < 1024
+      ? `Port ${port} is the system's; give one above 1023 with --port`
+      : NO_ADDRESS.test(code)
+      ? `--host ${hostname} is no address of this machine; leave it out, or give one that is (${code})`
+      : undefined;
+    throw problem === undefined ? error : new CliError(problem);
   }
 }
-
-/** How a system calls a name or an address that is not its own. */
-const NO_ADDRESS = /^(EADDRNOTAVAIL|EAI_AGAIN|EINVAL|ENOTFOUND)$/;
 
 /** Waits until someone ends the server, and for its running requests. */
 async function stopped(

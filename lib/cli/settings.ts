@@ -1,22 +1,12 @@
-/**
- * The commands that show and set who serves in which order, and who may spend.
- *
- * @module
- */
+/** The commands that show and set who serves in which order, and who may spend. */
 import { isRecord } from "../codex/json.ts";
 import { suggestion } from "../nearest.ts";
 import { isAlias } from "../pool/credits.ts";
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
 import type { StatusReport } from "../report_types.ts";
-import type { AccountRecord, PoolState, StrategyName } from "../types.ts";
+import type { PoolState, StrategyName } from "../types.ts";
 import { creditWords, suggestCommand } from "./format.ts";
-import {
-  CliError,
-  printWarning,
-  requireName,
-  say,
-  usageError,
-} from "./messages.ts";
+import { CliError, requireName, usageError } from "./messages.ts";
 import { changeStore, openStore } from "./open.ts";
 import {
   type Command,
@@ -35,6 +25,8 @@ const STRATEGY_WORDS: Readonly<Record<StrategyName, string>> = {
   "weighted": "in turn, by each account's weight",
   "drain": "first the quota that would be lost soonest",
 };
+const STRATEGY_LINES = STRATEGIES
+  .map((name) => `  ${name.padEnd(13)} ${STRATEGY_WORDS[name]}\n`).join("");
 const DEFAULT: StrategyName = "round-robin";
 
 export const strategy: Command = {
@@ -42,11 +34,7 @@ export const strategy: Command = {
 Orders the accounts that can serve on the same terms; included usage always
 comes before credits. Without NAME it shows the strategy in use.
 
-${
-    STRATEGIES.map((name) => `  ${name.padEnd(13)} ${STRATEGY_WORDS[name]}`)
-      .join("\n")
-  }
-
+${STRATEGY_LINES}
 Examples:
   codex-rotator strategy
   codex-rotator strategy drain
@@ -72,15 +60,13 @@ Examples:
 
 async function showStrategy(context: Context): Promise<void> {
   const { settings: { strategy: set } } = await openStore(context).read();
-  const isKnown = isStrategy(set);
-  if (set !== undefined && !isKnown) {
-    printWarning(
-      context.io,
+  const current = isStrategy(set) ? set : DEFAULT;
+  if (set !== undefined && set !== current) {
+    context.warn(
       `The store names the strategy ${set}, which is not known: ${DEFAULT} is used`,
     );
   }
-  const current = isKnown ? set : DEFAULT;
-  say(context.io, `${current}: ${STRATEGY_WORDS[current]}`);
+  context.say(`${current}: ${STRATEGY_WORDS[current]}`);
 }
 
 const FIELDS = {
@@ -119,19 +105,16 @@ Examples:
     const apply = (state: PoolState) => {
       requireAccounts(state, [alias]);
       const account = Object.assign(state.accounts[alias]!, changes);
-      return [`${alias}: ${describe(account)}`];
+      const values = NAMES.map((name) => {
+        const value = account[name] ?? FIELDS[name].usual;
+        return `${name} ${value}${name === "reserve" ? "%" : ""}`;
+      });
+      return [`${alias}: ${values.join(", ")}`];
     };
     if (settings.length > 0) await changeStore(context, apply);
-    else say(context.io, apply(await openStore(context).read()).join());
+    else context.say(apply(await openStore(context).read()).join());
   },
 };
-
-function describe(account: AccountRecord): string {
-  return NAMES.map((name) => {
-    const value = account[name] ?? FIELDS[name].usual;
-    return `${name} ${value}${name === "reserve" ? "%" : ""}`;
-  }).join(", ");
-}
 
 function readSetting(text: string): [Field, number] {
   const [name = "", value = ""] = text.split(/=(.*)/s);
@@ -146,9 +129,7 @@ function readSetting(text: string): [Field, number] {
   const digits = field === "reserve" ? value.replace(/%$/, "") : value;
   const number = /^-?\d+(\.\d+)?$/.test(digits) ? Number(digits) : NaN;
   if (number >= least && number <= most) return [field, number];
-  throw usageError(
-    `${field} is ${value || "empty"}; give a number, ${range}`,
-  );
+  throw usageError(`${field} is ${value || "empty"}; give a number, ${range}`);
 }
 
 export const credits: Command = {
@@ -173,7 +154,6 @@ Examples:
   codex-rotator credits none
   codex-rotator credits personal work --cap 20/day --cap work=200/month
 `,
-  strings: ["cap"],
   words: ["all", "none"],
   operands: [0, Infinity],
   needs: { write: true, policy: true },
@@ -184,9 +164,7 @@ Examples:
     if (spenders !== undefined || caps.length > 0) {
       await openStore(context).update((state) => {
         if (Array.isArray(spenders)) requireAccounts(state, spenders);
-        if (spenders !== undefined) {
-          state.settings.creditAccountAliases = spenders;
-        }
+        if (spenders) state.settings.creditAccountAliases = spenders;
         for (const cap of caps) applyCap(state, cap);
       });
     }
@@ -195,18 +173,12 @@ Examples:
 };
 
 function readSpenders(operands: readonly string[]): "all" | "none" | string[] {
-  const [first] = operands;
-  if (operands.length === 1 && (first === "all" || first === "none")) {
-    return first;
+  const word = operands.find((it) => it === "all" || it === "none");
+  if (word !== undefined) {
+    if (operands.length === 1) return word;
+    throw usageError(`${word} stands alone; give either all, none, or aliases`);
   }
-  for (const name of operands) {
-    if (name !== "all" && name !== "none") requireAlias(name);
-    else {
-      throw usageError(
-        `${name} stands alone; give either all, none, or aliases`,
-      );
-    }
-  }
+  operands.forEach(requireAlias);
   return [...new Set(operands)];
 }
 
@@ -233,8 +205,7 @@ function readCap(text: string): Cap {
 }
 
 function applyCap(state: PoolState, { alias, limit }: Cap): void {
-  const { settings } = state;
-  const stored = settings.creditCaps ?? {};
+  const stored = state.settings.creditCaps ?? {};
   // those of others would be gone
   if (!isRecord(stored) && alias !== "*") {
     const command = suggestCommand("credits", "--cap", "20/day");
@@ -245,33 +216,31 @@ function applyCap(state: PoolState, { alias, limit }: Cap): void {
   const { [alias]: before, ...others } = isRecord(stored) ? stored : {};
   const isListed = Object.hasOwn(stored, alias);
   if (alias !== "*" && !isListed) requireAccounts(state, [alias]);
-  const kept = Object.entries(isRecord(before) ? before : {})
-    .filter(([period]) => isPeriod(period));
-  settings.creditCaps = limit === undefined
+  const kept = isRecord(before) ? periodsOf(before) : [];
+  state.settings.creditCaps = limit === undefined
     ? others
     : { ...others, [alias]: { ...Object.fromEntries(kept), ...limit } };
 }
 
-function isPeriod(name: string): name is "day" | "month" {
-  return name === "day" || name === "month";
+function periodsOf(cap: object): [period: string, amount: unknown][] {
+  return Object.entries(cap)
+    .filter(([period]) => period === "day" || period === "month");
 }
 
 async function showCredits(context: Context): Promise<void> {
-  const { io, operands } = context;
+  const { io, operands, say, warn } = context;
   const { accounts, credits } = await statusReader(context)();
-  say(io, policyWords(credits));
+  say(policyWords(credits));
   for (const it of accounts) {
-    say(io, `  ${it.alias}: ${creditWords(it, io.now())}`);
+    say(`  ${it.alias}: ${creditWords(it, io.now())}`);
   }
-  for (const text of capLimits(credits)) say(io, text);
-  for (const it of policyProblems(credits)) printWarning(io, it);
+  capLimits(credits).forEach(say);
+  policyProblems(credits).forEach(warn);
   if (operands.length > 0 && credits.source === "environment") {
-    const variable = CREDIT_VARIABLES.find((it) => io.env(it) !== undefined);
-    printWarning(
-      io,
-      `the setting is stored, but does not count until ${
-        variable ?? "the environment"
-      } is unset`,
+    const variable = CREDIT_VARIABLES.find((it) => io.env(it) !== undefined) ??
+      "the environment";
+    warn(
+      `the setting is stored, but does not count until ${variable} is unset`,
     );
   }
 }
@@ -279,8 +248,7 @@ async function showCredits(context: Context): Promise<void> {
 /** Returns the caps in force, a sentence each without a full stop. */
 function capLimits({ caps }: StatusReport["credits"]): string[] {
   return Object.entries(caps).sort().flatMap(([alias, cap]) => {
-    const limits = Object.entries(cap).filter(([period]) => isPeriod(period))
-      .map(([period, amount]) => `${amount} a ${period}`);
+    const limits = periodsOf(cap).map(([it, amount]) => `${amount} a ${it}`);
     const who = alias === "*" ? "all together" : alias;
     return limits.length === 0
       ? []

@@ -1,7 +1,6 @@
 import {
   readFrom,
   SPEND_KEYS,
-  type SpendItem,
   spendItems,
   type SpendKey,
   type SpendReport,
@@ -11,15 +10,8 @@ import {
   startOfDay,
   sumItems,
 } from "../ledger/spend.ts";
-import type { LedgerEntry } from "../spending_types.ts";
-import { jsonText, sanitize } from "./format.ts";
-import {
-  note,
-  printWarning,
-  requireName,
-  say,
-  usageError,
-} from "./messages.ts";
+import { count, jsonText, sanitize } from "./format.ts";
+import { requireName, usageError } from "./messages.ts";
 import { normalState } from "../store/state.ts";
 import { openWholeStore, readLedgerOf } from "./open.ts";
 import type { Command, Context } from "./options.ts";
@@ -61,14 +53,8 @@ Examples:
   codex-rotator spend --html spend.html
   codex-rotator spend --json | jq -r .total.credits
 `,
-  booleans: ["json"],
-  strings: ["by", "since", "html"],
   operands: [0, 0],
   needs: { policy: true },
-  grants: ({ flags }) => ({
-    read: flags.values("html"),
-    write: flags.values("html"),
-  }),
   run,
 };
 
@@ -92,10 +78,9 @@ async function run(context: Context): Promise<void> {
   if (flags.on("json")) io.out(`${jsonText(report)}\n`);
   else if (html === undefined) show(context, report);
   if (skippedLines > 0) {
-    const lines = skippedLines === 1 ? "line" : "lines";
-    printWarning(
-      io,
-      `${skippedLines} ${lines} of the ledger cannot be read, and what they hold does not count`,
+    const lines = count(skippedLines, "line");
+    context.warn(
+      `${lines} of the ledger cannot be read, and what they hold does not count`,
     );
   }
 }
@@ -113,20 +98,11 @@ export async function writeSpendPage(
   const { items, entries } = await readSpend(context, since);
   const report = await statusReader(context)();
   await writePage(path, { by, since, now, report, items, entries });
-  note(context.io, `${path} is written`);
-}
-
-interface Spend {
-  items: SpendItem[];
-  entries: LedgerEntry[];
-  skippedLines: number;
+  context.note(`${path} is written`);
 }
 
 /** Reads what was served and spent since the start of a UTC day (epoch ms). */
-async function readSpend(
-  context: Context,
-  since: number,
-): Promise<Spend> {
+async function readSpend(context: Context, since: number) {
   const store = await openWholeStore(context);
   const { accounts } = normalState(await store.read());
   const read = await readLedgerOf(store, readFrom(since));
@@ -144,35 +120,27 @@ function readSince(text: string, now: number): number {
   const isDate = new Date(date).getTime() <= now &&
     new Date(date).toISOString().startsWith(text);
   if (isDate) return date;
+  const today = dayOf(now);
   throw usageError(
-    `--since ${text} is no past time; give a number of days, such as 7d, or a date, such as ${
-      dayOf(now)
-    }`,
+    `--since ${text} is no past time; give a number of days, such as 7d, or a date, such as ${today}`,
   );
 }
 
-function show(context: Context, report: SpendReport): void {
-  const { io, flags } = context;
+function show({ io, flags, say }: Context, report: SpendReport): void {
   const day = report.since.slice(0, 10);
   if (report.rows.length === 0) {
     return say(
-      io,
       `Nothing was served or paid since ${day}, as the ledger beside the store tells`,
     );
   }
   const hint = flags.on("since") ? "" : "; another time with --since";
-  say(io, `Since ${day}, by ${report.by}${hint}`);
+  say(`Since ${day}, by ${report.by}${hint}`);
   io.out("\n");
-  for (const row of spendTable(report, io.columns)) {
-    io.out(`${line(row, io.color)}\n`);
-  }
-  if (report.total.approximate) {
-    io.out("\n");
-    say(
-      io,
-      "≈ was shared between requests that ran at once, or hidden by a top-up",
-    );
-  }
+  const rows = spendTable(report, io.columns);
+  io.out(rows.map((row) => `${line(row, io.color)}\n`).join(""));
+  if (!report.total.approximate) return;
+  io.out("\n");
+  say("≈ was shared between requests that ran at once, or hidden by a top-up");
 }
 
 const HEAD = ["requests", "input", "cached", "output", "credits"];
@@ -184,34 +152,34 @@ const MIN_BAR = 6;
 function spendTable(report: SpendReport, columns: number): Cell[][] {
   const { by, rows, total } = report;
   const sums = [...rows, { key: "total", ...total }];
-  const numbers = [whole, short].map((format) =>
-    [
-      HEAD,
-      ...sums.map((it) => [
-        whole(it.requests),
-        ...[it.inputTokens, it.cachedTokens, it.outputTokens]
-          .map((count) => format(count)),
-        creditText(it.credits, it.approximate),
-      ]),
-    ].map((row) => row.map((it) => cell(it)))
-  );
+  const numbers = [whole, short].map((format) => [
+    HEAD,
+    ...sums.map((it) => [
+      whole(it.requests),
+      ...[it.inputTokens, it.cachedTokens, it.outputTokens]
+        .map((count) => format(count)),
+      creditText(it.credits, it.approximate),
+    ]),
+  ]);
+  const widthsOf = (cells: readonly (readonly string[])[]) =>
+    columnWidths(cells.map((row) => row.map((it) => cell(it))));
   // what is left for the keys
-  const roomBeside = (cells: readonly Cell[][]) =>
-    columns - lineWidth(columnWidths(cells)) - 2;
+  const roomBeside = (cells: readonly (readonly string[])[]) =>
+    columns - lineWidth(widthsOf(cells)) - 2;
   const cells = numbers.find((it) => roomBeside(it) >= 14) ?? numbers.at(-1)!;
   const room = roomBeside(cells);
   const keys = [by, ...sums.map(({ key }) => sanitize(key))];
   const wanted = Math.max(...keys.map(textWidth));
   const width = Math.min(MAX_KEY, wanted, Math.max(5, room));
   const barWidth = Math.min(MAX_BAR, room - width - 2);
-  const widths = columnWidths(cells);
+  const widths = widthsOf(cells);
   const lines = keys.map((key, i) => {
     const row = rows[i - 1];
     const color = i === 0 ? "dim" : row ? undefined : "bold";
     const text = fit(key, width);
     return [
       [...cell(text, color), { text: " ".repeat(width - textWidth(text)) }],
-      ...cells[i]!.map(([it], n) => cell(it!.text.padStart(widths[n]!), color)),
+      ...cells[i]!.map((it, n) => cell(it.padStart(widths[n]!), color)),
       ...(row && barWidth >= MIN_BAR ? [bar(row, report, barWidth)] : []),
     ];
   });
@@ -233,7 +201,6 @@ function bar(row: SpendRow, { rows, total }: SpendReport, width: number): Cell {
   const measure = (it: SpendSum) =>
     isPaid ? Number(it.credits) : it.inputTokens + it.outputTokens;
   const most = Math.max(1e-9, ...rows.map(measure));
-  const share = measure(row) / most * width;
-  const length = share > 0 ? Math.max(1, Math.round(share)) : 0;
+  const length = Math.ceil(measure(row) / most * width);
   return cell("█".repeat(length), isPaid ? "magenta" : "green");
 }

@@ -1,10 +1,10 @@
-/**
- * Who may spend credits, how much, and what was spent, in words.
- *
- * @module
- */
+/** Who may spend credits, how much, and what was spent, in words. */
 import { sumAmounts } from "../decimal.ts";
-import type { AccountStatus, StatusReport } from "../report_types.ts";
+import type {
+  AccountStatus,
+  CreditPolicy,
+  StatusReport,
+} from "../report_types.ts";
 import { sanitize, suggestCommand } from "./format.ts";
 
 /** A count with its thousands parted: 1,234,567. */
@@ -70,8 +70,9 @@ const SOURCES: Readonly<Record<StatusReport["credits"]["source"], string>> = {
 };
 
 /** Returns who may spend credits and where that is set, without a full stop. */
-export function policyWords(credits: StatusReport["credits"]): string {
-  const { allow, source } = credits;
+export function policyWords(
+  { allow, source }: Pick<CreditPolicy, "allow" | "source">,
+): string {
   const who = allow === "all"
     ? "Everyone"
     : allow === "none" || allow.length === 0

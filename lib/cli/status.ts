@@ -1,13 +1,8 @@
 import type { RefreshReport, StatusReport } from "../report_types.ts";
 import { jsonText, localTime, noAccount } from "./format.ts";
 import type { StoreWatcher } from "./event_command.ts";
-import { CliError, EXIT, note, usageError } from "./messages.ts";
-import {
-  type Command,
-  type Context,
-  EVENT_OPTIONS,
-  requireAccounts,
-} from "./options.ts";
+import { CliError, EXIT, usageError, voiceOf } from "./messages.ts";
+import { type Command, type Context, requireAccounts } from "./options.ts";
 import { candidates, statusLine } from "./status_summary.ts";
 import { renderStatus } from "./status_table.ts";
 import { statusReader } from "./stored_status.ts";
@@ -54,16 +49,8 @@ Examples:
   codex-rotator status --json | jq -r .next
   codex-rotator status --check || echo "no included usage left"
 `,
-  booleans: ["json", "line", "refresh", "check"],
-  strings: ["model", "html", ...EVENT_OPTIONS],
-  optional: ["watch"],
   operands: [0, Infinity],
-  needs: { policy: true },
-  onlineSwitch: "refresh",
-  grants: ({ flags }) => ({
-    read: flags.values("html"),
-    write: flags.values("html"),
-  }),
+  needs: { policy: true, network: "refresh" },
   run,
 };
 
@@ -81,59 +68,58 @@ Examples:
   codex-rotator refresh
   codex-rotator refresh personal work
 `,
-  booleans: ["json"],
   operands: [0, Infinity],
   needs: { write: true, network: true, policy: true },
-  run: (context) => withSource(context, {}, (it) => refreshed(it, context)),
+  run(context) {
+    const options = { online: true };
+    return withSource(context, options, (it) => once(it, context, true));
+  },
 };
 
 /** With `--watch` the backend is asked so often (ms). */
 const REFRESH_INTERVAL = 60_000;
+/** Two forms of one thing, and what `--watch` never comes to. */
+const EXCLUSIVE = [["json", "line"], ["watch", "html"], [
+  "watch",
+  "check",
+]] as const;
 
 async function run(context: Context): Promise<number> {
   const { flags } = context;
-  if (flags.on("json") && flags.on("line")) {
-    throw usageError("--json and --line are two forms; give one of them");
-  }
-  const seconds = flags.value("watch");
-  if (seconds !== undefined && flags.on("html")) {
-    throw usageError("--html writes one page; leave out --watch");
-  }
-  if (seconds !== undefined && flags.on("check")) {
+  const watched = flags.on("watch");
+  for (const [one, other] of EXCLUSIVE) {
+    if (!flags.on(one) || !flags.on(other)) continue;
     throw usageError(
-      "--check ends with an exit code, which --watch never comes to; give one of them",
+      `--${one} and --${other} do not go together; give one of them`,
     );
   }
-  if (seconds === undefined && EVENT_OPTIONS.some((it) => flags.on(it))) {
+  const hasEvents = flags.on("on-event") || flags.on("on-event-types");
+  if (hasEvents && !watched) {
     throw usageError("--on-event tells what --watch sees; give --watch too");
   }
-  return seconds !== undefined
-    ? await again(context, seconds)
-    : await withSource(
-      context,
-      { online: flags.on("refresh") },
-      (source) => once(source, context),
-    );
+  if (watched) return await again(context);
+  const online = flags.on("refresh");
+  return await withSource(context, { online }, (it) => once(it, context));
 }
 
 interface Source {
   /** Reads a report of the accounts that were named. */
   read(): Promise<StatusReport>;
-  /** Asks the backend; absent: it is not to be asked. */
-  refresh?(): Promise<RefreshReport>;
+  /** Asks the backend; undefined: it is not to be asked. */
+  refresh(): Promise<RefreshReport | undefined>;
   /** Whether what was learned last could be kept. */
   isKept(): boolean;
 }
 
 interface SourceOptions {
-  /** Whether the backend may be asked; by default it is. */
-  readonly online?: boolean;
+  /** Whether the backend may be asked. */
+  readonly online: boolean;
   readonly watcher?: StoreWatcher | undefined;
 }
 
 async function withSource(
   context: Context,
-  { online = true, watcher }: SourceOptions,
+  { online, watcher }: SourceOptions,
   job: (source: Source) => Promise<number>,
 ): Promise<number> {
   const { operands, flags } = context;
@@ -146,6 +132,7 @@ async function withSource(
     const read = statusReader(context);
     return await job({
       read: async () => shown(await read(model)),
+      refresh: () => Promise.resolve(undefined),
       isKept: () => true,
     });
   }
@@ -165,109 +152,92 @@ async function withSource(
 }
 
 /** Returns the report of the accounts named; of all when none is. */
-function named(
-  report: StatusReport,
-  aliases: readonly string[],
-): StatusReport {
+function named(report: StatusReport, aliases: readonly string[]): StatusReport {
   if (aliases.length === 0 || report.accounts.length === 0) return report;
   requireAccounts(report.accounts.map((it) => it.alias), aliases);
-  return {
-    ...report,
-    accounts: report.accounts.filter((it) => aliases.includes(it.alias)),
-  };
+  const accounts = report.accounts.filter((it) => aliases.includes(it.alias));
+  return { ...report, accounts };
 }
 
-async function once(source: Source, context: Context): Promise<number> {
-  const { flags, io, operands } = context;
+/** Shows a report; with `isRefresh`, what came of asking is the result. */
+async function once(
+  source: Source,
+  context: Context,
+  isRefresh = false,
+): Promise<number> {
+  const { flags, io } = context;
   // a wrong name is told before anyone is asked
-  if (operands.length > 0) await source.read();
-  const refreshed = await ask(source, context);
-  const report = await source.read();
-  const isEmpty = report.accounts.length === 0;
+  const isEmpty = (await source.read()).accounts.length === 0;
+  const refreshed = isEmpty ? undefined : await source.refresh();
   const html = flags.value("html");
   if (html !== undefined) {
     const { writeSpendPage } = await import("./spend.ts");
     await writeSpendPage(context, html);
   }
-  const isShown = html === undefined && !isEmpty || !isTable(context);
-  if (isShown) io.out(text(report, context, refreshed));
-  if (isEmpty) throw new CliError(noAccount(), EXIT.noAccount);
-  return flags.on("check") ? checkCode(report) : exitCode(source, refreshed);
-}
-
-async function refreshed(source: Source, context: Context): Promise<number> {
-  const { io, flags } = context;
-  if ((await source.read()).accounts.length === 0) {
-    const none: RefreshReport = { version: 1, accounts: [] };
-    if (flags.on("json")) io.out(`${jsonText(none)}\n`);
-    throw new CliError(noAccount(), EXIT.noAccount);
+  const report = await source.read();
+  if (isRefresh && flags.on("json")) {
+    io.out(`${jsonText(refreshed ?? { version: 1, accounts: [] })}\n`);
+  } else {
+    noteFailures(refreshed, context);
+    const isShown = html === undefined && !isEmpty || !isTable(context);
+    if (isShown) io.out(text(report, context, refreshed));
   }
-  const report = await source.refresh!();
-  io.out(
-    flags.on("json")
-      ? `${jsonText(report)}\n`
-      : text(await source.read(), context, report),
-  );
-  return exitCode(source, report);
-}
-
-function exitCode(source: Source, refreshed: RefreshReport | undefined) {
+  if (isEmpty) throw new CliError(noAccount(), EXIT.noAccount);
+  if (flags.on("check")) return checkCode(report);
   const isOk = refreshed?.accounts.every((it) => it.ok) ?? true;
   return isOk && source.isKept() ? EXIT.ok : EXIT.failed;
 }
 
-async function again(outer: Context, seconds: string): Promise<number> {
+async function again(outer: Context): Promise<number> {
+  const { flags } = outer;
   const { screen, sequence, watch, watchInterval } = await import("./watch.ts");
-  const interval = watchInterval(seconds);
+  const interval = watchInterval(flags.value("watch")!);
   const inPlace = outer.io.outIsTerminal && isTable(outer);
   const display = (inPlace ? screen : sequence)(outer.io);
-  const context = { ...outer, io: display.io };
+  const { io } = display;
+  const context = { ...outer, io, ...voiceOf(io) };
   const watcher = await watcherOf(outer);
   let askedAt = -Infinity;
   let refreshed: RefreshReport | undefined;
   const next = async (source: Source) => {
-    const now = context.io.now();
+    const now = io.now();
     if (now - askedAt >= REFRESH_INTERVAL) {
       askedAt = now;
-      refreshed = await ask(source, context);
+      refreshed = await source.refresh();
+      noteFailures(refreshed, context);
     }
     const shown = text(await source.read(), context, refreshed);
     return inPlace || !isTable(context)
       ? shown
       : `${localTime(now)}\n${shown}\n`;
   };
-  return await withSource(
-    context,
-    { online: outer.flags.on("refresh"), watcher },
-    async (source) => {
-      // what the first check changes is an event as well
-      if (watcher !== undefined) await source.read();
-      await watch(display, interval, () => next(source));
-      return EXIT.interrupted;
-    },
-  );
+  const options = { online: flags.on("refresh"), watcher };
+  return await withSource(context, options, async (source) => {
+    // what the first check changes is an event as well
+    if (watcher !== undefined) await source.read();
+    await watch(display, interval, () => next(source));
+    return EXIT.interrupted;
+  });
 }
 
 async function watcherOf(
   { flags }: Context,
 ): Promise<StoreWatcher | undefined> {
-  if (!EVENT_OPTIONS.some((it) => flags.on(it))) return undefined;
+  if (!flags.on("on-event") && !flags.on("on-event-types")) return undefined;
   const { eventCommand, storeWatcher } = await import("./event_command.ts");
   const tell = eventCommand(flags);
   return tell && storeWatcher(tell);
 }
 
-async function ask(
-  source: Source,
+/** Notes which accounts could not be asked, unless a table has room for it. */
+function noteFailures(
+  refreshed: RefreshReport | undefined,
   context: Context,
-): Promise<RefreshReport | undefined> {
-  const report = await source.refresh?.();
-  // a table has room for failures
-  if (report === undefined || isTable(context)) return report;
-  for (const { alias, ok, error } of report.accounts) {
-    if (!ok) note(context.io, `${alias}: ${error ?? "not refreshed"}`);
+): void {
+  if (isTable(context)) return;
+  for (const { alias, ok, error } of refreshed?.accounts ?? []) {
+    if (!ok) context.note(`${alias}: ${error ?? "not refreshed"}`);
   }
-  return report;
 }
 
 function isTable({ flags }: Context): boolean {

@@ -21,13 +21,11 @@ export function statusReader(
   context: Context,
 ): (model?: string) => Promise<StatusReport> {
   const { now, env: environment } = context.io;
-  const where = storeOf(context);
-  const storeName = withoutPassword(where);
+  const storeName = withoutPassword(storeOf(context));
   const sources = policySources(environment);
   const accounts = new AccountPool();
   return async (model) => {
-    const stored = quickState(context, where) ?? await slowState(context);
-    const state = normalState(stored);
+    const state = normalState(await readState(context));
     const policy = policyOf(sources, state);
     accounts.capPolicy = capPolicy(undefined, state.settings.creditCaps);
     accounts.load(state, policy, now());
@@ -42,18 +40,14 @@ export function statusReader(
   };
 }
 
-/** A store that is there and whole; undefined for any other, of which more has to be found out. */
-function quickState({ io }: Context, path: string): PoolState | undefined {
-  const text = io.quickRead?.(path);
-  if (text === undefined) return undefined;
+async function readState(context: Context): Promise<PoolState> {
+  const path = storeOf(context);
+  const text = context.io.quickRead?.(path);
   try {
-    return parseState(text, path);
+    if (text !== undefined) return parseState(text, path);
   } catch {
-    return undefined;
+    // of a store that is not whole more has to be found out
   }
-}
-
-async function slowState(context: Context): Promise<PoolState> {
   const { openWholeStore } = await import("./open.ts");
   return await (await openWholeStore(context)).read();
 }

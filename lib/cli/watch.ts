@@ -1,9 +1,4 @@
-/**
- * Shows something again and again: in place on a terminal, one after the
- * other into a pipe.
- *
- * @module
- */
+/** Shows something again and again: in place on a terminal, one after the other into a pipe. */
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { messageOf } from "../errors.ts";
@@ -69,12 +64,8 @@ export async function watch(
 
 /** Returns a display that writes one text after the other. */
 export function sequence(io: Io): Display {
-  return {
-    io,
-    show: io.out,
-    fail: (error) => io.err(failure(error)),
-    close: () => {},
-  };
+  const fail = (error: unknown) => io.err(failure(error));
+  return { io, show: io.out, fail, close: () => {} };
 }
 
 /** Returns a display that draws over what it showed before. */
@@ -83,11 +74,7 @@ export function screen(io: Io): Display {
   let text = "";
   let shown = "";
   let messages: string[] = [];
-  const draw = (next: string) => {
-    text = next;
-    redraw();
-  };
-  const redraw = () => {
+  const draw = () => {
     const frame = frameOf(text + messages.join(""), io);
     // what has not changed need not be drawn
     if (frame !== shown) io.out(frame);
@@ -96,6 +83,16 @@ export function screen(io: Io): Display {
   const terminate = () => {
     io.out(LEAVE);
     process.exit(143);
+  };
+  const show = (next: string) => {
+    if (!isOpen) {
+      isOpen = true;
+      process.once("SIGTERM", terminate);
+      process.stdout.on("resize", draw);
+      io.out(ENTER);
+    }
+    text = next;
+    draw();
   };
   const err = (message: string) => {
     if (!isOpen) return io.err(message);
@@ -107,19 +104,11 @@ export function screen(io: Io): Display {
       err: { value: err },
       errIsTerminal: { get: () => io.errIsTerminal && !isOpen },
     }),
-    show(next) {
-      if (!isOpen) {
-        isOpen = true;
-        process.once("SIGTERM", terminate);
-        process.stdout.on("resize", redraw);
-        io.out(ENTER);
-      }
-      draw(next);
-    },
-    fail: (error) => draw(failure(error)),
+    show,
+    fail: (error) => show(failure(error)),
     close() {
       process.off("SIGTERM", terminate);
-      process.stdout.off("resize", redraw);
+      process.stdout.off("resize", draw);
       io.out(LEAVE);
     },
   };
@@ -129,22 +118,15 @@ function failure(error: unknown): string {
   return `Error: ${sanitize(messageOf(error))}\n`;
 }
 
-/** Draws over what is there line by line, as far as the terminal reaches. */
+/** Draws over what is there line by line; what is too much is left out before the last paragraph, which sums up. */
 function frameOf(text: string, { columns, rows }: Io): string {
-  const lines = clip(text.trimEnd().split("\n"), columns, rows);
+  const lines = text.trimEnd().split("\n");
+  if (lines.length > rows) {
+    const end = lines.slice(lines.lastIndexOf("")).slice(-(rows - 1));
+    const room = rows - 1 - end.length;
+    const hidden = lines.length - room - end.length;
+    const mark = `… ${hidden} more lines; enlarge the terminal`;
+    lines.splice(room, Infinity, fit(mark, columns), ...end);
+  }
   return BEGIN + lines.map((it) => `${it}\u001b[K`).join("\n") + END;
-}
-
-/** Leaves out what is too much before the last paragraph, which sums up. */
-function clip(
-  lines: readonly string[],
-  columns: number,
-  rows: number,
-): readonly string[] {
-  if (lines.length <= rows) return lines;
-  const end = lines.slice(lines.lastIndexOf("")).slice(-(rows - 1));
-  const room = rows - 1 - end.length;
-  const hidden = lines.length - room - end.length;
-  const mark = `… ${hidden} more lines; enlarge the terminal`;
-  return [...lines.slice(0, room), fit(mark, columns), ...end];
 }

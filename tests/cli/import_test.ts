@@ -259,7 +259,7 @@ test("import --settings takes over strategy, weights and credit list under the n
   assertEquals(state.settings.creditAccountAliases, ["me"]);
   assertEquals(state.accounts.me!.weight, 4);
   assertEquals(state.accounts.work!.weight, undefined);
-  assertStringIncludes(out, "Only me may spend purchased credits now");
+  assertStringIncludes(out, "Only me may spend purchased credits");
   const none = await call({ it, fake: s.fake }, [s.file, "--settings"]);
   assertEquals(none.code, 1);
   assertStringIncludes(none.err, "only opencode-multi-auth has them");

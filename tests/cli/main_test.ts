@@ -17,19 +17,13 @@ test("main() prints the help that lists every command", async () => {
 });
 
 test("main() prints each command's own help, with options and examples", async () => {
-  for (const [name, { load, usage }] of commands) {
-    const { command } = await load();
+  for (const [name, { usage }] of commands) {
     for (const args of [[name, "--help"], ["help", name], ["--help", name]]) {
       const { code, out, err } = await run(args);
       assertEquals([code, err], [0, ""]);
       assertStringIncludes(out, `Usage: cli.ts ${usage}`);
       assertStringIncludes(out, `Examples:\n  cli.ts ${name}`);
-      for (const it of command.booleans ?? []) {
-        assertStringIncludes(out, `--${it}`);
-      }
-      for (const it of command.strings ?? []) {
-        assertStringIncludes(out, `--${it}`);
-      }
+      assertStringIncludes(out, "\nOptions of every command:\n  --store FILE");
     }
   }
 });
