@@ -152,12 +152,12 @@ async function test(): Promise<void> {
   ]);
   const files = portableTests();
   await Promise.all([
-    testOn("bun", ["test", "--timeout=60000", ...files]),
+    testOn("bun", ["test", "--timeout=300000", ...files]),
     testOn("node", [
       "--import=./tests/portable/imports_node.mjs",
       "--test",
       "--test-isolation=none",
-      "--test-timeout=60000",
+      "--test-timeout=300000",
       ...files,
     ]),
   ]);

@@ -12,6 +12,8 @@ _codex_rotator
 printf '%s\\n' "\${COMPREPLY[@]}"`;
   const { stdout, stderr } = await new Deno.Command("bash", {
     args: ["--norc", "-c", script],
+    // of a locale that is not here it would complain
+    env: { LC_ALL: "C" },
   }).output();
   assertEquals(new TextDecoder().decode(stderr), "");
   return new TextDecoder().decode(stdout).trim().split("\n");

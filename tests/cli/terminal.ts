@@ -49,7 +49,14 @@ export function startInTerminal(
       "/dev/null",
     ],
     cwd: ROOT,
-    env: { TERM: "xterm-256color", TZ: "UTC", NO_COLOR: "", ...env },
+    env: {
+      TERM: "xterm-256color",
+      TZ: "UTC",
+      NO_COLOR: "",
+      // a locale that is not here has shells complain
+      LC_ALL: "C",
+      ...env,
+    },
     stdin: "piped",
     stdout: "piped",
     stderr: "null",
