@@ -233,6 +233,7 @@ function mayBeBetter(
   if (standing.kind !== "blocked") return true;
   switch (standing.reason) {
     case "exhausted":
+    case "capped":
     case "unknown":
       return true;
     case "cooldown":

@@ -36,15 +36,31 @@ export function meterOfModel(
 /** The meters of these accounts, by the name of the model that is their own. */
 export function meterNames(records: Iterable<NormalRecord>): MeterNames {
   const names = new Map(KNOWN_METERS);
-  for (const { usage } of records) {
-    for (const meter in usage?.meters) {
-      const name = usage.meters[meter]?.name;
-      if (name !== undefined && meter !== MAIN_METER) {
-        names.set(name.toLowerCase(), meter);
-      }
-    }
+  for (const record of records) {
+    for (const [name, meter] of namedMeters(record)) names.set(name, meter);
   }
   return names;
+}
+
+/** The same for one account: where others have another meter of that name, its own counts. */
+export function ownMeterNames(
+  record: NormalRecord,
+  names: MeterNames,
+): MeterNames {
+  const own = namedMeters(record);
+  const isAlike = own.every(([name, meter]) => names.get(name) === meter);
+  return isAlike ? names : new Map([...names, ...own]);
+}
+
+function namedMeters({ usage }: NormalRecord): [string, string][] {
+  const named: [string, string][] = [];
+  for (const meter in usage?.meters) {
+    const name = usage.meters[meter]?.name;
+    if (name !== undefined && meter !== MAIN_METER) {
+      named.push([name.toLowerCase(), meter]);
+    }
+  }
+  return named;
 }
 
 export function meterFacts(

@@ -3,6 +3,7 @@ import {
   type MeterNames,
   meterNames,
   meterOfModel,
+  ownMeterNames,
 } from "../meters.ts";
 import type { CreditPolicy } from "../report_types.ts";
 import type { CreditCaps } from "../spending_types.ts";
@@ -32,7 +33,7 @@ export class PooledAccount {
   readonly alias: string;
   record: NormalRecord;
   creditsAllowed = false;
-  /** Meters of all accounts of the pool. */
+  /** Meters of all accounts of the pool, of one name its own. */
   names: MeterNames = new Map();
   /** What the caps say of one more paid request at a time (epoch ms); undefined: no cap binds it. */
   capAt: ((now: number) => CapVerdict) | undefined;
@@ -167,7 +168,7 @@ export class AccountPool {
   invalidate(): void {
     const names = meterNames(this.all.map(({ record }) => record));
     for (const account of this.all) {
-      account.names = names;
+      account.names = ownMeterNames(account.record, names);
       account.invalidate();
     }
   }

@@ -153,6 +153,24 @@ test("rotator.fetch() asks the exhausted before anything is paid for", async () 
   assertEquals(asked(twin).sort(), ["alice", "bob"]);
 });
 
+test("rotator.fetch() asks accounts at their cap as well before it refuses or pays", async () => {
+  const afterReset = async (usedPercent: number, more = {}) => {
+    await using fleet = await startKnown({
+      accounts: { alice: CREDITED, ...more },
+      creditCaps: { alice: { day: 0 } },
+    });
+    fleet.clock.now += MINUTE;
+    fleet.fake.account("alice").windows = [{ seconds: 604_800, usedPercent }];
+    const { status, alias } = await fleet.ask();
+    return [status, alias, fleet.fake.charged.length];
+  };
+  assertEquals(await afterReset(0), [200, "alice", 0]);
+  assertEquals((await afterReset(100))[0], 429);
+  assertEquals(await afterReset(0, { bob: CREDITED }), [200, "alice", 0]);
+  const paid = await afterReset(100, { bob: CREDITED });
+  assertEquals(paid, [200, "bob", 1]);
+});
+
 test("rotator.fetch() serves a newly credited account in the same request", async () => {
   const newly = async (credits: "all" | "none") => {
     await using fleet = await startKnown({

@@ -90,6 +90,24 @@ test("rotator.fetch() takes a later meter by its limit_name for the model of tha
   assert(names.includes("GPT-6-Sol"));
 });
 
+test("rotator.fetch() counts a model on the meter that the account itself has of its name", async () => {
+  const sol = (name: string, usedPercent: number) => ({
+    meters: {
+      [name]: {
+        limitName: "GPT-6-Sol",
+        windows: [{ seconds: WEEK, usedPercent, resetAt: START + DAY }],
+      },
+    },
+  });
+  await using fleet = await startKnown({
+    accounts: { alice: sol("sol_old", 5), bob: sol("sol_new", 100) },
+  });
+  const model = "gpt-6-sol";
+  assertEquals((await rowOf(fleet, "alice", model))[0], "included");
+  assertEquals((await rowOf(fleet, "bob", model))[0], "exhausted");
+  assertEquals((await fleet.ask({ model })).alias, "alice");
+});
+
 test("rotator.fetch() takes a rate limits event without a name for the main meter's, also on a Spark request", async () => {
   await using fleet = await startKnown({
     credits: "none",
