@@ -61,7 +61,8 @@ const PASSED: readonly [path: RegExp, method: string][] = [
 ];
 const BASE = /^(\/v1|\/backend-api\/codex)(?=\/)/;
 /** The paths of other APIs, which clients try. */
-const OTHER_API = /^(\/v1)?\/(chat\/completions|completions|messages)$/;
+const OTHER_API =
+  /^(\/v1|\/backend-api\/codex)?\/(chat\/completions|completions|messages)$/;
 
 /** What the server answers by itself to a GET. */
 const OWN: Record<

@@ -144,7 +144,14 @@ test("createHandler() knows no other path and no other method", async () => {
 
 test("createHandler() says that other APIs are not served", async () => {
   await using desk = await startDesk({ accounts: { alice: {} } });
-  for (const path of ["/v1/chat/completions", "/v1/messages", "/messages"]) {
+  for (
+    const path of [
+      "/v1/chat/completions",
+      "/v1/messages",
+      "/messages",
+      "/backend-api/codex/chat/completions",
+    ]
+  ) {
     const answer = await desk.post(path);
     assertEquals(answer.status, 404);
     const { message } = (await answer.json()).error;
