@@ -1,6 +1,7 @@
 /** A command of the owner's that is told of events, as `--on-event` names it. */
 import { spawn } from "node:child_process";
 import { compareAmounts, subtractAmounts } from "../decimal.ts";
+import { messageOf } from "../errors.ts";
 import type {
   AccountStatus,
   RotatorEvent,
@@ -8,8 +9,8 @@ import type {
 } from "../report_types.ts";
 import { jsonText, standingWords } from "./format.ts";
 import { demand } from "./granted.ts";
-import { usageError } from "./messages.ts";
-import type { Flags } from "./options.ts";
+import { once, usageError } from "./messages.ts";
+import type { Context } from "./options.ts";
 import { candidates, pool } from "./status_summary.ts";
 
 /** Those that a store shows to who watches it, and those that are told by default. */
@@ -27,23 +28,34 @@ const MAX_WAITING = 100;
  * own, one at a time; one that hangs or fails holds up nobody else.
  */
 export function eventCommand(
-  flags: Flags,
+  { flags, warn }: Pick<Context, "flags" | "warn">,
 ): ((event: RotatorEvent) => void) | undefined {
   const command = flags.value("on-event");
   const types = typesOf(flags.value("on-event-types") ?? SEEN);
-  if (command === undefined) return undefined;
+  if (command === undefined) {
+    if (!flags.on("on-event-types")) return undefined;
+    throw usageError("--on-event-types needs a command; give --on-event too");
+  }
   const [program, ...args] = wordsOf(command);
   if (program === undefined) {
     throw usageError("--on-event is empty; give a program and its arguments");
   }
   demand("run", program);
+  const warnOnce = once(warn);
+  const onFailure = (error: unknown) =>
+    warnOnce(
+      `The command of --on-event did not start: ${
+        messageOf(error)
+      }; name a program that is there`,
+    );
   let waiting = 0;
   let last = Promise.resolve();
   return (event) => {
     if (!types.has(event.type) || waiting >= MAX_WAITING) return;
     waiting++;
     const line = `${jsonText(event, 0)}\n`;
-    last = last.then(() => run(program, args, line)).then(() => void waiting--);
+    last = last.then(() => run([program, ...args], line)).catch(onFailure)
+      .then(() => void waiting--);
   };
 }
 
@@ -162,25 +174,24 @@ function wordsOf(command: string): string[] {
     );
 }
 
-/** Runs a program to its end, whatever that is. */
+/**
+ * Runs a program to its end, whatever that is.
+ *
+ * @throws {Error} When it does not start.
+ */
 function run(
-  program: string,
-  args: readonly string[],
+  [program, ...args]: readonly [string, ...string[]],
   input: string,
 ): Promise<void> {
-  return new Promise((resolve) => {
-    try {
-      const child = spawn(program, args, {
-        stdio: ["pipe", "ignore", "ignore"],
-        timeout: MAX_RUN_MS,
-        killSignal: "SIGKILL",
-      });
-      child.on("error", () => resolve());
-      child.on("exit", () => resolve());
-      child.stdin.on("error", () => {});
-      child.stdin.end(input);
-    } catch {
-      resolve();
-    }
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, {
+      stdio: ["pipe", "ignore", "ignore"],
+      timeout: MAX_RUN_MS,
+      killSignal: "SIGKILL",
+    });
+    child.on("error", reject);
+    child.on("exit", () => resolve());
+    child.stdin.on("error", () => {});
+    child.stdin.end(input);
   });
 }

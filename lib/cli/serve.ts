@@ -30,7 +30,7 @@ import { demand } from "./granted.ts";
 import type { Io } from "./io.ts";
 import { CliError, EXIT, once, usageError, voiceOf } from "./messages.ts";
 import { openWholeStore } from "./open.ts";
-import { sanitize, suggestCommand } from "./format.ts";
+import { noAccount, sanitize, suggestCommand } from "./format.ts";
 
 const DEFAULT_PORT = "8791";
 const DEFAULT_HOST = "127.0.0.1";
@@ -113,7 +113,7 @@ async function run(outer: Context): Promise<number> {
   const rotator = await openServingRotator(context, metrics, maxWait);
   try {
     // a store that cannot be read would fail each request
-    await rotator.status();
+    const { accounts } = await rotator.status();
     const handler = createHandler(rotator, {
       key,
       metrics,
@@ -128,6 +128,7 @@ async function run(outer: Context): Promise<number> {
     io.out(`${server.url}/v1\n`);
     context.note(`Serving at ${server.url}/v1; ${source}`);
     dangersOf(key, hostname).forEach(context.warn);
+    if (accounts.length === 0) context.warn(noAccount());
     return await stopped(server, io, told);
   } finally {
     await rotator.close();
@@ -197,7 +198,7 @@ async function openServingRotator(
   maxWait: number | undefined,
 ): Promise<Rotator> {
   const { io, warn } = context;
-  const tellCommand = eventCommand(context.flags);
+  const tellCommand = eventCommand(context);
   const parts = createContext({
     ...(maxWait === undefined ? {} : { maxWait }),
     store: await openWholeStore(context),

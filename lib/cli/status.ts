@@ -221,11 +221,12 @@ async function again(outer: Context): Promise<number> {
 }
 
 async function watcherOf(
-  { flags }: Context,
+  context: Context,
 ): Promise<StoreWatcher | undefined> {
+  const { flags } = context;
   if (!flags.on("on-event") && !flags.on("on-event-types")) return undefined;
   const { eventCommand, storeWatcher } = await import("./event_command.ts");
-  const tell = eventCommand(flags);
+  const tell = eventCommand(context);
   return tell && storeWatcher(tell);
 }
 

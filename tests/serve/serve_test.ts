@@ -256,8 +256,33 @@ Deno.test("serve runs a command for events of the named types, one at a time, an
     const { code, err } = await spawn(it.folder, args);
     assertEquals([types, code], [types, 2], err);
   }
+  const alone = await spawn(it.folder, ["--on-event-types", "selected"]);
+  assertEquals(alone.code, 2);
+  assertStringIncludes(alone.err, "give --on-event too");
   assertEquals(await it.stop(), 0);
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("serve says once that the command of --on-event does not start, and serves on", async () => {
+  await using it = await startServing({
+    accounts: { alice: {} },
+    settings: NONE,
+    start: [Deno.execPath(), "run", "-A", "cli.ts"],
+    args: ["--on-event", "/nowhere/notify", "--on-event-types", "selected"],
+  });
+  for (let n = 0; n < 2; n++) {
+    const answer = await ask(it);
+    assertEquals(answer.status, 200);
+    await answer.text();
+  }
+  await it.said("The command of --on-event did not start: ");
+  await it.stop();
+  assertEquals(it.err().split("did not start").length, 2, it.err());
+});
+
+Deno.test("serve says at its start that there is no account, and how to add one", async () => {
+  await using it = await startServing({ accounts: {}, settings: NONE });
+  await it.said(`login --store ${it.folder}/accounts.json`);
 });
 
 Deno.test("serve refuses a body that is too large while it comes", async () => {
