@@ -6,7 +6,7 @@ import { meterOfModel } from "./meters.ts";
 import { uncountable } from "./pool/caps.ts";
 import { ClockReading } from "./pool/clock.ts";
 import { lastsUntil, meterLastsUntil } from "./pool/pace.ts";
-import { spentIn } from "./pool/spending.ts";
+import { spentIn } from "./spent.ts";
 import { select } from "./pool/select.ts";
 import { hasUsableCredits, untilOf } from "./pool/standing.ts";
 import type {
@@ -74,6 +74,7 @@ export function statusReport(
       source: policy.source,
       unknownAliases: unknownAliases(accounts, policy),
       caps: accounts.caps,
+      spentByRemoved: spentNow({ spent: accounts.spentByRemoved }, options),
       unknownCaps: Object.keys(accounts.caps)
         .filter((name) => name !== "*" && !accounts.get(name)),
       warning: [policy.warning, accounts.capPolicy.warning]
@@ -82,6 +83,17 @@ export function statusReport(
     next: nextOf(reported, options),
     lastsUntil: iso(fleetLastsUntil(accounts, options)),
     accounts: accounts.all.map((account) => accountStatus(account, options)),
+  };
+}
+
+function spentNow(
+  record: Parameters<typeof spentIn>[0],
+  { now }: Pick<ReportOptions, "now">,
+) {
+  const day = dayOf(now);
+  return {
+    spentToday: spentIn(record, day),
+    spentThisMonth: spentIn(record, day.slice(0, 7)),
   };
 }
 
@@ -155,8 +167,7 @@ function accountStatus(
     priority: record.priority,
     reserve: record.reserve,
     weight: record.weight,
-    spentToday: spentIn(record, dayOf(now)),
-    spentThisMonth: spentIn(record, dayOf(now).slice(0, 7)),
+    ...spentNow(record, { now }),
     toppedUpAt: iso(record.spending?.toppedUpAt),
     source: source ? { kind: source.kind, path: source.path } : null,
     detail: detailOf(record, standing, now),

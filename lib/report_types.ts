@@ -131,6 +131,8 @@ export interface StatusReport {
     caps: CreditCaps;
     /** Names in the caps that no account bears. */
     unknownCaps: string[];
+    /** What accounts had spent that were removed: it counts for the cap of all together. */
+    spentByRemoved: Pick<AccountStatus, "spentToday" | "spentThisMonth">;
     /** What of policy and caps cannot be read, so that less may be spent: a line each. */
     warning: string | null;
   };

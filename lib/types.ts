@@ -226,6 +226,8 @@ export interface Settings {
   creditAccountAliases?: unknown;
   /** {@linkcode CreditCaps}, where it can be read; absent or null: no cap. */
   creditCaps?: unknown;
+  /** What accounts had spent that were removed, by UTC day: it counts for the cap of all. */
+  spentByRemoved?: Record<string, string>;
   /** The only account that may serve; absent or null: all may. */
   pinned?: string | null;
 }

@@ -116,6 +116,7 @@ export class Spending {
         caps: caps(),
         now,
         countsPending: true,
+        spentByRemoved: state.settings.spentByRemoved,
       });
       if (verdict.kind === "open") startPaid(stored, id, now);
     });

@@ -2,6 +2,8 @@
 import { isRecord } from "../codex/json.ts";
 import { creditPolicy } from "../pool/credits.ts";
 import type { NormalState } from "../normal_types.ts";
+import { spentAtLast } from "../pool/spending.ts";
+import { withSpent } from "../spent.ts";
 import type { Settings } from "../types.ts";
 import { suggestCommand } from "./format.ts";
 import { CliError, confirm, EXIT, usageError } from "./messages.ts";
@@ -95,6 +97,18 @@ Examples:
   },
 };
 
+/** Forgets an account, but not what it has spent. */
+function removeAccount(
+  { settings, accounts }: NormalState,
+  alias: string,
+  now: number,
+): void {
+  const spent = spentAtLast(accounts[alias]!, now);
+  delete accounts[alias];
+  if (Object.keys(spent).length === 0) return;
+  settings.spentByRemoved = withSpent(settings.spentByRemoved, spent, now);
+}
+
 function pinned(before: string | null, alias: string | undefined): string {
   if (alias === undefined) {
     return before === null
@@ -130,9 +144,9 @@ Examples:
       context.note("Nothing is removed");
       return EXIT.failed;
     }
-    await changeAccounts(context, (alias, { accounts, settings }) => {
-      delete accounts[alias];
-      const places = replaceAlias(settings, alias).join(" and ");
+    await changeAccounts(context, (alias, state) => {
+      removeAccount(state, alias, io.now());
+      const places = replaceAlias(state.settings, alias).join(" and ");
       return `${alias} is removed${places && `, also from ${places}`}`;
     });
   },

@@ -37,7 +37,8 @@ export function capWords({ accounts, credits }: StatusReport): string[] {
     const parts = PERIODS.flatMap(([period, when, key]) => {
       const cap = caps[name]![period];
       if (cap === undefined) return [];
-      const spent = sumAmounts(own.map((it) => it[key]));
+      const removed = name === "*" ? [credits.spentByRemoved] : [];
+      const spent = sumAmounts([...own, ...removed].map((it) => it[key]));
       const text = spent === "0" ? spent : creditText(spent);
       return [`${text} of ${whole(cap, "0")} ${when}`];
     });

@@ -116,6 +116,8 @@ export class AccountPool {
   /** The name of the only account that may serve; null when all may. */
   pinned: string | null = null;
   capPolicy: CapPolicy = { caps: {} };
+  /** What accounts had spent that were removed, by UTC day. */
+  spentByRemoved: Record<string, string> = {};
   #uses = 0;
   /** The latest use that is known, epoch ms. */
   #latest = 0;
@@ -134,6 +136,8 @@ export class AccountPool {
    */
   load(state: NormalState, policy: CreditPolicy, now: number): void {
     const byAlias = new Map<string, PooledAccount>();
+    const { spentByRemoved = {} } = state.settings;
+    this.spentByRemoved = spentByRemoved;
     this.#latest = 0;
     for (const alias of Object.keys(state.accounts).sort()) {
       const record = state.accounts[alias]!;
@@ -147,7 +151,7 @@ export class AccountPool {
       account.creditsAllowed = maySpend(policy, alias);
       account.capAt = isCapped(this.caps, alias)
         ? (at) => {
-          const query = { alias, caps: this.caps, now: at };
+          const query = { alias, caps: this.caps, now: at, spentByRemoved };
           return capVerdict(state.accounts, { ...query, countsPending: false });
         }
         : undefined;

@@ -6,7 +6,13 @@ import type { CreditCaps } from "../spending_types.ts";
 import type { NormalRecord } from "../normal_types.ts";
 import { dayOf, isRecord, readDecimal } from "../values.ts";
 import { isAlias } from "./credits.ts";
-import { dearestOf, endForgotten, pendingEnds, spentIn } from "./spending.ts";
+import {
+  dearestOf,
+  endForgotten,
+  pendingEnds,
+  type Spender,
+} from "./spending.ts";
+import { spentIn } from "../spent.ts";
 
 /** The name of the cap for all accounts together. */
 const FLEET = "*";
@@ -110,21 +116,24 @@ export interface CapQuery {
   now: number;
   /** Whether requests whose cost is not known yet count, as for an admission. */
   countsPending: boolean;
+  /** What accounts had spent that were removed. */
+  spentByRemoved?: Record<string, string> | undefined;
 }
 
 /** Whether an account may take one more paid request. */
 export function capVerdict(
   accounts: Record<string, NormalRecord>,
-  { alias, caps, now, countsPending }: CapQuery,
+  { alias, caps, now, countsPending, spentByRemoved }: CapQuery,
 ): CapVerdict {
   const record = accounts[alias];
   if (!record || !isCapped(caps, alias)) return { kind: "open" };
   if (uncountable(record) !== null) return { kind: "capped", until: null };
+  const removed: Spender = spentByRemoved ? { spent: spentByRemoved } : {};
   const verdicts: CapVerdict[] = [];
   for (
     const [name, records] of [
       [alias, [record]],
-      [FLEET, Object.values(accounts)],
+      [FLEET, [...Object.values(accounts), removed]],
     ] as const
   ) {
     for (const period of PERIODS) {
@@ -152,11 +161,13 @@ export function uncountable({ credits, usage }: NormalRecord): string | null {
 }
 
 function verdictOf(
-  records: readonly NormalRecord[],
-  { cap, period, now, countsPending }: Omit<CapQuery, "alias" | "caps"> & {
-    cap: number;
-    period: Period;
-  },
+  records: readonly Spender[],
+  { cap, period, now, countsPending }:
+    & Pick<CapQuery, "now" | "countsPending">
+    & {
+      cap: number;
+      period: Period;
+    },
 ): CapVerdict {
   const limit = String(cap);
   const key = dayOf(now).slice(0, period === "day" ? 10 : 7);

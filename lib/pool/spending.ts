@@ -8,15 +8,13 @@ import {
   compareAmounts,
   shareAmount,
   subtractAmounts,
-  sumAmounts,
 } from "../decimal.ts";
 import type { AccountRecord } from "../types.ts";
 import type { PaidRequest, SpendingFacts } from "../spending_types.ts";
 import { dayOf, readDecimal } from "../values.ts";
+import { withSpent } from "../spent.ts";
 
 const DAY_MS = 24 * 3_600_000;
-/** Days of which it is remembered what they cost. */
-const MAX_DAYS = 62;
 /** A request is taken for over after this, ms. */
 const MAX_PENDING_MS = 15 * 60_000;
 /** More amounts are not compared for the dearest one. */
@@ -39,7 +37,8 @@ export interface BalanceChange {
   unexpected: string | null;
 }
 
-type Spender = Pick<AccountRecord, "spent" | "spending">;
+/** What an account has spent. */
+export type Spender = Pick<AccountRecord, "spent" | "spending">;
 
 function spendingOf(record: Spender): SpendingFacts {
   return record.spending ??= {
@@ -256,22 +255,21 @@ export function dearestOf(
 }
 
 function book(record: Spender, amount: string, at: number): void {
-  const day = dayOf(at);
-  const spent = { ...record.spent };
-  spent[day] = addAmounts(spent[day] ?? "0", amount);
-  const oldest = dayOf(at - (MAX_DAYS - 1) * DAY_MS);
-  record.spent = Object.fromEntries(
-    Object.entries(spent).filter(([day]) => day >= oldest),
-  );
+  record.spent = withSpent(record.spent, { [dayOf(at)]: amount }, at);
 }
 
-/** What was spent on a UTC day (YYYY-MM-DD) or in a month (YYYY-MM): a decimal text. */
-export function spentIn({ spent }: Spender, period: string): string {
-  return sumAmounts(
-    Object.entries(spent ?? {})
-      .filter(([day]) => day.startsWith(period))
-      .map(([, amount]) => amount),
-  );
+/**
+ * What an account that is removed has spent, which counts on for all together:
+ * of what still runs the dearest seen.
+ */
+export function spentAtLast(
+  record: Spender,
+  now: number,
+): Record<string, string> {
+  for (const request of Object.values(record.spending?.paid ?? {})) {
+    if (!request.isSettled) bookDearest(record, request, now);
+  }
+  return record.spent ?? {};
 }
 
 /** When each request whose cost is not known yet ends at the latest, epoch ms. */

@@ -273,6 +273,7 @@ export const readSettings = shape<NormalState["settings"]>({
   // of any form: where it cannot be read, nobody may spend
   creditAccountAliases: (value) => structuredClone(value),
   creditCaps: (value) => structuredClone(value),
+  spentByRemoved: optional(readAmounts),
   // a pin that cannot be read still pins: nobody has such a name
   pinned: (value) => {
     if (value === undefined || value === null || value === "") return null;

@@ -8,6 +8,7 @@ import {
 } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { RotatorError } from "../errors.ts";
+import { withSpent } from "../spent.ts";
 import type { PoolState } from "../types.ts";
 import {
   backupOf,
@@ -21,7 +22,7 @@ import {
 import { realFile, statFile } from "./file.ts";
 import type { LockOptions } from "./lock.ts";
 import { replaceStore } from "./replace.ts";
-import { applyChange, mayBeSameLogin } from "./state.ts";
+import { applyChange, mayBeSameLogin, normalState } from "./state.ts";
 
 /** A backup as it can be restored. */
 export interface FoundBackup {
@@ -118,6 +119,19 @@ function takeObserved(state: PoolState, later: PoolState): void {
     const known = { ...tokens && { tokens }, ...found, ...chosenIn(account) };
     state.accounts[alias] = structuredClone(known);
   }
+  takeSpent(state, later);
+}
+
+/** What was spent since counts on for all together, also that of accounts that go. */
+function takeSpent(state: PoolState, later: PoolState): void {
+  const { settings, accounts } = normalState(later);
+  let spent = settings.spentByRemoved;
+  for (const [alias, { spent: own }] of Object.entries(accounts)) {
+    const kept = state.accounts[alias];
+    const isKept = kept && mayBeSameLogin(kept, accounts[alias]!);
+    if (own && !isKept) spent = withSpent(spent, own, Date.now());
+  }
+  if (spent) state.settings.spentByRemoved = spent;
 }
 
 async function readBackup(

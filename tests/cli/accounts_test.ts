@@ -109,6 +109,49 @@ test("remove drops the account, its name on the credit list and the pin", async 
   assertEquals(backup.includes("canary-access-bob"), false);
 });
 
+test("remove keeps what was spent for the cap of all together, also through restore", async () => {
+  for (
+    const [spent, standing] of [["8", "blocked"], ["6", "credits"]] as const
+  ) {
+    const now = Date.now();
+    const day = new Date(now).toISOString().slice(0, 10);
+    const windows = [{
+      usedPercent: 100,
+      windowSeconds: 604_800,
+      resetsAt: now + 3_600_000,
+    }];
+    const bob = account("bob", {
+      usage: { observedAt: now, meters: { codex: { windows } } },
+      credits: {
+        observedAt: now,
+        hasCredits: true,
+        unlimited: false,
+        balance: "50",
+      },
+      spending: {
+        observedAt: now,
+        seenAt: now,
+        paid: {},
+        dearest: { [now]: "3" },
+      },
+    });
+    const alice = account("alice", { spent: { [day]: spent } });
+    const creditCaps = { "*": { month: 10 } };
+    await using it = await bench({ alice, bob }, { creditCaps });
+    assertEquals((await it.run("remove", "alice", "--yes")).code, 0);
+    const standingNow = async () =>
+      JSON.parse((await it.run("status", "--json")).out).accounts[0].standing;
+    assertEquals(await standingNow(), standing);
+    assertStringIncludes(
+      (await it.run("status")).out.replace(/\s+/g, " "),
+      `all together: ${spent}.00 of 10 this month`,
+    );
+    await it.run("disable", "bob");
+    await it.run("restore", "2");
+    assertEquals(await standingNow(), standing);
+  }
+});
+
 test("remove leaves a credit setting alone that it cannot read", async () => {
   for (const creditAccountAliases of ["all", "none", 5, ["bob", 7]]) {
     await using it = await bench(two(), { creditAccountAliases });

@@ -102,6 +102,7 @@ export function report(
       unknownAliases: [],
       caps: {},
       unknownCaps: [],
+      spentByRemoved: { spentToday: "0", spentThisMonth: "0" },
       warning: null,
     },
     next: accounts[0]?.alias ?? null,

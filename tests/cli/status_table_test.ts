@@ -180,6 +180,7 @@ test("renderStatus() lets no control character through", () => {
         unknownAliases: [evil],
         caps: {},
         unknownCaps: [],
+        spentByRemoved: { spentToday: "0", spentThisMonth: "0" },
         warning: evil,
       },
     }),
