@@ -73,6 +73,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 const LEAVES = [
   "abort",
   "decimal",
+  "spent",
   "errors",
   "meters",
   "nearest",
