@@ -4,7 +4,7 @@
  */
 import { CLIENT_ID, deviceUrls, tokenUrl } from "../codex/endpoints.ts";
 import { readErrorBody } from "../codex/error_report.ts";
-import { parseJson, readNumber, readText, recordOf } from "../codex/json.ts";
+import { parseJson, readPositive, readText, recordOf } from "../codex/json.ts";
 import { readTokenAnswer } from "../codex/tokens.ts";
 import { definedIn } from "../values.ts";
 import { delay } from "../abort.ts";
@@ -15,7 +15,6 @@ import {
 } from "./context.ts";
 import { type ImportedLogin, loginOf } from "./login_files.ts";
 
-/** Where and how to sign in. */
 export interface LoginOptions
   extends Pick<AccountContext, "issuer" | "version" | "fetch"> {
   /** Ends it early. */
@@ -52,9 +51,8 @@ export async function exchangeCode(
   const answer = readTokenAnswer(status, called.text);
   if (answer.kind === "transient") throw incomplete(answer.reason);
   if (answer.kind === "refused") {
-    throw incomplete(
-      `the issuer refused the code (${errorWord(called) ?? status})`,
-    );
+    const word = errorWord(called) ?? status;
+    throw incomplete(`the issuer refused the code (${word})`);
   }
   const { access, refresh, id, lifetimeMs } = answer;
   if (access === undefined || refresh === undefined) {
@@ -77,7 +75,6 @@ function incomplete(reason: string): Error {
   return new Error(`The sign-in was not completed: ${reason}; start it again`);
 }
 
-/** How to sign a device in. */
 export interface DeviceLoginOptions extends LoginOptions {
   /** Shows the code to be entered on a page, and how long it is good (ms). */
   readonly onCode: (
@@ -108,14 +105,11 @@ export async function signInByDevice(
   options: DeviceLoginOptions,
 ): Promise<ImportedLogin> {
   const urls = deviceUrls(options.issuer);
-  const { deviceId, userCode, intervalMs } = await askForCode(
-    options,
-    urls.userCode,
-  );
+  const { question, ...code } = await askForCode(options, urls.userCode);
+  const { user_code: userCode } = question;
   options.onCode({ userCode, page: urls.page, lifetimeMs: LIFETIME_MS });
-  const question = { device_auth_id: deviceId, user_code: userCode };
   const wait = options.wait ?? delay;
-  let interval = intervalMs;
+  let interval = code.intervalMs;
   // counted in waits, so that a clock that is set cannot hold us forever
   for (let waited = interval; waited <= LIFETIME_MS; waited += interval) {
     await wait(interval, options.signal);
@@ -130,38 +124,29 @@ export async function signInByDevice(
 const EXPIRED =
   "The code was not entered in time and has expired; start the sign-in again";
 
-async function askForCode(
-  options: LoginOptions,
-  url: string,
-): Promise<{ deviceId: string; userCode: string; intervalMs: number }> {
+async function askForCode(options: LoginOptions, url: string) {
   const called = await postToIssuer(options, url, { client_id: CLIENT_ID });
-  const instead = "or sign in with the browser, without --device";
+  const failed = (reason: string) =>
+    new Error(`${reason} or sign in with the browser, without --device`);
   if ("error" in called) {
-    throw new Error(
-      `The issuer gave no code: ${called.error}; try again, ${instead}`,
-    );
+    throw failed(`The issuer gave no code: ${called.error}; try again,`);
   }
   const { status } = called.response;
   if (status === 404) {
-    throw new Error(
-      `The issuer does not offer sign-in by device code (404): ${DEVICE_SETTING}; ${instead}`,
+    throw failed(
+      `The issuer does not offer sign-in by device code (404): ${DEVICE_SETTING};`,
     );
   }
   const answer = recordOf(parseJson(called.text));
-  const deviceId = readText(answer.device_auth_id);
-  const userCode = readText(answer.user_code);
-  if (status !== 200 || deviceId === null || userCode === null) {
-    throw new Error(
-      `The issuer gave no code (${status}); try again, ${instead}`,
-    );
+  const device_auth_id = readText(answer.device_auth_id);
+  const user_code = readText(answer.user_code);
+  if (status !== 200 || device_auth_id === null || user_code === null) {
+    throw failed(`The issuer gave no code (${status}); try again,`);
   }
-  return { deviceId, userCode, intervalMs: intervalOf(answer.interval) };
-}
-
-/** The interval comes as a string, in seconds. */
-function intervalOf(value: unknown): number {
-  const seconds = readNumber(value) ?? 0;
-  return seconds > 0 ? Math.min(seconds * 1000, MAX_INTERVAL_MS) : INTERVAL_MS;
+  // it comes as a string, in seconds
+  const ms = (readPositive(answer.interval) ?? 0) * 1000 || INTERVAL_MS;
+  const intervalMs = Math.min(ms, MAX_INTERVAL_MS);
+  return { question: { device_auth_id, user_code }, intervalMs };
 }
 
 /** What the issuer says of a code that was shown. */
@@ -187,6 +172,5 @@ function readPoll(
   const isPending = status === 403 || status === 404 || status >= 500 ||
     word?.endsWith("authorization_pending");
   if (isPending) return "pending";
-  const code = word === undefined ? "" : ` (${word})`;
-  throw incomplete(`the issuer answered ${status}${code}`);
+  throw incomplete(`the issuer answered ${status}${word ? ` (${word})` : ""}`);
 }

@@ -67,11 +67,8 @@ export async function signInByBrowser(
   const { signal, ports = LOGIN_PORTS, loopbacks = LOOPBACKS } = options;
   signal.throwIfAborted();
   const login = new BrowserLogin(options);
-  const server = await listenForCallback(
-    ports,
-    loopbacks,
-    (query) => login.answer(query),
-  );
+  const answer = (query: URLSearchParams) => login.answer(query);
+  const server = await listenForCallback(ports, loopbacks, answer);
   try {
     await login.run(server, ports);
   } finally {
@@ -143,13 +140,12 @@ class BrowserLogin {
   }
 
   #address(): string {
-    const challenge = createHash("sha256").update(this.#verifier);
     const query = new URLSearchParams({
       response_type: "code",
       client_id: CLIENT_ID,
       redirect_uri: this.#redirect,
       scope: LOGIN_SCOPE,
-      code_challenge: challenge.digest("base64url"),
+      code_challenge: digest(this.#verifier).toString("base64url"),
       code_challenge_method: "S256",
       id_token_add_organizations: "true",
       codex_cli_simplified_flow: "true",
@@ -161,7 +157,8 @@ class BrowserLogin {
 
   /** Takes what came back: only an answer to this very sign-in counts, a refusal too. */
   async #take(query: URLSearchParams): Promise<void> {
-    if (!isSame(query.get("state") ?? "", this.#state)) {
+    const [shown, own] = [query.get("state") ?? "", this.#state].map(digest);
+    if (!timingSafeEqual(shown!, own!)) {
       throw new Useless(
         "This answer belongs to another sign-in (its state differs); use the address that was shown last",
       );
@@ -170,21 +167,19 @@ class BrowserLogin {
     const code = query.get("code");
     if (error !== null && !this.#begun) {
       const words = [error, query.get("error_description") ?? ""];
-      const reason = words.map(shortText).filter((it) => it).join(": ");
+      const reason = words.map(shortText).filter(Boolean).join(": ");
       this.#done.reject(new Error(`The issuer refused the sign-in: ${reason}`));
     } else if (error === null && !code) {
       throw new Useless("The answer holds no code; start the sign-in again");
     } else if (code && !this.#begun) {
       // a code serves once: a page that is loaded again waits for the first
       this.#begun = true;
-      this.#complete(code).then(this.#done.resolve, this.#done.reject);
+      const redirect = this.#redirect;
+      const grant = { code, verifier: this.#verifier, redirect };
+      exchangeCode(this.#options, grant).then(this.#options.keep)
+        .then(this.#done.resolve, this.#done.reject);
     }
     await this.#done.promise;
-  }
-
-  async #complete(code: string): Promise<void> {
-    const grant = { code, verifier: this.#verifier, redirect: this.#redirect };
-    await this.#options.keep(await exchangeCode(this.#options, grant));
   }
 
   async #readPasted(signal: AbortSignal): Promise<void> {
@@ -216,7 +211,6 @@ function readPaste(line: string, state: string): URLSearchParams {
   );
 }
 
-function isSame(a: string, b: string): boolean {
-  const [one, other] = [a, b].map((it) => new TextEncoder().encode(it));
-  return one!.length === other!.length && timingSafeEqual(one!, other!);
+function digest(text: string) {
+  return createHash("sha256").update(text).digest();
 }

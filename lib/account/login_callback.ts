@@ -15,10 +15,10 @@ export interface CallbackAnswer {
 
 type Answer = (query: URLSearchParams) => Promise<CallbackAnswer>;
 
-const CALLBACK_PATH = "/auth/callback";
-const START_PATH = "/sign-in";
 /** A browser may take `localhost` for either. */
 export const LOOPBACKS: readonly string[] = ["127.0.0.1", "::1"];
+/** What the address bar may call this machine. */
+const NAMES = ["localhost", "127.0.0.1", "[::1]"];
 
 /**
  * Waits for the browser on the first of the ports that is free.
@@ -69,38 +69,37 @@ export class CallbackServer {
   }
 
   async #handle(
-    request: IncomingMessage,
+    { method, url, headers }: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    const { pathname, search } = targetOf(request, this.port);
-    if (pathname === START_PATH && this.#target !== undefined) {
-      const location = this.#target;
+    // another host name means that some web page had its name point here
+    const isOurs = method === "GET" &&
+      NAMES.some((name) => headers.host === `${name}:${this.port}`);
+    const to = URL.parse(isOurs ? url ?? "" : "", "http://localhost");
+    const location = this.#target;
+    if (to?.pathname === "/auth/callback") {
+      await send(response, await this.#answer(to.searchParams));
+    } else if (to?.pathname === "/sign-in" && location !== undefined) {
       // whoever else asks for it learns nothing
       this.#target = undefined;
-      return await send(response, SENT_ON, { location });
-    }
-    const isReturn = pathname === CALLBACK_PATH;
-    const query = new URLSearchParams(search);
-    await send(response, isReturn ? await this.#answer(query) : NOT_FOUND);
+      await send(response, SENT_ON, { location });
+    } else await send(response, NOT_FOUND);
   }
 
   /** An address of this server that leads to `url`, once. */
   leadTo(url: string): string {
     this.#target = url;
-    return `http://localhost:${this.port}${START_PATH}`;
+    return `http://localhost:${this.port}/sign-in`;
   }
 
   async close(): Promise<void> {
     // the page is on its way before the server goes
     await Promise.all(this.#pending);
-    await Promise.all(
-      this.#servers.map((server) =>
-        new Promise<void>((resolve) => {
-          server.close(() => resolve());
-          server.closeAllConnections();
-        })
-      ),
-    );
+    await Promise.all(this.#servers.map((server) => {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      return closed;
+    }));
   }
 }
 
@@ -120,19 +119,6 @@ function listen(
     });
     server.listen(port, host, () => resolve("listening"));
   });
-}
-
-/** Path and query of a GET to one of our names; both empty for anything else. */
-function targetOf(
-  { method, url = "", headers }: IncomingMessage,
-  port: number,
-): { pathname: string; search: string } {
-  const names = ["localhost", "127.0.0.1", "[::1]"];
-  // another host name means that some web page had its name point here
-  const isOurs = names.some((name) => headers.host === `${name}:${port}`);
-  if (!isOurs || method !== "GET") return { pathname: "", search: "" };
-  const [, pathname = "", search = ""] = /^([^?]*)(.*)$/.exec(url) ?? [];
-  return { pathname, search };
 }
 
 const NOT_FOUND = {
@@ -160,10 +146,7 @@ function send(
     "connection": "close",
     ...headers,
   });
-  return new Promise((resolve) => {
-    response.once("close", resolve);
-    response.end(
-      `<!DOCTYPE html>
+  const page = `<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <title>${escape(title)} – codex-rotator</title>
@@ -171,9 +154,10 @@ function send(
 <h1>${escape(title)}</h1>
 <p>${escape(text)}</p>
 </html>
-`,
-      () => resolve(),
-    );
+`;
+  return new Promise((resolve) => {
+    response.once("close", resolve);
+    response.end(page, resolve);
   });
 }
 

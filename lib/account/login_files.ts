@@ -34,7 +34,6 @@ export interface ForeignSettings {
   creditAccountAliases?: unknown;
 }
 
-/** What a login file holds. */
 export interface LoginFile {
   kind: LoginFileKind;
   logins: FoundLogin[];
@@ -43,7 +42,6 @@ export interface LoginFile {
   settings: ForeignSettings;
 }
 
-/** How the tools are called. */
 export const TOOL_NAMES: Readonly<Record<LoginFileKind, string>> = {
   "codex": "the Codex CLI",
   "opencode": "OpenCode",
@@ -66,14 +64,10 @@ export function readLoginFile(
   const json = parseJson(text.replace(/^\ufeff/, ""));
   if (!isRecord(json)) throw new Error(noObject(path, kind));
   const found = kind ?? kindOf(json);
-  switch (found) {
-    case "codex":
-      return single(found, codexLogin(json, path));
-    case "opencode":
-      return single(found, openCodeLogin(json, path));
-    case "opencode-multi-auth":
-      return multiAuthFile(json, path);
-  }
+  if (found === "opencode-multi-auth") return multiAuthFile(json, path);
+  const read = found === "codex" ? codexLogin : openCodeLogin;
+  const logins = [{ login: read(json, path) }];
+  return { kind: found, logins, without: [], settings: {} };
 }
 
 /** A login from its tokens and their claims; what is known otherwise goes first. */
@@ -94,10 +88,6 @@ export function loginOf(
   };
 }
 
-function single(kind: LoginFileKind, login: ImportedLogin): LoginFile {
-  return { kind, logins: [{ login }], without: [], settings: {} };
-}
-
 function kindOf(json: Record<string, unknown>): LoginFileKind {
   if (isRecord(json.accounts)) return "opencode-multi-auth";
   // OpenCode's file may hold its logins with any number of other providers
@@ -111,11 +101,8 @@ function codexLogin(
   path: string,
 ): ImportedLogin {
   const tokens = recordOf(file.tokens);
-  const read = tokensOf(
-    tokens.access_token,
-    tokens.refresh_token,
-    tokens.id_token,
-  );
+  const { access_token, refresh_token, id_token } = tokens;
+  const read = tokensOf(access_token, refresh_token, id_token);
   const other = OTHER_KINDS.find(({ isIn }) => isIn(file, read));
   if (read !== undefined && !other?.isInstead) {
     return loginOf(read, { accountId: readSendable(tokens.account_id) });
@@ -163,11 +150,10 @@ function openCodeLogin(
   if (read !== undefined) {
     return loginOf(read, { accountId: readSendable(openai.accountId) });
   }
-  throw new Error(
-    openai.type === "api"
-      ? `${path} holds an API key only for OpenAI, which has no ChatGPT usage to share; ${NEXT}`
-      : `${path} holds no ChatGPT login (no openai.access); ${NEXT}`,
-  );
+  const what = openai.type === "api"
+    ? "an API key only for OpenAI, which has no ChatGPT usage to share"
+    : "no ChatGPT login (no openai.access)";
+  throw new Error(`${path} holds ${what}; ${NEXT}`);
 }
 
 function multiAuthFile(
@@ -176,46 +162,48 @@ function multiAuthFile(
 ): LoginFile {
   const settings = recordOf(file.settings);
   const weights = recordOf(settings.accountWeights);
-  const found = Object.entries(recordOf(file.accounts)).map((
-    [alias, value],
-  ) => ({
-    alias,
-    read: multiAuthLogin(alias, value, readNumber(weights[alias])),
-  }));
-  const logins = found.flatMap(({ read }) => read === undefined ? [] : [read]);
+  const logins: FoundLogin[] = [];
+  const without: string[] = [];
+  for (const [alias, value] of Object.entries(recordOf(file.accounts))) {
+    const login = multiAuthLogin(recordOf(value));
+    if (login === undefined) {
+      without.push(alias);
+      continue;
+    }
+    const weight = readNumber(weights[alias]) ?? -1;
+    const isOff = recordOf(value).enabled === false;
+    logins.push({
+      login,
+      alias,
+      ...isOff && { enabled: false },
+      ...weight >= 0 && { weight },
+    });
+  }
   if (logins.length === 0) {
     throw new Error(`${path} holds no ChatGPT login (no accounts); ${NEXT}`);
   }
+  const { rotationStrategy, creditAccountAliases } = settings;
   return {
     kind: "opencode-multi-auth",
     logins,
-    without: found.filter(({ read }) => !read).map(({ alias }) => alias),
+    without,
     settings: definedIn({
-      strategy: readText(settings.rotationStrategy),
-      creditAccountAliases: settings.creditAccountAliases,
+      strategy: readText(rotationStrategy),
+      creditAccountAliases,
     }),
   };
 }
 
 function multiAuthLogin(
-  alias: string,
-  value: unknown,
-  weight: number | undefined,
-): FoundLogin | undefined {
-  if (!isRecord(value)) return undefined;
-  const { accessToken, refreshToken, idToken, expiresAt } = value;
+  account: Record<string, unknown>,
+): ImportedLogin | undefined {
+  const { accessToken, refreshToken, idToken, expiresAt } = account;
   const tokens = tokensOf(accessToken, refreshToken, idToken, expiresAt);
-  if (tokens === undefined) return undefined;
-  return {
-    login: loginOf(tokens, {
-      accountId: readSendable(value.accountId),
-      email: readText(value.email),
-      plan: readText(value.planType),
-    }),
-    alias,
-    ...(value.enabled === false ? { enabled: false } : {}),
-    ...(weight !== undefined && weight >= 0 ? { weight } : {}),
-  };
+  return tokens && loginOf(tokens, {
+    accountId: readSendable(account.accountId),
+    email: readText(account.email),
+    plan: readText(account.planType),
+  });
 }
 
 function tokensOf(
@@ -243,7 +231,7 @@ function noObject(path: string, kind: LoginFileKind | undefined): string {
 /** The text of a login file with other tokens, in the style it is written in. */
 export function withTokens(
   text: string,
-  kind: LoginFileKind,
+  kind: Exclude<LoginFileKind, "opencode-multi-auth">,
   tokens: Tokens,
 ): string {
   const mark = text.startsWith("\ufeff") ? "\ufeff" : "";
@@ -253,7 +241,7 @@ export function withTokens(
     const told = { access_token: access, refresh_token: refresh, id_token: id };
     Object.assign(recordOf(file.tokens), definedIn(told));
     file.last_refresh = new Date().toISOString();
-  } else if (kind === "opencode") {
+  } else {
     const told = { access, refresh, expires: expiresAt };
     Object.assign(recordOf(file.openai), definedIn(told));
   }
