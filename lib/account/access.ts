@@ -1,8 +1,7 @@
+import { readClaims } from "../codex/tokens.ts";
 import { ClockReading } from "../pool/clock.ts";
 import { runningUntil } from "../pool/limits.ts";
-import type { Tokens } from "../types.ts";
 import type { AccountContext } from "./context.ts";
-import { expiryOf } from "./import.ts";
 
 /** Tokens are renewed when they expire within this (ms). */
 const EARLY_MS = 5 * 60_000;
@@ -12,8 +11,7 @@ export const RETRY_MS = 60_000;
 /** A token to send with, or why there is none. */
 export type Access =
   | { kind: "ok"; access: string; refreshed: boolean }
-  | { kind: "login"; reason: string }
-  | { kind: "unavailable"; reason: string };
+  | { kind: "login" | "unavailable"; reason: string };
 
 /** A token that can be sent, and for how long (ms). */
 export type Valid = Access & { kind: "ok"; msLeft: number };
@@ -44,27 +42,36 @@ export class AccessTokens {
     const { cache, now } = this.context;
     const account = cache.state.accounts[alias];
     if (!account) return GONE;
-    const { tokens, auth } = account;
-    if (auth) return { kind: "login", reason: auth.reason };
-    if (!tokens) return { kind: "login", reason: "There are no usable tokens" };
+    const { tokens, auth, cooldowns } = account;
+    const reason = auth?.reason ??
+      (tokens ? undefined : "There are no usable tokens");
+    if (reason !== undefined) return { kind: "login", reason };
     const valid = this.valid(alias, rejected);
     const isPaused = (this.#retryAt.get(alias) ?? 0) > now();
     if (valid && (valid.msLeft > EARLY_MS || isPaused)) return valid;
-    if (runningUntil(account, "token", new ClockReading(now())) === undefined) {
-      return undefined;
-    }
-    const reason = account.cooldowns["token"]?.detail ??
-      "The token could not be renewed";
-    return { kind: "unavailable", reason };
+    const until = runningUntil(account, "token", new ClockReading(now()));
+    return until === undefined ? undefined : {
+      kind: "unavailable",
+      reason: cooldowns["token"]?.detail ?? "The token could not be renewed",
+    };
   }
 
+  /** An access token that can be sent, however soon it ends. */
   valid(alias: string, rejected: string | undefined): Valid | undefined {
     const tokens = this.context.cache.state.accounts[alias]?.tokens;
     if (!tokens || tokens.access === rejected) return undefined;
-    const msLeft = this.#msLeft(tokens);
-    if (msLeft <= 0) return undefined;
+    const { access, expiresAt } = tokens;
+    // only a refresh token is there
+    if (access === "") return undefined;
+    const end = expiresAt || (readClaims(access).expiresAt ?? Infinity);
+    // by its own lifetime where it was issued here, as the clock may be wrong
+    const ownEnd = this.#validUntil.get(access) ?? -Infinity;
+    const msLeft = Math.max(
+      end - this.context.now(),
+      ownEnd - performance.now(),
+    );
     const refreshed = rejected !== undefined;
-    return { kind: "ok", access: tokens.access, refreshed, msLeft };
+    return msLeft > 0 ? { kind: "ok", access, refreshed, msLeft } : undefined;
   }
 
   noteIssued(alias: string, access: string, lifetimeMs: number | null): void {
@@ -79,14 +86,5 @@ export class AccessTokens {
 
   noteFailure(alias: string): void {
     this.#retryAt.set(alias, this.context.now() + RETRY_MS);
-  }
-
-  /** How long an access token is still valid (ms): by its own lifetime where it was issued here, as the clock may be wrong. */
-  #msLeft(tokens: Tokens): number {
-    const until = this.#validUntil.get(tokens.access) ?? -Infinity;
-    return Math.max(
-      expiryOf(tokens) - this.context.now(),
-      until - performance.now(),
-    );
   }
 }

@@ -18,9 +18,7 @@ function claimsOf(tokens: Tokens = NONE): Claims {
 }
 
 /** The workspace of an account: a record that was written by hand may leave that to its tokens. */
-function accountIdOf(
-  { accountId, tokens }: AccountRecord,
-): string | undefined {
+function accountIdOf({ accountId, tokens }: AccountRecord) {
   return accountId || (claimsOf(tokens).accountId ?? undefined);
 }
 
@@ -77,9 +75,8 @@ export function lockName(
   account: AccountRecord | undefined,
 ): string {
   const { userId = "", accountId = "" } = account ?? {};
-  const identity = userId || accountId
-    ? `${userId}/${accountId}`
-    : `alias:${alias}`;
+  const known = userId || accountId;
+  const identity = known ? `${userId}/${accountId}` : `alias:${alias}`;
   const hash = createHash("sha256").update(identity).digest("hex");
   return `token-${hash.slice(0, 16)}`;
 }

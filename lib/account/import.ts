@@ -14,7 +14,6 @@ import { definedIn } from "../values.ts";
 import { isSameLogin } from "./identity.ts";
 import type { ImportedLogin } from "./login_files.ts";
 
-/** How a login is added. */
 export interface AddOptions {
   /** Its name if it is new; default: from its e-mail. */
   alias?: string | undefined;
@@ -24,7 +23,6 @@ export interface AddOptions {
   fresh?: boolean;
 }
 
-/** What became of a login that was added. */
 export interface AddedLogin {
   alias: string;
   added: boolean;
@@ -103,24 +101,13 @@ function takeClaims(account: AccountRecord, plan: string | null): void {
   delete account.cooldowns?.token;
 }
 
-/** When an access token expires (epoch ms); Infinity when unknown. */
-export function expiryOf({ access, expiresAt }: Tokens): number {
-  // only a refresh token is there
-  if (access === "") return 0;
-  return expiresAt || (readClaims(access).expiresAt ?? Infinity);
-}
-
 /** Later for newer tokens, epoch ms; null when they do not tell. */
 export function freshness(tokens: Tokens): number | null {
   return tokens.expiresAt ?? readClaims(tokens.access).expiresAt ??
     readClaims(tokens.id).expiresAt;
 }
 
-/** Whether two sets of tokens are the same. */
-export function isSameTokens(
-  before: Tokens | undefined,
-  after: Tokens,
-): boolean {
+export function isSameTokens(before: Tokens | undefined, after: Tokens) {
   return before?.access === after.access && before.refresh === after.refresh;
 }
 
@@ -144,10 +131,7 @@ function updateLogin(
   return true;
 }
 
-function link(
-  account: AccountRecord,
-  source: AccountSource | undefined,
-): void {
+function link(account: AccountRecord, source: AccountSource | undefined) {
   if (source === undefined) delete account.source;
   else account.source = { ...source };
 }
@@ -156,14 +140,11 @@ function link(
 function freeAlias({ accounts }: PoolState, login: ImportedLogin): string {
   const isFree = (name: string) => !Object.hasOwn(accounts, name);
   const base = aliasFrom(login.email?.split("@")[0] ?? "");
-  const names = login.plan === null
-    ? [base]
-    : [base, `${base}-${aliasFrom(login.plan)}`];
-  const free = names.find(isFree);
-  if (free !== undefined) return free;
+  const plan = login.plan === null ? "" : `-${aliasFrom(login.plan)}`;
+  const free = [base, base + plan].find(isFree);
   let n = 2;
-  while (!isFree(`${base}-${n}`)) n++;
-  return `${base}-${n}`;
+  while (!free && !isFree(`${base}-${n}`)) n++;
+  return free ?? `${base}-${n}`;
 }
 
 function aliasFrom(text: string): string {

@@ -27,24 +27,21 @@ import {
 } from "./login_files.ts";
 
 /** An account that is linked to a file this version can keep in step. */
-export type LinkedAccount = AccountRecord & { source: LinkSource };
+type LinkedAccount = AccountRecord & { source: LinkSource };
 
 /** What a look at the linked file found. */
 export type Look =
   | { kind: "newer"; login: ImportedLogin }
-  /** Its tool may use the login that was in it elsewhere now. */
-  | {
-    kind: "lost";
-    reason: string; /** It may be whole again soon. */
-    mayPass?: true;
-  }
+  /** Its tool may use the login that was in it elsewhere now; where it may be broken only, that may pass. */
+  | { kind: "lost"; reason: string; mayPass?: true }
   | { kind: "nothing" };
+
+const NOTHING: Look = { kind: "nothing" };
 
 /** How often a file that is being written is read again, and after how long (ms). */
 const WRITE_TURNS = 10;
 const PAUSE_MS = 100;
 
-/** Whether an account is kept in step with another tool's file. */
 function isLinked(account: AccountRecord): account is LinkedAccount {
   const kind = account.source?.kind;
   return kind === "codex" || kind === "opencode";
@@ -75,12 +72,12 @@ export class AccountLinks {
 
   /** The linked accounts that hold a refresh token, as they are now. */
   holding(refresh: string): [alias: string, account: LinkedAccount][] {
-    return Object.entries(this.#context.cache.state.accounts)
-      .flatMap(([alias, account]) =>
-        isLinked(account) && account.tokens?.refresh === refresh
-          ? [[alias, { ...account }]]
-          : []
-      );
+    return Object.keys(this.#context.cache.state.accounts).flatMap((alias) => {
+      const linked = this.of(alias);
+      return linked?.tokens?.refresh === refresh
+        ? [[alias, { ...linked }]]
+        : [];
+    });
   }
 
   /** The file; beside the store there is another place for a copy of it. */
@@ -98,14 +95,12 @@ export class AccountLinks {
    */
   async look(alias: string, turns: number): Promise<Look> {
     const account = this.of(alias);
-    if (!account) return { kind: "nothing" };
+    if (!account) return NOTHING;
     const file = this.#fileOf(account);
     for (let turn = 1;; turn++) {
       const found = await file.read();
       const look = judge(account, found?.login);
-      if (look.kind === "newer") {
-        await this.#adopt(alias, look.login, file.path);
-      }
+      await this.#adopt(alias, look, file.path);
       if (look.kind !== "nothing") return look;
       if (turn >= turns) {
         // what was in it may be spent: its tool may have been cut off, or have moved
@@ -121,10 +116,7 @@ export class AccountLinks {
    * Runs `job` while no other rotator works on the linked file, if there is
    * one, after what a dead one left is finished.
    */
-  async hold<T>(
-    alias: string,
-    job: (file?: LinkedFile) => Promise<T>,
-  ): Promise<T> {
+  async hold<T>(alias: string, job: (file?: LinkedFile) => Promise<T>) {
     const linked = this.of(alias);
     if (!linked) return await job();
     const file = this.#fileOf(linked);
@@ -134,12 +126,10 @@ export class AccountLinks {
     });
   }
 
-  /** Takes newer tokens over from `path`: the linked file, or a copy on its way into it. */
-  async #adopt(
-    alias: string,
-    login: ImportedLogin,
-    path: string,
-  ): Promise<void> {
+  /** Takes tokens that are newer over from `path`: the linked file, or a copy on its way into it. */
+  async #adopt(alias: string, look: Look, path: string) {
+    if (look.kind !== "newer") return;
+    const { login } = look;
     const { cache, emit } = this.#context;
     const spent = cache.state.accounts[alias]?.tokens?.refresh;
     await cache.save((state) => {
@@ -161,11 +151,7 @@ export class AccountLinks {
    *
    * @param before The account before the renewal.
    */
-  async giveBack(
-    alias: string,
-    before: LinkedAccount,
-    tokens: Tokens,
-  ): Promise<void> {
+  async giveBack(alias: string, before: LinkedAccount, tokens: Tokens) {
     const { cache, emit } = this.#context;
     const file = this.#fileOf(before);
     const saveSeen = () => cache.save((state) => noteSeen(state, tokens));
@@ -175,12 +161,10 @@ export class AccountLinks {
         const found = await file.read();
         if (found === undefined) return;
         const { text, login } = found;
-        if (login && isSameTokens(login.tokens, tokens)) {
-          return await saveSeen();
-        }
+        if (isSameTokens(login?.tokens, tokens)) return await saveSeen();
         const look = judge(before, login);
         if (look.kind === "newer") {
-          return await this.#adopt(alias, look.login, file.path);
+          return await this.#adopt(alias, look, file.path);
         }
         if (login && !isSameLogin(before, login)) {
           reason = `${file.path} holds another login`;
@@ -221,8 +205,7 @@ export class AccountLinks {
     if (!linked) return;
     const leftovers = (await file.leftovers()).filter((it) => !it.isLock);
     for (const { login, path } of leftovers) {
-      const look = judge(linked, login);
-      if (look.kind === "newer") await this.#adopt(alias, look.login, path);
+      await this.#adopt(alias, judge(linked, login), path);
       linked = this.of(alias) ?? linked;
     }
     const { tokens } = linked;
@@ -231,7 +214,7 @@ export class AccountLinks {
       await this.giveBack(alias, linked, tokens);
     } else if (tokens && found && !found.login) {
       const copy = leftovers.find(({ login }) =>
-        login && isSameTokens(tokens, login.tokens)
+        isSameTokens(login?.tokens, tokens)
       );
       if (copy) await file.replace(found.text, copy.text);
     }
@@ -242,10 +225,7 @@ export class AccountLinks {
 }
 
 /** Whether the file still holds tokens that were renewed and never given back to it. */
-function isBehind(
-  { source, tokens }: LinkedAccount,
-  login: ImportedLogin,
-): boolean {
+function isBehind({ source, tokens }: LinkedAccount, login: ImportedLogin) {
   return fingerprint(login.tokens) === source.seen &&
     tokens !== undefined && !isSameTokens(tokens, login.tokens);
 }
@@ -260,7 +240,7 @@ export function noteSeen(state: PoolState, tokens: Tokens): void {
 
 /** What the login that a file holds means for its account. */
 function judge(account: LinkedAccount, login: ImportedLogin | undefined): Look {
-  if (!login) return { kind: "nothing" };
+  if (!login) return NOTHING;
   const [before, after] = [account.tokens, login.tokens]
     .map((tokens) => ({ accountId: readClaims(tokens?.access).accountId }));
   // one that does not tell whose it is is merely not used
@@ -272,7 +252,7 @@ function judge(account: LinkedAccount, login: ImportedLogin | undefined): Look {
   }
   return isSameLogin(account, login) && isNewer(account, login.tokens)
     ? { kind: "newer", login }
-    : { kind: "nothing" };
+    : NOTHING;
 }
 
 /**

@@ -33,7 +33,6 @@ import {
   readLoginFile,
 } from "./login_files.ts";
 
-/** A file that this version can keep in step. */
 export interface LinkSource extends AccountSource {
   kind: "codex" | "opencode";
 }
@@ -58,7 +57,6 @@ const LEFTOVER =
 /** New tokens may take this much more room than the old ones (bytes). */
 const ROOM = 4096;
 
-/** A linked file. */
 export class LinkedFile {
   readonly path: string;
   readonly #kind: LinkSource["kind"];
@@ -75,9 +73,8 @@ export class LinkedFile {
    * @returns undefined when the file is not there.
    * @throws {Error} When it may not be read.
    */
-  async read(): Promise<LinkContent | undefined> {
-    return await this.#read(this.path)
-      .catch((error) => this.#fail(error, "read"));
+  read(): Promise<LinkContent | undefined> {
+    return this.#read(this.path).catch((error) => this.#fail(error, "read"));
   }
 
   async #read(path: string): Promise<LinkContent | undefined> {
@@ -103,16 +100,11 @@ export class LinkedFile {
       // in a folder where no lock can be made, the store's own has to do
       if (!CLOSED.has(codeOf(error) ?? "")) this.#fail(error, "written");
     };
-    const file = await this.#find().catch(onFailure);
-    return file === undefined
-      ? await job()
-      : await withLock(`${file}.codex-rotator.lock`, job, { onFailure });
-  }
-
-  /** The file behind symbolic links, if it is there. */
-  async #find(): Promise<string | undefined> {
-    const file = await realFile(this.path);
-    return await unlessMissing(stat(file)) && file;
+    const file = await realFile(this.path).catch(onFailure);
+    if (!file || !await unlessMissing(stat(file)).catch(onFailure)) {
+      return await job();
+    }
+    return await withLock(`${file}.codex-rotator.lock`, job, { onFailure });
   }
 
   /**

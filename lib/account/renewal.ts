@@ -87,8 +87,7 @@ export class Renewal {
   /** The token call itself, with the account's lock held. */
   async #exchange(): Promise<Access> {
     const { issuer, cache } = this.#context;
-    const unwritable = this.#account?.tokens?.refresh &&
-      await this.#tryStore();
+    const unwritable = this.#account?.tokens?.refresh && await this.#tryStore();
     if (unwritable && !this.mayKeepUnsaved) return await this.fail(unwritable);
     // that has brought in what a process had on disk that died
     if (!unwritable) await cache.reload();
@@ -103,15 +102,10 @@ export class Renewal {
     });
     if ("error" in called) return await this.fail(called.error);
     const answer = readTokenAnswer(called.response.status, called.text);
-    switch (answer.kind) {
-      case "tokens":
-        return await this.#save(spent, answer);
-      case "refused":
-        return await this.#takeFromLink(LATE_TURNS) ??
-          await this.#needSignIn(spent, answer.reason);
-      case "transient":
-        return await this.fail(answer.reason);
-    }
+    if (answer.kind === "tokens") return await this.#save(spent, answer);
+    if (answer.kind === "transient") return await this.fail(answer.reason);
+    return await this.#takeFromLink(LATE_TURNS) ??
+      await this.#needSignIn(spent, answer.reason);
   }
 
   /** Writes to the store, so that no token is spent whose successor could not be kept. */
@@ -119,9 +113,9 @@ export class Renewal {
     const { store, now } = this.#context;
     const at = now();
     try {
-      await store.update((state) => {
-        const has = Object.hasOwn(state.accounts, this.#alias);
-        if (has) state.accounts[this.#alias]!.tokenCallAt = at;
+      await store.update(({ accounts }) => {
+        const has = Object.hasOwn(accounts, this.#alias);
+        if (has) accounts[this.#alias]!.tokenCallAt = at;
       });
       return undefined;
     } catch (error) {
