@@ -139,10 +139,7 @@ export async function postToIssuer(
 }
 
 /** Reads a body as text, up to a bound. */
-async function readText(
-  { body }: Response,
-  signal: AbortSignal,
-): Promise<string> {
+async function readText({ body }: Response, signal: AbortSignal) {
   if (!body) return "";
   let text = "";
   const parts = body.pipeThrough(new TextDecoderStream(), { signal });

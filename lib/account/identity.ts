@@ -35,10 +35,7 @@ export function identityOf(account: AccountRecord, access: string): Identity {
  * Whether a login is of the account's person and workspace: one person can hold
  * several workspaces, and one workspace several people.
  */
-export function isSameLogin(
-  account: AccountRecord,
-  login: ImportedLogin,
-): boolean {
+export function isSameLogin(account: AccountRecord, login: ImportedLogin) {
   // a file that names no workspace may be of a login whose tokens do
   const own = login.accountId === null
     ? account.accountId
@@ -70,10 +67,7 @@ export function accountsWithRefreshToken(
 }
 
 /** Accounts are told apart by identity, so that a renamed one keeps its lock. */
-export function lockName(
-  alias: string,
-  account: AccountRecord | undefined,
-): string {
+export function lockName(alias: string, account: AccountRecord | undefined) {
   const { userId = "", accountId = "" } = account ?? {};
   const known = userId || accountId;
   const identity = known ? `${userId}/${accountId}` : `alias:${alias}`;

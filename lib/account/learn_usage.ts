@@ -27,11 +27,9 @@ export interface UsageQuestion {
 /** A usage request and its answer, or why it failed. */
 export type AskedUsage =
   & UsageQuestion
-  & ({ answer: UsageAnswer } | {
+  & ({ answer: UsageAnswer; error: null; cooldown?: undefined } | {
     error: string;
-    tokenRejected?: boolean;
-    /** Why the workspace is closed, and until when (epoch ms). */
-    workspace?: { code: string; until: number };
+    cooldown?: { cause: "token" | "workspace"; until: number; code?: string };
   });
 
 /** Learns what a usage request brought: its answer, or the cooldown that follows. */
@@ -65,18 +63,17 @@ export async function learnAsked(
     const reason = "The usage was asked for";
     return emit({ type: "usage-refreshed", alias, reason });
   }
-  const { error, tokenRejected, workspace } = asked;
-  const cause = tokenRejected ? "token" : "workspace";
-  const entry = tokenRejected ? { until: at + TOKEN_REFUSED_MS } : workspace;
-  const check = tokenRejected ? { askedAt } : { askedAt, failedAt: at, error };
+  const { error, cooldown } = asked;
+  const isFailure = cooldown?.cause !== "token";
+  const check = isFailure ? { askedAt, failedAt: at, error } : { askedAt };
   await cache.writeRecord(account, (stored) => {
     noteCheck(stored, check, at);
-    if (entry) {
-      setCooldown(stored, cause, { ...entry, setAt: at, detail: error });
-    }
+    if (!cooldown) return;
+    const { cause, ...entry } = cooldown;
+    setCooldown(stored, cause, { ...entry, setAt: at, detail: error });
   });
-  if (!entry) return;
-  const { until } = entry;
+  if (!cooldown) return;
+  const { cause, until } = cooldown;
   emit({ type: "cooldown", alias, cause, until, reason: error });
 }
 

@@ -214,11 +214,7 @@ function spareName(file: string): string {
 }
 
 /** Writes a text to the disk: to a new file ("wx"), or over one that is there ("r+"). */
-async function writeSynced(
-  path: string,
-  text: string,
-  flags: "wx" | "r+",
-): Promise<void> {
+async function writeSynced(path: string, text: string, flags: "wx" | "r+") {
   const handle = await open(path, flags, 0o600);
   try {
     await handle.truncate();

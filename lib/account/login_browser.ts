@@ -61,9 +61,7 @@ export interface BrowserLoginOptions extends LoginOptions {
  * @throws {Error} When the person or the issuer refuses, or no port is free
  * and nobody can paste.
  */
-export async function signInByBrowser(
-  options: BrowserLoginOptions,
-): Promise<void> {
+export async function signInByBrowser(options: BrowserLoginOptions) {
   const { signal, ports = LOGIN_PORTS, loopbacks = LOOPBACKS } = options;
   signal.throwIfAborted();
   const login = new BrowserLogin(options);
@@ -100,10 +98,7 @@ class BrowserLogin {
     this.#done.promise.catch(() => {});
   }
 
-  async run(
-    server: CallbackServer | undefined,
-    ports: readonly number[],
-  ): Promise<void> {
+  async run(server: CallbackServer | undefined, ports: readonly number[]) {
     const { signal, pasted, onAddress } = this.#options;
     const unreachable = new Error(
       `The ports ${

@@ -96,10 +96,7 @@ function kindOf(json: Record<string, unknown>): LoginFileKind {
   return isOpenCode ? "opencode" : "codex";
 }
 
-function codexLogin(
-  file: Record<string, unknown>,
-  path: string,
-): ImportedLogin {
+function codexLogin(file: Record<string, unknown>, path: string) {
   const tokens = recordOf(file.tokens);
   const { access_token, refresh_token, id_token } = tokens;
   const read = tokensOf(access_token, refresh_token, id_token);
@@ -139,10 +136,7 @@ const OTHER_KINDS: readonly {
 export const KEYRING_ADVICE =
   'if Codex keeps its login in the system\'s keyring, set cli_auth_credentials_store = "file" in its config.toml and sign in with it again';
 
-function openCodeLogin(
-  file: Record<string, unknown>,
-  path: string,
-): ImportedLogin {
+function openCodeLogin(file: Record<string, unknown>, path: string) {
   const openai = recordOf(file.openai);
   const read = openai.type === "oauth"
     ? tokensOf(openai.access, openai.refresh, undefined, openai.expires)
@@ -156,10 +150,7 @@ function openCodeLogin(
   throw new Error(`${path} holds ${what}; ${NEXT}`);
 }
 
-function multiAuthFile(
-  file: Record<string, unknown>,
-  path: string,
-): LoginFile {
+function multiAuthFile(file: Record<string, unknown>, path: string): LoginFile {
   const settings = recordOf(file.settings);
   const weights = recordOf(settings.accountWeights);
   const logins: FoundLogin[] = [];

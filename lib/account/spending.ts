@@ -74,20 +74,19 @@ export class Spending {
     signal?: AbortSignal | null,
   ): Promise<Admission> {
     const id = randomUUID();
+    const { cache, caps, now } = this.#context;
     // a change is applied again when it is written, which is later
-    const startedAt = this.#context.now();
-    if (!isCapped(this.#context.caps(), account.alias)) {
-      void this.#context.cache.writeRecord(
-        account,
-        (record) => startPaid(record, id, startedAt),
-      );
-      this.#note(account, id);
+    const startedAt = now();
+    const paid = { account, id, hasEnded: false, tries: 0, resolve: () => {} };
+    if (!isCapped(caps(), account.alias)) {
+      void cache.writeRecord(account, (it) => startPaid(it, id, startedAt));
+      this.#paid.set(id, paid);
       return { kind: "open", id };
     }
     for (let waited = 0; waited <= MAX_WAIT_MS; waited += LOOK_MS) {
-      const { kind } = await this.#tryAdmit(account, id);
+      const kind = await this.#tryAdmit(account, id);
       if (kind === "open") {
-        this.#note(account, id);
+        this.#paid.set(id, paid);
         if (isStillBest()) return { kind, id };
         this.cancel(account, id);
         return { kind: "outdated" };
@@ -101,34 +100,32 @@ export class Spending {
   }
 
   /** One admission, in one transaction with what it depends on. */
-  async #tryAdmit(account: PooledAccount, id: string): Promise<CapVerdict> {
+  async #tryAdmit(
+    account: PooledAccount,
+    id: string,
+  ): Promise<CapVerdict["kind"]> {
     const { cache, caps } = this.#context;
     const { alias, record } = account;
     const now = this.#context.now();
-    let verdict: CapVerdict = { kind: "capped", until: null };
+    let kind: CapVerdict["kind"] = "capped";
     await cache.save((state) => {
       const stored = recordOfLogin(state, alias, record);
       // it may be applied again to what holds it already
       if (!stored || stored.spending?.paid[id]) return;
       endAllForgotten(state.accounts, now);
-      verdict = capVerdict(state.accounts, {
+      ({ kind } = capVerdict(state.accounts, {
         alias: aliasOf(state, stored),
         caps: caps(),
         now,
         countsPending: true,
         spentByRemoved: state.settings.spentByRemoved,
-      });
-      if (verdict.kind === "open") startPaid(stored, id, now);
+      }));
+      if (kind === "open") startPaid(stored, id, now);
     });
-    if (!cache.isBehind) return verdict;
+    if (!cache.isBehind) return kind;
     // what cannot be booked is not spent
     this.cancel(account, id);
-    return { kind: "capped", until: null };
-  }
-
-  #note(account: PooledAccount, id: string): void {
-    const paid = { account, id, hasEnded: false, tries: 0, resolve: () => {} };
-    this.#paid.set(id, paid);
+    return "capped";
   }
 
   /** Forgets a request that cost nothing. */
@@ -146,19 +143,16 @@ export class Spending {
     const paid = this.#paid.get(id);
     if (!paid) return Promise.resolve(undefined);
     paid.hasEnded = true;
-    const endedAt = this.#context.now();
-    void this.#context.cache.writeRecord(
-      paid.account,
-      (record) => endPaid(record, id, { endedAt, tokens }),
-    );
+    const { cache, now } = this.#context;
+    const end = { endedAt: now(), tokens };
+    void cache.writeRecord(paid.account, (it) => endPaid(it, id, end));
     this.#askSoon(paid.account);
     return new Promise((resolve) => paid.resolve = resolve);
   }
 
   /** Asks for the last balances, and waits for them for a while. */
   async close(): Promise<void> {
-    const ended = () => [...this.#paid.values()].filter((it) => it.hasEnded);
-    for (const { account } of ended()) this.#ask(account);
+    for (const { account } of this.#ended()) this.#ask(account);
     try {
       await withTimeLimit({ ms: CLOSE_LIMIT_MS }, async () => {
         while (this.#asking.size > 0) await Promise.all(this.#asking);
@@ -167,10 +161,16 @@ export class Spending {
       // what is not told by then stays untold
     }
     for (const timer of this.#timers.values()) clearTimeout(timer);
-    for (const { id, resolve } of ended()) {
-      this.#paid.delete(id);
-      resolve(undefined);
-    }
+    for (const paid of this.#ended()) this.#settle(paid, undefined);
+  }
+
+  #ended(): Paid[] {
+    return [...this.#paid.values()].filter((it) => it.hasEnded);
+  }
+
+  #settle({ id, resolve }: Paid, cost: PaidRequest | undefined): void {
+    this.#paid.delete(id);
+    resolve(cost);
   }
 
   /** After a burst, and under a cap every few seconds: requests may wait for it. */
@@ -205,9 +205,7 @@ export class Spending {
 
   /** Takes the costs that are known now out of the store; asks again for the others. */
   async #collect(account: PooledAccount): Promise<void> {
-    const own = [...this.#paid.values()].filter((it) =>
-      it.account === account && it.hasEnded
-    );
+    const own = this.#ended().filter((it) => it.account === account);
     const costs = new Map<string, PaidRequest>();
     await this.#context.cache.writeRecord(account, (record) => {
       for (const { id } of own) {
@@ -218,10 +216,7 @@ export class Spending {
     for (const paid of own) {
       const cost = costs.get(paid.id);
       if (!cost && ++paid.tries < MAX_TRIES) this.#askSoon(account);
-      else {
-        this.#paid.delete(paid.id);
-        paid.resolve(cost);
-      }
+      else this.#settle(paid, cost);
     }
   }
 }

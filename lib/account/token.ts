@@ -43,11 +43,7 @@ export class TokenManager {
    * @param rejected An access token that the backend has just refused.
    * @param isPatient Wait for a renewal in any case.
    */
-  async access(
-    alias: string,
-    rejected?: string,
-    isPatient = false,
-  ): Promise<Access> {
+  async access(alias: string, rejected?: string, isPatient = false) {
     this.#finishing ??= this.#finishLinks();
     const kept = this.#tokens.kept(alias, rejected);
     // its tool may have written newer ones
@@ -67,10 +63,7 @@ export class TokenManager {
   }
 
   /** Goes on with a valid token; waits a little for the next one when it is about to end. */
-  async #meanwhile(
-    valid: Valid,
-    renewal: Promise<Access>,
-  ): Promise<Access> {
+  async #meanwhile(valid: Valid, renewal: Promise<Access>) {
     // where it is not waited for, whoever needs the next token hears of it
     renewal.catch(() => {});
     if (valid.msLeft > LAST_MS || this.#late.has(renewal)) return valid;

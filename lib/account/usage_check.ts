@@ -12,6 +12,7 @@ import { identityOf } from "./identity.ts";
 import {
   type AskedUsage,
   learnAsked,
+  TOKEN_REFUSED_MS,
   type UsageQuestion,
 } from "./learn_usage.ts";
 import type { TokenManager } from "./token.ts";
@@ -27,7 +28,6 @@ export type CheckResult = Pick<
   "alias" | "ok" | "tokenRefreshed" | "error"
 >;
 
-/** How one account is asked. */
 export interface CheckOptions {
   /** Ends the waiting; a check that nobody waits for any more is cancelled. */
   signal?: AbortSignal | null | undefined;
@@ -35,7 +35,6 @@ export interface CheckOptions {
   isExplicit?: boolean;
 }
 
-/** A check under way. */
 interface Check {
   readonly result: Promise<CheckResult>;
   readonly cancel: AbortController;
@@ -97,15 +96,15 @@ export class UsageChecker {
       signal?.throwIfAborted();
       const isLate = error instanceof Error && error.name === "TimeoutError";
       if (!isLate) throw error;
-      const asked = { askedAt: this.#context.now(), error: error.message };
+      const failed = {
+        askedAt: this.#context.now(),
+        limits: 0,
+        error: error.message,
+      };
       await Promise.all([...open].map(async (alias) => {
         const account = this.#context.accounts.get(alias);
         if (!account) return;
-        await learnAsked(
-          this.#context,
-          { ...asked, account, limits: 0 },
-          false,
-        );
+        await learnAsked(this.#context, { ...failed, account }, false);
       }));
     }
   }
@@ -115,9 +114,8 @@ export class UsageChecker {
     alias: string,
     options: CheckOptions = {},
   ): Promise<CheckResult> {
-    const { signal } = options;
     const renewal = this.#tokens.access(alias, undefined, true);
-    const access = await withAbort(renewal, signal);
+    const access = await withAbort(renewal, options.signal);
     const result = await this.#join(alias, options);
     const isRenewed = access.kind === "ok" && access.refreshed;
     return isRenewed ? { ...result, tokenRefreshed: true } : result;
@@ -200,30 +198,24 @@ export class UsageChecker {
       if (signal.aborted) return { ...result, error: CANCELLED };
       const asked = await this.#request(alias, access.access, signal);
       if (signal.aborted) return { ...result, error: CANCELLED };
-      if (!("answer" in asked) && asked.tokenRejected && !rejected) {
+      if (asked.cooldown?.cause === "token" && !rejected) {
         rejected = access.access;
         continue;
       }
       const isExplicit = this.#checks.get(alias)?.isExplicit === true;
       await learnAsked(this.#context, asked, isExplicit);
-      const ok = "answer" in asked;
-      return { ...result, ok, error: ok ? null : asked.error };
+      const { error } = asked;
+      return { ...result, ok: error === null, error };
     }
   }
 
-  async #request(
-    alias: string,
-    access: string,
-    signal: AbortSignal,
-  ): Promise<AskedUsage> {
+  async #request(alias: string, access: string, signal: AbortSignal) {
     const { backend, version, accounts, now } = this.#context;
     const account = accounts.get(alias);
     if (!account) throw new Error("No account bears this name");
-    const headers = backendHeaders(
-      undefined,
-      identityOf(account.record, access),
-      { version, accept: "application/json", keepTurnState: false },
-    );
+    const identity = identityOf(account.record, access);
+    const own = { version, accept: "application/json", keepTurnState: false };
+    const headers = backendHeaders(undefined, identity, own);
     const question = { askedAt: now(), account, limits: account.limits };
     this.#askedAt.set(alias, question.askedAt);
     let first: AskedUsage | undefined;
@@ -246,22 +238,25 @@ function readUsageAnswer(
   now: number,
 ): AskedUsage {
   const { status, headers } = response;
+  const times = { observedAt: question.askedAt, seenAt: now };
   if (status === 200) {
-    const { askedAt: observedAt } = question;
-    const answer = readUsage(parseJson(text), { observedAt, seenAt: now });
+    const answer = readUsage(parseJson(text), times);
     return answer
-      ? { ...question, answer }
+      ? { ...question, answer, error: null }
       : { ...question, error: "the usage answer holds no usage" };
   }
   const error = `the usage endpoint answered ${status}`;
-  if (status === 401) return { ...question, error, tokenRejected: true };
-  const about = { model: "", observedAt: question.askedAt, seenAt: now };
+  if (status === 401) {
+    const until = now + TOKEN_REFUSED_MS;
+    return { ...question, error, cooldown: { cause: "token", until } };
+  }
   const report = readReport(status, text);
+  const about = { model: "", ...times };
   const outcome = readAnswer({ status, headers, report, now, about });
   // a 403 teaches nothing here: it is as likely to be about the endpoint
   if (outcome.kind !== "workspace" || status === 403) {
     return { ...question, error };
   }
-  const { until, code, detail } = outcome;
-  return { ...question, error: detail, workspace: { code, until } };
+  const { kind: cause, until, code, detail } = outcome;
+  return { ...question, error: detail, cooldown: { cause, until, code } };
 }

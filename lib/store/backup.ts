@@ -128,10 +128,7 @@ export async function inspect(
 }
 
 /** A state with the tokens of later ones, given as texts; what is not whole is skipped. */
-export function withLaterTokens(
-  state: Snapshot,
-  later: readonly string[],
-): Snapshot {
+export function withLaterTokens(state: Snapshot, later: readonly string[]) {
   if (later.length === 0) return state;
   return applyChange(state, (draft) => {
     for (const text of later) {
@@ -145,10 +142,7 @@ export function withLaterTokens(
 }
 
 /** Writes a new first backup beside the old one, where that one does not mirror the store. */
-export async function prepareBackup(
-  main: TempFile,
-  next: Snapshot,
-): Promise<TempFile | undefined> {
+export async function prepareBackup(main: TempFile, next: Snapshot) {
   const found = await readOnce(backupOf(main.target)).catch(() => undefined);
   const isMirror = found?.version !== undefined &&
     !(found.openToOthers && main.isPrivate) &&
@@ -177,11 +171,7 @@ export async function keepGeneration(
   await replaceBackup(main, 2, withoutRemoved(text, next.state));
 }
 
-async function replaceBackup(
-  main: TempFile,
-  generation: number,
-  text: string,
-): Promise<void> {
+async function replaceBackup(main: TempFile, generation: number, text: string) {
   const temp = await writeBackup(main, generation, text);
   await temp.commit().finally(() => temp.discard());
 }

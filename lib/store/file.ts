@@ -39,9 +39,7 @@ export function isBusy(error: unknown): boolean {
  * Repeats what fails with EPERM, EACCES or EBUSY for up to 2 s: on Windows a
  * virus scanner or a reader holds files for a moment.
  */
-export async function withBusyRetry<T>(
-  operation: () => Promise<T>,
-): Promise<T> {
+export async function withBusyRetry<T>(operation: () => Promise<T>) {
   const giveUpAt = performance.now() + BUSY_LIMIT_MS;
   for (let pause = 10;; pause = Math.min(pause * 2, 200)) {
     try {
@@ -54,9 +52,7 @@ export async function withBusyRetry<T>(
 }
 
 /** The promise's value, or undefined when the file is not there. */
-export async function unlessMissing<T>(
-  operation: Promise<T>,
-): Promise<T | undefined> {
+export async function unlessMissing<T>(operation: Promise<T>) {
   try {
     return await operation;
   } catch (error) {
@@ -74,10 +70,7 @@ export async function remove(path: string): Promise<void> {
  *
  * @param like Whose owner it gets when root creates it.
  */
-export async function createNew(
-  path: string,
-  like = path,
-): Promise<FileHandle | undefined> {
+export async function createNew(path: string, like = path) {
   try {
     const handle = await open(path, "wx", 0o600);
     await keepOwner(handle, like);
@@ -91,10 +84,7 @@ export async function createNew(
 }
 
 /** Gives a file that root created to the owner of another one, or of its folder. */
-export async function keepOwner(
-  handle: FileHandle,
-  like: string,
-): Promise<void> {
+export async function keepOwner(handle: FileHandle, like: string) {
   if (process.platform === "win32" || (await handle.stat()).uid !== 0) return;
   const { uid, gid } = await unlessMissing(stat(like)) ??
     await stat(dirname(like));

@@ -108,11 +108,7 @@ class JsonFile implements JsonStore {
   }
 
   /** @returns False when the lock was taken over: then nothing has happened. */
-  async #save(
-    temp: TempFile,
-    before: StoreFile,
-    after: Snapshot,
-  ): Promise<boolean> {
+  async #save(temp: TempFile, before: StoreFile, after: Snapshot) {
     const isTooWide = before.openToOthers && temp.isPrivate;
     if (after === before && before.version === undefined) return true;
     await keepGeneration(temp, before, after)

@@ -153,10 +153,7 @@ async function lookAgain(path: string, before: Look): Promise<Look> {
 }
 
 /** Whether the lock's holder is dead and the lock was removed by us. */
-async function takeFromDead(
-  path: string,
-  { content, sameForMs }: Look,
-): Promise<boolean> {
+async function takeFromDead(path: string, { content, sameForMs }: Look) {
   if (sameForMs < SUSPICIOUS_AFTER_MS) return false;
   const isGone = await hasEnded(content!);
   const deadAfter = isGone ? SUSPICIOUS_AFTER_MS : STALE_AFTER_MS;

@@ -22,11 +22,7 @@ export class Queue {
    * @param giveUpAt When to stop waiting, in time of `performance.now()`.
    * @throws {RotatorError} `store_locked` when its turn has not come by then.
    */
-  async run<T>(
-    key: string,
-    giveUpAt: number,
-    job: () => Promise<T>,
-  ): Promise<T> {
+  async run<T>(key: string, giveUpAt: number, job: () => Promise<T>) {
     const before = this.#ends.get(key);
     const { promise: done, resolve: leave } = Promise.withResolvers<void>();
     const end = Promise.all([before, done]);

@@ -66,11 +66,7 @@ export async function replaceStore<T>(
   }
 }
 
-async function replaceOnce<T>(
-  file: string,
-  token: string,
-  job: Replace<T>,
-): Promise<T | undefined> {
+async function replaceOnce<T>(file: string, token: string, job: Replace<T>) {
   // The order matters: our file first, then everyone else's away, then read. Of
   // two that believe to hold the lock at least one loses its file, and the
   // other has read what the first one wrote, if it did.
@@ -271,10 +267,7 @@ async function sweep(own: TempFile): Promise<string[]> {
 }
 
 /** Takes a writer's file from it; undefined when there is nothing in it or it is gone. */
-async function takeAway(
-  path: string,
-  { target }: TempFile,
-): Promise<string | void> {
+async function takeAway(path: string, { target }: TempFile) {
   const facts = await unlessMissing(stat(path));
   if (facts === undefined || facts.size === 0) return await remove(path);
   const kept = `${target}.${newToken()}.left`;

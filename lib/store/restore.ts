@@ -154,10 +154,7 @@ async function readBackup(
 }
 
 /** Nothing is thrown away: a damaged file may still be read by a person. */
-async function keepAside(
-  file: string,
-  found: StoreFile | "damaged",
-): Promise<string> {
+async function keepAside(file: string, found: StoreFile | "damaged") {
   const time = new Date().toISOString().replaceAll(":", "-");
   const word = found === "damaged" ? "corrupt" : "replaced";
   const kept = `${file}.${word}-${time}`;

@@ -56,10 +56,7 @@ export function meterOf(account: FakeAccount, model: string | null): string {
 }
 
 /** The windows of a meter; null: the backend names no limit. */
-export function windowsOf(
-  account: FakeAccount,
-  meter: string,
-): FakeWindow[] | null {
+export function windowsOf(account: FakeAccount, meter: string) {
   return meter === "codex"
     ? account.windows
     : account.meters[meter]?.windows ?? null;

@@ -113,9 +113,7 @@ function replacement(
 }
 
 /** Reads what of the body arrives, and whether that is all of it. */
-export async function readBody(
-  request: IncomingMessage,
-): Promise<{ body: Uint8Array; complete: boolean }> {
+export async function readBody(request: IncomingMessage) {
   const chunks: Uint8Array[] = [];
   let complete = true;
   try {
@@ -186,10 +184,7 @@ export class Delivery {
   }
 
   /** Writes the body as fast as it is read, all of it or up to the cut. */
-  async #sendBody(
-    all: Iterable<Part>,
-    { drop, chunkDelayMs }: FakeAnswer,
-  ): Promise<void> {
+  async #sendBody(all: Iterable<Part>, { drop, chunkDelayMs }: FakeAnswer) {
     const parts = drop === undefined ? all : beginning(all, drop);
     if (drop === 0) this.#response.flushHeaders();
     let flushed = Promise.resolve();

@@ -115,10 +115,7 @@ const DECODERS: Record<string, (body: Uint8Array) => Uint8Array> = {
 };
 
 /** Decompresses a body; undefined where it is not what it claims to be, or this runtime cannot. */
-export function decompress(
-  body: Uint8Array,
-  encoding: string | undefined,
-): Uint8Array | undefined {
+export function decompress(body: Uint8Array, encoding: string | undefined) {
   if (encoding === undefined) return body;
   try {
     return DECODERS[encoding]?.(body);
