@@ -62,8 +62,6 @@ export class FakeAccount {
     reached: boolean;
     individualLimit?: Record<string, unknown> | null;
   } | null = null;
-  /** For example `workspace_member_credits_depleted`; undefined: what the windows say. */
-  rateLimitReachedType: string | null | undefined = undefined;
   /** Banked resets; null: not told. */
   bankedResets: number | null = null;
   /** What a request uses up counts when its answer ends, on what is left then. */

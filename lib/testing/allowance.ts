@@ -102,12 +102,11 @@ export function admit(
 }
 
 function creditsUsable(account: FakeAccount): boolean {
-  const { credits, spendControl, rateLimitReachedType } = account;
+  const { credits, spendControl } = account;
   if (credits === null || !(credits.hasCredits || credits.unlimited)) {
     return false;
   }
   if (credits.overageLimitReached === true || capReached(account)) return false;
-  if (rateLimitReachedType?.startsWith("workspace_") === true) return false;
   if (credits.unlimited || credits.balance === null) return true;
   return Boolean(spendControl?.individualLimit) || Number(credits.balance) > 0;
 }

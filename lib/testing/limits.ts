@@ -6,38 +6,25 @@
  */
 import { flagsOf, meterOf, windowsOf } from "./allowance.ts";
 import type { FakeAccount } from "./account.ts";
-import type { FakeModelUsage, FakeSlot, FakeWindow } from "./types.ts";
+import type { FakeModelUsage, FakeWindow } from "./types.ts";
 
-const SLOTS: readonly FakeSlot[] = ["primary", "secondary", "tertiary"];
+const SLOTS = ["primary", "secondary", "tertiary"];
 
 // A reset is never told to be sooner than it is.
-function unixSeconds(ms: number): number {
-  return Math.ceil(ms / 1000);
-}
-
-function secondsUntil(ms: number, now: number): number {
-  return Math.max(0, Math.ceil((ms - now) / 1000));
-}
+const inSeconds = (ms: number) => Math.max(0, Math.ceil(ms / 1000));
 
 /** When a window starts afresh; one that has not begun would end its length from now. */
-function resetOf(window: FakeWindow, now: number): number | null {
-  if (window.resetAt !== undefined) return window.resetAt;
-  return window.seconds === null ? null : now + window.seconds * 1000;
+function resetOf({ resetAt, seconds }: FakeWindow, now: number): number | null {
+  if (resetAt !== undefined) return resetAt;
+  return seconds === null ? null : now + seconds * 1000;
 }
 
-function bySlot(windows: FakeWindow[]): [FakeSlot, FakeWindow][] {
-  return windows.map((window, index) => [
-    window.slot ?? SLOTS[index] ?? "tertiary",
-    window,
-  ]);
-}
-
-/** The resets of a window in the backend's units: whole seconds. */
+/** The reset of a window in the backend's units. */
 function resetsOf(window: FakeWindow, now: number) {
   const reset = resetOf(window, now);
   return {
-    reset_after_seconds: reset === null ? null : secondsUntil(reset, now),
-    reset_at: reset === null ? null : unixSeconds(reset),
+    reset_after_seconds: reset === null ? null : inSeconds(reset - now),
+    reset_at: reset === null ? null : inSeconds(reset),
   };
 }
 
@@ -52,10 +39,8 @@ export function usagePayload(
     rate_limit: rateLimit(account, id, now),
     normal_model_slug: meter.normalModelSlug ?? null,
   }));
-  const models = Object.entries(account.modelUsage).map(([model, usage]) => [
-    model,
-    modelUsage(usage),
-  ]);
+  const models = Object.entries(account.modelUsage)
+    .map(([model, usage]) => [model, modelUsage(usage)]);
   return {
     user_id: account.userId,
     account_id: account.accountId,
@@ -73,7 +58,9 @@ export function usagePayload(
       reached: spendControl.reached,
       individual_limit: spendControl.individualLimit ?? null,
     },
-    rate_limit_reached_type: reachedType(account),
+    rate_limit_reached_type: flagsOf(account, "codex").limitReached
+      ? { type: "rate_limit_reached", details: "default" }
+      : null,
     ...(models.length > 0 && { model_usage: Object.fromEntries(models) }),
     ...(bankedResets !== null && {
       rate_limit_reset_credits: { available_count: bankedResets },
@@ -85,7 +72,7 @@ export function usagePayload(
 function rateLimit(account: FakeAccount, meter: string, now: number): unknown {
   const windows = windowsOf(account, meter);
   if (windows === null) return null;
-  const told = bySlot(windows).map(([slot, window]) => [`${slot}_window`, {
+  const told = windows.map((window, slot) => [`${SLOTS[slot]}_window`, {
     // Whole percents; rounding up would call a window full that is not.
     used_percent: Math.floor(window.usedPercent),
     limit_window_seconds: window.seconds,
@@ -101,18 +88,10 @@ function rateLimit(account: FakeAccount, meter: string, now: number): unknown {
   };
 }
 
-function reachedType(account: FakeAccount): unknown {
-  const type = account.rateLimitReachedType;
-  if (type !== undefined) return type === null ? null : { type };
-  return flagsOf(account, "codex").limitReached
-    ? { type: "rate_limit_reached", details: "default" }
-    : null;
-}
-
 function modelUsage(usage: FakeModelUsage): unknown {
   const { availableAt = null } = usage;
   const iso = (ms: number) => new Date(ms).toISOString().replace("Z", "000Z");
-  const told = usage.inSeconds ? unixSeconds : iso;
+  const told = usage.inSeconds ? inSeconds : iso;
   return {
     available: usage.available,
     available_at: availableAt === null ? null : told(availableAt),
@@ -126,7 +105,7 @@ export function limitHeaders(
   now: number,
 ): Record<string, string> {
   const active = meterOf(account, model);
-  const { credits, rateLimitReachedType } = account;
+  const { credits } = account;
   return {
     "x-codex-plan-type": account.plan,
     "x-codex-active-limit": active === "codex" ? "premium" : active,
@@ -149,9 +128,6 @@ export function limitHeaders(
         "x-codex-credits-balance": credits.balance,
       }),
     }),
-    ...(rateLimitReachedType && {
-      "x-codex-rate-limit-reached-type": rateLimitReachedType,
-    }),
   };
 }
 
@@ -161,7 +137,7 @@ function windowHeaders(
   now: number,
 ): Record<string, string> {
   const headers: Record<string, string> = {};
-  for (const [slot, window] of bySlot(windows ?? [])) {
+  for (const [slot, window] of (windows ?? []).entries()) {
     const { seconds, usedPercent } = window;
     const { reset_at, reset_after_seconds } = resetsOf(window, now);
     const told = {
@@ -172,7 +148,8 @@ function windowHeaders(
       "reset-after-seconds": reset_after_seconds,
     };
     for (const [name, value] of Object.entries(told)) {
-      if (value !== null) headers[`${family}-${slot}-${name}`] = String(value);
+      const full = `${family}-${SLOTS[slot]}-${name}`;
+      if (value !== null) headers[full] = String(value);
     }
   }
   return headers;
@@ -198,8 +175,8 @@ export function usageLimitError(
     message: "The usage limit has been reached",
     plan_type: account.plan,
     ...(until !== undefined && {
-      resets_at: unixSeconds(until),
-      resets_in_seconds: secondsUntil(until, now),
+      resets_at: inSeconds(until),
+      resets_in_seconds: inSeconds(until - now),
     }),
   };
 }

@@ -69,11 +69,6 @@ export class Entry {
     Object.assign(this, facts);
   }
 
-  /** Length of `body`. */
-  get bodyBytes(): number {
-    return this.body.byteLength;
-  }
-
   /** SHA-256 of `body`, in hex. */
   get bodyHash(): string {
     return createHash("sha256").update(this.body).digest("hex");

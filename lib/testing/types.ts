@@ -4,10 +4,7 @@
  * @module
  */
 
-/** The slot in which a window is sent. It says nothing about its length. */
-export type FakeSlot = "primary" | "secondary" | "tertiary";
-
-/** One window of a meter. */
+/** One window of a meter. Its place in the list is the slot in which it is sent, and says nothing about its length. */
 export interface FakeWindow {
   /** Length (seconds); null: not told. */
   seconds: number | null;
@@ -21,8 +18,6 @@ export interface FakeWindow {
   resetAt?: number | null;
   /** Keeps counting after its reset, which then lies in the past. */
   countsOn?: boolean;
-  /** Where it is sent (default: by its place in the list). */
-  slot?: FakeSlot;
 }
 
 /** What usage says beside the percentages, and what is enforced instead of them. */

@@ -132,7 +132,7 @@ test("rotator.fetch() sends a stream beyond maxReplayBytes once and as it comes"
   assertMatch(await response.text(), /usage_limit_reached/);
   assertEquals(pulledWhenSent, [3], "no more is read than the bound");
   const [entry, ...more] = sent(fleet);
-  assertEquals([entry?.bodyBytes, more.length], [64 * 500, 0]);
+  assertEquals([entry?.body.length, more.length], [64 * 500, 0]);
   assertEquals(entry?.body.at(-1), 64);
 });
 

@@ -326,7 +326,7 @@ test("log holds each request as it came", async () => {
   ]);
   assertEquals(first?.headers["session-id"], "s1");
   assertEquals([first?.text, first?.json], [text, JSON.parse(text)]);
-  assertEquals([first?.bodyBytes, first?.bodyHash], [text.length, bodyHash]);
+  assertEquals([first?.body.length, first?.bodyHash], [text.length, bodyHash]);
   assertEquals([first?.status, first?.done, first?.aborted], [
     200,
     true,

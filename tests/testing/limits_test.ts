@@ -80,21 +80,18 @@ test("usage() tells windows, credits and plan in the backend's words", async () 
   });
 });
 
-test("usage() tells meters, spend control, model usage, slots and odd payloads", async () => {
+test("usage() tells meters, spend control, model usage and odd payloads", async () => {
   await using site = await startAlice({
     windows: null,
     meters: {
       base_model_inference: {
         limitName: "gpt-reserve",
         normalModelSlug: "gpt-5.6-luna",
-        windows: [
-          { seconds: null, usedPercent: 3, resetAt: null, slot: "tertiary" },
-        ],
+        windows: [{ seconds: null, usedPercent: 3, resetAt: null }],
       },
     },
     credits: null,
     spendControl: { reached: true, individualLimit: { remaining: "7" } },
-    rateLimitReachedType: "workspace_member_credits_depleted",
     modelUsage: {
       m: { available: false, availableAt: NOON + 1000 },
       n: { available: true, availableAt: NOON + 1000, inSeconds: true },
@@ -108,21 +105,17 @@ test("usage() tells meters, spend control, model usage, slots and odd payloads",
     rate_limit: {
       allowed: true,
       limit_reached: false,
-      primary_window: null,
-      secondary_window: null,
-      tertiary_window: {
+      primary_window: {
         used_percent: 3,
         limit_window_seconds: null,
         reset_after_seconds: null,
         reset_at: null,
       },
+      secondary_window: null,
     },
     normal_model_slug: "gpt-5.6-luna",
   }]);
   assertEquals(json.spend_control.individual_limit, { remaining: "7" });
-  assertEquals(json.rate_limit_reached_type, {
-    type: "workspace_member_credits_depleted",
-  });
   assertEquals(json.model_usage, {
     m: {
       available: false,
@@ -238,7 +231,6 @@ test("responses() refuses an exhausted account and says until when", async () =>
       { seconds: WEEK, usedPercent: 100, resetAt: NOON + 90_500 },
       { seconds: 2_592_000, usedPercent: 99 },
     ],
-    rateLimitReachedType: "workspace_owner_credits_depleted",
   });
   const error = {
     type: "usage_limit_reached",
@@ -250,10 +242,6 @@ test("responses() refuses an exhausted account and says until when", async () =>
   const answer = await site.ask();
   assertEquals([answer.status, answer.json], [429, { error }]);
   assertEquals(limits(answer)["x-codex-secondary-used-percent"], "100");
-  assertEquals(
-    limits(answer)["x-codex-rate-limit-reached-type"],
-    "workspace_owner_credits_depleted",
-  );
 });
 
 test("a window begins with its first use, slides until then, and starts afresh at its reset", async () => {
@@ -380,7 +368,6 @@ test("responses() refuses credits that cannot be used", async () => {
     [{ creditsRefused: "insufficient_quota" }, 429, "insufficient_quota"],
     [{ spendControl: { reached: true } }, 429],
     [{ credits: { ...TEN, overageLimitReached: true } }, 429],
-    [{ rateLimitReachedType: "workspace_member_usage_limit_reached" }, 429],
     [{ credits: { ...TEN, balance: "0" } }, 429],
     [{ credits: { ...TEN, balance: "0" }, ...limit({ limit: "9" }) }, 200],
     [limit({ remaining: "-33140", used_percent: 455 }), 429],
