@@ -43,10 +43,8 @@ export class TokenMint {
 
   /** Mints the tokens of a new login; with no lifetime (ms) of the access token the account's own counts. */
   signIn(account: FakeAccount, lifetimeMs?: number): FakeTokens {
-    const refresh = this.#mintRefresh({
-      account: account.name,
-      revoked: false,
-    });
+    const login = { account: account.name, revoked: false };
+    const refresh = this.#mintRefresh(login);
     return { ...this.#mintAccess(account, lifetimeMs), refresh };
   }
 
@@ -146,24 +144,16 @@ export interface World {
   readonly now: () => number;
   readonly mint: TokenMint;
   readonly accounts: Map<string, FakeAccount>;
-  readonly violations: string[];
+  /** Notes what a request did that no well-behaved client does. */
+  readonly blame: (entry: Entry, what: string) => void;
   readonly book: FakeBooking[];
   /** What a test switches while the stand-in runs. */
   readonly switches: {
-    /** Whom a browser login signs in; null: the page asks. */
+    /** Whom a browser login signs in; null: nobody. */
     readonly signInAs: string | null;
     /** Whether a device may sign in; false: 404. */
     readonly deviceLogin: boolean;
   };
-}
-
-/** Notes what no well-behaved client does. */
-export function noteViolation(
-  { violations }: World,
-  { n }: Entry,
-  what: string,
-) {
-  violations.push(`Request ${n} ${what}`);
 }
 
 /** The scripted answer that is next, if there is one; some are for one path only. */
@@ -198,7 +188,7 @@ export function authenticate(world: World, entry: Entry): FakeAccount | string {
   const shown = entry.headers["chatgpt-account-id"];
   if (shown !== grant.accountId) {
     const what = `showed a token of ${account.name} with another account's id`;
-    if (shown !== undefined) noteViolation(world, entry, what);
+    if (shown !== undefined) world.blame(entry, what);
     return "account_mismatch";
   }
   if (account.rejectAll) return "token_invalidated";
@@ -206,18 +196,15 @@ export function authenticate(world: World, entry: Entry): FakeAccount | string {
   return account;
 }
 
-function noteMisuse(
-  world: World,
-  entry: Entry,
-  { name, fedramp }: FakeAccount,
-) {
+function noteMisuse({ blame }: World, entry: Entry, account: FakeAccount) {
   const { headers } = entry;
+  const { name, fedramp } = account;
   const state = headers["x-codex-turn-state"] ?? "";
   const turn = /^turn-(.+)-\w+$/.exec(state)?.[1] ?? name;
   if (turn !== name) {
-    noteViolation(world, entry, `to ${name} carried the turn state of ${turn}`);
+    blame(entry, `to ${name} carried the turn state of ${turn}`);
   }
   if ((headers["x-openai-fedramp"] === "true") === fedramp) return;
-  const what = `to ${name} came ${fedramp ? "without" : "with"}`;
-  noteViolation(world, entry, `${what} the FedRAMP header`);
+  const how = fedramp ? "without" : "with";
+  blame(entry, `to ${name} came ${how} the FedRAMP header`);
 }

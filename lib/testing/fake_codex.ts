@@ -94,6 +94,7 @@ class FakeCodex implements AsyncDisposable {
   signInAs: string | null = null;
   /** The issuer answers sign-ins by device code. */
   deviceLogin = true;
+  readonly #violations: string[] = [];
   readonly #server: Server;
   readonly #world: World;
   readonly #issuer: Issuer;
@@ -119,13 +120,13 @@ class FakeCodex implements AsyncDisposable {
       now,
       mint: new TokenMint(now, options.accessLifetimeMs ?? 3_600_000),
       accounts: new Map(),
-      violations: [],
+      blame: ({ n }, what) => this.#violations.push(`Request ${n} ${what}`),
       book: [],
       switches: this,
     };
     this.log = this.#log.entries;
     this.book = this.#world.book;
-    this.violations = this.#world.violations;
+    this.violations = this.#violations;
     this.canary = this.#world.mint.canary;
     this.#issuer = new Issuer(this.#world, this.issuer, options);
     for (const [name, it] of Object.entries(options.accounts ?? {})) {

@@ -4,17 +4,11 @@
  * @module
  */
 import { createHash, randomBytes } from "node:crypto";
-import { html, json, type Plan, scripted } from "./http.ts";
+import { json, type Plan, scripted } from "./http.ts";
 import type { Entry, FakeKind } from "./log.ts";
 import type { FakeAccount, FakeCodexOptions } from "./account.ts";
 import type { FakeTokens } from "./types.ts";
-import {
-  CLIENT_ID,
-  nextScript,
-  noteViolation,
-  SCOPES,
-  type World,
-} from "./access.ts";
+import { CLIENT_ID, nextScript, SCOPES, type World } from "./access.ts";
 
 const CODE_LIFETIME_MS = 5 * 60_000;
 const DEVICE_LIFETIME_MS = 15 * 60_000;
@@ -113,7 +107,7 @@ export class Issuer {
       }
       if (tokens === "refresh_token_reused") {
         const what = `showed a spent refresh token of ${account.name}`;
-        noteViolation(this.#world, entry, what);
+        this.#world.blame(entry, what);
       }
       return refused(tokens);
     });
@@ -140,43 +134,30 @@ export class Issuer {
 
   #authorize(entry: Entry): Plan {
     const query = new URL(entry.path, this.#url).searchParams;
+    const told = (name: string) => query.get(name) ?? "";
     const unfit = Object.entries(AUTHORIZE)
-      .find(([name, fits]) => !fits(query.get(name) ?? ""))?.[0] ??
-      (this.#isCallback(query) ? undefined : "redirect_uri");
+      .find(([name, fits]) => !fits(told(name)))?.[0] ??
+      (this.#isCallback(told("redirect_uri")) ? undefined : "redirect_uri");
     if (unfit !== undefined) {
       return fault("invalid_request", `Unfit parameter: ${unfit}`);
     }
-    const name = this.#world.switches.signInAs;
-    if (name === null) return this.#signInPage(query);
+    const name = this.#world.switches.signInAs ?? "";
     if (!this.#world.accounts.has(name)) return fault("access_denied");
     entry.account = name;
-    const location = this.#callback(query, name);
-    return { status: 302, headers: { location }, parts: [] };
+    const url = new URL(told("redirect_uri"));
+    const code = this.#mintCode(
+      name,
+      told("redirect_uri"),
+      told("code_challenge"),
+    );
+    url.search = `${new URLSearchParams({ code, state: told("state") })}`;
+    return { status: 302, headers: { location: url.href }, parts: [] };
   }
 
-  #isCallback(query: URLSearchParams): boolean {
-    const url = query.get("redirect_uri") ?? "";
+  #isCallback(url: string): boolean {
     const port = /^http:\/\/localhost:(\d+)\/auth\/callback$/.exec(url)?.[1];
     const { redirectPorts = [1455, 1457] } = this.#options;
     return redirectPorts.includes(Number(port));
-  }
-
-  #signInPage(query: URLSearchParams): Plan {
-    const links = [...this.#world.accounts.keys()].map((name) => {
-      const href = this.#callback(query, name).replaceAll("&", "&amp;");
-      return `<p><a href="${href}">${name.replaceAll("<", "&lt;")}</a></p>\n`;
-    });
-    const page = `<!DOCTYPE html>\n<title>Sign in</title>\n${links.join("")}`;
-    return html(200, page);
-  }
-
-  #callback(query: URLSearchParams, account: string): string {
-    const redirect = query.get("redirect_uri") ?? "";
-    const challenge = query.get("code_challenge") ?? "";
-    const url = new URL(redirect);
-    url.searchParams.set("code", this.#mintCode(account, redirect, challenge));
-    url.searchParams.set("state", query.get("state") ?? "");
-    return url.href;
   }
 
   #mintCode(account: string, redirect: string, challenge: string): string {

@@ -284,18 +284,10 @@ test("authorize() names the parameter that is unfit", async () => {
   assertEquals((await authorize(site.fake, { redirect_uri })).status, 302);
 });
 
-test("authorize() asks who it is when nobody is signed in", async () => {
-  await using site = await startAlice({}, { accounts: { bob: {} } });
-  const page = await authorize(site.fake);
-  assertEquals(page.status, 200);
-  const link = /href="([^"]+)">bob</.exec(page.text)?.[1] ?? "";
-  const url = new URL(link.replaceAll("&amp;", "&"));
-  assertEquals(url.searchParams.get("state"), "s&t");
-  const { json } = await exchange(
-    site.fake,
-    url.searchParams.get("code") ?? "",
-  );
-  assert(await accepts(site.fake, json.access_token, "bob"));
+test("authorize() denies a sign-in where nobody signs in", async () => {
+  await using site = await startAlice();
+  const { status, json } = await authorize(site.fake);
+  assertEquals([status, json.error], [400, "access_denied"]);
 });
 
 test("device login waits for approval and hands out a code", async () => {
