@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { delay } from "../abort.ts";
@@ -62,18 +63,16 @@ export function backupOf(file: string, generation = 1): string {
  * @throws {RotatorError} `store_corrupt` or `store_version`.
  */
 export async function readStoreFile(file: string): Promise<StoreFile> {
-  try {
-    return await readOnce(file);
-  } catch (error) {
-    if (!isCorrupt(error)) throw error;
-  }
-  // someone may be writing to it by hand
-  await delay(REREAD_AFTER_MS);
-  try {
-    return await readOnce(file);
-  } catch (error) {
-    if (!isCorrupt(error) || await statFile(backupOf(file))) throw error;
-    throw withoutBackup(error, file);
+  for (let isAgain = false;; isAgain = true) {
+    try {
+      return await readOnce(file);
+    } catch (error) {
+      if (!isCorrupt(error)) throw error;
+      if (isAgain && await statFile(backupOf(file))) throw error;
+      if (isAgain) throw withoutBackup(error, file);
+    }
+    // someone may be writing to it by hand
+    await delay(REREAD_AFTER_MS);
   }
 }
 
@@ -85,8 +84,9 @@ async function readOnce(file: string): Promise<StoreFile> {
   if (facts === undefined) return await readMissing(file);
   if (facts.kind === "folder") throw corrupt(file, "it is a folder");
   if (facts.kind === "other") throw corrupt(file, "it is not a regular file");
-  const text = decode(await readFile(source), file);
-  return { ...facts, ...snapshotOf(parseState(text, file)) };
+  const bytes = await readFile(source);
+  if (!isUtf8(bytes)) throw corrupt(file, "it is not UTF-8 text");
+  return { ...facts, ...snapshotOf(parseState(bytes.toString(), file)) };
 }
 
 async function readMissing(file: string): Promise<StoreFile> {
@@ -100,14 +100,6 @@ async function readMissing(file: string): Promise<StoreFile> {
       quotedCommand("restore", file)
     }, or delete it to start anew`,
   );
-}
-
-function decode(bytes: Uint8Array, file: string): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw corrupt(file, "it is not UTF-8 text");
-  }
 }
 
 function isCorrupt(error: unknown): error is RotatorError {
@@ -176,11 +168,8 @@ async function replaceBackup(main: TempFile, generation: number, text: string) {
   await temp.commit().finally(() => temp.discard());
 }
 
-async function writeBackup(
-  { target, token }: TempFile,
-  generation: number,
-  text: string,
-): Promise<TempFile> {
+async function writeBackup(main: TempFile, generation: number, text: string) {
+  const { target, token } = main;
   const path = backupOf(target, generation);
   const temp = await TempFile.create(path, token, target);
   try {
@@ -195,9 +184,9 @@ async function writeBackup(
 /** What its owner changes, as opposed to what is observed and renewed. */
 function ownerPart({ settings, accounts }: PoolState): unknown {
   const chosen = Object.entries(accounts).map(([alias, account]) => {
-    const source = account.source?.path;
-    const { accountId, userId } = account;
-    return { alias, accountId, userId, ...chosenIn(account), source };
+    const { accountId, userId, source } = account;
+    const own = { ...chosenIn(account), source: source?.path };
+    return { alias, accountId, userId, ...own };
   });
   return { settings, chosen };
 }

@@ -24,7 +24,6 @@ export function newToken(): string {
   return randomBytes(12).toString("hex");
 }
 
-/** The code of a system error, or undefined for any other. */
 export function codeOf(error: unknown): string | undefined {
   const code = error instanceof Error && "code" in error ? error.code : null;
   return /^E[A-Z0-9]+$/.test(`${code}`) ? `${code}` : undefined;
@@ -104,7 +103,6 @@ export async function realFile(path: string): Promise<string> {
   return file;
 }
 
-/** What a look at a file tells without reading it. */
 export interface FileFacts {
   readonly kind: "file" | "folder" | "other";
   /**
@@ -114,11 +112,9 @@ export interface FileFacts {
   readonly version: string;
   /** Modification time, epoch ms. */
   readonly mtimeMs: number;
-  /** Others than its owner may read or write it; false on Windows. */
   readonly openToOthers: boolean;
 }
 
-/** Looks at a file; undefined when there is none. */
 export async function statFile(path: string): Promise<FileFacts | undefined> {
   const found = await unlessMissing(stat(path, { bigint: true }));
   if (found === undefined) return undefined;

@@ -86,7 +86,6 @@ export async function withLock<T>(
   });
 }
 
-/** A lock that this process holds. */
 interface Lock {
   readonly token: string;
   /** Never fails: a lock that stays behind is found stale. */

@@ -44,7 +44,6 @@ const MAX_ENTRIES = 32;
 const MAX_WINDOWS = 8;
 const MAX_TEXT = 64;
 
-/** The normal form of one account. */
 export function normalRecord(stored: unknown): NormalRecord {
   const record = readRecord(isRecord(stored) ? stored : {}, NaN);
   const { accountId } = record;
@@ -56,9 +55,9 @@ export function normalRecord(stored: unknown): NormalRecord {
 const name: Read<string> = (value, at) => text(value, at).slice(0, MAX_TEXT);
 
 const balance: Read<string> = (value, at) => {
-  const read = typeof value === "number" ? String(number(value, at)) : value;
-  if (text(read, at).length > MAX_TEXT) throw UNREADABLE;
-  return text(read, at);
+  const read = typeof value === "number" ? number(value, at) : text(value, at);
+  if (String(read).length > MAX_TEXT) throw UNREADABLE;
+  return String(read);
 };
 
 const weight = passing((it): it is number =>
@@ -110,19 +109,15 @@ const readMeterFields = shape<NormalMeter>({
   refusedAt: lenient(number),
 });
 
-/** Whether a window was written by hand or by a version that kept its flags apart. */
-function isUnflagged(stored: unknown): boolean {
-  return isRecord(stored) && stored["seenAt"] === undefined;
-}
-
 const readMeter: Read<NormalMeter> = (value, at) => {
   const meter = readMeterFields(value, at);
-  const stored = (value as JsonObject)["windows"] as unknown[];
-  if (meter.refusedAt !== undefined || !stored.every(isUnflagged)) return meter;
+  const { windows } = value as { windows: JsonObject[] };
+  // others were written by hand or by a version that kept their flags apart
+  const isFlagged = windows.some(({ seenAt }) => seenAt !== undefined);
+  if (meter.refusedAt !== undefined || isFlagged) return meter;
   // flags are about the windows that were told with them
-  const told = meter.windows.filter(({ observedAt }) =>
-    observedAt === meter.observedAt
-  );
+  const { observedAt } = meter;
+  const told = meter.windows.filter((it) => it.observedAt === observedAt);
   return flagged(meter, told);
 };
 
@@ -161,9 +156,8 @@ const readCreditFields = shape<NormalCredits>({
 const readCredits: Read<NormalCredits> = (value, at) => {
   const credits = lenient(readCreditFields)(value, at);
   if (credits) return credits;
-  const observedAt = isRecord(value)
-    ? lenient(number, 0)(value["observedAt"], at)
-    : 0;
+  const stored = isRecord(value) ? value["observedAt"] : undefined;
+  const observedAt = lenient(number, 0)(stored, at);
   return { ...readCreditFields({ observedAt }, at), malformed: true };
 };
 
@@ -196,7 +190,6 @@ const readAuthFields = shape<NonNullable<NormalRecord["auth"]>>({
   reason: lenient(text, "Needs a sign-in"),
 });
 
-/** Amounts by day or time. */
 const readAmounts = entriesOf((value) => {
   if (readDecimal(value) === undefined) throw UNREADABLE;
   return String(value);
@@ -254,8 +247,8 @@ const readRecord = shape<NormalRecord>({
   spending: lenient(readSpending),
   cooldowns: entriesOf(readCooldown),
   tokenCallAt: lenient(number),
-  auth: (value, at) =>
-    value === undefined || value === null
+  auth: (value = null, at) =>
+    value === null
       ? undefined
       : readAuthFields(isRecord(value) ? value : {}, at),
   usageCheck: lenient(shape<UsageCheck>({
@@ -267,7 +260,6 @@ const readRecord = shape<NormalRecord>({
   lastUsedAt: lenient(nullable(number), null),
 });
 
-/** The normal form of the settings. */
 export const readSettings = shape<NormalState["settings"]>({
   strategy: lenient(text),
   // of any form: where it cannot be read, nobody may spend
@@ -275,8 +267,8 @@ export const readSettings = shape<NormalState["settings"]>({
   creditCaps: (value) => structuredClone(value),
   spentByRemoved: optional(readAmounts),
   // a pin that cannot be read still pins: nobody has such a name
-  pinned: (value) => {
-    if (value === undefined || value === null || value === "") return null;
-    return typeof value === "string" ? value : JSON.stringify(value);
-  },
+  pinned: (value = null) =>
+    typeof value === "string" || value === null
+      ? value || null
+      : JSON.stringify(value),
 });

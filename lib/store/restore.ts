@@ -38,17 +38,16 @@ export async function listBackups(path: string): Promise<FoundBackup[]> {
   const found: FoundBackup[] = [];
   for (let generation = 1; generation <= GENERATIONS; generation++) {
     const path = backupOf(file, generation);
+    const facts = await statFile(path);
+    if (facts === undefined) continue;
     const backup = await inspect(path).catch((error) => {
       // of a newer version
-      if (error instanceof RotatorError) return "damaged" as const;
-      throw error;
+      if (!(error instanceof RotatorError)) throw error;
     });
-    if (backup === undefined) continue;
-    const writtenAt = (await statFile(path))!.mtimeMs;
-    const aliases = backup === "damaged"
-      ? undefined
-      : Object.keys(backup.state.accounts);
-    found.push({ generation, writtenAt, aliases });
+    const aliases = typeof backup === "object"
+      ? Object.keys(backup.state.accounts)
+      : undefined;
+    found.push({ generation, writtenAt: facts.mtimeMs, aliases });
   }
   return found;
 }
@@ -88,10 +87,12 @@ export async function restoreBackup(
     const mirrored = await inspect(backupOf(file));
     const later = [replaced, mirrored].find((it) => typeof it === "object");
     // tokens and spending go on from where they are
-    const observed = applyChange(backup, (state) => {
-      if (typeof later === "object") takeObserved(state, later.state);
-    });
-    const next = withLaterTokens(observed, left);
+    const next = withLaterTokens(
+      later
+        ? applyChange(backup, (state) => takeObserved(state, later.state))
+        : backup,
+      left,
+    );
     await temp.write(next.text, (await statFile(file))?.mtimeMs);
     const mirror = await prepareBackup(temp, next);
     try {

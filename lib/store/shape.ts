@@ -42,7 +42,6 @@ export function lazily<T>(names: readonly string[], read: (name: string) => T) {
 /** Reads a value; `at` is when the fact that it is part of was observed. */
 export type Read<T> = (value: unknown, at: number) => T;
 
-/** How each field of a `T` is read. */
 type Fields<T> = {
   [K in keyof T]-?: Read<
     Record<never, never> extends Pick<T, K> ? T[K] | undefined : T[K]
@@ -52,7 +51,6 @@ type Fields<T> = {
 /** Thrown where a value has another form; nobody is told. */
 export const UNREADABLE = new Error("A stored value has another form");
 
-/** Reads what passes a test. */
 export function passing<T>(test: (value: unknown) => value is T): Read<T> {
   return (value) => {
     if (test(value)) return value;

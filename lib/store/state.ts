@@ -226,8 +226,8 @@ export function normalState(stored: PoolState): NormalState {
     settings: readSettings(settings, NaN),
     accounts: dictionary({}),
   };
-  for (const alias of Object.keys(accounts)) {
-    normal.accounts[alias] = normalRecord(accounts[alias]);
+  for (const [alias, account] of Object.entries(accounts)) {
+    normal.accounts[alias] = normalRecord(account);
   }
   return normal;
 }
