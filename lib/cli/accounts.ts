@@ -51,7 +51,6 @@ async function setEnabled(context: Context, enabled: boolean): Promise<void> {
   });
 }
 
-/** Changes each account that is named, and says what `change` returns. */
 async function changeAccounts(
   context: Context,
   change: (alias: string, state: NormalState) => string,
@@ -196,7 +195,6 @@ Examples:
   },
 };
 
-/** A setting that names accounts. */
 interface Role {
   readonly where: string;
   readonly names: readonly string[];

@@ -1,4 +1,3 @@
-/** What follows when accounts were added. */
 import type { AddedLogin } from "../account/import.ts";
 import { creditPolicy, maySpend } from "../pool/credits.ts";
 import type { PoolState } from "../types.ts";

@@ -1,8 +1,6 @@
 /**
  * What the bundle is made of: the command line and the entries of the package,
  * each loaded only where it is used.
- *
- * @module
  */
 export { runProcess } from "./main.ts";
 

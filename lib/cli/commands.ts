@@ -1,8 +1,4 @@
-/**
- * All commands, and the help that tells of them.
- *
- * @module
- */
+/** All commands, and the help that tells of them. */
 import { programName } from "./format.ts";
 import {
   type Command,
@@ -85,7 +81,6 @@ export const commands: CommandTable = new Map(
   ),
 );
 
-/** What other tools call a command. */
 export const SYNONYMS: ReadonlyMap<string, string> = new Map(
   Object.entries({
     status: "list ls ps show info whoami who accounts usage limits quota",

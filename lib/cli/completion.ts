@@ -25,7 +25,6 @@ interface Entry {
   readonly name: string;
   readonly summary: string;
   readonly words: readonly string[];
-  /** With their dashes. */
   readonly options: readonly string[];
 }
 

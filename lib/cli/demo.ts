@@ -53,7 +53,6 @@ Examples:
   run,
 };
 
-/** The only account that may spend its credits. */
 const SPENDER = "cleo";
 const REQUESTS = 15;
 
@@ -137,7 +136,6 @@ function percent(used: number): string {
   return `${used}%`.padStart("5h used".length);
 }
 
-/** Sends the requests, and returns a row for each. */
 async function play(
   io: Io,
   fake: FakeCodex,
@@ -246,7 +244,6 @@ async function playBlindly(fake: FakeCodex): Promise<void> {
   }
 }
 
-/** Says what was charged, as the stand-ins know it, and what to do next. */
 function conclude(
   { io, say }: Context,
   fake: FakeCodex,

@@ -11,7 +11,6 @@ import {
   EXIT,
   type Finding,
   finding,
-  readMessage,
   sectionText,
 } from "./messages.ts";
 import {
@@ -78,7 +77,6 @@ async function run(context: Context): Promise<number> {
   return accounts === 0 ? EXIT.noAccount : EXIT.ok;
 }
 
-/** Makes one check after another, whatever Deno refuses. */
 async function examine(
   context: Context,
 ): Promise<{ sections: Section[]; accounts: number }> {
@@ -104,7 +102,7 @@ async function examine(
   }
   if (refusal !== undefined) {
     const advice = permissionAdvice(refusal, command, context);
-    await look("Permissions", () => [readMessage("problem", advice)]);
+    await look("Permissions", () => [finding("problem", advice)]);
   }
   return { sections, accounts };
 
@@ -129,7 +127,7 @@ async function examine(
 }
 
 function masked({ level, text, advice = "" }: Finding): Finding {
-  return finding(level, maskEmails(text), maskEmails(advice));
+  return finding(level, maskEmails(`${text}; ${advice}`));
 }
 
 /** Makes e-mail addresses in a text hard to recognise: "m…@e….com"; who signs in to a URL's host is none. */
@@ -162,13 +160,12 @@ const EFFECTS: Readonly<Record<string, string>> = {
 
 const VARIABLES: readonly string[] = Object.keys(EFFECTS);
 
-/** Returns the host of a proxy: its address may hold a password. */
+/** The address of a proxy may hold a password. */
 function proxyHost(value: string): string {
   const url = URL.parse(value.includes("://") ? value : `http://${value}`);
   return url?.host ?? "?";
 }
 
-/** Checks which environment variables override what is set elsewhere. */
 function checkEnvironment({ io }: Context): Finding[] {
   const refused: string[] = [];
   const findings = VARIABLES.flatMap((name) => {
@@ -180,23 +177,27 @@ function checkEnvironment({ io }: Context): Finding[] {
       ? proxyHost(read.value)
       : read.value;
     const text = `${name} ${effect}${effect.endsWith(" ") ? value : ""}`;
-    const advice = `if that is not meant: unset ${name}`;
-    return [finding("note", text.trimEnd(), advice)];
+    return [finding(
+      "note",
+      `${text.trimEnd()}; if that is not meant: unset ${name}`,
+    )];
   });
   if (refused.length > 0) {
     const grant = `give --allow-env=${refused.join(",")}`;
-    const text = `Deno refused to let these be read: ${refused.join(", ")}`;
-    const advice = refused.includes(CREDITS)
-      ? `nobody may spend credits while that is so; ${grant}`
-      : grant;
-    findings.push(finding("warning", text, advice));
+    const money = refused.includes(CREDITS)
+      ? "nobody may spend credits while that is so; "
+      : "";
+    const names = refused.join(", ");
+    findings.push(finding(
+      "warning",
+      `Deno refused to let these be read: ${names}; ${money}${grant}`,
+    ));
   }
   return findings.length > 0
     ? findings
     : [finding("ok", "No variable overrides a setting")];
 }
 
-/** How long a host may take to answer (ms). */
 const HOST_LIMIT = 5_000;
 /** How far this clock may be off (ms): facts from further in the future are not believed. */
 const MAX_SKEW = 60_000;
@@ -221,7 +222,7 @@ async function checkHost(
     url = read();
   } catch (error) {
     if (!(error instanceof CliError)) throw error;
-    return { found: readMessage("problem", error.message) };
+    return { found: finding("problem", error.message) };
   }
   const begun = io.now();
   const headers = { "user-agent": `codex-rotator/${VERSION}` };
@@ -231,22 +232,18 @@ async function checkHost(
     { ms: HOST_LIMIT, signal: io.signal },
   );
   if ("error" in answer) {
-    const text = `The ${name} ${url} cannot be reached: ${answer.error}`;
-    const advice =
-      "check the connection, the firewall and the proxy (HTTPS_PROXY), and the address if it is not the usual one";
-    return { found: finding("problem", text, advice) };
+    const text =
+      `The ${name} ${url} cannot be reached: ${answer.error}; check the connection, the firewall and the proxy (HTTPS_PROXY), and the address if it is not the usual one`;
+    return { found: finding("problem", text) };
   }
   const { status, headers: told } = answer.response;
   const date = Date.parse(told.get("date") ?? "");
   // the header has whole seconds, and was written while we waited
   const skew = (begun + io.now()) / 2 - date - 500;
-  const found = readMessage(
-    status < 500 ? "ok" : "warning",
-    `The ${name} ${url} answers${
-      status < 500
-        ? ""
-        : ` with status ${status}; it has trouble of its own; try again later`
-    }`,
+  const text = `The ${name} ${url} answers`;
+  const found = status < 500 ? finding("ok", text) : finding(
+    "warning",
+    `${text} with status ${status}; it has trouble of its own; try again later`,
   );
   return Number.isNaN(date) ? { found } : { found, skew };
 }
@@ -264,8 +261,8 @@ function clockFinding(skew: number | undefined): Finding {
   if (Math.abs(skew) <= MAX_SKEW) {
     return finding("ok", `The clock is ${off}, which does no harm`);
   }
-  const text =
-    `This machine's clock is ${off}, so resets and token expiry are misjudged`;
-  const advice = "set the clock, or let the system keep it right (NTP)";
-  return finding("problem", text, advice);
+  return finding(
+    "problem",
+    `This machine's clock is ${off}, so resets and token expiry are misjudged; set the clock, or let the system keep it right (NTP)`,
+  );
 }

@@ -1,16 +1,12 @@
-/**
- * What `doctor` checks of the settings in the store, and of each account.
- *
- * @module
- */
+/** What `doctor` checks of the settings in the store, and of each account. */
 import { LinkedFile } from "../account/linked_file.ts";
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
 import type { AccountStatus } from "../report_types.ts";
 import { mayBeSameLogin } from "../store/state.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
 import { ageWords, nameOf, standingWords, suggestCommand } from "./format.ts";
-import { type Finding, finding, readMessage } from "./messages.ts";
-import { openOnlineRotator, refreshAccounts } from "./open.ts";
+import { type Finding, finding } from "./messages.ts";
+import { refreshStore } from "./open.ts";
 import type { Context } from "./options.ts";
 import {
   capWords,
@@ -20,7 +16,6 @@ import {
 } from "./spending_words.ts";
 import { statusReader } from "./stored_status.ts";
 
-/** Checks whether what the owner set makes sense. */
 export async function checkSettings(
   context: Context,
   { settings: { strategy } }: PoolState,
@@ -29,76 +24,57 @@ export async function checkSettings(
   const { credits, pinned } = report;
   const isThere = report.accounts.some((it) => it.alias === pinned);
   const undo = suggestCommand("use --auto");
-  const set = suggestCommand("credits NAMES");
-  const change = `${set}, with all, none, or the aliases that may`;
+  const change = suggestCommand("credits NAMES");
+  const choose = suggestCommand("strategy NAME");
   const policy = policyWords(credits);
   return [
     strategy === undefined || isStrategy(strategy)
       ? finding("ok", `The strategy is ${report.strategy}`)
       : finding(
         "warning",
-        `The store names the strategy ${strategy}, which is not known; ${report.strategy} is used`,
-        `${suggestCommand("strategy NAME")}, one of ${STRATEGIES.join(", ")}`,
+        `The store names the strategy ${strategy}, which is not known: ${report.strategy} is used; ${choose}, one of ${
+          STRATEGIES.join(", ")
+        }`,
       ),
-    readMessage(policy.includes("; ") ? "note" : "ok", policy),
+    finding(policy.includes("; ") ? "note" : "ok", policy),
     ...policyProblems(credits).map((it) => {
-      const { text, advice = change } = readMessage("warning", it);
-      return finding("warning", text, advice);
+      const advice = `${change}, with all, none, or the aliases that may`;
+      return finding("warning", it.includes("; ") ? it : `${it}; ${advice}`);
     }),
     ...capWords(report).map((it) =>
       finding(credits.warning === null ? "ok" : "note", it)
     ),
-    ...topUpWords(report).map(({ text, command }) =>
-      finding("warning", text, `set a cap with: ${command}`)
-    ),
+    ...topUpWords(report).map((it) => finding("warning", it)),
     ...(pinned === null ? [] : [
       isThere
-        ? finding("note", `Only ${pinned} serves, as it is pinned`, undo)
+        ? finding("note", `Only ${pinned} serves, as it is pinned; ${undo}`)
         : finding(
           "problem",
-          `Nobody serves, as ${pinned} is pinned and does not exist`,
-          undo,
+          `Nobody serves, as ${pinned} is pinned and does not exist; ${undo}`,
         ),
     ]),
   ];
 }
 
-/**
- * Checks each account, and what keeps it from serving.
- *
- * @param ask Whether to ask the backend, and to renew tokens that need it.
- */
+/** Checks each account; with `ask` the backend is asked, and tokens are renewed that need it. */
 export async function checkAccounts(
   context: Context,
   state: PoolState,
   ask: boolean,
 ): Promise<Finding[]> {
-  const { accounts, errors } = await readAccounts(context, ask);
+  const asked = ask ? await refreshStore(context) : undefined;
+  const { accounts } = asked?.status ?? await statusReader(context)();
   const findings = await Promise.all(accounts.map(async (account) => {
     const { alias } = account;
     const record = state.accounts[alias] ?? {};
+    const told = asked?.accounts.find((it) => it.alias === alias);
     return [
-      standingFinding(account, errors.get(alias) ?? null, context.io.now()),
+      standingFinding(account, told?.error ?? null, context.io.now()),
       ...tokenFindings(alias, record),
       ...await linkFindings(alias, record),
     ];
   }));
   return [...findings.flat(), ...twins(state)];
-}
-
-async function readAccounts(context: Context, ask: boolean): Promise<{
-  accounts: readonly AccountStatus[];
-  errors: ReadonlyMap<string, string | null>;
-}> {
-  if (!ask) return { ...await statusReader(context)(), errors: new Map() };
-  const rotator = await openOnlineRotator(context);
-  try {
-    const { accounts } = await refreshAccounts(rotator, context, []);
-    const errors = accounts.map(({ alias, error }) => [alias, error] as const);
-    return { ...await rotator.status(), errors: new Map(errors) };
-  } finally {
-    await rotator.close();
-  }
 }
 
 function standingFinding(
@@ -113,16 +89,18 @@ function standingFinding(
     ...(age === "" ? [] : [age === "never" ? "never seen" : `seen ${age}`]),
   ].join(", ");
   const more = detail === null ? text : `${text}, ${detail}`;
-  if (reason === "login") return finding("problem", more, signIn(alias));
+  if (reason === "login") {
+    return finding("problem", `${more}; ${signIn(alias)}`);
+  }
   if (!account.enabled) {
     const enable = suggestCommand("enable", alias);
-    return finding("note", text, `to let it serve again: ${enable}`);
+    return finding("note", `${text}; to let it serve again: ${enable}`);
   }
   if (error !== null) {
+    const again = suggestCommand("refresh", alias);
     return finding(
       "problem",
-      `${text}, and asking for its usage failed: ${error}`,
-      `try again with: ${suggestCommand("refresh", alias)}`,
+      `${text}, and asking for its usage failed: ${error}; try again with: ${again}`,
     );
   }
   return finding(standing === "blocked" ? "note" : "ok", more);
@@ -137,9 +115,12 @@ function tokenFindings(
   { tokens, source, auth }: AccountRecord,
 ): Finding[] {
   if (tokens === undefined || tokens.refresh || source || auth) return [];
-  const text =
-    `${alias} has no refresh token, so its sign-in ends with its access token`;
-  return [finding("warning", text, signIn(alias))];
+  return [finding(
+    "warning",
+    `${alias} has no refresh token, so its sign-in ends with its access token; ${
+      signIn(alias)
+    }`,
+  )];
 }
 
 /** Whether the file that an account is linked to still holds this account. */
@@ -150,19 +131,24 @@ async function linkFindings(
   if (account.source === undefined) return [];
   const { kind, path } = account.source;
   const found = (level: Finding["level"], what: string) => {
-    const advice = level === "ok" ? "" : signIn(alias);
-    return [finding(level, `${alias}'s linked file ${path} ${what}`, advice)];
+    const text = `${alias}'s linked file ${path} ${what}`;
+    const advice = level === "ok" ? "" : `; ${signIn(alias)}`;
+    return [finding(level, text + advice)];
   };
   if (kind !== "codex" && kind !== "opencode") {
     return found("warning", `is of an unknown kind, ${kind}`);
   }
   const file = await new LinkedFile({ kind, path }).read();
-  if (!file?.login) {
+  if (file === undefined) {
     return found(
       "warning",
-      file === undefined
-        ? "is gone: its last access token goes on being used until it ends"
-        : "holds no login that can be read: its last tokens go on being used",
+      "is gone: its last access token goes on being used until it ends",
+    );
+  }
+  if (!file.login) {
+    return found(
+      "warning",
+      "holds no login that can be read: its last tokens go on being used",
     );
   }
   return mayBeSameLogin(account, file.login)
@@ -179,9 +165,11 @@ function twins({ accounts }: PoolState): Finding[] {
   });
   return [...people.values()].flatMap(([first, ...others]) =>
     others.map((alias) => {
-      const text =
-        `${first} and ${alias} are the same person and workspace, so they end each other's sign-in`;
-      return finding("problem", text, suggestCommand("remove", alias));
+      const remove = suggestCommand("remove", alias);
+      return finding(
+        "problem",
+        `${first} and ${alias} are the same person and workspace, so they end each other's sign-in; ${remove}`,
+      );
     })
   );
 }

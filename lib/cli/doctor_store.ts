@@ -9,7 +9,7 @@ import { isDatabase } from "../store/paths.ts";
 import { listBackups } from "../store/restore.ts";
 import type { PoolState } from "../types.ts";
 import { addAccount, count, quote, timeAgo } from "./format.ts";
-import { type Finding, finding, readMessage } from "./messages.ts";
+import { type Finding, finding } from "./messages.ts";
 import { type NamedStore, openWholeStore } from "./open.ts";
 import { type Context, storeOf } from "./options.ts";
 
@@ -25,20 +25,19 @@ interface StoreCheck {
   isWritable?: boolean;
 }
 
-/** Checks the store's file and what belongs to it, or its database. */
 export async function checkStore(context: Context): Promise<StoreCheck> {
   const path = storeOf(context);
   const file = isDatabase(path) ? undefined : await realFile(path);
   if (file && !await statFile(file) && !await statFile(`${file}.bak`)) {
-    const text = `There is no store yet at ${path}`;
-    return { findings: [finding("note", text, addAccount())] };
+    const text = `There is no store yet at ${path}; ${addAccount()}`;
+    return { findings: [finding("note", text)] };
   }
   const lock = file ? [await lockFinding(file, context)] : [];
   const warnings: Finding[] = [];
   const store: NamedStore = file === undefined
     ? await openWholeStore(context)
     : jsonStore(path, {
-      onWarning: (text) => void warnings.push(readMessage("warning", text)),
+      onWarning: (text) => void warnings.push(finding("warning", text)),
       waitLimit: WAIT_LIMIT,
     });
   let state: PoolState;
@@ -60,7 +59,9 @@ export async function checkStore(context: Context): Promise<StoreCheck> {
     ...(mode ? [`mode ${mode}`] : []),
   ].join(", ");
   const findings = [
-    accounts === 0 ? finding("note", text, addAccount()) : finding("ok", text),
+    accounts === 0
+      ? finding("note", `${text}; ${addAccount()}`)
+      : finding("ok", text),
     ...(file ? await folderFindings(dirname(file)) : []),
     ...warnings,
     ...failures,
@@ -72,15 +73,17 @@ export async function checkStore(context: Context): Promise<StoreCheck> {
 
 function problem(error: unknown): Finding {
   if (isDenied(error)) throw error;
-  return readMessage("problem", messageOf(error));
+  return finding("problem", messageOf(error));
 }
 
 async function folderFindings(folder: string): Promise<Finding[]> {
   const mode = await modeOf(folder) ?? "0";
   if ((parseInt(mode, 8) & 0o022) === 0) return [];
-  const danger =
-    `Others may replace the store, as its folder ${folder} has mode ${mode}`;
-  return [finding("warning", danger, `chmod go-w ${quote(folder)}`)];
+  const close = `chmod go-w ${quote(folder)}`;
+  return [finding(
+    "warning",
+    `Others may replace the store, as its folder ${folder} has mode ${mode}; ${close}`,
+  )];
 }
 
 /** Returns the permission bits, "0600"; undefined where the system keeps none. */
@@ -95,12 +98,16 @@ async function backupFinding(file: string, { io }: Context): Promise<Finding> {
   const backups = await listBackups(file);
   const backup = backups.find(({ generation }) => generation === 1);
   if (backup === undefined) {
-    const advice = "it is written with the next change of an account";
-    return finding("note", `There is no backup ${path}`, advice);
+    return finding(
+      "note",
+      `There is no backup ${path}; it is written with the next change of an account`,
+    );
   }
   if (backup.aliases === undefined) {
-    const advice = "delete it: it is written anew with the next change";
-    return finding("warning", `The backup ${path} cannot be read`, advice);
+    return finding(
+      "warning",
+      `The backup ${path} cannot be read; delete it: it is written anew with the next change`,
+    );
   }
   const age = timeAgo(backup.writtenAt, io.now());
   return finding("ok", `Its backup was written ${age}`);
@@ -111,10 +118,11 @@ async function lockFinding(file: string, { io }: Context): Promise<Finding> {
   const facts = await statFile(path);
   if (facts === undefined) return finding("ok", "It is not locked");
   const age = timeAgo(facts.mtimeMs, io.now());
-  const text = `The lock ${path} was there, last touched ${age}`;
-  if (io.now() - facts.mtimeMs < LOCK_IS_OLD) {
-    return finding("note", `${text}: another program is writing`);
-  }
-  const advice = "nothing: whoever writes next takes it over";
-  return finding("note", `${text}: its holder has ended`, advice);
+  const state = io.now() - facts.mtimeMs < LOCK_IS_OLD
+    ? "another program is writing"
+    : "its holder has ended; nothing: whoever writes next takes it over";
+  return finding(
+    "note",
+    `The lock ${path} was there, last touched ${age}: ${state}`,
+  );
 }

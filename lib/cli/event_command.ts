@@ -23,9 +23,9 @@ const MAX_RUN_MS = 10_000;
 const MAX_WAITING = 100;
 
 /**
- * Returns what tells events to the command that the options name; undefined:
- * they name none. Each event is a JSON line on the stdin of a process of its
- * own, one at a time; one that hangs or fails holds up nobody else.
+ * Returns what tells events to the command that the options name. Each event is
+ * a JSON line on the stdin of a process of its own, one at a time; one that
+ * hangs or fails holds up nobody else.
  */
 export function eventCommand(
   { flags, warn }: Pick<Context, "flags" | "warn">,
@@ -59,9 +59,7 @@ export function eventCommand(
   };
 }
 
-/** What is told to a command while a store is watched. */
 export interface StoreWatcher {
-  /** Compares with the look before. */
   look(report: StatusReport): void;
   /** What the watching process learns by asking the backend itself. */
   learn(event: RotatorEvent): void;
@@ -174,11 +172,7 @@ function wordsOf(command: string): string[] {
     );
 }
 
-/**
- * Runs a program to its end, whatever that is.
- *
- * @throws {Error} When it does not start.
- */
+/** Runs a program to its end, whatever that is; throws when it does not start. */
 function run(
   [program, ...args]: readonly [string, ...string[]],
   input: string,

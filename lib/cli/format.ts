@@ -1,12 +1,8 @@
 /** Times, windows, credits and standings in words. */
 import type { AccountStatus } from "../report_types.ts";
 
-/** What all suggested commands have in common. */
-interface Invocation {
-  /** Returns what starts this program, for example `npx codex-rotator`. */
-  program(): string;
-  readonly isWindows: boolean;
-}
+/** What starts this program, for example `npx codex-rotator`. */
+type Invocation = { program(): string; readonly isWindows: boolean };
 
 let invocation: Invocation = {
   program: () => "codex-rotator",
@@ -15,24 +11,16 @@ let invocation: Invocation = {
 /** The store that the command line names. */
 let namedStore: string | undefined;
 
-/** Sets how the suggested commands begin and end, for one command line. */
 export function suggestAs(it: Invocation, store?: string): void {
   invocation = it;
   namedStore = store;
 }
 
-/** Returns what a person types before a command. */
 export function programName(): string {
   return invocation.program();
 }
 
-/**
- * Returns a command that can be pasted and run: started as this process was,
- * on the store that it was given.
- *
- * @param command As it is typed, without the program's name.
- * @param words Further arguments, quoted where a shell needs it.
- */
+/** Returns a command that can be pasted and run: started as this process was, on the store that it was given. */
 export function suggestCommand(command: string, ...words: string[]): string {
   const more = namedStore === undefined
     ? words
@@ -40,7 +28,6 @@ export function suggestCommand(command: string, ...words: string[]): string {
   return [programName(), command, ...more.map((it) => quote(it))].join(" ");
 }
 
-/** Returns that there is no account, and how to add one. */
 export function noAccount(): string {
   return `No account is in the store; ${addAccount()}`;
 }
@@ -53,7 +40,6 @@ export function addAccount(): string {
   return `sign in with: ${login}; or take over another tool's login with: ${take}`;
 }
 
-/** Returns a word as a shell takes it. */
 export function quote(word: string, isWindows = invocation.isWindows): string {
   const text = harmless(word);
   if (/^[\w@%+=:,./-]+$/.test(isWindows ? text.replaceAll("\\", "/") : text)) {
@@ -182,7 +168,6 @@ export function meterWords(
   return Object.hasOwn(METERS, meter) ? METERS[meter]! : sanitize(meter);
 }
 
-/** Returns the alias, and whose account it is. */
 export function nameOf(
   alias: string,
   { email, plan }: Pick<AccountStatus, "email" | "plan">,
@@ -191,7 +176,6 @@ export function nameOf(
   return who === "" ? alias : `${alias} (${who})`;
 }
 
-/** Returns why one account stands as it does, and until when. */
 export function standingWords(account: AccountStatus, now: number): string {
   const { standing, reason, until, detail } = account;
   const end = until === null || Date.parse(until) <= now
@@ -246,7 +230,6 @@ export function ageWords(
     : timeAgo(usageObservedAt, now);
 }
 
-/** Returns how often an account was used, and when last. */
 export function requestWords(
   { requests, lastUsedAt }: AccountStatus,
   now: number,
@@ -256,7 +239,6 @@ export function requestWords(
     : `${requests}, ${timeAgo(lastUsedAt, now)}`;
 }
 
-/** Returns one account's credits, and what keeps it from spending them. */
 export function creditWords(account: AccountStatus, now: number): string {
   const { credits, creditsAllowed } = account;
   if (credits === null) return "unknown";

@@ -27,20 +27,13 @@ export const isGranted = ask("querySync");
 /** Asks the person, unless it is granted. Returns whether it is granted then. */
 export const request = ask("requestSync");
 
-/** Whether no command can be refused anything. */
 export function isAllGranted(): boolean {
   return (["env", "read", "write", "net"] as const).every((it) =>
     isGranted(it)
   );
 }
 
-/**
- * Asks for a permission before something is done whose refusal would come where
- * only the process can catch it.
- *
- * @param subject A host, with or without a port, or a program.
- * @throws What Deno would throw.
- */
+/** Asks before something is done whose refusal would come where only the process can catch it; throws as Deno would. */
 export function demand(name: "net" | "run", subject: string): void {
   // a program is started with the whole environment
   if (request(name, subject) && (name === "net" || request("env"))) return;
@@ -49,7 +42,6 @@ export function demand(name: "net" | "run", subject: string): void {
   );
 }
 
-/** Returns an error as Deno throws it where a permission is missing. */
 export function refusal(message: string): Error {
   return Object.assign(new Error(message), { name: "NotCapable" });
 }

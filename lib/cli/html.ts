@@ -38,7 +38,6 @@ export interface Page {
   by: SpendKey;
 }
 
-/** Writes a page that only its owner can read. */
 export async function writePage(path: string, page: Page): Promise<void> {
   // links followed; where it would be when it is not there
   const place = async (path: string) =>
@@ -154,10 +153,8 @@ function table(
 const DAY_MS = 24 * 3_600_000;
 const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [720, 190, 46, 10, 22];
 
-/** The attribute that colours an account. */
 type Color = (alias: string) => string;
 
-/** A text as it may be in a page. */
 function text(value: string): string {
   return sanitize(value).replace(/[&<>"']/g, (it) => `&#${it.charCodeAt(0)};`);
 }

@@ -101,7 +101,6 @@ async function run(context: Context): Promise<void> {
   await settleAfterImport(context, imported);
 }
 
-/** Adds the logins of one file, to be called inside a store's `update`. */
 function addAll(
   state: PoolState,
   file: OpenedFile,

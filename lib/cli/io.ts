@@ -2,7 +2,6 @@
 import { isGranted } from "./granted.ts";
 import { colorMode, programOf, type Runtime } from "./runtime.ts";
 
-/** The world as a command sees it. */
 export interface Io extends Pick<Runtime, "env" | "isWindows" | "quickRead"> {
   /** Returns what a person types before a command to start this again. */
   program(): string;
@@ -26,35 +25,38 @@ export interface Io extends Pick<Runtime, "env" | "isWindows" | "quickRead"> {
   bePatient?(): void;
   /** The lines that the person types, until `signal` aborts; absent: nobody does. */
   lines?(signal: AbortSignal): AsyncIterable<string>;
-  /** Asks a question that is answered with yes or no, by default no; absent: nobody can answer. */
-  ask?: ((question: string) => Promise<boolean>) | undefined;
+  /** Asks a question for yes or no, by default no; absent or undefined: nobody can answer. */
+  ask?(question: string): Promise<boolean | undefined>;
   /** Opens an address in the person's browser; absent: there is none. */
   openUrl?(url: string): void;
 }
 
-export type Interruption = Pick<Io, "signal" | "isInterrupted" | "bePatient">;
+export const INTERRUPTED = 130;
+/** A command that does not listen must not keep the person waiting longer (ms). */
+const PATIENCE = 2000;
 
-export function processIo(runtime: Runtime, interruption: Interruption): Io {
-  const outIsTerminal = runtime.isTerminal("out");
-  const ask = async (question: string) => {
-    runtime.write("err", `${question} [y/N] `);
-    for await (const line of readLines(interruption.signal)) {
-      return /^\s*y(es)?\s*$/i.test(line);
-    }
-    return false;
+export function processIo(runtime: Runtime): Io {
+  const { isTerminal } = runtime;
+  const outIsTerminal = isTerminal("out");
+  let signal: AbortSignal | undefined;
+  let isPatient = false;
+  // until somebody asks for the signal, Ctrl-C ends the process as it ends any
+  const listen = (): AbortSignal => {
+    const interrupted = new AbortController();
+    runtime.onInterrupt(() => {
+      if (interrupted.signal.aborted) runtime.exit(INTERRUPTED);
+      interrupted.abort(new Error("Interrupted"));
+      if (!isPatient) runtime.exitAfter(PATIENCE, INTERRUPTED);
+    });
+    return interrupted.signal;
   };
-  return {
-    env: runtime.env,
-    isWindows: runtime.isWindows,
-    quickRead: runtime.quickRead,
-    program: () => programOf(runtime),
-    out: (text) => runtime.write("out", text),
-    err: (text) => runtime.write("err", text),
-    log: runtime.log,
-    get errIsTerminal() {
-      return runtime.isTerminal("err");
-    },
+  const io: Io = {
+    ...runtime,
     outIsTerminal,
+    program: () => programOf(runtime),
+    get errIsTerminal() {
+      return isTerminal("err");
+    },
     color: colorMode(runtime) ?? outIsTerminal,
     get columns() {
       return runtime.size()?.columns || 80;
@@ -64,19 +66,24 @@ export function processIo(runtime: Runtime, interruption: Interruption): Io {
     },
     now: Date.now,
     get signal() {
-      return interruption.signal;
+      return signal ??= listen();
     },
     get isInterrupted() {
-      return interruption.isInterrupted;
+      return signal?.aborted === true;
     },
-    bePatient: () => interruption.bePatient?.(),
+    bePatient: () => void (isPatient = true),
     lines: readLines,
-    get ask() {
-      const isSeen = runtime.isTerminal("in") && runtime.isTerminal("err");
-      return isSeen ? ask : undefined;
+    async ask(question) {
+      if (!isTerminal("in") || !isTerminal("err")) return undefined;
+      runtime.err(`${question} [y/N] `);
+      for await (const line of readLines(io.signal)) {
+        return /^\s*y(es)?\s*$/i.test(line);
+      }
+      return false;
     },
     openUrl: (url) => void openUrl(url),
   };
+  return io;
 }
 
 // Few commands need these, and all would wait for what they load.

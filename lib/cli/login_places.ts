@@ -24,30 +24,24 @@ export interface LoginPlace {
   readonly path: string;
 }
 
-const PLACES: Readonly<
-  Record<LoginFileKind, {
-    /** Names the folder; else it is one in the home folder. */
-    variable: string;
-    inHome: string;
-    /** Names another folder, on Windows. */
-    onWindows?: string;
-    /** The file in either. */
-    file: string;
-  }>
-> = {
-  "codex": { variable: "CODEX_HOME", inHome: ".codex", file: "auth.json" },
-  "opencode": {
-    variable: "XDG_DATA_HOME",
-    inHome: ".local/share",
-    onWindows: "LOCALAPPDATA",
-    file: "opencode/auth.json",
-  },
-  "opencode-multi-auth": {
-    variable: "XDG_CONFIG_HOME",
-    inHome: ".config",
-    onWindows: "APPDATA",
-    file: "opencode-multi-auth/accounts.json",
-  },
+/**
+ * The variable that names the folder, else where that is in the home folder; the
+ * file in it; and the variable that names another folder on Windows.
+ */
+const PLACES: Readonly<Record<LoginFileKind, readonly string[]>> = {
+  "codex": ["CODEX_HOME", ".codex", "auth.json"],
+  "opencode": [
+    "XDG_DATA_HOME",
+    ".local/share",
+    "opencode/auth.json",
+    "LOCALAPPDATA",
+  ],
+  "opencode-multi-auth": [
+    "XDG_CONFIG_HOME",
+    ".config",
+    "opencode-multi-auth/accounts.json",
+    "APPDATA",
+  ],
 };
 
 /** The places to look at, whether anything is there or not; reads only the variables that matter. */
@@ -57,7 +51,7 @@ export function loginPlaces(
   platform: string = process.platform,
 ): LoginPlace[] {
   return kinds.flatMap((kind) => {
-    const { variable, inHome, onWindows, file } = PLACES[kind];
+    const [variable = "", inHome = "", file = "", onWindows] = PLACES[kind];
     const named = env(variable);
     const home = named ? "" : env("HOME") || env("USERPROFILE");
     return [
@@ -67,17 +61,15 @@ export function loginPlaces(
   });
 }
 
-/** The variables that name those places. */
 export const PLACE_VARIABLES: readonly string[] = [
   "HOME",
-  ...Object.values(PLACES).map((it) => it.variable),
+  ...Object.values(PLACES).map(([variable = ""]) => variable),
 ];
 
 export interface OpenedFile extends LoginFile {
   readonly path: string;
 }
 
-/** Reads the login file that is named, or all that are found. */
 export async function readLogins(
   { io, note, operands: [file] }: Context,
   kind: LoginFileKind | undefined,
@@ -132,10 +124,7 @@ function nothingFound(places: readonly LoginPlace[]): string {
   return `${what}; sign in with: ${login}; or name the file to import (${KEYRING_ADVICE})`;
 }
 
-/**
- * Returns that there is no account, and how to add one: above all those which
- * other tools on this machine are signed in with.
- */
+/** Says that there is no account, and how to add one: above all those of other tools on this machine. */
 export function firstRun({ io, flags }: Context): string {
   const store = flags.value("store");
   const isThere = store === undefined || isDatabase(store) || existsSync(store);

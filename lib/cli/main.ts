@@ -10,7 +10,7 @@ import {
 } from "./commands.ts";
 import { suggestAs } from "./format.ts";
 import { isAllGranted } from "./granted.ts";
-import { type Interruption, type Io, processIo } from "./io.ts";
+import { type Io, processIo } from "./io.ts";
 import { CliError, EXIT, printError, usageError, voiceOf } from "./messages.ts";
 import { nearest } from "../nearest.ts";
 import {
@@ -19,7 +19,7 @@ import {
   type Context,
   Flags,
 } from "./options.ts";
-import { openRuntime, type Runtime } from "./runtime.ts";
+import { openRuntime } from "./runtime.ts";
 import { withoutPassword } from "../store/paths.ts";
 
 /** Runs one command line, given without the program's name. Returns the exit code. */
@@ -128,37 +128,8 @@ function exitCode(error: unknown): number {
   return isEmpty ? EXIT.noAccount : EXIT.failed;
 }
 
-/** A command that does not listen must not keep the person waiting longer (ms). */
-const PATIENCE = 2000;
-
 /** Runs the command line of this process, and ends it with its exit code. */
 export async function runProcess(): Promise<void> {
   const runtime = await openRuntime();
-  const io = processIo(runtime, interruptionOf(runtime));
-  runtime.finish(await main(runtime.args, io));
-}
-
-/** Until somebody asks for the signal, Ctrl-C ends the process as it ends any. */
-function interruptionOf(runtime: Runtime): Interruption {
-  let signal: AbortSignal | undefined;
-  let isPatient = false;
-  return {
-    get signal() {
-      return signal ??= listen();
-    },
-    get isInterrupted() {
-      return signal?.aborted === true;
-    },
-    bePatient: () => isPatient = true,
-  };
-
-  function listen(): AbortSignal {
-    const interrupted = new AbortController();
-    runtime.onInterrupt(() => {
-      if (interrupted.signal.aborted) runtime.exit(EXIT.interrupted);
-      interrupted.abort(new Error("Interrupted"));
-      if (!isPatient) runtime.exitAfter(PATIENCE, EXIT.interrupted);
-    });
-    return interrupted.signal;
-  }
+  runtime.finish(await main(runtime.args, processIo(runtime)));
 }

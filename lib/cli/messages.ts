@@ -4,7 +4,7 @@
  */
 import { suggestion } from "../nearest.ts";
 import { sanitize } from "./format.ts";
-import type { Io } from "./io.ts";
+import { INTERRUPTED, type Io } from "./io.ts";
 import { cell, line, type Piece, wrap } from "./table.ts";
 
 export const EXIT = {
@@ -18,7 +18,7 @@ export const EXIT = {
   noAccount: 4,
   /** `status --check`: nothing can serve for another reason. */
   unavailable: 69,
-  interrupted: 130,
+  interrupted: INTERRUPTED,
 } as const;
 
 /** An error whose message is all that a person needs to see: what was found, behind "; " what to do next. */
@@ -36,12 +36,7 @@ export function usageError(message: string): CliError {
   return new CliError(message, EXIT.usage);
 }
 
-/**
- * Returns the name that was given, where it is known.
- *
- * @param problem What is wrong where it is not, without a full stop.
- * @throws {CliError} Exit code 2, with the nearest name.
- */
+/** Returns the name that was given, where it is known; else throws `problem` with the nearest name. */
 export function requireName<T extends string>(
   name: string,
   known: readonly T[],
@@ -54,7 +49,6 @@ export function requireName<T extends string>(
   );
 }
 
-/** How a command speaks to the person. */
 export interface Voice {
   /** Prints a sentence on stdout, as the result of a command. */
   say(text: string): void;
@@ -91,7 +85,7 @@ export function printError(io: Io, message: string): void {
 
 function printMarked(io: Io, mark: Piece, message: string): void {
   const screen = io.errIsTerminal ? io : { columns: Infinity, color: false };
-  const text = lines(readMessage("problem", message), mark, screen);
+  const text = lines(finding("problem", message), mark, screen);
   io.err(text.map((it) => `${it}\n`).join(""));
 }
 
@@ -104,7 +98,6 @@ export async function confirm(
   return await io.ask?.(wrap(sanitize(question), width).join("\n"));
 }
 
-/** One thing that was looked at. */
 export interface Finding {
   readonly level: "ok" | "note" | "warning" | "problem";
   /** What was found, without a full stop. */
@@ -122,18 +115,10 @@ const MARKS: Readonly<Record<Finding["level"], Piece>> = {
   problem: { text: "✗", color: "red" },
 };
 
-export function finding(
-  level: Finding["level"],
-  text: string,
-  advice = "",
-): Finding {
-  return { level, text, ...(advice === "" ? {} : { advice }) };
-}
-
 /** Reads a message: what was found, then behind "; " what to do. */
-export function readMessage(level: Finding["level"], message: string): Finding {
+export function finding(level: Finding["level"], message: string): Finding {
   const [text = "", ...advice] = sanitize(message).split("; ");
-  return finding(level, text, advice.join("; "));
+  return { level, text, ...(advice[0] && { advice: advice.join("; ") }) };
 }
 
 /** Returns the findings on one matter, in lines that each end with a line feed. */
@@ -149,7 +134,6 @@ export function sectionText(
   );
 }
 
-/** What was found, and below it what to do. */
 function lines(
   { text, advice }: Finding,
   mark: Piece,

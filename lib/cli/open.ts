@@ -3,14 +3,18 @@ import { dirname } from "node:path";
 import { createContext } from "../context.ts";
 import { messageOf } from "../errors.ts";
 import { readLedger } from "../ledger/ledger.ts";
-import { type Rotator, rotatorOf } from "../rotator.ts";
+import { rotatorOf } from "../rotator.ts";
 import { jsonStore } from "../store/json_store.ts";
 import { isDatabase } from "../store/paths.ts";
 import { editState, normalState } from "../store/state.ts";
 import type { NormalState } from "../normal_types.ts";
 import type { Store } from "../types.ts";
 import { CliError, once, type Voice } from "./messages.ts";
-import type { RefreshReport, RotatorEvent } from "../report_types.ts";
+import type {
+  RefreshReport,
+  RotatorEvent,
+  StatusReport,
+} from "../report_types.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
 
 /** A store that is called by its path or name. */
@@ -27,7 +31,6 @@ export type NamedStore = Store & {
 const DATABASE_MODULE = import.meta.url ? "../postgres.ts" : "./postgres.mjs";
 const CLIENT_IS_MISSING = /^(?!Requires ).*(?:postgres\.mjs|["']postgres["'])/;
 
-/** Opens a store by its path or URL. */
 export async function openNamed(
   where: string,
   { warn }: Voice,
@@ -54,12 +57,10 @@ export async function readLedgerOf(
   return { entries, skippedLines: 0 };
 }
 
-/** Opens the store for a rotator. */
 export function openWholeStore(context: Context): Promise<NamedStore> {
   return openNamed(storeOf(context), context);
 }
 
-/** Opens the store to read or change it. */
 export function openStore(context: Context) {
   let opened: Promise<NamedStore> | undefined;
   const open = () => opened ??= openWholeStore(context);
@@ -86,17 +87,26 @@ export async function changeStore(
   return state;
 }
 
-/** A rotator for one command. */
-export interface OnlineRotator extends Rotator {
-  /** Whether what it learned last could be kept. */
-  isKept(): boolean;
+export interface Refreshed extends RefreshReport {
+  /** How all accounts are then. */
+  readonly status: StatusReport;
+  /** Whether each was asked, and what was learned could be kept. */
+  readonly isOk: boolean;
 }
 
-/** Opens a rotator for a command that asks the backend. */
-export async function openOnlineRotator(
+interface RefreshOptions {
+  /** All accounts where none is named. */
+  readonly aliases?: readonly string[];
+  readonly model?: string | undefined;
+  readonly onEvent?: ((event: RotatorEvent) => void) | undefined;
+}
+
+/** Asks the backend about accounts, and shows the progress. */
+export async function refreshStore(
   context: Context,
-  onEvent: (event: RotatorEvent) => void = () => {},
-): Promise<OnlineRotator> {
+  { aliases = [], model, onEvent }: RefreshOptions = {},
+): Promise<Refreshed> {
+  const { io } = context;
   const warn = once(context.warn);
   const opened = await openWholeStore(context);
   let isKept = true;
@@ -111,55 +121,48 @@ export async function openOnlineRotator(
       return state;
     },
   };
-  const parts = createContext({
+  const rotator = rotatorOf(createContext({
     store,
-    now: context.io.now,
+    now: io.now,
     backend: backendOf(context),
     issuer: issuerOf(context),
     onEvent(event) {
-      onEvent(event);
+      onEvent?.(event);
       if (event.type === "warning") warn(event.reason);
     },
-  }, { endsSoon: true });
-  return { ...rotatorOf(parts), isKept: () => isKept };
+  }, { endsSoon: true }));
+  try {
+    const report = await rotator.refresh({
+      ...(aliases.length > 0 ? { aliases } : {}),
+      signal: io.signal,
+      onProgress(done, total) {
+        if (!io.errIsTerminal) return;
+        // The last step clears the line again, so that the result stands alone.
+        const text = done < total ? `Refreshed ${done} of ${total}` : "";
+        io.err(`\r\u001b[K${text}`);
+      },
+    });
+    const { throwIfRefused } = await import("./permissions.ts");
+    throwIfRefused(report.accounts.map((it) => it.error));
+    const status = await rotator.status(model === undefined ? {} : { model });
+    const isOk = isKept && report.accounts.every((it) => it.ok);
+    return { ...report, status, isOk };
+  } finally {
+    await rotator.close();
+  }
 }
 
-/** Refreshes the accounts named, or all where none is, and shows the progress. */
-export async function refreshAccounts(
-  rotator: Rotator,
-  { io }: Context,
-  aliases: readonly string[],
-): Promise<RefreshReport> {
-  const report = await rotator.refresh({
-    ...(aliases.length > 0 ? { aliases } : {}),
-    signal: io.signal,
-    onProgress(done, total) {
-      if (!io.errIsTerminal) return;
-      // The last step clears the line again, so that the result stands alone.
-      const text = done < total ? `Refreshed ${done} of ${total}` : "";
-      io.err(`\r\u001b[K${text}`);
-    },
-  });
-  const { throwIfRefused } = await import("./permissions.ts");
-  throwIfRefused(report.accounts.map((it) => it.error));
-  return report;
-}
-
-/** Refreshes accounts that were just added, and returns why the usage of some was not told. */
+/** Asks about accounts that were just added, and returns why the usage of some was not told. */
 export async function refreshQuietly(
   context: Context,
   aliases: readonly string[],
 ): Promise<{ alias: string; error: string }[]> {
-  let rotator: OnlineRotator | undefined;
   try {
-    rotator = await openOnlineRotator(context);
-    const { accounts } = await refreshAccounts(rotator, context, aliases);
+    const { accounts } = await refreshStore(context, { aliases });
     return accounts.filter(({ ok }) => !ok)
       .map(({ alias, error }) => ({ alias, error: error ?? "no answer" }));
   } catch (error) {
     if (context.io.isInterrupted) throw error;
     return aliases.map((alias) => ({ alias, error: messageOf(error) }));
-  } finally {
-    await rotator?.close();
   }
 }

@@ -1,8 +1,4 @@
-/**
- * What a command is, and what its arguments and the environment tell it.
- *
- * @module
- */
+/** What a command is, and what its arguments and the environment tell it. */
 import {
   checkedBase,
   DEFAULT_BACKEND,
@@ -28,7 +24,6 @@ export type Grants = Partial<
   Record<"env" | "read" | "write" | "net", readonly string[]>
 >;
 
-/** One command; each is exported as `command` by a file of its own. */
 export interface Command {
   /** What it does, its options and examples, below the usage line. */
   readonly help: string;
@@ -40,7 +35,6 @@ export interface Command {
   readonly needs: {
     /** False: it does without the store. */
     readonly store?: false;
-    /** It changes the store. */
     readonly write?: boolean;
     /** It speaks to the backend and the issuer; a text: with this option, and then it writes as well. */
     readonly network?: boolean | string;
@@ -106,13 +100,7 @@ export class Flags {
     return this.#values.get(name) ?? [];
   }
 
-  /**
-   * Reads the options among arguments, and returns the others.
-   *
-   * @param help What lists the options besides those of every command; absent:
-   *   all from the first operand on is left as it is.
-   * @throws {CliError} Exit code 2, on an unknown option or a missing value.
-   */
+  /** Reads the options among arguments, and returns the others. Without a help text all from the first operand on is left as it is. */
   read(args: readonly string[], help?: string): string[] {
     const known = optionsOf(help ?? "");
     const operands: string[] = [];
@@ -168,7 +156,6 @@ export const CREDIT_VARIABLES = [
   "OPENCODE_MULTI_AUTH_CREDIT_ACCOUNT_ALIASES",
 ] as const;
 
-/** Returns the path of the store, or the URL of its database. */
 export function storeOf({ flags, io }: Context): string {
   return flags.value("store") ?? storePath(io.env, io.isWindows);
 }
@@ -215,13 +202,6 @@ function checked(value: string, name: string, source: string): string {
   }
 }
 
-/**
- * Checks that accounts exist.
- *
- * @param known The accounts of the store, or their aliases.
- * @throws {CliError} Exit code 4 when there is none at all, 2 when one of
- *   `aliases` does not exist.
- */
 export function requireAccounts(
   known: PoolState | readonly string[],
   aliases: readonly string[],
@@ -237,7 +217,6 @@ export function requireAccounts(
   );
 }
 
-/** Throws where a text is given that cannot be an alias. */
 export function requireAlias(text: string | undefined): void {
   if (text === undefined || isAlias(text)) return;
   throw usageError(

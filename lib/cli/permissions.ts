@@ -37,7 +37,6 @@ const KINDS = ["env", "read", "write", "net"] as const;
 type Kind = typeof KINDS[number];
 const REFUSED = /Requires (\w+) access to "(.+)", run again/;
 
-/** Asks the person for all that a command needs: once for variables, folder and hosts. */
 export function requestPermissions(command: Command, context: Context): void {
   const { env } = grantsFor(command, context);
   if (env.some((it) => !isGranted("env", it))) request("env");

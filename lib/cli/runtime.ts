@@ -1,14 +1,9 @@
-/**
- * What the command line needs of its process, and how each runtime does it.
- *
- * @module
- */
+/** What the command line needs of its process, and how each runtime does it. */
 
 import { isLoopback } from "../codex/endpoints.ts";
 import { quote } from "./format.ts";
 
 export interface Runtime {
-  /** The arguments, without the program's name. */
   readonly args: readonly string[];
   readonly isWindows: boolean;
   /** Returns the file that was started, what runs it, and the current folder. */
@@ -19,7 +14,8 @@ export interface Runtime {
   peekEnv(name: string): string | undefined;
   /** Reads a text file only where that needs no question. */
   peekText(path: string): string | undefined;
-  write(to: "out" | "err", text: string): void;
+  out(text: string): void;
+  err(text: string): void;
   /** Writes to stderr; neither a reader that is gone nor a full disk ends the process. */
   log(text: string): void;
   isTerminal(stream: "in" | "out" | "err"): boolean;
@@ -32,7 +28,6 @@ export interface Runtime {
   /** Ends the process after `ms`, unless it has ended before. */
   exitAfter(ms: number, code: number): void;
   exit(code: number): never;
-  /** Ends the process once all output is written. */
   finish(code: number): void;
 }
 
@@ -91,7 +86,7 @@ export function colorMode(
 }
 
 export function denoRuntime(): Runtime {
-  const streams = { out: Deno.stdout, err: Deno.stderr };
+  const streams = { in: Deno.stdin, out: Deno.stdout, err: Deno.stderr };
   const encoder = new TextEncoder();
   return {
     args: Deno.args,
@@ -116,11 +111,11 @@ export function denoRuntime(): Runtime {
         ? attempt(() => Deno.readTextFileSync(path))
         : undefined;
     },
-    write: (to, text) => writeAll(streams[to], encoder.encode(text)),
+    out: (text) => writeAll(Deno.stdout, encoder.encode(text)),
+    err: (text) => writeAll(Deno.stderr, encoder.encode(text)),
     log: (text) =>
       void attempt(() => Deno.stderr.writeSync(encoder.encode(text))),
-    isTerminal: (stream) =>
-      (stream === "in" ? Deno.stdin : streams[stream]).isTerminal(),
+    isTerminal: (stream) => streams[stream].isTerminal(),
     size: () =>
       attempt(() => Deno.stdout.isTerminal() ? Deno.consoleSize() : undefined),
     quickRead: (path) =>
@@ -204,11 +199,12 @@ function nodeRuntime(
   process: NodeJS.Process,
   readFileSync: (path: string, encoding: "utf8") => string,
 ): Runtime {
-  const streams = { out: process.stdout, err: process.stderr };
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  const { stdin, stdout, stderr } = process;
+  const streams = { in: stdin, out: stdout, err: stderr };
+  stdout.on("error", (error: NodeJS.ErrnoException) => {
     // the reader may stop early, as `head` does
     if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
-    process.stderr.write(`Error: ${error.message}\n`);
+    stderr.write(`Error: ${error.message}\n`);
     process.exit(1);
   });
   const peekText = (path: string) => attempt(() => readFileSync(path, "utf8"));
@@ -229,19 +225,14 @@ function nodeRuntime(
     env,
     peekEnv: env,
     peekText,
-    write: (to, text) => void streams[to].write(text),
+    out: (text) => void stdout.write(text),
+    err: (text) => void stderr.write(text),
     log(text) {
-      if (process.stderr.listenerCount("error") === 0) {
-        process.stderr.on("error", () => {});
-      }
-      process.stderr.write(text);
+      if (stderr.listenerCount("error") === 0) stderr.on("error", () => {});
+      stderr.write(text);
     },
-    isTerminal: (stream) =>
-      (stream === "in" ? process.stdin : streams[stream]).isTTY === true,
-    size() {
-      const { isTTY, columns, rows } = process.stdout;
-      return isTTY && columns && rows ? { columns, rows } : undefined;
-    },
+    isTerminal: (stream) => streams[stream].isTTY === true,
+    size: () => stdout.isTTY ? stdout : undefined,
     onInterrupt: (listener) => void process.on("SIGINT", listener),
     exitAfter,
     exit: (code) => process.exit(code),

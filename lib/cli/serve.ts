@@ -163,12 +163,10 @@ function addressOf(hostname: string, port: number): string {
   return `${bracketed(hostname)}:${port}`;
 }
 
-/** As a URL has it. */
 function bracketed(hostname: string): string {
   return hostname.includes(":") ? `[${hostname}]` : hostname;
 }
 
-/** A key, and what to tell about it. */
 type Key = { key: string | null; source: string };
 
 function withoutKey(hostname: string): Key {

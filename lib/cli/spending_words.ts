@@ -49,18 +49,17 @@ export function capWords({ accounts, credits }: StatusReport): string[] {
   });
 }
 
-/** A balance that rose by itself is no limit: who has one and no cap, and how to set it. */
+/** A balance that rose by itself is no limit: who has one and no cap, and behind "; " how to set it. */
 export function topUpWords(
   { accounts, credits: { caps } }: StatusReport,
-): { text: string; command: string }[] {
+): string[] {
   const isOpen = ({ alias, toppedUpAt, creditsAllowed }: AccountStatus) =>
     toppedUpAt !== null && creditsAllowed && !caps["*"] && !caps[alias];
-  return accounts.filter(isOpen).map(({ alias }) => ({
-    text: `The balance of ${
-      sanitize(alias)
-    } has risen, so it may be topped up automatically and is no limit`,
-    command: suggestCommand("credits", "--cap", `${alias}=20/day`),
-  }));
+  return accounts.filter(isOpen).map(({ alias }) => {
+    const name = sanitize(alias);
+    const command = suggestCommand("credits", "--cap", `${alias}=20/day`);
+    return `The balance of ${name} has risen, so it may be topped up automatically and is no limit; set a cap with: ${command}`;
+  });
 }
 
 const SOURCES: Readonly<Record<StatusReport["credits"]["source"], string>> = {

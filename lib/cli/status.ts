@@ -1,6 +1,7 @@
 import type { RefreshReport, StatusReport } from "../report_types.ts";
 import { jsonText, localTime, noAccount } from "./format.ts";
 import type { StoreWatcher } from "./event_command.ts";
+import type { Refreshed } from "./open.ts";
 import { CliError, EXIT, usageError, voiceOf } from "./messages.ts";
 import { type Command, type Context, requireAccounts } from "./options.ts";
 import { candidates, statusLine } from "./status_summary.ts";
@@ -70,10 +71,7 @@ Examples:
 `,
   operands: [0, Infinity],
   needs: { write: true, network: true, policy: true },
-  run(context) {
-    const options = { online: true };
-    return withSource(context, options, (it) => once(it, context, true));
-  },
+  run: (context) => once(context, true),
 };
 
 /** With `--watch` the backend is asked so often (ms). */
@@ -97,86 +95,55 @@ async function run(context: Context): Promise<number> {
   if (hasEvents && !watched) {
     throw usageError("--on-event tells what --watch sees; give --watch too");
   }
-  if (watched) return await again(context);
-  const online = flags.on("refresh");
-  return await withSource(context, { online }, (it) => once(it, context));
+  return watched ? await again(context) : await once(context);
 }
 
-interface Source {
-  /** Reads a report of the accounts that were named. */
-  read(): Promise<StatusReport>;
-  /** Asks the backend; undefined: it is not to be asked. */
-  refresh(): Promise<RefreshReport | undefined>;
-  /** Whether what was learned last could be kept. */
-  isKept(): boolean;
-}
-
-interface SourceOptions {
-  /** Whether the backend may be asked. */
-  readonly online: boolean;
-  readonly watcher?: StoreWatcher | undefined;
-}
-
-async function withSource(
-  context: Context,
-  { online, watcher }: SourceOptions,
-  job: (source: Source) => Promise<number>,
-): Promise<number> {
-  const { operands, flags } = context;
-  const model = flags.value("model");
-  const shown = (report: StatusReport) => {
+/** Returns what reads the report of the accounts named, or of all. */
+function reader(context: Context, watcher?: StoreWatcher) {
+  const read = statusReader(context);
+  return async (): Promise<StatusReport> => {
+    const report = await read(context.flags.value("model"));
     watcher?.look(report);
-    return named(report, operands);
+    return named(report, context);
   };
-  if (!online) {
-    const read = statusReader(context);
-    return await job({
-      read: async () => shown(await read(model)),
-      refresh: () => Promise.resolve(undefined),
-      isKept: () => true,
-    });
-  }
-  // what speaks to the backend is the most of it, and takes its time to load
-  const { openOnlineRotator, refreshAccounts } = await import("./open.ts");
-  const rotator = await openOnlineRotator(context, watcher?.learn);
-  const options = model === undefined ? {} : { model };
-  try {
-    return await job({
-      read: async () => shown(await rotator.status(options)),
-      refresh: () => refreshAccounts(rotator, context, operands),
-      isKept: () => rotator.isKept(),
-    });
-  } finally {
-    await rotator.close();
-  }
 }
 
-/** Returns the report of the accounts named; of all when none is. */
-function named(report: StatusReport, aliases: readonly string[]): StatusReport {
-  if (aliases.length === 0 || report.accounts.length === 0) return report;
-  requireAccounts(report.accounts.map((it) => it.alias), aliases);
-  const accounts = report.accounts.filter((it) => aliases.includes(it.alias));
+async function ask(
+  context: Context,
+  onEvent?: StoreWatcher["learn"],
+): Promise<Refreshed> {
+  // what speaks to the backend is the most of it, and takes its time to load
+  const { refreshStore } = await import("./open.ts");
+  const { flags, operands: aliases } = context;
+  const model = flags.value("model");
+  return await refreshStore(context, { aliases, model, onEvent });
+}
+
+function named(report: StatusReport, { operands }: Context): StatusReport {
+  if (operands.length === 0 || report.accounts.length === 0) return report;
+  requireAccounts(report.accounts.map((it) => it.alias), operands);
+  const accounts = report.accounts.filter((it) => operands.includes(it.alias));
   return { ...report, accounts };
 }
 
 /** Shows a report; with `isRefresh`, what came of asking is the result. */
-async function once(
-  source: Source,
-  context: Context,
-  isRefresh = false,
-): Promise<number> {
+async function once(context: Context, isRefresh = false): Promise<number> {
   const { flags, io } = context;
   // a wrong name is told before anyone is asked
-  const isEmpty = (await source.read()).accounts.length === 0;
-  const refreshed = isEmpty ? undefined : await source.refresh();
+  const before = await reader(context)();
+  const isEmpty = before.accounts.length === 0;
+  const refreshed = isRefresh || flags.on("refresh")
+    ? await ask(context)
+    : undefined;
+  const report = refreshed ? named(refreshed.status, context) : before;
   const html = flags.value("html");
   if (html !== undefined) {
     const { writeSpendPage } = await import("./spend.ts");
     await writeSpendPage(context, html);
   }
-  const report = await source.read();
   if (isRefresh && flags.on("json")) {
-    io.out(`${jsonText(refreshed ?? { version: 1, accounts: [] })}\n`);
+    const { version, accounts } = refreshed!;
+    io.out(`${jsonText({ version, accounts })}\n`);
   } else {
     noteFailures(refreshed, context);
     const isShown = html === undefined && !isEmpty || !isTable(context);
@@ -184,8 +151,7 @@ async function once(
   }
   if (isEmpty) throw new CliError(noAccount(), EXIT.noAccount);
   if (flags.on("check")) return checkCode(report);
-  const isOk = refreshed?.accounts.every((it) => it.ok) ?? true;
-  return isOk && source.isKept() ? EXIT.ok : EXIT.failed;
+  return refreshed?.isOk === false ? EXIT.failed : EXIT.ok;
 }
 
 async function again(outer: Context): Promise<number> {
@@ -196,28 +162,26 @@ async function again(outer: Context): Promise<number> {
   const display = (inPlace ? screen : sequence)(outer.io);
   const { io } = display;
   const context = { ...outer, io, ...voiceOf(io) };
-  const watcher = await watcherOf(outer);
+  const watcher = await watcherOf(context);
+  const read = reader(context, watcher);
   let askedAt = -Infinity;
-  let refreshed: RefreshReport | undefined;
-  const next = async (source: Source) => {
+  let refreshed: Refreshed | undefined;
+  const next = async () => {
     const now = io.now();
-    if (now - askedAt >= REFRESH_INTERVAL) {
+    if (flags.on("refresh") && now - askedAt >= REFRESH_INTERVAL) {
       askedAt = now;
-      refreshed = await source.refresh();
+      refreshed = await ask(context, watcher?.learn);
       noteFailures(refreshed, context);
     }
-    const shown = text(await source.read(), context, refreshed);
+    const shown = text(await read(), context, refreshed);
     return inPlace || !isTable(context)
       ? shown
       : `${localTime(now)}\n${shown}\n`;
   };
-  const options = { online: flags.on("refresh"), watcher };
-  return await withSource(context, options, async (source) => {
-    // what the first check changes is an event as well
-    if (watcher !== undefined) await source.read();
-    await watch(display, interval, () => next(source));
-    return EXIT.interrupted;
-  });
+  // what the first check changes is an event as well
+  if (watcher !== undefined) await read();
+  await watch(display, interval, next);
+  return EXIT.interrupted;
 }
 
 async function watcherOf(
@@ -245,7 +209,6 @@ function isTable({ flags }: Context): boolean {
   return !flags.on("json") && !flags.on("line");
 }
 
-/** Returns a report in the form that is asked for. */
 function text(
   report: StatusReport,
   { flags, io }: Context,

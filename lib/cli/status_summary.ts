@@ -1,8 +1,6 @@
 /**
  * What a status report adds up to: who serves next and why, who may spend
  * credits, and when more can serve.
- *
- * @module
  */
 import type { AccountStatus, StatusReport } from "../report_types.ts";
 import { clockTime, sanitize, suggestCommand } from "./format.ts";
@@ -30,9 +28,7 @@ export function summaryLines(report: StatusReport, now: number): string[] {
     policyWords(report.credits),
     ...policyProblems(report.credits).map((it) => `Warning: ${it}`),
     ...capWords(report),
-    ...topUpWords(report).map(({ text, command }) =>
-      `${text}; set a cap with: ${command}`
-    ),
+    ...topUpWords(report),
     ...pin(report),
   ];
 }
@@ -54,7 +50,6 @@ export function statusLine(report: StatusReport, now: number): string {
   return `${fit(name, LINE_WIDTH - rest.length - 3)} · ${rest}`;
 }
 
-/** Returns the accounts that may serve at all. */
 export function candidates(
   { accounts, pinned }: StatusReport,
 ): AccountStatus[] {
@@ -115,7 +110,6 @@ const ORDER: Readonly<Record<StatusReport["strategy"], string>> = {
   "drain": "its quota would be lost first",
 };
 
-/** Who serves next, on what, and why this one of several. */
 function nextWords({ accounts, next, pinned, strategy }: StatusReport): string {
   const found = accounts.find((it) => it.alias === next);
   if (next === null) return "Next: nobody can serve";

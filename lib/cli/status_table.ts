@@ -1,26 +1,35 @@
 /**
  * A status report as a person sees it: one line per account on a wide
  * terminal, else its windows below it.
- *
- * @module
  */
-import type { AccountStatus, StatusReport } from "../report_types.ts";
-import { ageWords, noAccount } from "./format.ts";
+import type {
+  AccountStatus,
+  RefreshReport,
+  StatusReport,
+} from "../report_types.ts";
 import {
-  lengthsOf,
-  namedCell,
-  readRow,
-  type RenderOptions,
-  type Row,
-  windowCell,
-} from "./status_row.ts";
+  ageWords,
+  clockTime,
+  count,
+  creditWords,
+  duration,
+  meterWords,
+  noAccount,
+  requestWords,
+  sanitize,
+  standingWords,
+  suggestCommand,
+  windowLabel,
+} from "./format.ts";
 import { summaryLines } from "./status_summary.ts";
 import {
   type Cell,
   cell,
   cellWidth,
+  type Color,
   columnWidths,
   dim,
+  fit,
   flow,
   INDENT,
   line,
@@ -29,33 +38,48 @@ import {
   wrap,
 } from "./table.ts";
 
+export interface RenderOptions {
+  columns: number;
+  color: boolean;
+  now: number;
+  refreshed?: RefreshReport | undefined;
+}
+
+type UsedWindow = AccountStatus["windows"][number];
+
+interface Row {
+  readonly standing: AccountStatus["standing"];
+  readonly lead: readonly Cell[];
+  /** Its windows by column; undefined where it lacks one. */
+  readonly windows: readonly (UsedWindow | undefined)[];
+  /** Credits, requests, and the age of its facts where any are old. */
+  readonly trail: readonly Cell[];
+  /** What has no column. */
+  readonly notes: readonly (readonly Cell[])[];
+}
+
 interface Table {
   readonly columns: number;
   readonly now: number;
   readonly rows: readonly Row[];
-  /** The headers of the columns of windows. */
-  readonly lengths: readonly Cell[];
-  /** The headers of the columns behind them. */
-  readonly trail: readonly Cell[];
-}
-
-interface Layout {
-  readonly header: readonly Cell[][];
-  readonly rows: readonly Cell[][][];
+  readonly head: Row;
+  /** The lengths of the windows, a column each. */
+  readonly lengths: readonly string[];
 }
 
 /** From so many accounts on they are shown in groups. */
 const MANY = 12;
-/** What the groups are called, in the order in which they serve. */
-const GROUPS: Readonly<Record<AccountStatus["standing"], string>> = {
-  included: "On included usage",
-  unknown: "Unknown until asked",
-  credits: "On purchased credits",
-  unconfirmed: "Unconfirmed, may be charged",
-  blocked: "Cannot serve",
+/** What groups are called, in the order in which they serve. Words in yellow can hardly be read on a light background. */
+const GROUPS: Readonly<
+  Record<AccountStatus["standing"], readonly [title: string, color: Color]>
+> = {
+  included: ["On included usage", "green"],
+  unknown: ["Unknown until asked", "dim"],
+  credits: ["On purchased credits", "magenta"],
+  unconfirmed: ["Unconfirmed, may be charged", "magenta"],
+  blocked: ["Cannot serve", "red"],
 };
 const [MIN_BAR, MAX_BAR] = [3, 16];
-const LEAD = ["  account", "plan", "standing"].map(dim);
 
 /** Returns a report for people, in lines that each end with a line feed. */
 export function renderStatus(
@@ -71,125 +95,197 @@ export function renderStatus(
   return lines.map((it) => `${it}\n`).join("");
 }
 
-function tableLines(
-  { accounts, next }: StatusReport,
-  options: RenderOptions,
-): Cell[][] {
+function tableLines(report: StatusReport, options: RenderOptions): Cell[][] {
   const { columns, now } = options;
-  const lengths = lengthsOf(accounts);
+  const { accounts } = report;
+  const isGrouped = accounts.length >= MANY;
+  const place = (it: AccountStatus) => Object.keys(GROUPS).indexOf(it.standing);
+  const shown = isGrouped
+    ? accounts.toSorted((a, b) => place(a) - place(b))
+    : accounts;
+  // the shortest first
+  const windows = accounts.flatMap((it) => it.windows).filter(isMain)
+    .sort((a, b) => (a.windowSeconds ?? 0) - (b.windowSeconds ?? 0));
+  const lengths = [...new Set(windows.map(lengthOf))];
   const isOld = accounts.some((it) => ageWords(it, now) !== "");
-  const groups = accounts.length < MANY ? [accounts] : Object.keys(GROUPS)
-    .map((it) => accounts.filter(({ standing }) => standing === it));
-  const rows = groups.flat().map((it) =>
-    readRow(it, { ...options, lengths, next })
-  );
-  const table: Table = {
-    columns,
-    now,
-    rows,
-    lengths: lengths.map((it) => dim(`${it}, resets in`)),
+  const rows = shown.map((it) => readRow(it, lengths, report, options));
+  const head = {
+    standing: "included",
+    lead: ["  account", "plan", "standing"].map(dim),
+    windows: [],
     trail: ["credits", "requests", ...(isOld ? ["seen"] : [])].map(dim),
+    notes: [],
+  } as const;
+  const table: Table = { columns, now, rows, head, lengths };
+  const wide = aligned(table, ({ lead, trail }, windows) => {
+    return [...lead, ...windows, ...trail.slice(0, head.trail.length)];
+  });
+  const [header = [], ...lines] = wide?.map((it) => [it]) ?? stacked(table);
+  const title = ({ standing }: Row, before: Row | undefined): Cell[][] => {
+    if (!isGrouped || standing === before?.standing) return [];
+    const size = rows.filter((it) => it.standing === standing).length;
+    return [[cell(`${GROUPS[standing][0]} (${size})`, "bold")]];
   };
-  const layout = wide(table) ?? stacked(table);
-  const title = ({ standing }: Row, before: Row | undefined) =>
-    groups.length === 1 || standing === before?.standing ? [] : [[cell(
-      `${GROUPS[standing]} (${
-        rows.filter((it) => it.standing === standing).length
-      })`,
-      "bold",
-    )]];
   return [
-    ...layout.header,
+    ...header,
     ...rows.flatMap((row, i) => [
       ...title(row, rows[i - 1]),
-      ...layout.rows[i]!,
+      ...lines[i]!,
       ...row.notes.flatMap((it) => flow([INDENT, ...it], columns)),
     ]),
   ];
 }
 
-/** Each account on one line; undefined where that does not fit. */
-function wide(table: Table): Layout | undefined {
-  const { lengths, trail, rows } = table;
-  const lines = aligned(table, (bar) => [
-    [...LEAD, ...lengths, ...trail],
-    ...rows.map((it) => [
-      ...it.lead,
-      ...windowCells(it, bar, table),
-      ...it.trail.slice(0, trail.length),
-    ]),
-  ]);
-  if (lines === undefined) return undefined;
-  const [header = [], ...others] = lines;
-  return { header: [header], rows: others.map((it) => [it]) };
+function isMain({ meter }: UsedWindow): boolean {
+  return meter === "codex";
 }
 
-/** Each account on two lines or more. */
-function stacked(table: Table): Layout {
-  const { rows, trail, columns } = table;
-  const { header, rows: windows } = windowLines(table);
-  const leads = columnWidths(rows.map((it) => it.lead));
-  const padded = lineWidth(leads) <= columns ? leads : [];
-  const details = rows.map((row) =>
-    row.trail.flatMap((it, i): Cell[] =>
-      cellWidth(it) === 0 ? [] : [[...trail[i]!, { text: " " }, ...it]]
-    )
+function lengthOf({ windowSeconds }: UsedWindow): string {
+  return windowLabel(windowSeconds);
+}
+
+function readRow(
+  account: AccountStatus,
+  lengths: readonly string[],
+  { next }: StatusReport,
+  options: RenderOptions,
+): Row {
+  const { columns, now } = options;
+  const { standing, reason } = account;
+  const main = account.windows.filter(isMain);
+  const windows = lengths.map((it) => main.find((own) => lengthOf(own) === it));
+  // a row for each meter
+  const others = Map.groupBy(
+    account.windows.filter((it) => !windows.includes(it)),
+    meterWords,
   );
-  const isShort = details.every((it) =>
-    lineWidth([...leads, ...it.map(cellWidth)]) <= columns
-  );
+  const width = Math.min(32, Math.max(12, Math.floor(columns / 5)));
+  const alias = fit(sanitize(account.alias), width);
+  const color = reason === "disabled" ? "dim" : GROUPS[standing][1];
   return {
-    header,
-    rows: rows.map((row, i) => {
-      const lead = pad(row.lead, padded);
-      return isShort ? [[...lead, ...details[i]!], ...windows[i]!] : [
-        ...flow(lead, columns),
-        ...windows[i]!,
-        ...flow([INDENT, ...details[i]!], columns),
-      ];
-    }),
+    standing,
+    lead: [
+      account.alias === next
+        ? [{ text: "→ ", color: "green" }, { text: alias, color: "bold" }]
+        : cell(`  ${alias}`),
+      cell(fit(sanitize(account.plan ?? "–"), 14)),
+      cell(standingWords(account, now), color),
+    ],
+    windows,
+    trail: [
+      cell(creditWords(account, now)),
+      cell(requestWords(account, now)),
+      dim(ageWords(account, now)),
+    ],
+    notes: [
+      ...Array.from(others, ([name, own]) => [
+        ...(name === "" ? [] : [dim(name)]),
+        ...own.map((it) => windowCell(it, 4, now, true)),
+      ]),
+      ...remarks(account, options).flatMap((it) => wrap(it, columns - 4))
+        .map((it) => [cell(it)]),
+    ],
   };
 }
 
-/** Each account's windows on one line below a header, or where that has no room, a line each. */
-function windowLines(table: Table): Layout {
-  const { rows, lengths, columns, now } = table;
-  const lines = aligned(table, (bar) => [
-    [INDENT, ...lengths],
-    ...rows.map((it) => [INDENT, ...windowCells(it, bar, table)]),
-  ]);
-  if (lines === undefined) {
-    const bar = Math.max(1, Math.min(20, columns - 41));
-    const own = ({ windows }: Row) => windows.filter((it) => it !== undefined);
-    return {
-      header: [],
-      rows: rows.map((row) =>
-        own(row).map((it) => [INDENT, namedCell(it, bar, now)])
-      ),
-    };
-  }
-  const [header = [], ...others] = lines;
-  return {
-    header: lengths.length === 0 ? [] : [header],
-    rows: rows.map(({ windows }, i) =>
-      windows.some(Boolean) ? [others[i]!] : []
-    ),
-  };
+function remarks(
+  { alias, reason, bankedResets, detail }: AccountStatus,
+  { refreshed }: RenderOptions,
+): string[] {
+  const report = refreshed?.accounts.find((it) => it.alias === alias);
+  const outcome = [
+    ...(report?.ok === false
+      ? [`Not refreshed: ${report.error ?? "no reason given"}`]
+      : []),
+    ...(report?.tokenRefreshed ? ["Token renewed"] : []),
+  ].join("; ");
+  const login = suggestCommand("login", alias);
+  return [
+    bankedResets ? `${count(bankedResets, "banked reset")}, left alone` : "",
+    sanitize(outcome || (detail ?? "")),
+    reason === "login" ? `Sign in again with: ${login}` : "",
+  ].filter((it) => it !== "");
 }
 
-function windowCells({ windows }: Row, bar: number, { now }: Table): Cell[] {
-  return windows.map((it) => it ? windowCell(it, bar, now) : dim("–"));
-}
-
-/** Returns rows in columns, with the widest bars that fit; undefined where none do. */
+/** Returns the header and all rows in columns, with the widest bars that fit; undefined where none do. */
 function aligned(
-  { columns, lengths }: Table,
-  rows: (bar: number) => Cell[][],
+  { columns, lengths, now, head, rows }: Table,
+  arrange: (row: Row, windows: readonly Cell[]) => Cell[],
 ): Cell[][] | undefined {
-  const spare = columns - lineWidth(columnWidths(rows(MIN_BAR)));
+  const heads = lengths.map((it) => dim(`${it}, resets in`));
+  const cells = (bar: number) => [
+    arrange(head, heads),
+    ...rows.map((row) => {
+      const cells = row.windows.map((it) =>
+        it ? windowCell(it, bar, now) : dim("–")
+      );
+      return arrange(row, cells);
+    }),
+  ];
+  const spare = columns - lineWidth(columnWidths(cells(MIN_BAR)));
   if (spare < 0) return undefined;
   const more = Math.floor(spare / Math.max(1, lengths.length));
-  const cells = rows(Math.min(MAX_BAR, MIN_BAR + more));
-  const widths = columnWidths(cells);
-  return cells.map((it) => pad(it, widths));
+  const lines = cells(Math.min(MAX_BAR, MIN_BAR + more));
+  const widths = columnWidths(lines);
+  return lines.map((it) => pad(it, widths));
+}
+
+/** Each account on lines of its own: its name, its windows in columns or a line each, the rest. */
+function stacked(table: Table): Cell[][][] {
+  const { rows, head, columns, now, lengths } = table;
+  const windows = aligned(table, (_, windows) => [INDENT, ...windows]);
+  const bar = Math.max(1, Math.min(20, columns - 41));
+  const leads = columnWidths(rows.map((it) => it.lead));
+  const widths = lineWidth(leads) <= columns ? leads : [];
+  const lines = rows.map((row, i) => {
+    const own = row.windows.filter((it) => it !== undefined);
+    const details = row.trail.flatMap((it, i): Cell[] =>
+      cellWidth(it) === 0 ? [] : [[...head.trail[i]!, { text: " " }, ...it]]
+    );
+    return [
+      ...flow(pad(row.lead, widths), columns),
+      ...windows === undefined
+        ? own.map((it) => [INDENT, windowCell(it, bar, now, true)])
+        : windows.slice(i + 1, own.length > 0 ? i + 2 : 0),
+      ...flow([INDENT, ...details], columns),
+    ];
+  });
+  return [windows?.slice(0, lengths.length > 0 ? 1 : 0) ?? [], ...lines];
+}
+
+/** A window as a bar, a percentage and the time to its reset; by name where it has no column. */
+function windowCell(
+  window: UsedWindow,
+  width: number,
+  now: number,
+  isNamed = false,
+): Cell {
+  const { usedPercent, resetsAt, lastsUntil } = window;
+  const isFull = usedPercent >= 100;
+  const percent = isFull ? Math.round(usedPercent) : share(usedPercent, 100);
+  const filled = share(usedPercent, width);
+  const left = Date.parse(resetsAt ?? "") - now;
+  const full = lastsUntil === null
+    ? ""
+    : `, full ${clockTime(lastsUntil, now)}`;
+  const reset = left > 0
+    ? `${isNamed ? "resets in " : ""}${duration(left)}${full}`
+    : resetsAt === null
+    ? "–"
+    : "reset";
+  return [
+    { text: isNamed ? `${lengthOf(window).padEnd(7)} ` : "" },
+    {
+      text: "█".repeat(filled),
+      color: isFull ? "red" : usedPercent >= 80 ? "yellow" : "green",
+    },
+    { text: "░".repeat(width - filled), color: "dim" },
+    { text: ` ${`${percent}% used`.padStart(9)}  ${reset}` },
+  ];
+}
+
+/** A percentage as a whole part of `all`, which is neither none nor all before it is. */
+function share(percent: number, all: number): number {
+  if (percent <= 0 || percent >= 100) return percent <= 0 ? 0 : all;
+  return Math.min(all - 1, Math.max(1, Math.round(percent / 100 * all)));
 }

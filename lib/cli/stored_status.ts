@@ -13,10 +13,7 @@ import { withoutPassword } from "../store/paths.ts";
 import type { PoolState } from "../types.ts";
 import { type Context, storeOf } from "./options.ts";
 
-/**
- * Reads what a rotator without options would report, asking no one and writing
- * nothing; each call reads the store anew. Loads sooner than a rotator.
- */
+/** Reads what a rotator without options would report, each time anew; loads sooner than one. */
 export function statusReader(
   context: Context,
 ): (model?: string) => Promise<StatusReport> {

@@ -1,8 +1,4 @@
-/**
- * Text in columns, measured as a terminal shows it.
- *
- * @module
- */
+/** Text in columns, measured as a terminal shows it. */
 import { programName } from "./format.ts";
 
 export type Color = "green" | "yellow" | "magenta" | "red" | "dim" | "bold";
@@ -23,7 +19,6 @@ export function dim(text: string): Cell {
   return cell(text, "dim");
 }
 
-/** Returns the width of each column of `rows`. */
 export function columnWidths(rows: readonly (readonly Cell[])[]): number[] {
   const widths: number[] = [];
   for (const row of rows) {
@@ -39,7 +34,6 @@ export function lineWidth(widths: readonly number[]): number {
   return widths.reduce((sum, it) => sum + it + 2, -2);
 }
 
-/** Returns cells padded to `widths`. */
 export function pad(row: readonly Cell[], widths: readonly number[]): Cell[] {
   return row.map((it, i) => {
     const missing = (widths[i] ?? 0) - cellWidth(it);
@@ -67,7 +61,6 @@ export function flow(row: readonly Cell[], width: number): Cell[][] {
   return lines;
 }
 
-/** Cuts a text to a width, marking the cut. */
 export function fit(text: string, width: number): string {
   if (textWidth(text) <= width) return text;
   let kept = "";

@@ -20,7 +20,6 @@ const LEAVE = "\u001b[?25h\u001b[?1049l";
 const BEGIN = "\u001b[?2026h\u001b[H";
 const END = "\u001b[J\u001b[?2026l";
 
-/** Reads the interval of `--watch[=SECONDS]` (ms). */
 export function watchInterval(value: string): number {
   const seconds = value === "" ? DEFAULT_SECONDS : Number(value);
   if (seconds >= MIN_SECONDS && seconds <= MAX_SECONDS) return seconds * 1000;
@@ -34,16 +33,10 @@ export interface Display {
   readonly io: Io;
   show(text: string): void;
   fail(error: unknown): void;
-  /** Leaves a terminal as it was found. */
   close(): void;
 }
 
-/**
- * Shows what `read` returns until the person interrupts. What it throws the
- * first time is thrown; later it is shown, as it may pass.
- *
- * @param interval From one reading to the next (ms).
- */
+/** Shows what `read` returns until the person interrupts. What it throws first is thrown; later it is shown, as it may pass. */
 export async function watch(
   display: Display,
   interval: number,
@@ -62,13 +55,11 @@ export async function watch(
   }
 }
 
-/** Returns a display that writes one text after the other. */
 export function sequence(io: Io): Display {
   const fail = (error: unknown) => io.err(failure(error));
   return { io, show: io.out, fail, close: () => {} };
 }
 
-/** Returns a display that draws over what it showed before. */
 export function screen(io: Io): Display {
   let isOpen = false;
   let text = "";

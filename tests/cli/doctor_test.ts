@@ -170,7 +170,7 @@ test("doctor says what is wrong with the settings", async () => {
   assertEquals(code, 1);
   for (
     const text of [
-      "strategy fastest, which is not known; round-robin is used",
+      "strategy fastest, which is not known: round-robin is used",
       "Only bob may spend purchased credits (set in the store)",
       "names accounts that do not exist: bob",
       "cli.ts credits NAMES",
@@ -270,7 +270,11 @@ test("doctor refuses a backend from the environment that is not this machine", a
     CODEX_ROTATOR_ISSUER_URL: "http://127.0.0.1:9",
   });
   assertEquals(code, 1);
-  assertStringIncludes(problems(out).join("\n"), "spell it out: --backend");
+  assertStringIncludes(
+    problems(out).join("\n"),
+    "may name loopback hosts only",
+  );
+  assertStringIncludes(out, "spell it out: --backend");
 });
 
 test("doctor compares the clock with the backend's", async () => {
