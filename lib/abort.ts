@@ -61,6 +61,15 @@ export async function withTimeLimit<T>(
   }
 }
 
+/** Waits for something, but not longer than so many ms. */
+export async function atMost(ms: number, done: Promise<void>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([done, limit]).finally(() => clearTimeout(timer));
+}
+
 /** Timers hold no more (ms). */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 

@@ -154,7 +154,7 @@ function accountContext(
       accounts.load(state, policy, now());
     },
     onWriteError: (error) => {
-      const reason = `The store was not written: ${messageOf(error)}`;
+      const reason = `The store could not be written: ${messageOf(error)}`;
       emit({ type: "warning", reason });
     },
     onOutOfReach: (error) => {

@@ -7,35 +7,36 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { delay } from "./abort.ts";
 import {
   Connection,
   DatabaseError,
   isOutOfReach,
+  patiently,
   type Run,
 } from "./postgres/connection.ts";
 import { plan, withRows } from "./postgres/draft.ts";
-import { busyError, fencedError, KEEP, Locks } from "./postgres/locks.ts";
+import {
+  busyError,
+  doubtfulError,
+  fencedError,
+  KEEP,
+  Locks,
+} from "./postgres/locks.ts";
 import { FORGET, LOCK, readChanges, writeRows } from "./postgres/pool_table.ts";
 import { createTables, isMissing } from "./postgres/schema.ts";
 import { ledgerTable, sessionTable } from "./postgres/tables.ts";
-import { readTarget, type Target } from "./postgres/target.ts";
+import {
+  type PostgresStoreOptions,
+  readTarget,
+  type Target,
+} from "./postgres/target.ts";
 import { Watch } from "./postgres/watch.ts";
 import { Queue } from "./store/queue.ts";
 import { emptyState } from "./store/state.ts";
 import type { PoolState, SessionStore, Store } from "./types.ts";
 
+export type { PostgresStoreOptions } from "./postgres/target.ts";
 export type { PoolState, SessionStore, Store } from "./types.ts";
-
-/** Options of {@linkcode postgresStore}. */
-export interface PostgresStoreOptions {
-  /** The schema with the store's tables; created when it is missing. @default {"codex_rotator"} */
-  schema?: string;
-  /** How long to wait for other processes (ms). @default {30_000} */
-  waitLimit?: number;
-  /** Options of `npm:postgres`, such as `ssl` or `password`; they count before the URL. */
-  client?: Readonly<Record<string, unknown>>;
-}
 
 /** A store in a PostgreSQL database. */
 export interface PostgresStore extends Required<Store>, AsyncDisposable {
@@ -50,9 +51,12 @@ export interface PostgresStore extends Required<Store>, AsyncDisposable {
  * of machines, may share.
  *
  * A change given to `update` may run more than once, when another process wrote
- * meanwhile; it has to be synchronous and without side effects. What is written
- * inside of an `exclusive` job is refused once another process has taken the
- * lock over. The connections keep no process from ending.
+ * meanwhile; it has to be synchronous and without side effects. Where nobody
+ * knows whether it was written, as the database has gone, it is looked for, for 3 s
+ * (in an `exclusive` job until `waitLimit`); the error then says so, and `update` with the same
+ * function makes it once in any case. What is written inside of an `exclusive`
+ * job is refused once another process has taken the lock over. The connections
+ * keep no process from ending.
  *
  * @param url `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with the options
  * that `npm:postgres` knows, and `schema`; the environment's `PGPASSWORD` and
@@ -72,8 +76,6 @@ export function postgresStore(
 const CROWDED_MS = 1_000;
 /** Whether a change was written is found out for so long, ms. */
 const PATIENCE_MS = 3_000;
-/** Between two tries at that, ms. */
-const PAUSE_MS = 100;
 
 /** What is known of the database. */
 interface Known {
@@ -83,15 +85,17 @@ interface Known {
   readonly session: number;
 }
 
+type Change = (state: PoolState) => void;
+
 /** One call of `update`. */
 interface Update {
-  readonly change: (state: PoolState) => void;
+  readonly change: Change;
   /** Counts those of this process. */
   readonly number: number;
   /** By `performance.now()`. */
   readonly giveUpAt: number;
   readonly fences: string;
-  /** It may have been written, although nobody has told. */
+  /** It may have been written, or yet be, although nobody has told. */
   isDoubtful: boolean;
 }
 
@@ -108,6 +112,8 @@ class Database implements PostgresStore {
   /** What names this process, which counts its changes. */
   readonly #id = randomUUID();
   #changes = 0;
+  /** Those that failed and may have been written, until it is known that they were not. */
+  readonly #doubts = new Map<Change, { number: number; isWritten: boolean }>();
   #known: Known | undefined;
   #crowdedUntil = -Infinity;
   readonly #ask: Run = (...args) => this.#connection.ask(...args);
@@ -129,13 +135,22 @@ class Database implements PostgresStore {
     return this.#known!.state;
   }
 
-  async update(change: (state: PoolState) => void): Promise<PoolState> {
+  async update(change: Change): Promise<PoolState> {
     const giveUpAt = performance.now() + this.#waitLimit;
-    const number = ++this.#changes;
     const { fences } = this.#locks;
-    const update = { change, number, giveUpAt, fences, isDoubtful: false };
-    const run = () => this.#withTables(() => this.#update(update));
-    return await this.#queue.run("update", giveUpAt, run);
+    return await this.#queue.run("update", giveUpAt, async () => {
+      const number = this.#doubts.get(change)?.number ?? ++this.#changes;
+      const update = { change, number, giveUpAt, fences, isDoubtful: false };
+      try {
+        const state = await this.#withTables(() => this.#update(update));
+        this.#doubts.delete(change);
+        return state;
+      } catch (error) {
+        const doubt = { number, isWritten: false };
+        if (update.isDoubtful) this.#doubts.set(change, doubt);
+        throw this.#doubts.has(change) ? doubtfulError(error) : error;
+      }
+    });
   }
 
   exclusive<T>(name: string, job: () => Promise<T>): Promise<T> {
@@ -170,7 +185,8 @@ class Database implements PostgresStore {
   async #update(update: Update): Promise<PoolState> {
     // new tokens, which are saved inside of an exclusive job, must not be lost
     let patientUntil = update.fences === "{}" ? 0 : update.giveUpAt;
-    if (!this.#known) await this.#lastChange(patientUntil);
+    if (!this.#known) await patiently(patientUntil, () => this.#load());
+    if (this.#doubts.get(update.change)?.isWritten) return this.#known!.state;
     // most often nobody else writes at the same time; else they take turns
     let isAlone = performance.now() < this.#crowdedUntil;
     for (let failures = 0;; isAlone = true) {
@@ -193,16 +209,22 @@ class Database implements PostgresStore {
           patientUntil = Math.max(patientUntil, until);
         }
         if (performance.now() >= patientUntil) throw error;
-        const last = await this.#lastChange(patientUntil);
+        const last = await patiently(patientUntil, () => this.#load());
         if (last === update.number) return this.#known!.state;
-        update.isDoubtful = false;
+        if (performance.now() >= update.giveUpAt) throw error;
       }
     }
   }
 
   #keep(written: Known, { number }: Update): PoolState {
     // what was read meanwhile may be newer
-    if (written.revision > this.#known!.revision) this.#known = written;
+    if (written.revision > this.#known!.revision) {
+      this.#known = written;
+      // what was not written until now finds another revision
+      for (const [change, { isWritten }] of this.#doubts) {
+        if (!isWritten) this.#doubts.delete(change);
+      }
+    }
     if (number === 1) void this.#ask(FORGET).catch(() => {});
     return written.state;
   }
@@ -231,10 +253,13 @@ class Database implements PostgresStore {
     const { rows } = planned;
     const channel = this.#connection.target.schema;
     const writing = { revision, process: this.#id, change: number, fences };
+    // one that was lost may still come to the server
+    const { isDoubtful } = update;
     update.isDoubtful = true;
     const next = await writeRows(run, { ...writing, channel, rows })
       .catch((error) => {
-        update.isDoubtful = isOutOfReach(error) && error.kind === "lost";
+        const isLost = isOutOfReach(error) && error.kind === "lost";
+        update.isDoubtful = isDoubtful || isLost;
         throw error;
       });
     if (next !== undefined) {
@@ -244,29 +269,15 @@ class Database implements PostgresStore {
     return undefined;
   }
 
-  /**
-   * The number of the last change of this process that was written.
-   *
-   * @param patientUntil A database that is out of reach is waited for until then.
-   */
-  async #lastChange(patientUntil: number): Promise<number> {
-    for (;;) {
-      try {
-        return await this.#load();
-      } catch (error) {
-        const isOver = performance.now() >= patientUntil;
-        if (isOver || !isOutOfReach(error)) throw error;
-      }
-      await delay(PAUSE_MS);
-    }
-  }
-
   /** Reads what changed; returns the number of the last change of this process. */
   async #load(run = this.#ask): Promise<number> {
     const { session } = this.#watch;
     const since = this.#known?.revision ?? 0;
     const about = { name: this.name, since, process: this.#id };
     const found = await readChanges(run, about);
+    for (const doubt of this.#doubts.values()) {
+      doubt.isWritten ||= doubt.number === found.change;
+    }
     const known = this.#known;
     if (found.revision < since) {
       // an older copy was put in its place

@@ -8,7 +8,7 @@
  */
 import { Socket } from "node:net";
 import postgres from "postgres";
-import { withTimeLimit } from "../abort.ts";
+import { delay, withTimeLimit } from "../abort.ts";
 import { networkReason, RotatorError } from "../errors.ts";
 import type { Target } from "./target.ts";
 
@@ -18,6 +18,8 @@ const LIMIT_MS = 5_000;
 const SERVER_LIMIT_MS = 8_000;
 /** The server ends a transaction whose process was suspended for so long, ms. */
 const IDLE_LIMIT_MS = 2_000;
+/** Between two tries at a database that is out of reach, ms. */
+const PAUSE_MS = 100;
 /** Errors of a connection that was never there. */
 const UNSENT =
   /^(UNOPENED|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENOENT|EACCES|CONNECT_TIMEOUT)$/;
@@ -50,6 +52,22 @@ export class DatabaseError extends RotatorError {
 /** Whether an error is of the connection, and not of what it was asked for. */
 export function isOutOfReach(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError && error.kind !== "refused";
+}
+
+/** Does a job, and again while the database is out of reach, until then. */
+export async function patiently<T>(
+  until: number,
+  job: () => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    try {
+      return await job();
+    } catch (error) {
+      const isOver = performance.now() >= until;
+      if (isOver || !isOutOfReach(error)) throw error;
+    }
+    await delay(PAUSE_MS);
+  }
 }
 
 /** What a connection tells by itself. */

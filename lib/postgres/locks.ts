@@ -13,7 +13,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { withTimeLimit } from "../abort.ts";
 import { RotatorError } from "../errors.ts";
 import { Queue } from "../store/queue.ts";
-import { isOutOfReach, type Run } from "./connection.ts";
+import { patiently, type Run } from "./connection.ts";
 import type { Watch } from "./watch.ts";
 
 /** A lock that was not kept for so long is free, as an interval of the database. */
@@ -119,13 +119,8 @@ export class Locks {
     const patientUntil = performance.now() + PATIENCE_MS;
     for (;;) {
       const freed = this.#watch.untilFree(name);
-      try {
-        const [taken] = await this.#ask(TAKE, [name, token]);
-        if (taken) break;
-      } catch (error) {
-        const isOver = performance.now() >= patientUntil;
-        if (isOver || !isOutOfReach(error)) throw error;
-      }
+      const ask = () => this.#ask(TAKE, [name, token]);
+      if ((await patiently(patientUntil, ask)).length > 0) break;
       if (performance.now() >= giveUpAt) throw busyError(this.#about.name);
       const ms = RETRY_MS * (0.75 + Math.random() / 2);
       await withTimeLimit({ ms }, () => freed).catch(() => {});
@@ -149,4 +144,12 @@ export function fencedError(name: string): RotatorError {
     "store_locked",
     `Another process took a lock in the store ${name} over, as this one did not answer for too long, so nothing was written; try again`,
   );
+}
+
+/** The error of a change that may have been made. */
+export function doubtfulError(error: unknown): unknown {
+  if (!(error instanceof RotatorError)) return error;
+  const text =
+    `${error.message}; whether the change was written is not known yet, the next read shows it`;
+  return new RotatorError(error.code, text, { cause: error });
 }

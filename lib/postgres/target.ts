@@ -17,6 +17,16 @@ export interface Target {
   readonly secrets: readonly string[];
 }
 
+/** Options of `postgresStore`. */
+export interface PostgresStoreOptions {
+  /** The schema with the store's tables; created when it is missing. @default {"codex_rotator"} */
+  schema?: string;
+  /** How long to wait for other processes (ms). @default {30_000} */
+  waitLimit?: number;
+  /** Options of `npm:postgres`, such as `ssl` or `password`; they count before the URL. */
+  client?: Readonly<Record<string, unknown>>;
+}
+
 const DEFAULT_SCHEMA = "codex_rotator";
 
 /** Scheme, user and password, hosts, database, and options of a URL. */
@@ -26,10 +36,7 @@ const PARTS =
 /** Reads the URL of a database; no error repeats it, as it may hold a password. */
 export function readTarget(
   url: string | URL,
-  { schema, client = {} }: {
-    schema?: string;
-    client?: Readonly<Record<string, unknown>>;
-  },
+  { schema, client = {} }: PostgresStoreOptions,
 ): Target {
   const [, scheme, login = "", hosts = "", path = "", options] =
     PARTS.exec(String(url)) ?? [];

@@ -1,4 +1,5 @@
 import { clearTimeout, setTimeout } from "node:timers";
+import { atMost } from "../abort.ts";
 import { RotatorError } from "../errors.ts";
 import type { PoolState, Store } from "../types.ts";
 import type { NormalRecord, NormalState } from "../normal_types.ts";
@@ -21,6 +22,8 @@ interface Pending {
   changes: Change[];
   /** Accounts with fresher facts, and how often each was used. */
   dirty: Map<string, number>;
+  /** Adds all that to what is stored; one function, by which a store knows what it is given again. */
+  write: (stored: PoolState) => void;
 }
 
 export interface StateCacheOptions {
@@ -61,9 +64,9 @@ export class StateCache {
   #syncedAt = -Infinity;
   #syncedAtClock = -Infinity;
   #syncing: Promise<void> | undefined;
-  #pending: Pending = nothing();
-  /** What is being written: the store may lack it until then. */
-  #writing = nothing();
+  #pending = this.#nothing();
+  /** What is being written, or could not be: the store may lack it until then. */
+  #writing = this.#nothing();
   #flushing: Promise<void> | undefined;
   /** Numbers the reads, in the order they began. */
   #reads = 0;
@@ -78,7 +81,8 @@ export class StateCache {
 
   /** Whether a change that matters at once could not be written yet. */
   get isBehind(): boolean {
-    return this.#pending.changes.length > 0 && this.#flushing === undefined;
+    return this.#flushing === undefined &&
+      this.#pending.changes.length + this.#writing.changes.length > 0;
   }
 
   /** Loads what other processes wrote, unless that was done within the last second. */
@@ -180,8 +184,7 @@ export class StateCache {
     await this.#flushing;
     // whoever waited as well may have begun to write our changes
     if (this.#flushing) return this.#flushing;
-    const { changes, dirty } = this.#pending;
-    if (changes.length === 0 && dirty.size === 0) return;
+    if (isEmpty(this.#pending) && isEmpty(this.#writing)) return;
     this.#flushing = this.#write().finally(() => this.#flushing = undefined);
     return this.#flushing;
   }
@@ -240,34 +243,46 @@ export class StateCache {
   }
 
   async #write(): Promise<void> {
-    const writing = this.#writing = this.#pending;
-    this.#pending = nothing();
+    // what could not be written comes first, and as it was
+    if (!isEmpty(this.#writing) && !await this.#tryWriting()) return;
+    this.#writing = this.#pending;
+    this.#pending = this.#nothing();
+    await this.#tryWriting();
+  }
+
+  async #tryWriting(): Promise<boolean> {
+    if (isEmpty(this.#writing)) return true;
     const reads = this.#reads;
     try {
-      const written = await this.#store.update((stored) =>
-        editState(stored, (state) => this.#apply(writing, state, this.state))
-      );
+      const written = await this.#store.update(this.#writing.write);
       this.hasSaved = true;
       this.#hasFailed = false;
-      this.#writing = nothing();
+      this.#writing = this.#nothing();
       const isNewest = reads === this.#reads;
       this.#newest = ++this.#reads;
       if (isNewest) this.#load(written);
       // what was read meanwhile may be newer than what was written
       else this.#syncedAt = -Infinity;
+      return true;
     } catch (error) {
-      this.#writing = nothing();
-      const { changes, dirty } = this.#pending;
-      this.#pending = writing;
-      writing.changes.push(...changes);
       this.#schedule(this.#store.remote && RETRY_MS);
-      for (const [alias, uses] of dirty) this.markDirty(alias, uses);
       // what is tried again every second is not told every second
       if (!this.#store.remote || !this.#hasFailed) {
         this.#options.onWriteError(error);
       }
       this.#hasFailed = true;
+      return false;
     }
+  }
+
+  #nothing(): Pending {
+    const pending: Pending = {
+      changes: [],
+      dirty: new Map(),
+      write: (stored) =>
+        editState(stored, (state) => this.#apply(pending, state, this.state)),
+    };
+    return pending;
   }
 
   /** The timer keeps no process alive: a script ends when its own work is done. */
@@ -279,15 +294,6 @@ export class StateCache {
   }
 }
 
-function nothing(): Pending {
-  return { changes: [], dirty: new Map() };
-}
-
-/** Waits for something, but not longer than so many ms. */
-async function atMost(ms: number, done: Promise<void>): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const limit = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([done, limit]).finally(() => clearTimeout(timer));
+function isEmpty({ changes, dirty }: Pending): boolean {
+  return changes.length === 0 && dirty.size === 0;
 }

@@ -283,10 +283,13 @@ test({
     try {
       for (const args of [["refresh"], ["status", "--refresh"]]) {
         const { code, err } = await s.run(...args);
-        assertEquals([code, err.split("The store was not written").length], [
-          1,
-          2,
-        ]);
+        assertEquals(
+          [code, err.split("The store could not be written").length],
+          [
+            1,
+            2,
+          ],
+        );
       }
     } finally {
       await chmod(folder, 0o700);

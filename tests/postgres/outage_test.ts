@@ -1,6 +1,11 @@
 /** Rotators on a database that is there, is gone, and comes back. */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { createRotator, type PoolState } from "../../mod.ts";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { createRotator, type PoolState, RotatorError } from "../../mod.ts";
 import {
   CREDITED,
   DAY,
@@ -15,6 +20,7 @@ import {
   testInTorture,
 } from "../store/places.ts";
 import { TORTURE } from "../store/processes.ts";
+import { count } from "../store/stores.ts";
 import { type AddTest, test, testOnDeno } from "../test.ts";
 import { type Proxy, startProxy } from "./proxy.ts";
 import { PASSWORD } from "./server.ts";
@@ -86,7 +92,7 @@ testOutage(
       assertStringIncludes(told.join("\n"), "connection refused");
       // each once, not every second
       assertEquals(told.length, 2, told.join("\n"));
-      assertStringIncludes(told.join("\n"), "was not written");
+      assertStringIncludes(told.join("\n"), "could not be written");
       for (const secret of [PASSWORD, encodeURIComponent(PASSWORD)]) {
         assert(!JSON.stringify(fleet.events).includes(secret));
       }
@@ -195,6 +201,133 @@ testOutage(
     const { alice } = (await place.content()).accounts;
     assertEquals(alice?.auth, undefined);
     assert(alice!.tokens!.expiresAt! > clock.now);
+  },
+);
+
+testOutage(
+  "says of a change that it may have been made, and makes it once when it is given the same again",
+  async ({ another }) => {
+    const { port } = await serverOfTests();
+    const tryOut = async (when: "before" | "answer", isLater: boolean) => {
+      const { open, where } = another();
+      await using proxy = await startProxy(port);
+      const mine = open({ where: proxy.through(where) });
+      const other = open();
+      await other.update(count);
+      await mine.read();
+      const change = (state: PoolState) => count(state);
+      // its parameters tell what it makes of the account
+      const ended = proxy.endAt("requests", when);
+      const written = mine.update(change);
+      await ended;
+      const error = await assertRejects(
+        () => written,
+        RotatorError,
+        "not known",
+      );
+      assertEquals(error.code, "store_unwritable");
+      const again = await assertRejects(
+        () => mine.update(change),
+        RotatorError,
+      );
+      assertStringIncludes(again.message, "not known");
+      const made = when === "answer" ? 2 : 1;
+      assertEquals((await other.read()).accounts["a"]!.requests, made);
+      await other.update((state) => state.accounts["b"] = { requests: 7 });
+      proxy.heal();
+      if (isLater) {
+        await mine.update((state) => state.settings.strategy = "drain");
+        assertEquals((await mine.read()).accounts["a"]!.requests, made);
+      }
+      const { accounts } = await mine.update(change);
+      assertEquals(accounts, { a: { requests: 2 }, b: { requests: 7 } });
+      assertEquals((await other.read()).accounts, accounts);
+      // one that was told of is made anew
+      await mine.update(change);
+      assertEquals((await other.read()).accounts["a"]!.requests, 3);
+    };
+    await Promise.all([
+      tryOut("before", false),
+      tryOut("before", true),
+      tryOut("answer", false),
+      tryOut("answer", true),
+    ]);
+  },
+);
+
+testOutage(
+  "has a rotator count each request once whose writing was not told for longer than a write is looked for",
+  async (place) => {
+    const { port } = await serverOfTests();
+    await using proxy = await startProxy(port);
+    await using fleet = await startOn(
+      place,
+      { accounts: { alice: {} } },
+      proxy.through(place.where),
+    );
+    for (let count = 0; count < 3; count++) await fleet.ask();
+    const ended = proxy.endAt("lastUsedAt", "answer");
+    fleet.fake.account("alice").queue.push({
+      status: 429,
+      body: { error: { message: "slow down" } },
+    });
+    await fleet.ask();
+    await ended;
+    const inStore = async () => (await place.content()).accounts["alice"]!;
+    assertEquals((await inStore()).requests, 4);
+    await until(() => warnings(fleet).join().includes("not be written"));
+    proxy.heal();
+    fleet.clock.now += 2 * 60_000;
+    assertEquals((await fleet.ask()).status, 200);
+    await fleet.rotator.close();
+    assertEquals((await inStore()).requests, 5);
+  },
+);
+
+testOutage(
+  "keeps the newer facts of others when a rotator comes back that was cut off",
+  async (place) => {
+    const { port } = await serverOfTests();
+    await using proxy = await startProxy(port);
+    await using fleet = await startOn(
+      place,
+      { accounts: { alice: {} }, strategy: "drain" },
+      proxy.through(place.where),
+    );
+    const { fake, clock } = fleet;
+    const alice = fake.account("alice");
+    await using other = createRotator({
+      store: place.open(),
+      backend: fake.backend,
+      issuer: fake.issuer,
+      now: () => clock.now,
+    });
+    const inStore = async () => (await place.content()).accounts["alice"]!;
+    const { plan: planBefore } = await inStore();
+    proxy.cut();
+    // it hears of another plan and of a limit, and can tell nobody
+    alice.plan = "team";
+    await fleet.ask();
+    alice.queue.push({
+      status: 429,
+      body: {
+        error: { type: "usage_limit_reached", resets_in_seconds: 18_000 },
+      },
+    });
+    assertEquals((await fleet.ask()).status, 429);
+    assertEquals((await inStore()).plan, planBefore);
+    // later another one hears that neither is so any more
+    clock.now += 5 * 60_000;
+    alice.plan = "pro";
+    await other.refresh();
+    assertEquals((await fleet.ask({}, {}, other)).status, 200);
+    await other.close();
+    proxy.heal();
+    await until(async () => (await inStore()).requests === 3);
+    const { plan, cooldowns = {} } = await inStore();
+    assertEquals([plan, Object.keys(cooldowns)], ["pro", []]);
+    await fleet.rotator.close();
+    assertEquals((await fleet.ask({}, {}, other)).status, 200);
   },
 );
 

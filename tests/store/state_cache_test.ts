@@ -139,6 +139,42 @@ test("StateCache keeps what could not be written and writes it later", async () 
   await live.close();
 });
 
+test("StateCache gives a store that could not tell the same change again, by which it is known", async () => {
+  const inner = memoryStore(SEED);
+  const made = new Set<unknown>();
+  let isAway = true;
+  // as one behind a network: what it did is not told
+  const store: Store = {
+    ...inner,
+    read: () => inner.read(),
+    async update(change) {
+      const state = await inner.update((it) => {
+        if (!made.has(change)) change(it);
+      });
+      made.add(change);
+      if (isAway) throw new Error("no answer");
+      return state;
+    },
+  };
+  const errors: unknown[] = [];
+  const live = open(store, errors);
+  await live.reload();
+  useOnce(live);
+  await live.save(limit);
+  assertEquals([errors.length, live.isBehind], [1, true]);
+  useOnce(live);
+  await live.flush();
+  await live.save((state) => state.settings.strategy = "drain");
+  isAway = false;
+  useOnce(live);
+  await live.flush();
+  assertEquals([errors.length, live.isBehind], [3, false]);
+  const { accounts, settings } = await inner.read();
+  assertEquals([accounts["alice"]!.requests, settings.strategy], [3, "drain"]);
+  assertEquals(live.state.accounts["alice"]!.requests, 3);
+  await live.close();
+});
+
 test("StateCache does not bring back an account that another process removed", async () => {
   const inner = memoryStore(SEED);
   const live = open(inner);
