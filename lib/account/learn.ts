@@ -66,7 +66,10 @@ export async function learnFacts(
   if (facts.usage || facts.credits) context.cache.markDirty(alias);
   account.invalidate();
   if (isNewPlan) {
-    await context.cache.writeRecord(account, (stored) => stored.plan = plan);
+    await context.cache.writeRecord(account, (stored) => {
+      // it may be written much later
+      if (!isOlderThanAnswer(stored, observedAt)) stored.plan = plan;
+    });
   } else if (verdictKey(account, now) !== before) await context.cache.write();
 }
 
@@ -106,7 +109,7 @@ export async function setCooldowns(
   const setAt = context.now();
   const written = context.cache.writeRecord(attempt.account, (stored) => {
     for (const { cause, ...update } of updates) {
-      setCooldown(stored, cause, { setAt, ...update });
+      setCooldown(stored, cause, { setAt, ...update }, context.now());
       closeAllowed(stored, cause);
     }
   });
@@ -265,7 +268,7 @@ export function learnCharge(context: AccountContext, attempt: Attempt): void {
   const { alias } = account;
   const doubtedAt = context.now();
   void context.cache.writeRecord(account, ({ usage }) => {
-    if (usage) usage.doubtedAt = doubtedAt;
+    if (usage) usage.doubtedAt = Math.max(usage.doubtedAt ?? 0, doubtedAt);
   });
   context.emit({
     ...attempt.about,

@@ -30,14 +30,35 @@ export function cooldownOf(
   return Object.hasOwn(cooldowns, key) ? cooldowns[key] : undefined;
 }
 
-/** Sets a cooldown of an account; one that runs already is never shortened. */
+/**
+ * Sets a cooldown of an account; one that runs already is never shortened.
+ *
+ * @param now Later than it was observed where it could not be written before (epoch ms).
+ */
 export function setCooldown(
   account: NormalRecord,
   key: string,
   entry: Cooldown,
+  now = entry.setAt,
 ): void {
+  const endedAt = limitEndedAt(account, key);
+  // clocks may differ
+  const isOutdated = entry.setAt + FUTURE_TOLERANCE_MS < endedAt &&
+    endedAt <= now + FUTURE_TOLERANCE_MS;
+  if (isOutdated) return;
   const previous = cooldownOf(account, key);
   account.cooldowns[key] = previous ? following(previous, entry) : entry;
+}
+
+/** When usage last said that a meter is open, epoch ms. */
+function limitEndedAt(account: NormalRecord, key: string): number {
+  if (!key.startsWith("usage-limit:")) return -Infinity;
+  const { usage } = account;
+  const isOpen = usage && saysOpen(usage, key.slice("usage-limit:".length));
+  return Math.max(
+    cooldownOf(account, key)?.clearedAt ?? -Infinity,
+    isOpen ? usage.answeredAt ?? -Infinity : -Infinity,
+  );
 }
 
 function following(previous: Cooldown, entry: Cooldown): Cooldown {
@@ -55,6 +76,7 @@ function following(previous: Cooldown, entry: Cooldown): Cooldown {
   const merged = {
     ...previous,
     ...entry,
+    setAt: Math.max(previous.setAt, entry.setAt),
     until: Math.max(previous.until, entry.until),
   };
   // what usage may not lift stays so

@@ -48,6 +48,31 @@ function isLimited(record: NormalRecord, now: number): boolean {
   return verdict(seen, { allowed: false, now }) === "blocked:exhausted";
 }
 
+test("setCooldown() sets no limit that is written so late that usage has ended it since", () => {
+  const late = NOW + 10 * MINUTE;
+  const limit = { until: NOW + HOUR, setAt: NOW };
+  const set = (facts: NormalUsage, now: number, key = KEY) => {
+    const record = account({ usage: facts });
+    setCooldown(record, key, limit, now);
+    return Object.keys(record.cooldowns);
+  };
+  assertEquals(set(open(NOW + 5 * MINUTE), late), []);
+  // the clocks of two machines may differ by that much
+  assertEquals(set(open(NOW + 30 * SECOND), late), [KEY]);
+  // one that was written by a clock that was ahead tells nothing
+  assertEquals(set(open(NOW + 5 * MINUTE), NOW), [KEY]);
+  assertEquals(set(answer(NOW + 5 * MINUTE, [window(100)]), late), [KEY]);
+  const throttle = set(open(NOW + 5 * MINUTE), late, "throttle");
+  assertEquals(throttle, ["throttle"]);
+  // what was cleared by a later answer stays so
+  const cleared = limited();
+  clear(cleared, open(NOW + 5 * MINUTE));
+  setCooldown(cleared, KEY, limit, late);
+  assertEquals(isLimited(cleared, late), false);
+  setCooldown(cleared, KEY, { until: NOW + HOUR, setAt: late }, late);
+  assertEquals(isLimited(cleared, late), true);
+});
+
 test("setCooldown() never shortens one that runs, and replaces one that is over", () => {
   const record = account();
   const set = (until: number, setAt: number) => {
