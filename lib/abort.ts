@@ -25,6 +25,22 @@ export function withAbort<T>(
   });
 }
 
+/** A promise, and what settles it. */
+interface Deferred<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** As `Promise.withResolvers()`, which the types of ES2023 lack. */
+export function deferred<T>(): Deferred<T> {
+  let settle: Pick<Deferred<T>, "resolve" | "reject">;
+  const promise = new Promise<T>((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  return { promise, ...settle! };
+}
+
 export interface Limits {
   /** Time limit (ms). */
   readonly ms: number;

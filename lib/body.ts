@@ -106,6 +106,13 @@ async function readStream(
 /** More than this is not made of a compressed body, bytes. */
 const MAX_DECOMPRESSED_BYTES = 128 * 1024 * 1024;
 
+/** What the functions of `node:zlib` that are used here have in common. */
+type Decoder = (
+  body: Uint8Array,
+  options: { maxOutputLength: number },
+  done: (error: Error | null, bytes: Uint8Array) => void,
+) => void;
+
 /**
  * The bytes that a body of this `Content-Encoding` stands for; undefined where
  * it is not what it claims to be, or this runtime cannot read it.
@@ -119,7 +126,7 @@ export async function decompressed(
   if (typeof body === "string") return undefined;
   // loaded when first needed: hardly anybody does
   const zlib = await import("node:zlib");
-  const decoders = new Map([
+  const decoders = new Map<string, Decoder | undefined>([
     ["gzip", zlib.gunzip],
     ["x-gzip", zlib.gunzip],
     ["deflate", zlib.inflate],

@@ -4,7 +4,7 @@
  * account; for a caller who did not ask for a stream, all of it.
  */
 import { clearTimeout, setTimeout } from "node:timers";
-import { withAbort } from "./abort.ts";
+import { deferred, withAbort } from "./abort.ts";
 import { readStreamFailure } from "./codex/answer.ts";
 import { statusOfFailure } from "./codex/error_table.ts";
 import type { AboutRequest } from "./codex/headers.ts";
@@ -79,7 +79,7 @@ export async function guardStream(
     chunks: [],
     reading: undefined,
   };
-  const deadline = Promise.withResolvers<"due">();
+  const deadline = deferred<"due">();
   const { maxHeldMs = MAX_HELD_MS } = options;
   const timer = setTimeout(() => deadline.resolve("due"), maxHeldMs);
   try {

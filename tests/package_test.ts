@@ -67,6 +67,8 @@ createRotator({ credit: "none" });
 createRotator().baseURL satisfies number;
 `;
 
+const HOOK = /^(?:pre|post)?install$|^prepare$/;
+
 /** The ways to start its command. */
 const STARTS: [program: string, start: string[]][] = [
   ["node", ["npx", "--offline", "codex-rotator"]],
@@ -147,6 +149,8 @@ Deno.test({
       for (const path of Object.values(target)) assert(there.has(path), path);
     }
     assertEquals(Object.keys(npm.exports), Object.keys(deno.exports));
+    // npm warns of scripts that would run where it is installed
+    assertEquals(Object.keys(npm.scripts).filter((it) => HOOK.test(it)), []);
     assertEquals(
       readdirSync(join(project, "node_modules")).filter((it) => it[0] !== "."),
       ["@codex-rotator"],
@@ -199,6 +203,33 @@ for (const compiler of COMPILERS) {
     },
   });
 }
+
+/** Node's types, which the clients bring along. */
+const TYPES = join(CLIENTS, "@types");
+
+Deno.test({
+  name: "mod.ts and all it imports pass tsc --strict with the types of ES2023",
+  ignore: !existsSync(join(TYPES, "node")) || COMPILERS.length === 0,
+  async fn() {
+    const config = join(folder, "tsconfig.json");
+    const compilerOptions = {
+      strict: true,
+      target: "es2023",
+      module: "nodenext",
+      noEmit: true,
+      allowImportingTsExtensions: true,
+      typeRoots: [TYPES],
+      types: ["node"],
+    };
+    const files = [join(ROOT, "mod.ts")];
+    await writeFile(config, JSON.stringify({ compilerOptions, files }));
+    const { code, out } = await run(folder, process.env.PATH!, [
+      ...commandOf("node"),
+      ...[join(COMPILERS.at(-1)!, "bin/tsc"), "--project", config],
+    ]);
+    assertEquals([code, out], [0, ""]);
+  },
+});
 
 for (const [name, start] of STARTS.filter(([it]) => PROGRAMS.has(it))) {
   Deno.test({

@@ -6,7 +6,7 @@ import { readUsage } from "../codex/usage.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
 import { CHECK_INTERVAL_MS } from "../pool/standing.ts";
 import type { RefreshReport } from "../report_types.ts";
-import { withAbort, withTimeLimit } from "../abort.ts";
+import { deferred, withAbort, withTimeLimit } from "../abort.ts";
 import { type AccountContext, fetchText } from "./context.ts";
 import { identityOf } from "./identity.ts";
 import {
@@ -81,7 +81,7 @@ export class UsageChecker {
   ): Promise<void> {
     if (aliases.length === 0) return;
     const open = new Set(aliases);
-    const { promise: enough, resolve, reject } = Promise.withResolvers<void>();
+    const { promise: enough, resolve, reject } = deferred<void>();
     try {
       await withTimeLimit({ ms: PASS_LIMIT_MS, signal }, (pass) => {
         for (const alias of aliases) {

@@ -109,7 +109,11 @@ export class LedgerFile implements LedgerSink {
   }
 
   async append(entries: readonly LedgerEntry[]): Promise<void> {
-    const months = Map.groupBy(entries, ({ at }) => at.slice(0, 7));
+    const months = new Map<string, LedgerEntry[]>();
+    for (const entry of entries) {
+      const month = entry.at.slice(0, 7);
+      months.set(month, [...months.get(month) ?? [], entry]);
+    }
     for (const [month, lines] of months) {
       await this.#appendTo(month, lines);
       if (month === this.#month) continue;

@@ -1,4 +1,4 @@
-import { withTimeLimit } from "../abort.ts";
+import { deferred, withTimeLimit } from "../abort.ts";
 import { RotatorError } from "../errors.ts";
 
 /** Runs jobs of the same key one after another, in the order they came. */
@@ -24,7 +24,7 @@ export class Queue {
    */
   async run<T>(key: string, giveUpAt: number, job: () => Promise<T>) {
     const before = this.#ends.get(key);
-    const { promise: done, resolve: leave } = Promise.withResolvers<void>();
+    const { promise: done, resolve: leave } = deferred<void>();
     const end = Promise.all([before, done]);
     this.#ends.set(key, end);
     const ms = Math.max(0, giveUpAt - performance.now());
