@@ -4,10 +4,9 @@
  */
 import { withAbort } from "./abort.ts";
 import type { Attempt } from "./account/context.ts";
-import { type Choice, lastAccountOf } from "./choose.ts";
+import type { Choice } from "./choose.ts";
 import type { RotatorContext } from "./context.ts";
-import { POOLS, servedOn } from "./pool/standing.ts";
-import { reasonOf } from "./report.ts";
+import { POOLS, reasonOf, servedOn } from "./pool/standing.ts";
 import type { ReplayableRequest } from "./request.ts";
 import type { Tries } from "./tries.ts";
 
@@ -116,7 +115,7 @@ const REASONS: Record<Choice["pool"], string> = {
 function announce(
   context: RotatorContext,
   request: ReplayableRequest,
-  { account: { alias }, pool }: Choice,
+  { account: { alias }, pool, last }: Choice,
   { lastGivenUp }: Tries,
 ): void {
   const { about, isFree } = request;
@@ -128,7 +127,7 @@ function announce(
       "This request may be charged: its account could not be asked";
     context.emit({ ...about, type: "warning", alias, reason });
   }
-  const from = lastGivenUp?.alias ?? lastAccountOf(context, request);
+  const from = lastGivenUp?.alias ?? last;
   if (from === undefined || from === alias) return;
   const reason = lastGivenUp?.reason ?? whyLeft(context, request, from);
   context.emit({ ...about, type: "switched", alias, from, reason });

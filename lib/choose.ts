@@ -17,10 +17,10 @@ import {
   type SelectQuery,
 } from "./pool/select.ts";
 import { settleWeights } from "./pool/strategy.ts";
-import { hasUsableCredits, untilOf } from "./pool/standing.ts";
-import { iso, reasonOf } from "./report.ts";
+import { hasUsableCredits, reasonOf, untilOf } from "./pool/standing.ts";
 import type { ReplayableRequest } from "./request.ts";
 import type { Tries } from "./tries.ts";
+import { iso } from "./values.ts";
 
 /** More rounds of asking would not make it clearer. */
 const MAX_ROUNDS = 6;
@@ -37,6 +37,8 @@ type Selected = NonNullable<Selection["choice"]>;
 
 /** An account to send to now. Its use is counted already. */
 export interface Choice extends Selected {
+  /** The account that served the session last. */
+  last: string | undefined;
   /** Takes the use back: nothing was sent. */
   release(): void;
   /** It was sent to just now; `rejected`: with a token that the backend refused. */
@@ -118,15 +120,15 @@ function use(
   choice: Selected,
 ): Choice {
   const { account } = choice;
-  const isSticky = account.alias === lastAccountOf(context, query);
-  if (context.strategy() === "weighted" && !isSticky) {
+  const last = lastAccountOf(context, query);
+  if (context.strategy() === "weighted" && account.alias !== last) {
     const asked = selectQuery(context, query);
     settleWeights(
       rivalsOf(context.accounts.candidates, account, asked),
       account,
     );
   }
-  return { ...choice, release: countUse(context, account) };
+  return { ...choice, last, release: countUse(context, account) };
 }
 
 /** Counts a use at once, so that concurrent requests spread; returns what takes it back. */
@@ -152,7 +154,7 @@ export function chooseAgain(
   return { ...choice, release, again: { rejected } };
 }
 
-export function lastAccountOf(
+function lastAccountOf(
   { affinity, sessions, now }: RotatorContext,
   { session }: Pick<ChoiceQuery, "session">,
 ): string | undefined {
@@ -180,11 +182,10 @@ async function askUnknown(
   );
   const choice = use(context, query, unknown);
   const { alias } = choice.account;
-  const isSticky = alias === lastAccountOf(context, query);
   let hasAnswered = false;
   const isEnough = (result: CheckResult) => {
     hasAnswered ||= result.alias === alias;
-    const needsOwn = isSticky || context.waiting > 1;
+    const needsOwn = alias === choice.last || context.waiting > 1;
     if (hasAnswered && isIncluded(context, query, alias)) return true;
     if (needsOwn && !hasAnswered) return false;
     return aliases.some((other) => isIncluded(context, query, other));

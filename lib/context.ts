@@ -18,7 +18,6 @@ import {
 import { messageOf } from "./errors.ts";
 import { Ledger, LedgerFile, type LedgerSink } from "./ledger/ledger.ts";
 import { capPolicy } from "./pool/caps.ts";
-import { creditPolicy } from "./pool/credits.ts";
 import { mergeRecord, recordOfLogin } from "./pool/facts.ts";
 import { AccountPool } from "./pool/account_pool.ts";
 import { ServedModels, Sessions } from "./pool/sessions.ts";
@@ -36,8 +35,8 @@ import { jsonStore } from "./store/json_store.ts";
 import { StateCache } from "./store/state_cache.ts";
 import { defaultStorePath, isDatabase } from "./store/paths.ts";
 import type { FetchLike, Store, StrategyName } from "./types.ts";
-import type { CreditPolicy, RotatorEvent } from "./report_types.ts";
-import { CODEX_VERSION, VERSION } from "./version.ts";
+import type { RotatorEvent } from "./report_types.ts";
+import { CODEX_VERSION } from "./version.ts";
 import { systemFetch } from "./system_fetch.ts";
 
 /** All parts of one rotator. */
@@ -140,14 +139,13 @@ function accountContext(
   const { now = Date.now, fetch = systemFetch } = options;
   const sources = policySources(environment, options.credits);
   const accounts = new AccountPool();
-  let policy: CreditPolicy = creditPolicy(sources);
   const cache = new StateCache(store, {
     now,
     find: recordOfLogin,
     merge: mergeRecord,
     onChange: () => accounts.invalidate(),
     onLoad: (state) => {
-      policy = policyOf(sources, state);
+      const policy = policyOf(sources, state);
       const read = capPolicy(options.creditCaps, state.settings.creditCaps);
       for (const { warning } of [policy, read]) if (warning) warnOnce(warning);
       accounts.capPolicy = read;
@@ -171,12 +169,9 @@ function accountContext(
     accounts,
     backend: checkedBase(options.backend ?? DEFAULT_BACKEND, "backend"),
     issuer: checkedBase(options.issuer ?? DEFAULT_ISSUER, "issuer"),
-    version: VERSION,
     endsSoon,
     fetch,
     now,
-    policy: () => policy,
-    caps: () => accounts.caps,
     emit,
   };
 }

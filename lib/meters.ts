@@ -87,6 +87,13 @@ export function indexOfLength(
   );
 }
 
+/** When all windows that are full have reset, as far as is known, epoch ms; 0 where nothing is. */
+export function fullUntil(windows: readonly NormalWindow[] = []): number {
+  const resets = windows.filter(({ usedPercent }) => usedPercent >= 100)
+    .map(({ resetsAt }) => resetsAt ?? 0);
+  return Math.max(0, ...resets);
+}
+
 export function isRefused({ allowed, limitReached }: NormalMeter): boolean {
   return limitReached === true || allowed === false;
 }

@@ -3,13 +3,12 @@
  * ledger, and what it cost.
  */
 import { relay, withBody } from "./response.ts";
-import { parseJson, recordOf } from "./codex/json.ts";
+import { joined, parseJson, recordOf } from "./values.ts";
 import { readTokenUsage } from "./codex/stream.ts";
 import type { RotatorContext } from "./context.ts";
 import { servedOn } from "./pool/standing.ts";
 import type { Answer, NetworkError, Sent } from "./tries.ts";
 import type { LedgerEntry } from "./spending_types.ts";
-import { joined } from "./values.ts";
 
 /** Records a request when its answer, of which the end of a stream is told to the attempt, ends; returns the response to hand over. */
 export function record(

@@ -5,12 +5,12 @@
 import type { PooledAccount } from "./pool/account_pool.ts";
 import { cooldownOf } from "./pool/cooldowns.ts";
 import { pendingEnds } from "./pool/spending.ts";
-import { type Assessment, untilOf } from "./pool/standing.ts";
+import { type Assessment, reasonOf, untilOf } from "./pool/standing.ts";
 import type { RotatorContext } from "./context.ts";
 import type { Standing } from "./report_types.ts";
-import { iso, reasonOf } from "./report.ts";
 import type { ReplayableRequest } from "./request.ts";
 import type { Tries } from "./tries.ts";
+import { iso } from "./values.ts";
 
 /** Why nobody serves, and its HTTP status. */
 const STATUS = {

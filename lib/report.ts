@@ -8,43 +8,20 @@ import { ClockReading } from "./pool/clock.ts";
 import { lastsUntil, meterLastsUntil } from "./pool/pace.ts";
 import { spentIn } from "./spent.ts";
 import { select } from "./pool/select.ts";
-import { hasUsableCredits, untilOf } from "./pool/standing.ts";
+import { hasUsableCredits, reasonOf, untilOf } from "./pool/standing.ts";
 import type {
   AccountStatus,
-  CreditPolicy,
   RefreshReport,
   Standing,
   StatusReport,
 } from "./report_types.ts";
 import type { NormalRecord } from "./normal_types.ts";
-import { dayOf } from "./values.ts";
-
-/** An epoch time (ms) as an ISO string; null when it is none. */
-export function iso(time: number | null | undefined): string | null {
-  if (typeof time !== "number") return null;
-  const date = new Date(time);
-  return Number.isNaN(date.getTime()) ? null : date.toISOString();
-}
-
-/** Why an account's standing is what it is, in a word; null where nothing is wrong. */
-export function reasonOf(standing: Standing): string | null {
-  switch (standing.kind) {
-    case "included":
-      return null;
-    case "unknown":
-      return "unknown";
-    case "credits":
-      return "exhausted";
-    case "unconfirmed":
-    case "blocked":
-      return standing.reason;
-  }
-}
+import { dayOf, iso } from "./values.ts";
 
 /** What a report is made from: a rotator, or a store that is only read. */
 export type Reported = Pick<
   RotatorContext,
-  "accounts" | "storeName" | "preferPlans" | "policy" | "strategy" | "random"
+  "accounts" | "storeName" | "preferPlans" | "strategy" | "random"
 >;
 
 export interface ReportOptions {
@@ -60,7 +37,7 @@ export function statusReport(
   options: ReportOptions,
 ): StatusReport {
   const { accounts } = reported;
-  const policy = reported.policy();
+  const { policy } = accounts;
   return {
     version: 1,
     now: iso(options.now)!,
@@ -72,7 +49,7 @@ export function statusReport(
         ? policy.allow
         : [...policy.allow],
       source: policy.source,
-      unknownAliases: unknownAliases(accounts, policy),
+      unknownAliases: unknownAliases(accounts),
       caps: accounts.caps,
       spentByRemoved: spentNow({ spent: accounts.spentByRemoved }, options),
       unknownCaps: Object.keys(accounts.caps)
@@ -98,10 +75,8 @@ function spentNow(
 }
 
 /** Names in the credit list that no account bears. */
-function unknownAliases(
-  accounts: AccountPool,
-  { allow }: CreditPolicy,
-): string[] {
+function unknownAliases(accounts: AccountPool): string[] {
+  const { allow } = accounts.policy;
   if (typeof allow === "string") return [];
   return [...new Set(allow)].filter((alias) => !accounts.get(alias));
 }

@@ -56,11 +56,6 @@ export interface ReplayableRequest {
 /** What the request asks for cannot be done; the message says what can. */
 export class RequestError extends Error {}
 
-export function urlOf(input: RequestInfo | URL): string {
-  if (typeof input === "string") return input;
-  return input instanceof URL ? input.href : input.url;
-}
-
 export interface FetchArguments {
   input: RequestInfo | URL;
   /** Its fields win over those of a `Request`. */

@@ -6,7 +6,9 @@ import { delay, withAbort } from "./abort.ts";
 import type { Attempt } from "./account/context.ts";
 import { learnCharge, learnOutcome, setCooldowns } from "./account/learn.ts";
 import { TOKEN_REFUSED_MS } from "./account/learn_usage.ts";
+import { isStillIn } from "./attempt.ts";
 import type { RotatorContext } from "./context.ts";
+import { mendRequest, removeForeignContent } from "./request.ts";
 import type { Answer, Failure, NetworkError, Sent, Tries } from "./tries.ts";
 
 /** Retries that transient failures of one request may cost. */
@@ -18,8 +20,6 @@ export type Step =
   | { kind: "return"; response: Response }
   /** The same account; `rejected`: with another token than this one. */
   | { kind: "again"; rejected?: string }
-  /** The same account, once the body is without what it `refused`, else without what only another account can read. */
-  | { kind: "mend"; response: Response; refused?: string }
   | { kind: "next" };
 
 /**
@@ -50,25 +50,19 @@ async function decide(
   }
   if ("error" in answer) return await onTransient(context, sent, answer, 502);
   const { outcome, response } = answer;
-  const { attempt, tries, request } = sent;
-  const { replayable } = request.body;
+  const { attempt, tries } = sent;
   const { account } = attempt;
   switch (outcome.kind) {
     case "ok":
       onServed(context, sent, response);
       return { kind: "return", response };
-    case "refused-body":
-      return replayable
-        ? { kind: "mend", response, refused: outcome.text }
-        : { kind: "return", response };
     case "other":
       return { kind: "return", response };
     case "transient":
       return await onTransient(context, sent, { response }, outcome.status);
+    case "refused-body":
     case "encrypted-content":
-      return tries.isCleaned || !replayable
-        ? { kind: "return", response }
-        : { kind: "mend", response };
+      return mended(context, sent, answer);
     case "token-rejected":
       return await onTokenRejected(context, sent, response);
     case "model": {
@@ -85,6 +79,41 @@ async function decide(
       return giveUp(sent, response, reason);
     }
   }
+}
+
+/** The same account, once its body is mended; not where sending again would cost more than the first time. */
+function mended(
+  context: RotatorContext,
+  sent: Sent,
+  { outcome, response }: Answer,
+): Step {
+  const { request, attempt, tries } = sent;
+  const isMended = request.body.replayable && isStillIn(context, attempt) &&
+    (outcome.kind === "refused-body"
+      ? mendRequest(request, context.learned, outcome.text)
+      : removeForeign(context, sent));
+  if (!isMended) return { kind: "return", response };
+  tries.fail(attempt.account.alias, { response });
+  return { kind: "again" };
+}
+
+/** Leaves out of the conversation, once, what only another account can read. */
+function removeForeign(
+  context: RotatorContext,
+  { request, attempt, tries }: Sent,
+): boolean {
+  const mark = tries.isCleaned ? undefined : removeForeignContent(request);
+  if (mark === undefined) return false;
+  tries.isCleaned = true;
+  const { alias } = attempt.account;
+  if (request.session !== undefined) {
+    const usedAt = context.now();
+    context.sessions.note(request.session, { alias, usedAt, mark });
+  }
+  const reason =
+    "The conversation came from another account; it goes on without the reasoning that only that one can read";
+  context.emit({ ...request.about, type: "warning", alias, reason });
+  return true;
 }
 
 /** A response that failed after it had begun, on credits: it may have been charged, so no other account is. */
@@ -214,7 +243,7 @@ function tellCharge(context: RotatorContext, attempt: Attempt): void {
   const { pool, balanceBefore, balanceAfter, account } = attempt;
   if (pool === "first") return;
   const certain = pool === "credits";
-  if (context.policy().source === "default") {
+  if (context.accounts.policy.source === "default") {
     context.warnOnce(
       "No credit policy is set, so every account may spend its purchased credits, and this request was served on them; set who may with the credits option or CODEX_ROTATOR_CREDIT_ACCOUNTS",
     );

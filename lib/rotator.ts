@@ -1,6 +1,6 @@
 /** The one place where a request flows: choose, send, learn, and again. */
 import { delay, withAbort } from "./abort.ts";
-import { isStillIn, prepare } from "./attempt.ts";
+import { prepare } from "./attempt.ts";
 import { type Choice, choose, chooseAgain } from "./choose.ts";
 import { targetOf } from "./codex/request.ts";
 import { createContext, type RotatorContext } from "./context.ts";
@@ -16,12 +16,10 @@ import {
 import { refresh, type RefreshOptions, statusReport } from "./report.ts";
 import type { RefreshReport, StatusReport } from "./report_types.ts";
 import {
-  mendRequest,
   readRequest,
   removeForeignContent,
   type ReplayableRequest,
   RequestError,
-  urlOf,
 } from "./request.ts";
 import { record } from "./record.ts";
 import { nextStep } from "./retry.ts";
@@ -94,7 +92,7 @@ export function rotatorOf(context: RotatorContext): Rotator {
   return {
     baseURL: `${context.backend}/codex`,
     async fetch(input, init = {}) {
-      const url = targetOf(urlOf(input), context.backend);
+      const url = targetOf(input, context.backend);
       if (url === undefined) return await context.fetchElse(input, init);
       const given = { input, init, url, number: ++requests };
       try {
@@ -165,16 +163,13 @@ async function serve(
       if (!attempt) continue;
       const sent = { request, attempt, tries };
       const { answer, step } = await trySending(context, sent);
-      if (step.kind === "next") continue;
-      if (step.kind === "again") {
-        again = chooseAgain(context, choice, step.rejected);
-      } else if (step.kind === "mend" && mend(context, sent, step.refused)) {
-        tries.fail(choice.account.alias, { response: step.response });
-        again = chooseAgain(context, choice);
-      } else {
+      if (step.kind === "return") {
         tries.discard();
         const response = record(context, sent, answer, step.response);
         return { response, alias: choice.account.alias };
+      }
+      if (step.kind === "again") {
+        again = chooseAgain(context, choice, step.rejected);
       }
     }
   } catch (error) {
@@ -216,37 +211,6 @@ async function catchUp(
     "no_accounts",
     `No account is in ${storeName}; add one with ${login} or ${take}`,
   );
-}
-
-/**
- * Mends what was refused in a body, or leaves out of the conversation what only
- * another account can read; not where sending again would cost more than the
- * first time.
- */
-function mend(
-  context: RotatorContext,
-  { request, attempt, tries }: Sent,
-  refused: string | undefined,
-): boolean {
-  if (!isStillIn(context, attempt)) return false;
-  if (refused !== undefined) {
-    return mendRequest(request, context.learned, refused);
-  }
-  const mark = removeForeignContent(request);
-  if (mark === undefined) return false;
-  tries.isCleaned = true;
-  const { alias } = attempt.account;
-  if (request.session !== undefined) {
-    context.sessions.note(request.session, {
-      alias,
-      usedAt: context.now(),
-      mark,
-    });
-  }
-  const reason =
-    "The conversation came from another account; it goes on without the reasoning that only that one can read";
-  context.emit({ ...request.about, type: "warning", alias, reason });
-  return true;
 }
 
 /** Leaves out of the conversation what an earlier turn of it was found to hold of another account. */

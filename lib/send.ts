@@ -6,16 +6,10 @@ import { withAbort } from "./abort.ts";
 import { identityOf } from "./account/identity.ts";
 import { learnFacts, learnOutcome } from "./account/learn.ts";
 import { type Attempt, sentOnce } from "./account/context.ts";
-import {
-  eventHeaders,
-  needsBody,
-  type Outcome,
-  readAnswer,
-  readReport,
-  readStreamFailure,
-} from "./codex/answer.ts";
+import { eventHeaders, readAnswer, readStreamFailure } from "./codex/answer.ts";
+import { needsBody, type Outcome } from "./codex/error_table.ts";
 import { type AboutRequest, readHeaders } from "./codex/headers.ts";
-import { parseJson } from "./codex/json.ts";
+import { parseJson } from "./values.ts";
 import { backendHeaders, openAIModels } from "./codex/request.ts";
 import {
   type EventMeaning,
@@ -78,6 +72,7 @@ export async function send(
   const answer = await watch(response, {
     about: () => aboutNow(context, attempt),
     onEvent: (meaning) => learnEvent(context, attempt, meaning),
+    onHeaders: (headers) => learnHeaders(context, attempt, headers),
     onEnd: () => attempt.onEnd(),
     ...(request.refersBack && {
       onItem: (item: unknown) => context.learned.items.note(item),
@@ -85,11 +80,9 @@ export async function send(
     signal,
   });
   signal?.throwIfAborted();
-  if ("error" in answer) {
-    return { ...answer, error: explained(answer.error, request.url) };
-  }
-  learnHeaders(context, attempt, answer.failureHeaders);
-  return answer;
+  return "error" in answer
+    ? { ...answer, error: explained(answer.error, request.url) }
+    : answer;
 }
 
 /** The list of models as SDKs know one; what is none is told as it came. */
@@ -119,17 +112,10 @@ async function learnAnswer(
   const { headers, status } = response;
   const about = { ...aboutNow(context, attempt), observedAt: attempt.beganAt };
   const headerFacts = readHeaders(headers, about);
-  const bodyText = needsBody(status)
+  const text = needsBody(status)
     ? await withAbort(peek(response), signal)
     : undefined;
-  const outcome = readAnswer({
-    status,
-    headers,
-    report: readReport(status, bodyText),
-    now: context.now(),
-    about,
-    headerFacts,
-  });
+  const outcome = readAnswer(response, text, about);
   const isAboutUsage = outcome.kind === "ok" ||
     outcome.kind === "usage-limit" || outcome.kind === "credits-refused";
   if (isAboutUsage) await learnFacts(context, attempt, headerFacts);
@@ -170,7 +156,6 @@ function initOf(
     request.headers,
     identityOf(record, attempt.access),
     {
-      version: context.version,
       codexVersion: context.codexVersion,
       accept: /\/responses(\?|$)/.test(request.url)
         ? "text/event-stream"

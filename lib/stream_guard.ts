@@ -6,7 +6,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { deferred, withAbort } from "./abort.ts";
 import { readStreamFailure } from "./codex/answer.ts";
-import { statusOfFailure } from "./codex/error_table.ts";
+import { type Outcome, statusOfFailure } from "./codex/error_table.ts";
 import type { AboutRequest } from "./codex/headers.ts";
 import { type ServerSentEvent, ServerSentEventParser } from "./codex/sse.ts";
 import {
@@ -36,6 +36,8 @@ export interface GuardOptions {
   about: () => AboutRequest;
   /** Called with the events that say something about the account, whenever they come. */
   onEvent: (meaning: EventMeaning) => void;
+  /** Called with the headers of a failure that is not passed on. */
+  onHeaders: (headers: unknown) => void;
   /** Called once the stream has ended, however it did. */
   onEnd: () => void;
   signal?: AbortSignal | null | undefined;
@@ -83,11 +85,11 @@ export async function guardStream(
   const { maxHeldMs = MAX_HELD_MS } = options;
   const timer = setTimeout(() => deadline.resolve("due"), maxHeldMs);
   try {
-    const beginning = await withAbort(
+    const outcome = await withAbort(
       readPreamble(held, deadline.promise, options),
       options.signal,
     );
-    return { ...beginning, response: passOn(held, options), isStream: true };
+    return { outcome, response: passOn(held, options), isStream: true };
   } catch (error) {
     held.reader.cancel(error).catch(() => {});
     throw error;
@@ -96,18 +98,16 @@ export async function guardStream(
   }
 }
 
-/** What the beginning of a stream means. */
-type Beginning = Pick<Answer, "outcome" | "failureHeaders">;
-
-const OPEN: Beginning = { outcome: { kind: "ok" } };
+const OPEN: Outcome = { kind: "ok" };
 /** It may have been served, and charged, like one that a gateway lost. */
-const BROKEN: Beginning = { outcome: { kind: "transient", status: 502 } };
+const BROKEN: Outcome = { kind: "transient", status: 502 };
 
+/** What the beginning of a stream means. */
 async function readPreamble(
   held: Held,
   deadline: Promise<"due">,
   options: GuardOptions,
-): Promise<Beginning> {
+): Promise<Outcome> {
   for (let bytes = 0; bytes < MAX_HELD_BYTES;) {
     held.reading = held.reader.read();
     const read = await Promise.race([held.reading, deadline])
@@ -117,8 +117,8 @@ async function readPreamble(
     held.reading = undefined;
     held.chunks.push(compact(read.value));
     bytes += read.value.length;
-    const beginning = judge(held.parser.push(read.value), options);
-    if (beginning) return beginning;
+    const outcome = judge(held.parser.push(read.value), options);
+    if (outcome) return outcome;
   }
   return OPEN;
 }
@@ -127,7 +127,7 @@ async function readPreamble(
 function judge(
   events: readonly ServerSentEvent[],
   options: GuardOptions,
-): Beginning | undefined {
+): Outcome | undefined {
   for (const [index, { data, event }] of events.entries()) {
     const meaning = readEvent(data, event);
     if (meaning.kind === "preamble") continue;
@@ -141,9 +141,8 @@ function judge(
     }
     listen(events.slice(index + 1), options);
     const outcome = readStreamFailure(meaning, options.about());
-    return outcome.kind === "other"
-      ? OPEN
-      : { outcome, failureHeaders: meaning.headers };
+    options.onHeaders(meaning.headers);
+    return outcome.kind === "other" ? OPEN : outcome;
   }
   return undefined;
 }
@@ -267,7 +266,8 @@ function foldEvent(
       return { outcome: { kind: "ok" }, response: asJson(response, body, 200) };
     }
     case "failed": {
-      const { error, status, headers: failureHeaders } = meaning;
+      const { error, status, headers } = meaning;
+      options.onHeaders(headers);
       const read = readStreamFailure(meaning, options.about());
       // what has begun may have been charged, as with one that a gateway lost
       const outcome = read.kind === "transient" && hasContent
@@ -275,7 +275,7 @@ function foldEvent(
         : read;
       const body = JSON.stringify({ error });
       const answer = asJson(response, body, statusOfFailure(error, status));
-      return { outcome, response: answer, hasContent, failureHeaders };
+      return { outcome, response: answer, hasContent };
     }
   }
 }

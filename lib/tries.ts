@@ -1,6 +1,6 @@
 /** What was tried for one request, and how it went. */
 import type { Attempt } from "./account/context.ts";
-import type { Outcome } from "./codex/answer.ts";
+import type { Outcome } from "./codex/error_table.ts";
 import type { ReplayableRequest } from "./request.ts";
 
 /** What came back, and what it means. */
@@ -11,8 +11,6 @@ export interface Answer {
   hasContent?: boolean;
   /** The response is a stream whose end is told to the attempt. */
   isStream?: boolean;
-  /** The headers that a failure in a stream carries. */
-  failureHeaders?: unknown;
 }
 
 export interface NetworkError {

@@ -104,6 +104,7 @@ async function guard(
   const events: EventMeaning["kind"][] = [];
   const guarded = await guardStream(response, {
     onEnd: () => {},
+    onHeaders: () => {},
     about,
     onEvent: ({ kind }) => events.push(kind),
     ...options,
@@ -480,6 +481,7 @@ test("foldStream() takes output of any size", async () => {
     about,
     onEvent: () => {},
     onEnd: () => {},
+    onHeaders: () => {},
   });
   if ("error" in folded) throw folded.error;
   assertEquals(folded.outcome.kind, "ok");
@@ -495,6 +497,7 @@ test("foldStream() calls a stream broken that ends inside its last event, and no
       about,
       onEvent: () => {},
       onEnd: () => {},
+      onHeaders: () => {},
     });
     return "error" in folded
       ? String(folded.error)

@@ -6,13 +6,9 @@ import type { FetchLike, Store } from "../types.ts";
 import type { TokenUsage } from "../codex/stream.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
 import type { Pool } from "../pool/standing.ts";
-import type { CreditCaps } from "../spending_types.ts";
-import type {
-  CreditPolicy,
-  EventContext,
-  RotatorEvent,
-} from "../report_types.ts";
+import type { EventContext, RotatorEvent } from "../report_types.ts";
 import { type Limits, withTimeLimit } from "../abort.ts";
+import { VERSION } from "../version.ts";
 
 /** What the parts that keep accounts alive share. */
 export interface AccountContext {
@@ -23,16 +19,11 @@ export interface AccountContext {
   readonly backend: string;
   /** Issuer URL without a trailing slash. */
   readonly issuer: string;
-  readonly version: string;
   /** The process ends by itself before long, so nothing may be in memory alone. */
   readonly endsSoon: boolean;
   readonly fetch: FetchLike;
   /** Epoch ms. */
   readonly now: () => number;
-  /** The credit policy in force now. */
-  readonly policy: () => CreditPolicy;
-  /** The caps on credits in force now. */
-  readonly caps: () => CreditCaps;
   /** Tells the owner; never throws. */
   readonly emit: (event: RotatorEvent) => void;
 }
@@ -115,9 +106,7 @@ const ISSUER_LIMIT_MS = 20_000;
 
 /** Posts what serves once, such as a refresh token: its owner is locked out when it is shown twice. */
 export async function postToIssuer(
-  { fetch, version, signal }: Pick<AccountContext, "fetch" | "version"> & {
-    signal?: AbortSignal;
-  },
+  { fetch, signal }: Pick<AccountContext, "fetch"> & { signal?: AbortSignal },
   url: string,
   body: URLSearchParams | Record<string, string>,
 ): Promise<FetchedText> {
@@ -130,7 +119,7 @@ export async function postToIssuer(
         isForm ? "x-www-form-urlencoded" : "json"
       }`,
       "accept": "application/json",
-      "user-agent": `codex-rotator/${version}`,
+      "user-agent": `codex-rotator/${VERSION}`,
     },
     body: sentOnce(isForm ? `${body}` : JSON.stringify(body)),
   }, { ms: ISSUER_LIMIT_MS, signal });

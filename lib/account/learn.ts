@@ -2,9 +2,9 @@
  * What an answer teaches about the account that gave it: in memory at once, in
  * the store at once where it changes a verdict.
  */
-import type { Outcome } from "../codex/answer.ts";
+import type { Outcome } from "../codex/error_table.ts";
 import type { HeaderFacts } from "../codex/headers.ts";
-import { meterFacts, meterOfModel } from "../meters.ts";
+import { fullUntil, meterFacts, meterOfModel } from "../meters.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
 import { setCooldown, usageLimitKey } from "../pool/cooldowns.ts";
 import { type BalanceObservation, observeBalance } from "../pool/spending.ts";
@@ -172,9 +172,11 @@ function limitCooldowns(
   now: number,
 ): CooldownUpdate[] {
   const { meter, detail, isAboutModel } = outcome;
+  const reset = isAboutModel
+    ? 0
+    : fullUntil(meterFacts(attempt.account.record, meter)?.windows);
   const until = outcome.until ??
-    (isAboutModel ? null : fullUntil(attempt, meter, now)) ??
-    now + UNTOLD_LIMIT_MS;
+    (reset > now ? reset : now + UNTOLD_LIMIT_MS);
   const updates: CooldownUpdate[] = [];
   if (!isAboutModel) {
     updates.push({ cause: usageLimitKey(meter), until, detail });
@@ -185,19 +187,6 @@ function limitCooldowns(
   }
   if (attempt.pool !== "first") updates.push(creditsCooldown(detail, now));
   return updates;
-}
-
-/** When the windows of a meter that are known to be full have all reset, epoch ms. */
-function fullUntil(
-  { account }: Attempt,
-  meter: string,
-  now: number,
-): number | null {
-  const resets = (meterFacts(account.record, meter)?.windows ?? [])
-    .filter(({ usedPercent }) => usedPercent >= 100)
-    .map(({ resetsAt }) => resetsAt ?? 0);
-  const latest = Math.max(0, ...resets);
-  return latest > now ? latest : null;
 }
 
 function creditsCooldown(detail: string, now: number): CooldownUpdate {

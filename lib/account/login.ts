@@ -4,9 +4,14 @@
  */
 import { CLIENT_ID, deviceUrls, tokenUrl } from "../codex/endpoints.ts";
 import { readErrorBody } from "../codex/error_report.ts";
-import { parseJson, readPositive, readText, recordOf } from "../codex/json.ts";
+import {
+  definedIn,
+  parseJson,
+  readPositive,
+  readText,
+  recordOf,
+} from "../values.ts";
 import { readTokenAnswer } from "../codex/tokens.ts";
-import { definedIn } from "../values.ts";
 import { delay } from "../abort.ts";
 import {
   type AccountContext,
@@ -15,8 +20,7 @@ import {
 } from "./context.ts";
 import { type ImportedLogin, loginOf } from "./login_files.ts";
 
-export interface LoginOptions
-  extends Pick<AccountContext, "issuer" | "version" | "fetch"> {
+export interface LoginOptions extends Pick<AccountContext, "issuer" | "fetch"> {
   /** Ends it early. */
   readonly signal: AbortSignal;
 }

@@ -1,15 +1,15 @@
 /** The login files of other tools: what they hold, and nothing of it in any message. */
 import {
+  definedIn,
   isRecord,
   parseJson,
-  readNumber,
+  readDecimal,
   readPositive,
   readText,
   recordOf,
-} from "../codex/json.ts";
+} from "../values.ts";
 import { type Claims, readLoginClaims, readSendable } from "../codex/tokens.ts";
 import type { Tokens } from "../types.ts";
-import { definedIn } from "../values.ts";
 
 export type LoginFileKind = "codex" | "opencode" | "opencode-multi-auth";
 
@@ -161,7 +161,7 @@ function multiAuthFile(file: Record<string, unknown>, path: string): LoginFile {
       without.push(alias);
       continue;
     }
-    const weight = readNumber(weights[alias]) ?? -1;
+    const weight = readDecimal(weights[alias]) ?? -1;
     const isOff = recordOf(value).enabled === false;
     logins.push({
       login,

@@ -74,11 +74,11 @@ export class Spending {
     signal?: AbortSignal | null,
   ): Promise<Admission> {
     const id = randomUUID();
-    const { cache, caps, now } = this.#context;
+    const { accounts, cache, now } = this.#context;
     // a change is applied again when it is written, which is later
     const startedAt = now();
     const paid = { account, id, hasEnded: false, tries: 0, resolve: () => {} };
-    if (!isCapped(caps(), account.alias)) {
+    if (!isCapped(accounts.caps, account.alias)) {
       void cache.writeRecord(account, (it) => startPaid(it, id, startedAt));
       this.#paid.set(id, paid);
       return { kind: "open", id };
@@ -104,7 +104,7 @@ export class Spending {
     account: PooledAccount,
     id: string,
   ): Promise<CapVerdict["kind"]> {
-    const { cache, caps } = this.#context;
+    const { accounts, cache } = this.#context;
     const { alias, record } = account;
     const now = this.#context.now();
     let kind: CapVerdict["kind"] = "capped";
@@ -115,7 +115,7 @@ export class Spending {
       endAllForgotten(state.accounts, now);
       ({ kind } = capVerdict(state.accounts, {
         alias: aliasOf(state, stored),
-        caps: caps(),
+        caps: accounts.caps,
         now,
         countsPending: true,
         spentByRemoved: state.settings.spentByRemoved,
@@ -177,7 +177,7 @@ export class Spending {
   #askSoon(account: PooledAccount): void {
     const { alias } = account;
     if (this.#timers.has(alias)) return;
-    const isUnderCap = isCapped(this.#context.caps(), alias);
+    const isUnderCap = isCapped(this.#context.accounts.caps, alias);
     const since = performance.now() - (this.#askedAt.get(alias) ?? -Infinity);
     const wait = isUnderCap ? Math.max(0, ASK_INTERVAL_MS - since) : BURST_MS;
     const timer = setTimeout(() => {

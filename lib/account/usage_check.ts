@@ -1,6 +1,6 @@
-import { readAnswer, readReport } from "../codex/answer.ts";
+import { readAnswer } from "../codex/answer.ts";
 import { usageUrls } from "../codex/endpoints.ts";
-import { parseJson } from "../codex/json.ts";
+import { parseJson } from "../values.ts";
 import { backendHeaders } from "../codex/request.ts";
 import { readUsage } from "../codex/usage.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
@@ -210,12 +210,12 @@ export class UsageChecker {
   }
 
   async #request(alias: string, access: string, signal: AbortSignal) {
-    const { backend, version, accounts, now } = this.#context;
+    const { backend, accounts, now } = this.#context;
     const account = accounts.get(alias);
     if (!account) throw new Error("No account bears this name");
     const identity = identityOf(account.record, access);
-    const own = { version, accept: "application/json", keepTurnState: false };
-    const headers = backendHeaders(undefined, identity, own);
+    const accept = "application/json";
+    const headers = backendHeaders({}, identity, { accept });
     const question = { askedAt: now(), account, limits: account.limits };
     this.#askedAt.set(alias, question.askedAt);
     let first: AskedUsage | undefined;
@@ -237,7 +237,7 @@ function readUsageAnswer(
   question: UsageQuestion,
   now: number,
 ): AskedUsage {
-  const { status, headers } = response;
+  const { status } = response;
   const times = { observedAt: question.askedAt, seenAt: now };
   if (status === 200) {
     const answer = readUsage(parseJson(text), times);
@@ -250,9 +250,7 @@ function readUsageAnswer(
     const until = now + TOKEN_REFUSED_MS;
     return { ...question, error, cooldown: { cause: "token", until } };
   }
-  const report = readReport(status, text);
-  const about = { model: "", ...times };
-  const outcome = readAnswer({ status, headers, report, now, about });
+  const outcome = readAnswer(response, text, { model: "", ...times });
   // a 403 teaches nothing here: it is as likely to be about the endpoint
   if (outcome.kind !== "workspace" || status === 403) {
     return { ...question, error };

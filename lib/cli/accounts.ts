@@ -1,5 +1,5 @@
 /** The commands that manage accounts. Each changes all that it names, or nothing. */
-import { isRecord } from "../codex/json.ts";
+import { isRecord } from "../values.ts";
 import { creditPolicy } from "../pool/credits.ts";
 import type { NormalState } from "../normal_types.ts";
 import { spentAtLast } from "../pool/spending.ts";

@@ -8,7 +8,6 @@ import {
 } from "../account/login.ts";
 import type { ImportedLogin } from "../account/login_files.ts";
 import { CLIENT_ID, LOGIN_PORTS } from "../codex/endpoints.ts";
-import { VERSION } from "../version.ts";
 import { creditNote, renameHint, settleCredits } from "./added.ts";
 import { duration, nameOf, sanitize, suggestCommand } from "./format.ts";
 import { demand, isGranted } from "./granted.ts";
@@ -63,7 +62,6 @@ async function run(context: Context): Promise<void> {
   const issuer = issuerOf(context);
   const options: LoginOptions = {
     issuer,
-    version: VERSION,
     fetch: systemFetch,
     signal: io.signal,
   };

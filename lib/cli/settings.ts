@@ -1,5 +1,5 @@
 /** The commands that show and set who serves in which order, and who may spend. */
-import { isRecord } from "../codex/json.ts";
+import { isRecord } from "../values.ts";
 import { suggestion } from "../nearest.ts";
 import { isAlias } from "../pool/credits.ts";
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";

@@ -23,13 +23,11 @@ export function statusReader(
   const accounts = new AccountPool();
   return async (model) => {
     const state = normalState(await readState(context));
-    const policy = policyOf(sources, state);
     accounts.capPolicy = capPolicy(undefined, state.settings.creditCaps);
-    accounts.load(state, policy, now());
+    accounts.load(state, policyOf(sources, state), now());
     return statusReport({
       accounts,
       storeName,
-      policy: () => policy,
       strategy: () => strategyOf(state),
       preferPlans: new Set(PREFERRED_PLANS),
       random: Math.random,

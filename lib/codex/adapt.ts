@@ -2,7 +2,7 @@
  * Makes a request body acceptable to the Codex backend, only where it is not
  * already.
  */
-import { isRecord, readText } from "./json.ts";
+import { isRecord, readText } from "../values.ts";
 
 /** Parameters that the backend refuses, whatever their value. */
 const REFUSED_PARAMETERS: readonly string[] = [

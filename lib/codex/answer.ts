@@ -1,5 +1,5 @@
 /** What a response, or a failure in its stream, means for the account. */
-import { MAIN_METER, meterOfModel } from "../meters.ts";
+import { fullUntil, MAIN_METER, meterOfModel } from "../meters.ts";
 import {
   type ErrorReport,
   fieldOf,
@@ -7,8 +7,8 @@ import {
   readErrorJson,
 } from "./error_report.ts";
 import { errorMeaning, needsBody, type Outcome } from "./error_table.ts";
-import { type AboutRequest, type HeaderFacts, readHeaders } from "./headers.ts";
-import { recordOf } from "./json.ts";
+import { type AboutRequest, readHeaders } from "./headers.ts";
+import { recordOf } from "../values.ts";
 import {
   clampReset,
   parseRetryAfter,
@@ -16,35 +16,42 @@ import {
   resetTime,
 } from "./times.ts";
 
-export { needsBody, type Outcome } from "./error_table.ts";
-
-export interface AnswerInput {
+/** A response as far as it was read, or a failure in a stream that stands for one. */
+interface Failed {
   /** undefined: a failure in a stream that names no status. */
   status: number | undefined;
   headers: Headers;
-  /** What the body says, where {@linkcode needsBody} asks for it. */
   report: ErrorReport;
-  now: number;
   about: AboutRequest;
-  /** What the headers say, when that was read already. */
-  headerFacts?: HeaderFacts;
 }
 
 const MINUTE = 60_000;
 
-/** Tells what a response means for the account that it came from. */
-export function readAnswer(input: AnswerInput): Outcome {
-  const { status, report, now } = input;
-  if (status !== undefined && status < 400) {
-    return { kind: status >= 200 && status < 300 ? "ok" : "other" };
-  }
+/**
+ * Tells what a response means for the account that it came from.
+ *
+ * @param text The body, where {@linkcode needsBody} asks for it.
+ */
+export function readAnswer(
+  { status, headers }: Pick<Response, "status" | "headers">,
+  text: string | undefined,
+  about: AboutRequest,
+): Outcome {
+  if (status >= 200 && status < 300) return { kind: "ok" };
+  if (status < 400) return { kind: "other" };
+  const report = readErrorBody(needsBody(status) ? text : undefined);
+  return outcomeOf({ status, headers, report, about });
+}
+
+function outcomeOf(failed: Failed): Outcome {
+  const { status, report, about: { seenAt: now } } = failed;
   const { detail } = report;
   const { kind, code = "unknown" } = errorMeaning(status, report);
   switch (kind) {
     case "usage-limit":
-      return usageLimit(input);
+      return usageLimit(failed);
     case "throttle":
-      return report.isHtml ? { kind: "other" } : throttle(input);
+      return report.isHtml ? { kind: "other" } : throttle(failed);
     case "workspace": {
       const until = now + 30 * MINUTE;
       return { kind, code, detail: detail || "The workspace is closed", until };
@@ -70,14 +77,6 @@ export function readAnswer(input: AnswerInput): Outcome {
   }
 }
 
-/** Reads the body of an error, where its status says that it has to be read. */
-export function readReport(
-  status: number,
-  bodyText: string | undefined,
-): ErrorReport {
-  return readErrorBody(needsBody(status) ? bodyText : undefined);
-}
-
 /** What a failure in a stream means; it may carry the HTTP answer that it replaces. */
 export function readStreamFailure(
   { error, status, headers }: {
@@ -88,13 +87,12 @@ export function readStreamFailure(
   about: AboutRequest,
 ): Outcome {
   const report = readErrorJson(error);
-  const now = about.seenAt;
-  const input = { headers: eventHeaders(headers), report, now, about };
+  const failed = { headers: eventHeaders(headers), report, about };
   const isStatus = typeof status === "number" && status >= 400 && status <= 599;
-  const byStatus = isStatus ? readAnswer({ ...input, status }) : undefined;
+  const byStatus = isStatus ? outcomeOf({ ...failed, status }) : undefined;
   return byStatus && byStatus.kind !== "other"
     ? byStatus
-    : readAnswer({ ...input, status: undefined });
+    : outcomeOf({ ...failed, status: undefined });
 }
 
 /** The headers that an error event carries; names in any case, an absent value is an empty text. */
@@ -110,9 +108,9 @@ export function eventHeaders(raw: unknown): Headers {
   return headers;
 }
 
-function usageLimit(input: AnswerInput): Outcome {
-  const { headers, report, now, about } = input;
-  const facts = input.headerFacts ?? readHeaders(headers, about);
+function usageLimit({ headers, report, about }: Failed): Outcome {
+  const now = about.seenAt;
+  const facts = readHeaders(headers, about);
   const meter = facts.activeMeter ?? meterOfModel(about.model, about.names);
   const windows = facts.usage?.meters[MAIN_METER]?.windows ?? [];
   const isMain = facts.activeMeter === null || facts.activeMeter === MAIN_METER;
@@ -121,34 +119,22 @@ function usageLimit(input: AnswerInput): Outcome {
     fieldOf(report, "resets_in_seconds"),
     now,
   );
+  const reset = fullUntil(facts.usage?.meters[meter]?.windows);
   return {
     kind: "usage-limit",
     meter,
     isAboutModel: about.model !== undefined && isMain && windows.length > 0 &&
       meterOfModel(about.model, about.names) === MAIN_METER &&
       windows.every((window) => window.usedPercent < 100),
-    until: told ?? resetOf(facts, meter, now) ??
-      parseRetryAfter(headers, now) ??
-      null,
+    until: told ?? (reset > 0 ? clampReset(reset, now) : null) ??
+      parseRetryAfter(headers, now) ?? null,
     detail: report.detail || "The usage limit has been reached",
   };
 }
 
-/** When the used-up windows of a meter have all reset, as far as headers tell. */
-function resetOf(
-  facts: HeaderFacts,
-  meter: string,
-  now: number,
-): number | undefined {
-  const resets = (facts.usage?.meters[meter]?.windows ?? [])
-    .filter(({ usedPercent }) => usedPercent >= 100)
-    .map(({ resetsAt }) => resetsAt ?? 0);
-  const latest = Math.max(0, ...resets);
-  return latest > 0 ? clampReset(latest, now) : undefined;
-}
-
 /** "Too many requests", until the header, the text or a minute says. */
-function throttle({ headers, report, now }: AnswerInput): Outcome {
+function throttle({ headers, report, about }: Failed): Outcome {
+  const now = about.seenAt;
   const until = parseRetryAfter(headers, now) ??
     parseTryAgain(report.text, now) ?? now + MINUTE;
   const detail = report.detail || "Too many requests";

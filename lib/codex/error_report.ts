@@ -1,5 +1,5 @@
 /** Error bodies, in all the shapes they come in, as codes and text. */
-import { isRecord, parseJson } from "./json.ts";
+import { isRecord, parseJson } from "../values.ts";
 
 export interface ErrorReport {
   /** The body is a JSON object or list. */

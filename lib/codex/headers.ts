@@ -7,7 +7,7 @@ import {
 } from "../meters.ts";
 import type { HeaderCredits } from "../types.ts";
 import type { NormalMeter, NormalUsage } from "../normal_types.ts";
-import { readFlag, readNumber, readPositive, readText } from "./json.ts";
+import { readDecimal, readFlag, readPositive, readText } from "../values.ts";
 import {
   displayName,
   distinctWindows,
@@ -107,7 +107,7 @@ function isPresent(families: Map<string, Family>, meter: string): boolean {
   return [...families].some(([id, { slots }]) =>
     meterName(id) === meter &&
     [...slots.values()]
-      .some((window) => readNumber(window.used_percent) !== undefined)
+      .some((window) => readDecimal(window.used_percent) !== undefined)
   );
 }
 

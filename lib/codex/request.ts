@@ -1,7 +1,7 @@
 /** How a caller's request becomes one to the backend. */
 
-import { isHeaderText } from "../values.ts";
-import { isRecord, parseJson, readText } from "./json.ts";
+import { VERSION } from "../version.ts";
+import { isHeaderText, isRecord, parseJson, readText } from "../values.ts";
 
 const OPENAI_API = "https://api.openai.com";
 const NOWHERE = "http://relative.invalid";
@@ -12,11 +12,17 @@ const PLAIN_REST = /^\/[\w\-/]*(?:\?[\w\-=&.%+]*)?$/;
 const HIDDEN_DOTS = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?:\/|%2f|%5c|$)/i;
 
 /**
- * The URL at the backend that a request's URL, or a path that begins with `/`,
+ * The URL at the backend that a request, its URL, or a path that begins with `/`
  * means; undefined when it is not meant for the backend and must pass through
  * untouched.
  */
-export function targetOf(input: string, backend: string): string | undefined {
+export function targetOf(
+  asked: RequestInfo | URL,
+  backend: string,
+): string | undefined {
+  const input = typeof asked === "object" && "url" in asked
+    ? asked.url
+    : String(asked);
   if (
     input.startsWith(backend) && PLAIN_REST.test(input.slice(backend.length))
   ) return input;
@@ -78,14 +84,12 @@ export interface Identity {
 }
 
 export interface BackendHeadersOptions {
-  /** The version of this toolkit, for `User-Agent`. */
-  version: string;
   /** The Codex client version whose protocol this speaks, where the caller names none. */
   codexVersion?: string;
   /** `Accept`, where the caller does not ask for something of its own. */
   accept: string;
   /** The account served this session last, so its turn state is its own. */
-  keepTurnState: boolean;
+  keepTurnState?: boolean;
 }
 
 const DROPPED: ReadonlySet<string> = new Set([
@@ -143,7 +147,7 @@ export function headerRecord(given: HeadersInit | undefined): HeaderRecord {
  * @throws {TypeError} When the account's token or id cannot stand in a header.
  */
 export function backendHeaders(
-  caller: HeaderRecord | undefined,
+  caller: HeaderRecord,
   identity: Identity,
   options: BackendHeadersOptions,
 ): HeaderRecord {
@@ -155,7 +159,7 @@ export function backendHeaders(
   }
   const agent = headers["user-agent"];
   if (agent === undefined || DEFAULT_AGENT.test(agent)) {
-    headers["user-agent"] = `codex-rotator/${options.version}`;
+    headers["user-agent"] = `codex-rotator/${VERSION}`;
   }
   if (!headers["originator"]) headers["originator"] = "codex_rotator";
   if (!headers["version"] && options.codexVersion !== undefined) {

@@ -2,7 +2,13 @@
 import { MAIN_METER, meterOfModel } from "../meters.ts";
 import type { NormalMeter, NormalUsage } from "../normal_types.ts";
 import { type AboutRequest, type HeaderFacts, readAmounts } from "./headers.ts";
-import { isRecord, parseJson, readNumber, readText, recordOf } from "./json.ts";
+import {
+  isRecord,
+  parseJson,
+  readDecimal,
+  readText,
+  recordOf,
+} from "../values.ts";
 import { displayName, meterName, partialUsage, readMeter } from "./windows.ts";
 
 /** A stream that says that it failed. */
@@ -175,9 +181,9 @@ export function readTokenUsage(
   const { usage } = response;
   const cached = recordOf(usage.input_tokens_details).cached_tokens;
   return {
-    inputTokens: readNumber(usage.input_tokens) ?? null,
-    cachedTokens: readNumber(cached) ?? null,
-    outputTokens: readNumber(usage.output_tokens) ?? null,
+    inputTokens: readDecimal(usage.input_tokens) ?? null,
+    cachedTokens: readDecimal(cached) ?? null,
+    outputTokens: readDecimal(usage.output_tokens) ?? null,
   };
 }
 

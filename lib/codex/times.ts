@@ -3,7 +3,7 @@
  * of limits lie between one second and 35 days ahead.
  */
 
-import { readNumber } from "./json.ts";
+import { readDecimal } from "../values.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -36,8 +36,8 @@ export function windowReset(
   after: unknown,
   now: number,
 ): number | null {
-  const point = readNumber(at);
-  const delay = readNumber(after);
+  const point = readDecimal(at);
+  const delay = readDecimal(after);
   if (point === undefined && delay === undefined) return null;
   const reset = point === undefined ? now + delay! * SECOND : point * SECOND;
   return Math.min(reset, now + MAX_AHEAD);
@@ -54,8 +54,8 @@ export function pointInTime(value: unknown): number | null {
 
 /** Unix seconds as epoch ms; null when they cannot be read. */
 export function unixTime(seconds: unknown): number | null {
-  const number = readNumber(seconds);
-  return readNumber(number === undefined ? null : number * SECOND) ?? null;
+  const number = readDecimal(seconds);
+  return readDecimal(number === undefined ? null : number * SECOND) ?? null;
 }
 
 /** A delay of zero means "at once", which still deserves a second of rest. */
@@ -68,10 +68,10 @@ export function parseRetryAfter(
   headers: Headers,
   now: number,
 ): number | undefined {
-  const ms = readNumber(headers.get("retry-after-ms"));
+  const ms = readDecimal(headers.get("retry-after-ms"));
   if (ms !== undefined) return afterDelay(ms, now);
   const text = headers.get("retry-after");
-  const seconds = readNumber(text);
+  const seconds = readDecimal(text);
   if (seconds !== undefined) return afterDelay(seconds * SECOND, now);
   // Date.parse() makes a date out of nearly any text with a digit in it.
   const date = text?.endsWith("GMT") ? Date.parse(text) : NaN;

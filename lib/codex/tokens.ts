@@ -3,8 +3,14 @@
  * issuer handed the token to us, and the backend judges it.
  */
 
-import { definedIn, isHeaderText } from "../values.ts";
-import { parseJson, readPositive, readText, recordOf } from "./json.ts";
+import {
+  definedIn,
+  isHeaderText,
+  parseJson,
+  readPositive,
+  readText,
+  recordOf,
+} from "../values.ts";
 import { unixTime } from "./times.ts";
 
 /** What a token says about whose it is. */

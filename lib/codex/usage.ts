@@ -7,15 +7,13 @@ import type {
   NormalMeter,
   NormalUsage,
 } from "../normal_types.ts";
-import { readDecimal } from "../values.ts";
 import {
   isRecord,
+  readDecimal,
   readFlag,
-  readNumber,
   readText,
   recordOf,
-  safeRecord,
-} from "./json.ts";
+} from "../values.ts";
 import { pointInTime } from "./times.ts";
 import {
   displayName,
@@ -126,8 +124,22 @@ function readModelUsage(raw: unknown): Record<string, ModelUsage> {
   return safeRecord(entries);
 }
 
+/**
+ * A map that takes any key the backend may name, except the one that would
+ * change the prototype of whatever object it is copied into later.
+ */
+function safeRecord<T>(
+  entries: Iterable<[string, T]>,
+): Record<string, T> {
+  const record: Record<string, T> = Object.create(null);
+  for (const [key, value] of entries) {
+    if (key !== "__proto__") record[key] = value;
+  }
+  return record;
+}
+
 function readBankedResets(raw: unknown): number | null {
-  const count = isRecord(raw) ? readNumber(raw.available_count) : undefined;
+  const count = isRecord(raw) ? readDecimal(raw.available_count) : undefined;
   return count !== undefined && count >= 0 ? count : null;
 }
 
@@ -207,7 +219,7 @@ function readSpendControl(
 /** A number of a limit; undefined where it is not told, null where it cannot be read. */
 function readLeft(value: unknown): number | null | undefined {
   if (value === undefined || value === null) return undefined;
-  return readNumber(value) ?? null;
+  return readDecimal(value) ?? null;
 }
 
 /** null: nothing was reached; undefined: it cannot be read. */

@@ -10,11 +10,11 @@ import type {
 } from "../normal_types.ts";
 import {
   isRecord,
+  readDecimal,
   readFlag,
-  readNumber,
   readPositive,
   recordOf,
-} from "./json.ts";
+} from "../values.ts";
 import { windowReset } from "./times.ts";
 
 /** More windows of one meter are not kept. */
@@ -47,7 +47,7 @@ export function readWindow(
   fields: Record<string, unknown>,
   { observedAt, seenAt }: Observed,
 ): NormalWindow | undefined {
-  const percent = readNumber(fields.used_percent);
+  const percent = readDecimal(fields.used_percent);
   if (percent === undefined) return undefined;
   const { reset_at: at, reset_after_seconds: after } = fields;
   return {

@@ -115,6 +115,8 @@ export class AccountPool {
   candidates: readonly PooledAccount[] = [];
   /** The name of the only account that may serve; null when all may. */
   pinned: string | null = null;
+  /** Who may spend credits: nobody before it is known. */
+  policy: CreditPolicy = { allow: "none", source: "default" };
   capPolicy: CapPolicy = { caps: {} };
   /** What accounts had spent that were removed, by UTC day. */
   spentByRemoved: Record<string, string> = {};
@@ -136,6 +138,7 @@ export class AccountPool {
    */
   load(state: NormalState, policy: CreditPolicy, now: number): void {
     const byAlias = new Map<string, PooledAccount>();
+    this.policy = policy;
     const { spentByRemoved = {} } = state.settings;
     this.spentByRemoved = spentByRemoved;
     this.#latest = 0;

@@ -88,6 +88,21 @@ function later(a: number | null, b: number | null): number | null {
   return a === null || b === null ? null : Math.max(a, b);
 }
 
+/** Why an account's standing is what it is, in a word; null where nothing is wrong. */
+export function reasonOf(standing: Standing): string | null {
+  switch (standing.kind) {
+    case "included":
+      return null;
+    case "unknown":
+      return "unknown";
+    case "credits":
+      return "exhausted";
+    case "unconfirmed":
+    case "blocked":
+      return standing.reason;
+  }
+}
+
 /** When a standing ends, epoch ms; null when unknown or never by itself. */
 export function untilOf(standing: Standing): number | null {
   return "until" in standing ? standing.until : null;

@@ -49,7 +49,6 @@ async function startSignIn(changes: Partial<BrowserLoginOptions> = {}) {
   const address = Promise.withResolvers<string>();
   const done = signInByBrowser({
     issuer: fake.issuer,
-    version: "0",
     fetch: (input, init) => fetch(input, init),
     signal: new AbortController().signal,
     ports,
@@ -389,7 +388,6 @@ async function withDevice(
   });
   const options = {
     issuer: fake.issuer,
-    version: "0",
     fetch: (input: RequestInfo | URL, init?: RequestInit) => fetch(input, init),
     signal: new AbortController().signal,
   };

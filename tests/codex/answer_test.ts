@@ -2,12 +2,11 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import {
   eventHeaders,
-  type Outcome,
   readAnswer,
-  readReport,
   readStreamFailure,
 } from "../../lib/codex/answer.ts";
 import { type AboutRequest, readHeaders } from "../../lib/codex/headers.ts";
+import type { Outcome } from "../../lib/codex/error_table.ts";
 import { readEvent } from "../../lib/codex/stream.ts";
 import { fixture } from "../fixtures.ts";
 import { test } from "../test.ts";
@@ -31,13 +30,8 @@ interface Given {
 
 function read(status: number, body?: unknown, given: Given = {}): Outcome {
   const text = typeof body === "string" ? body : JSON.stringify(body);
-  return readAnswer({
-    status,
-    headers: new Headers(given.headers),
-    report: readReport(status, text),
-    now: NOW,
-    about: given.about ?? about("gpt-5.5"),
-  });
+  const head = { status, headers: new Headers(given.headers) };
+  return readAnswer(head, text, given.about ?? about("gpt-5.5"));
 }
 
 /** Until when, in ms from now; null where nothing says. */
@@ -188,23 +182,6 @@ test("readAnswer() takes a usage limit for one of the model when its own headers
       ],
     );
   }
-});
-
-test("readAnswer() uses headers that were read already", () => {
-  const headers = new Headers();
-  const input = {
-    status: 429,
-    headers,
-    report: readReport(429, JSON.stringify(LIMIT)),
-    now: NOW,
-    about: about("gpt-5.5"),
-  };
-  const facts = readHeaders(headers, input.about);
-  const outcome = readAnswer({
-    ...input,
-    headerFacts: { ...facts, activeMeter: "other" },
-  });
-  assertEquals(outcome.kind === "usage-limit" && outcome.meter, "other");
 });
 
 test("readAnswer() takes the end of a throttle from the headers first", () => {

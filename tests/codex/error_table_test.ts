@@ -1,25 +1,15 @@
 import { assertEquals } from "@std/assert";
-import {
-  needsBody,
-  readAnswer,
-  readReport,
-  readStreamFailure,
-} from "../../lib/codex/answer.ts";
-import { statusOfFailure } from "../../lib/codex/error_table.ts";
+import { readAnswer, readStreamFailure } from "../../lib/codex/answer.ts";
+import { needsBody, statusOfFailure } from "../../lib/codex/error_table.ts";
 import { readEvent } from "../../lib/codex/stream.ts";
 import { test } from "../test.ts";
-import { about, NOW } from "./facts.ts";
+import { about } from "./facts.ts";
 
 /** The kind of outcome of a response. */
 function kindOf(status: number, body?: unknown): string {
   const text = typeof body === "string" ? body : JSON.stringify(body);
-  return readAnswer({
-    status,
-    headers: new Headers(),
-    report: readReport(status, text),
-    now: NOW,
-    about: about("gpt-5.5"),
-  }).kind;
+  const head = { status, headers: new Headers() };
+  return readAnswer(head, text, about("gpt-5.5")).kind;
 }
 
 /** The kind of outcome of a failure in a stream that names no status. */

@@ -22,9 +22,7 @@ function headersOf(
   options: Partial<BackendHeadersOptions> = {},
 ): Record<string, string> {
   return backendHeaders(headerRecord(caller), IDENTITY, {
-    version: "1.2.3",
     accept: "text/event-stream",
-    keepTurnState: false,
     ...options,
   });
 }
@@ -276,7 +274,7 @@ test("backendHeaders() keeps the turn state only where it belongs", () => {
 });
 
 test("backendHeaders() takes headers in every form and leaves them alone", () => {
-  const options = { version: "1", accept: "a/b", keepTurnState: false };
+  const options = { accept: "a/b" };
   const given = new Headers({ authorization: "Bearer mine", "x-a": "1" });
   const identity = { access: "t", accountId: undefined, fedramp: true };
   const forms = [given, { "x-a": "1" }, [["x-a", "1"]] as [string, string][]];
@@ -287,15 +285,15 @@ test("backendHeaders() takes headers in every form and leaves them alone", () =>
     assertEquals(headers["chatgpt-account-id"], undefined);
   }
   assertEquals(given.get("authorization"), "Bearer mine");
-  const none = backendHeaders(undefined, identity, options);
+  const none = backendHeaders({}, identity, options);
   assertEquals(none["x-a"], undefined);
 });
 
 test("backendHeaders() does not show a token that it cannot send", () => {
-  const options = { version: "1", accept: "a/b", keepTurnState: false };
+  const options = { accept: "a/b" };
   const identity = { access: "s3cret\nx", accountId: "a", fedramp: false };
   const error = assertThrows(
-    () => backendHeaders(undefined, identity, options),
+    () => backendHeaders({}, identity, options),
     TypeError,
     "sign in again",
   );
