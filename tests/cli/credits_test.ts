@@ -106,6 +106,12 @@ Deno.test("status, credits and doctor warn of caps that cannot be read, show the
       assertStringIncludes(text, command);
     }
     const who = "alice" in caps ? "alice" : "all together";
+    assertStringIncludes(
+      report.warning,
+      creditCaps === "20"
+        ? "The caps on credits cannot be read, so nothing may be spent"
+        : `The cap on credits for ${who} cannot be read, so it is 0`,
+    );
     assertStringIncludes(texts[1]!, `At most 0 a day and 0 a month for ${who}`);
     assertEquals((await it.run("credits", ...mending)).code, 0);
     const after = await shown();

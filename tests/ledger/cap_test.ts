@@ -10,11 +10,14 @@ import type { RotatorContext } from "../../lib/context.ts";
 import { AccountPool } from "../../lib/pool/account_pool.ts";
 import { capVerdict } from "../../lib/pool/caps.ts";
 import {
+  dearestOf,
   endForgotten,
   endPaid,
+  mergeSpending,
   observeBalance,
   startPaid,
 } from "../../lib/pool/spending.ts";
+import type { NormalRecord } from "../../lib/normal_types.ts";
 import { refusalOf } from "../../lib/refusal.ts";
 import type { ReplayableRequest } from "../../lib/request.ts";
 import { Tries } from "../../lib/tries.ts";
@@ -274,8 +277,18 @@ test("a cap counts every request whose cost is not known, however many there are
   }
 });
 
-test("what a gateway lost may have been charged, and counts for a cap until that is known", async () => {
-  for (const [status, next] of [[504, 429], [400, 200]] as const) {
+test("what a gateway lost may have been charged, and counts for a cap until that is known, as does a folded response that failed once it had begun", async () => {
+  const begun = [{ type: "response.output_item.added", item: {} }, {
+    type: "response.failed",
+    response: { error: { code: "server_is_overloaded" } },
+  }];
+  for (
+    const [status, next, fields] of [
+      [504, 429, { status: 504, body: "no answer" }],
+      [503, 429, { events: begun }],
+      [400, 200, { status: 400, body: "no answer" }],
+    ] as const
+  ) {
     await using fleet = await startKnown({
       creditCaps: { alice: { day: 8 } },
       accounts: { alice: onCredits() },
@@ -285,8 +298,8 @@ test("what a gateway lost may have been charged, and counts for a cap until that
     await fleet.rotator.refresh();
     const alice = fleet.fake.account("alice");
     const { promise: until, resolve: answer } = Promise.withResolvers<void>();
-    alice.queue.push({ status, body: "no answer", until });
-    const asked = fleet.ask();
+    alice.queue.push({ ...fields, until });
+    const asked = fleet.ask({ stream: false });
     await seenTwo(fleet);
     if (status >= 500) alice.credits!.balance = "44";
     answer();
@@ -323,6 +336,42 @@ for (
     assertEquals((await fleet.ask()).status, 200);
   });
 }
+
+test("a request that is over counts at what the dearest one of the last 24 hours cost", () => {
+  const record = normalRecord({});
+  const times = { observedAt: START, seenAt: START };
+  observeBalance(record, { balance: "9", ...times, isAsked: true }, START);
+  startPaid(record, "r", START);
+  endPaid(record, "r", { endedAt: START + 1, tokens: null });
+  // one that somebody else has forgotten is none
+  endPaid(record, "gone", { endedAt: START + 1, tokens: null });
+  const later = { observedAt: START + 2, seenAt: START + 3, isAsked: true };
+  observeBalance(record, { balance: "5", ...later }, START + 3);
+  assertEquals(Object.keys(record.spending!.paid), ["r"]);
+  assertEquals(dearestOf(record, START + 3 + DAY), "4");
+  assertEquals(dearestOf(record, START + 4 + DAY), undefined);
+});
+
+test("a balance that was asked for earlier does not make a stored one older", () => {
+  const at = (observedAt: number, balance: string) =>
+    normalRecord({
+      spending: {
+        balance,
+        observedAt,
+        seenAt: observedAt + 1,
+        paid: {},
+        dearest: {},
+      },
+    });
+  const mergedWith = (mine: NormalRecord) => {
+    const stored = at(20, "5");
+    mergeSpending(stored, mine);
+    return [stored.spending!.observedAt, stored.spending!.seenAt];
+  };
+  assertEquals(mergedWith(at(10, "5")), [20, 21]);
+  assertEquals(mergedWith(at(30, "5")), [30, 31]);
+  assertEquals(mergedWith(at(30, "4")), [20, 21]);
+});
 
 test("createRotator() refuses caps that cannot be read", () => {
   for (
@@ -406,5 +455,33 @@ test("a request that waited for the cost of another one is paid for only where n
     fleet.clock.now += 6_000;
     assertEquals([what, (await second).status], [what, served]);
     assertEquals([what, charged(fleet)], [what, spent]);
+  }
+});
+
+test("what a request cost is booked on its login, also when that is renamed meanwhile", async () => {
+  for (const creditCaps of [{ "*": { day: 10 } }, undefined]) {
+    await using fleet = await startKnown({
+      settings: { ...(creditCaps && { creditCaps }) },
+      accounts: { alice: onCredits(), bob: { windows: fullWindows(START) } },
+    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    fleet.fake.account("alice").queue = [{ until: promise }];
+    const asked = fleet.ask();
+    await fleet.fake.seen(({ kind }) => kind === "responses");
+    const store = storeOf(fleet);
+    await store.update(({ accounts }) => {
+      accounts["work"] = accounts["alice"]!;
+      // another login has the name now
+      accounts["alice"] = accounts["bob"]!;
+      delete accounts["bob"];
+    });
+    resolve();
+    assertEquals((await asked).status, 200);
+    await fleet.rotator.close();
+    const { accounts } = await store.read();
+    const spent = Object.entries(accounts).map(([name, it]) =>
+      [name, Object.values(it.spent ?? {})] as const
+    );
+    assertEquals(Object.fromEntries(spent), { work: ["3"], alice: [] });
   }
 });
