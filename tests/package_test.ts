@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
-import { delimiter, dirname, join } from "node:path";
+import { delimiter, dirname, join, posix } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import deno from "../deno.json" with { type: "json" };
@@ -158,6 +158,24 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "the pages of the package link only to what it has",
+  ignore,
+  async fn() {
+    const { files } = await installed();
+    const there = files.map(({ path }) => path);
+    for (const page of there.filter((it) => it.endsWith(".md"))) {
+      const text = readFileSync(join(ROOT, page), "utf8");
+      for (
+        const [, link] of text.matchAll(/\]\(([^\s()#:]+)(?:#[^\s()]*)?\)/g)
+      ) {
+        const path = posix.join(posix.dirname(page), link!);
+        assert(there.includes(path), `${page} links to ${path}`);
+      }
+    }
+  },
+});
+
 for (const [name, command] of PROGRAMS) {
   Deno.test({
     name: `the package is imported on ${name}, and its entries share one state`,
@@ -203,33 +221,6 @@ for (const compiler of COMPILERS) {
     },
   });
 }
-
-/** Node's types, which the clients bring along. */
-const TYPES = join(CLIENTS, "@types");
-
-Deno.test({
-  name: "mod.ts and all it imports pass tsc --strict with the types of ES2023",
-  ignore: !existsSync(join(TYPES, "node")) || COMPILERS.length === 0,
-  async fn() {
-    const config = join(folder, "tsconfig.json");
-    const compilerOptions = {
-      strict: true,
-      target: "es2023",
-      module: "nodenext",
-      noEmit: true,
-      allowImportingTsExtensions: true,
-      typeRoots: [TYPES],
-      types: ["node"],
-    };
-    const files = [join(ROOT, "mod.ts")];
-    await writeFile(config, JSON.stringify({ compilerOptions, files }));
-    const { code, out } = await run(folder, process.env.PATH!, [
-      ...commandOf("node"),
-      ...[join(COMPILERS.at(-1)!, "bin/tsc"), "--project", config],
-    ]);
-    assertEquals([code, out], [0, ""]);
-  },
-});
 
 for (const [name, start] of STARTS.filter(([it]) => PROGRAMS.has(it))) {
   Deno.test({
