@@ -16,28 +16,26 @@ import {
   requireAlias,
 } from "./options.ts";
 
-export const enable: Command = {
-  help: `
-Examples:
-  codex-rotator enable work
-  codex-rotator enable work personal
-`,
-  operands: [1, Infinity],
-  needs: { write: true },
-  run: (context) => setEnabled(context, true),
-};
+export const enable = switching(true, "");
+export const disable = switching(
+  false,
+  "A disabled account keeps its tokens and settings, but serves no request.\n",
+);
 
-export const disable: Command = {
-  help: `
-A disabled account keeps its tokens and settings, but serves no request.
-
+function switching(enabled: boolean, note: string): Command {
+  const name = enabled ? "enable" : "disable";
+  return {
+    help: `
+${note}
 Examples:
-  codex-rotator disable work
+  codex-rotator ${name} work
+  codex-rotator ${name} work personal
 `,
-  operands: [1, Infinity],
-  needs: { write: true },
-  run: (context) => setEnabled(context, false),
-};
+    operands: [1, Infinity],
+    needs: { write: true },
+    run: (context) => setEnabled(context, enabled),
+  };
+}
 
 async function setEnabled(context: Context, enabled: boolean): Promise<void> {
   const word = enabled ? "enabled" : "disabled";

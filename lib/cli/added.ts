@@ -8,22 +8,20 @@ import { openStore, refreshQuietly } from "./open.ts";
 import type { Context } from "./options.ts";
 import { statusReader } from "./stored_status.ts";
 
-/** Returns how to get the alias that was wanted, where the account has another. */
 export function renameHint(alias: string, wanted: string | undefined): string {
   if (wanted === undefined || wanted === alias) return "";
   const change = suggestCommand("rename", alias, wanted);
   return `; it keeps its alias, change it with: ${change}`;
 }
 
-/** Returns whether a new account may spend credits, where the store says who may. */
 export function creditNote(
   { settings }: PoolState,
   { alias, added }: AddedLogin,
-): string[] {
+): string | undefined {
   const policy = creditPolicy({ store: settings.creditAccountAliases });
-  if (!added || policy.source !== "store") return [];
+  if (!added || policy.source !== "store") return undefined;
   const may = maySpend(policy, alias) ? "may" : "may not";
-  return [`${alias} ${may} spend purchased credits`];
+  return `${alias} ${may} spend purchased credits`;
 }
 
 /**

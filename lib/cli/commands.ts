@@ -100,36 +100,27 @@ export const SYNONYMS: ReadonlyMap<string, string> = new Map(
   ),
 );
 
-const EXAMPLES = [
-  ["demo", "see it at work, without an account"],
-  ["login", "add an account; once for each"],
-  ["import", "add those of Codex CLI and OpenCode"],
-  ["status --refresh", "see who can serve now"],
-  ["credits none", "never spend purchased credits"],
-  ["help status", "options and examples of a command"],
-] as const;
-
 export function generalHelp(): string {
-  const program = programName();
-  return `\
+  const lines = Array.from(commands, ([name, { summary }]) => {
+    return `  ${name.padEnd(10)}  ${summary}\n`;
+  });
+  return asStarted(`\
 Spreads requests over several ChatGPT/Codex accounts: included usage first,
 purchased credits only where their owner allows it.
 
-Usage: ${program} COMMAND [OPTIONS]
+Usage: codex-rotator COMMAND [OPTIONS]
 
 Commands:
-${columns([...commands].map(([name, { summary }]) => [name, summary]))}
-
+${lines.join("")}
 ${COMMON_HELP}
 Examples:
-${columns(EXAMPLES.map(([it, words]) => [`${program} ${it}`, words]))}
-`;
-}
-
-function columns(rows: readonly (readonly [string, string])[]): string {
-  const width = Math.max(...rows.map(([first]) => first.length));
-  return rows.map(([first, second]) => `  ${first.padEnd(width)}  ${second}`)
-    .join("\n");
+  codex-rotator demo              see it at work, without an account
+  codex-rotator login             add an account; once for each
+  codex-rotator import            add those of Codex CLI and OpenCode
+  codex-rotator status --refresh  see who can serve now
+  codex-rotator credits none      never spend purchased credits
+  codex-rotator help status       options and examples of a command
+`);
 }
 
 export function commandHelp(entry: CommandEntry, command: Command): string {
@@ -148,7 +139,7 @@ ${COMMON_HELP}`);
 /** Spells commands as this process was started. */
 function asStarted(help: string): string {
   return help.replaceAll(
-    /(?<![\w/])codex-rotator (?=[a-z])/g,
+    /(?<![\w/])codex-rotator (?=[a-z]|COMMAND)/g,
     `${programName()} `,
   );
 }

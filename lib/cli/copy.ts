@@ -12,7 +12,6 @@ import { type NamedStore, openNamed, readLedgerOf } from "./open.ts";
 import type { Command, Context } from "./options.ts";
 import { databaseGrants } from "./permissions.ts";
 
-/** Lines of the ledger are written so many at once. */
 const LINES = 1_000;
 
 export const command: Command = {
@@ -98,7 +97,6 @@ function nameOf({ name, path }: NamedStore): string {
   return name ?? path ?? "the store";
 }
 
-/** Checks that nothing is lost of what is there, unless that is wanted. */
 function checkEmpty(
   { accounts }: PoolState,
   target: NamedStore,
@@ -126,17 +124,9 @@ async function copyLedger(
     const lines = count(skippedLines, "line");
     warn(`${lines} of the ledger cannot be read and stay behind`);
   }
-  const there = new Map<string, number>();
-  for (const entry of (await readLedgerOf(target, 0)).entries) {
-    const text = JSON.stringify(entry);
-    there.set(text, (there.get(text) ?? 0) + 1);
-  }
-  const missing = entries.filter((entry) => {
-    const text = JSON.stringify(entry);
-    const left = there.get(text) ?? 0;
-    there.set(text, left - 1);
-    return left <= 0;
-  });
+  const { entries: copied } = await readLedgerOf(target, 0);
+  const there = new Set(copied.map((it) => JSON.stringify(it)));
+  const missing = entries.filter((it) => !there.has(JSON.stringify(it)));
   const folder = dirname(target.path ?? "");
   if (!target.ledger) await mkdir(folder, { recursive: true, mode: 0o700 });
   const sink = target.ledger ?? new LedgerFile(folder);

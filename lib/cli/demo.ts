@@ -56,7 +56,6 @@ Examples:
 const SPENDER = "cleo";
 const REQUESTS = 15;
 
-/** Returns the accounts as the stand-in knows them. */
 function cast(now: number): Record<string, FakeAccountOptions> {
   const used = (usedPercent: number) => ({
     windows: [{ seconds: 18_000, usedPercent, resetAt: now + 8_000_000 }],
@@ -173,7 +172,6 @@ async function play(
   return rows;
 }
 
-/** Sends one request. Returns who served it, on what, how far that is used, and why. */
 async function ask(
   rotator: Rotator,
   n: number,

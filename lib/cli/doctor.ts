@@ -61,11 +61,10 @@ async function run(context: Context): Promise<number> {
   const { io, flags } = context;
   const { sections, accounts } = await examine(context);
   const levels = sections.flatMap(({ findings }) => findings)
-    .map(({ level }) => level);
-  const numbers = (["problem", "warning"] as const)
-    .map((level) => ({ level, n: levels.filter((it) => it === level).length }));
-  const sum = numbers.filter(({ n }) => n > 0)
-    .map(({ level, n }) => count(n, level)).join(", ");
+    .map(({ level }): string => level);
+  const sum = ["problem", "warning"].filter((it) => levels.includes(it))
+    .map((level) => count(levels.filter((it) => it === level).length, level))
+    .join(", ");
   const shown = sections.filter((it) => it.findings.length > 0)
     .map((it) => sectionText(it.title, it.findings, io));
   io.out(

@@ -4,7 +4,13 @@ import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
 import type { AccountStatus } from "../report_types.ts";
 import { mayBeSameLogin } from "../store/state.ts";
 import type { AccountRecord, PoolState } from "../types.ts";
-import { ageWords, nameOf, standingWords, suggestCommand } from "./format.ts";
+import {
+  ageWords,
+  nameOf,
+  standingWords,
+  suggestCommand,
+  texts,
+} from "./format.ts";
 import { type Finding, finding } from "./messages.ts";
 import { refreshStore } from "./open.ts";
 import type { Context } from "./options.ts";
@@ -13,7 +19,7 @@ import {
   policyProblems,
   policyWords,
   topUpWords,
-} from "./spending_words.ts";
+} from "./status_summary.ts";
 import { statusReader } from "./stored_status.ts";
 
 export async function checkSettings(
@@ -84,11 +90,11 @@ function standingFinding(
 ): Finding {
   const { alias, detail, standing, reason } = account;
   const age = ageWords(account, now);
-  const text = [
+  const text = texts(
     `${nameOf(alias, account)}: ${standingWords(account, now)}`,
-    ...(age === "" ? [] : [age === "never" ? "never seen" : `seen ${age}`]),
-  ].join(", ");
-  const more = detail === null ? text : `${text}, ${detail}`;
+    age && (age === "never" ? "never seen" : `seen ${age}`),
+  ).join(", ");
+  const more = texts(text, detail).join(", ");
   if (reason === "login") {
     return finding("problem", `${more}; ${signIn(alias)}`);
   }
@@ -123,7 +129,6 @@ function tokenFindings(
   )];
 }
 
-/** Whether the file that an account is linked to still holds this account. */
 async function linkFindings(
   alias: string,
   account: AccountRecord,

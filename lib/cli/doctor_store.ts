@@ -8,7 +8,7 @@ import { jsonStore } from "../store/json_store.ts";
 import { isDatabase } from "../store/paths.ts";
 import { listBackups } from "../store/restore.ts";
 import type { PoolState } from "../types.ts";
-import { addAccount, count, quote, timeAgo } from "./format.ts";
+import { addAccount, count, quote, texts, timeAgo } from "./format.ts";
 import { type Finding, finding } from "./messages.ts";
 import { type NamedStore, openWholeStore } from "./open.ts";
 import { type Context, storeOf } from "./options.ts";
@@ -20,7 +20,6 @@ const LOCK_IS_OLD = 5_000;
 
 interface StoreCheck {
   findings: Finding[];
-  /** undefined when it cannot be read. */
   state?: PoolState;
   isWritable?: boolean;
 }
@@ -53,11 +52,11 @@ export async function checkStore(context: Context): Promise<StoreCheck> {
   const accounts = Object.keys(state.accounts).length;
   const mode = file && await modeOf(file);
   const link = file === undefined || file === path ? "" : `, a link to ${file}`;
-  const text = [
+  const text = texts(
     `${store.name ?? path}${link}: version ${state.version}`,
     count(accounts, "account"),
-    ...(mode ? [`mode ${mode}`] : []),
-  ].join(", ");
+    mode && `mode ${mode}`,
+  ).join(", ");
   const findings = [
     accounts === 0
       ? finding("note", `${text}; ${addAccount()}`)
@@ -86,7 +85,6 @@ async function folderFindings(folder: string): Promise<Finding[]> {
   )];
 }
 
-/** Returns the permission bits, "0600"; undefined where the system keeps none. */
 async function modeOf(path: string): Promise<string | undefined> {
   if (process.platform === "win32") return undefined;
   const found = await unlessMissing(stat(path));

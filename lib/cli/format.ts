@@ -8,7 +8,6 @@ let invocation: Invocation = {
   program: () => "codex-rotator",
   isWindows: false,
 };
-/** The store that the command line names. */
 let namedStore: string | undefined;
 
 export function suggestAs(it: Invocation, store?: string): void {
@@ -33,10 +32,8 @@ export function noAccount(): string {
 }
 
 export function addAccount(): string {
-  const [login, take] = [
-    suggestCommand("login"),
-    suggestCommand("import FILE"),
-  ];
+  const login = suggestCommand("login");
+  const take = suggestCommand("import FILE");
   return `sign in with: ${login}; or take over another tool's login with: ${take}`;
 }
 
@@ -48,9 +45,13 @@ export function quote(word: string, isWindows = invocation.isWindows): string {
   return isWindows ? `"${text}"` : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-/** Returns a number of things: "1 line", "2 lines". */
 export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/** Returns those of the texts that there are. */
+export function texts(...all: (string | false | null | undefined)[]): string[] {
+  return all.filter((it): it is string => Boolean(it));
 }
 
 const MINUTE = 60_000;
@@ -155,17 +156,13 @@ export function windowLabel(seconds: number | null): string {
   return days > 0 ? `${days}d` : duration(seconds * 1000);
 }
 
-const METERS: Readonly<Record<string, string>> = {
-  codex: "",
-  codex_bengalfox: "GPT-5.3-Codex-Spark",
-};
-
 /** Returns the name of a meter as its owner knows it; the main one has none. */
 export function meterWords(
   { meter, name }: AccountStatus["windows"][number],
 ): string {
   if (name) return sanitize(name);
-  return Object.hasOwn(METERS, meter) ? METERS[meter]! : sanitize(meter);
+  if (meter === "codex_bengalfox") return "GPT-5.3-Codex-Spark";
+  return meter === "codex" ? "" : sanitize(meter);
 }
 
 export function nameOf(
@@ -176,44 +173,34 @@ export function nameOf(
   return who === "" ? alias : `${alias} (${who})`;
 }
 
-export function standingWords(account: AccountStatus, now: number): string {
-  const { standing, reason, until, detail } = account;
-  const end = until === null || Date.parse(until) <= now
-    ? ""
-    : ` until ${clockTime(until, now)}`;
-  switch (standing) {
-    case "included":
-    case "unknown":
-      return standing;
-    case "credits":
-      return `on credits${end}`;
-    case "unconfirmed":
-      return reason === "unknown"
-        ? "unconfirmed, usage unknown"
-        : `unconfirmed${end}`;
-    case "blocked":
-      // whether it is at its cap is not known then
-      return reason === "capped" && detail !== null
-        ? `cap not countable${end}`
-        : `${reasonWords(reason)}${end}`;
-  }
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  disabled: "disabled",
+const REASONS = new Map(Object.entries({
   login: "needs a sign-in",
   workspace: "workspace deactivated",
   plan: "plan lacks the model",
   model: "model not available",
   cooldown: "cooling down",
-  exhausted: "exhausted",
   capped: "at its credit cap",
   unknown: "usage unknown",
-};
+}));
 
-function reasonWords(reason: string | null): string {
-  if (reason === null) return "blocked";
-  return Object.hasOwn(REASONS, reason) ? REASONS[reason]! : sanitize(reason);
+export function standingWords(account: AccountStatus, now: number): string {
+  const { standing, until, detail } = account;
+  const reason = account.reason ?? "blocked";
+  if (standing === "included" || standing === "unknown") return standing;
+  if (standing === "unconfirmed" && reason === "unknown") {
+    return "unconfirmed, usage unknown";
+  }
+  const words = standing === "credits"
+    ? "on credits"
+    : standing === "unconfirmed"
+    ? standing
+    // whether it is at its cap is not known then
+    : reason === "capped" && detail !== null
+    ? "cap not countable"
+    : REASONS.get(reason) ?? sanitize(reason);
+  return until === null || Date.parse(until) <= now
+    ? words
+    : `${words} until ${clockTime(until, now)}`;
 }
 
 /** Facts that are older say their age (ms). */

@@ -8,7 +8,6 @@ import {
   type SpendItem,
   type SpendKey,
   spendRows,
-  type SpendSum,
   sumItems,
 } from "../ledger/spend.ts";
 import type { AccountStatus, StatusReport } from "../report_types.ts";
@@ -24,7 +23,7 @@ import {
   standingWords,
   windowLabel,
 } from "./format.ts";
-import { creditText, whole } from "./spending_words.ts";
+import { creditText, whole } from "./status_summary.ts";
 import { dayOf } from "../values.ts";
 
 export interface Page {
@@ -34,7 +33,6 @@ export interface Page {
   report: StatusReport;
   items: readonly SpendItem[];
   entries: readonly LedgerEntry[];
-  /** What the table of sums is by. */
   by: SpendKey;
 }
 
@@ -85,9 +83,7 @@ function pageText(page: Page): string {
 <p class="dim">${days}; made ${localTime(now)}</p>
 ${accountTable(report, now)}
 <h2>Credits spent per day</h2><p>${legend}</p>
-${barChart(page, color, (it) => Number(it.credits))}
-<h2>Requests served per day</h2>
-${barChart(page, color, (it) => it.requests)}
+${barChart(page, color)}
 <h2>Balances</h2>
 ${balanceChart(page, color)}
 <h2>By ${by}</h2>${sumTable(items, by)}
@@ -159,14 +155,9 @@ function text(value: string): string {
   return sanitize(value).replace(/[&<>"']/g, (it) => `&#${it.charCodeAt(0)};`);
 }
 
-/** A stack per day, of a piece per account. */
-function barChart(
-  { items, since, now }: Page,
-  color: Color,
-  measure: (sum: SpendSum) => number,
-): string {
+function barChart({ items, since, now }: Page, color: Color): string {
   const days = Map.groupBy(items, ({ day }) => day);
-  const sums = [...days.values()].map((own) => measure(sumItems(own)));
+  const sums = [...days.values()].map((own) => Number(sumItems(own).credits));
   return chart(
     { since, now, most: Math.max(0, ...sums) },
     (x, y) =>
@@ -175,23 +166,22 @@ function barChart(
           x(Date.parse(day) + it * DAY_MS)
         );
         let below = 0;
-        return spendRows(own, "account").filter((it) => measure(it) > 0)
-          .sort((a, b) => a.key < b.key ? 1 : -1)
-          .map((row) => {
-            const [bottom, top] = [y(below), y(below += measure(row))];
-            const credits = creditText(row.credits, row.approximate);
-            const title = `${day}, ${text(row.key)}: ${credits} credits, ${
-              whole(row.requests)
-            } requests`;
-            return `<path ${
-              color(row.key)
-            } d="M${left} ${bottom}V${top}H${right}V${bottom}Z"><title>${title}</title></path>`;
-          });
+        return spendRows(own, "account").map((row) => {
+          const [bottom, top] = [y(below), y(below += Number(row.credits))];
+          const credits = creditText(row.credits, row.approximate);
+          const requests = whole(row.requests);
+          const title = `${day}, ${
+            text(row.key)
+          }: ${credits} credits, ${requests} requests`;
+          const shape = `M${left} ${bottom}V${top}H${right}V${bottom}Z`;
+          return `<path ${
+            color(row.key)
+          } d="${shape}"><title>${title}</title></path>`;
+        });
       }),
   );
 }
 
-/** A line per account whose balance is known. */
 function balanceChart(
   { entries, since, now, report }: Page,
   color: Color,
@@ -223,7 +213,6 @@ function balanceChart(
   );
 }
 
-/** Places times and amounts, with lines and labels. */
 function chart(
   { since, now, most }: { since: number; now: number; most: number },
   draw: (

@@ -6,7 +6,7 @@ import { creditPolicy, isAlias } from "../pool/credits.ts";
 import { isStrategy } from "../pool/strategy.ts";
 import type { AccountSource, PoolState } from "../types.ts";
 import { creditNote, renameHint, settleAfterImport } from "./added.ts";
-import { nameOf, suggestCommand } from "./format.ts";
+import { nameOf, suggestCommand, texts } from "./format.ts";
 import { CliError, requireName, usageError } from "./messages.ts";
 import {
   loginPlaces,
@@ -16,7 +16,7 @@ import {
 } from "./login_places.ts";
 import { changeStore } from "./open.ts";
 import { type Command, type Context, requireAlias } from "./options.ts";
-import { policyWords } from "./spending_words.ts";
+import { policyWords } from "./status_summary.ts";
 
 export const command: Command = {
   help: `
@@ -80,10 +80,9 @@ async function run(context: Context): Promise<void> {
     imported = files.flatMap((file) => addAll(state, file, context));
     const copied = imported.filter((it) => it.stored && !it.linked);
     return [
-      ...imported.flatMap((it) => [
-        confirmation(it, alias),
-        ...creditNote(state, it),
-      ]),
+      ...imported.flatMap((it) =>
+        texts(confirmation(it, alias), creditNote(state, it))
+      ),
       ...[...new Set(copied.map((it) => it.file.path))].map((path) =>
         `The tokens of ${path} are in use here now: the other tool must not use them any more, sign in there again before you use it`
       ),

@@ -9,7 +9,7 @@ import {
 import type { ImportedLogin } from "../account/login_files.ts";
 import { CLIENT_ID, LOGIN_PORTS } from "../codex/endpoints.ts";
 import { creditNote, renameHint, settleCredits } from "./added.ts";
-import { duration, nameOf, sanitize, suggestCommand } from "./format.ts";
+import { duration, nameOf, sanitize, suggestCommand, texts } from "./format.ts";
 import { demand, isGranted } from "./granted.ts";
 import { changeStore, openStore, refreshQuietly } from "./open.ts";
 import {
@@ -148,13 +148,12 @@ async function keep(
     const alias = isTaken ? undefined : wanted;
     added = addLogin(state, login, { alias, fresh: true });
     const unlinked = links.get(added.alias);
-    return [
+    return texts(
       confirmation(added, login, wanted),
-      ...(unlinked === undefined ? [] : [
+      unlinked &&
         `${added.alias} has a login of its own now and is not linked to ${unlinked} any more`,
-      ]),
-      ...creditNote(state, added),
-    ];
+      creditNote(state, added),
+    );
   });
   return added!;
 }

@@ -44,7 +44,6 @@ const PLACES: Readonly<Record<LoginFileKind, readonly string[]>> = {
   ],
 };
 
-/** The places to look at, whether anything is there or not; reads only the variables that matter. */
 export function loginPlaces(
   env: Io["env"],
   kinds: readonly LoginFileKind[] = LOGIN_FILE_KINDS,

@@ -128,7 +128,6 @@ function exitCode(error: unknown): number {
   return isEmpty ? EXIT.noAccount : EXIT.failed;
 }
 
-/** Runs the command line of this process, and ends it with its exit code. */
 export async function runProcess(): Promise<void> {
   const runtime = await openRuntime();
   runtime.finish(await main(runtime.args, processIo(runtime)));

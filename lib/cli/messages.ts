@@ -50,9 +50,7 @@ export function requireName<T extends string>(
 }
 
 export interface Voice {
-  /** Prints a sentence on stdout, as the result of a command. */
   say(text: string): void;
-  /** Prints a sentence on stderr, beside the result. */
   note(text: string): void;
   /** Prints a warning on stderr; what to do is behind "; ". */
   warn(text: string): void;
@@ -70,7 +68,6 @@ export function voiceOf(io: Io): Voice {
   };
 }
 
-/** Returns what prints warnings, each text once. */
 export function once(warn: Voice["warn"]): Voice["warn"] {
   const told = new Set<string>();
   return (text) => {
@@ -121,7 +118,6 @@ export function finding(level: Finding["level"], message: string): Finding {
   return { level, text, ...(advice[0] && { advice: advice.join("; ") }) };
 }
 
-/** Returns the findings on one matter, in lines that each end with a line feed. */
 export function sectionText(
   title: string,
   findings: readonly Finding[],

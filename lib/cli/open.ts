@@ -17,7 +17,6 @@ import type {
 } from "../report_types.ts";
 import { backendOf, type Context, issuerOf, storeOf } from "./options.ts";
 
-/** A store that is called by its path or name. */
 export type NamedStore = Store & {
   readonly path?: string;
   readonly name?: string;
@@ -88,7 +87,6 @@ export async function changeStore(
 }
 
 export interface Refreshed extends RefreshReport {
-  /** How all accounts are then. */
   readonly status: StatusReport;
   /** Whether each was asked, and what was learned could be kept. */
   readonly isOk: boolean;
@@ -101,7 +99,6 @@ interface RefreshOptions {
   readonly onEvent?: ((event: RotatorEvent) => void) | undefined;
 }
 
-/** Asks the backend about accounts, and shows the progress. */
 export async function refreshStore(
   context: Context,
   { aliases = [], model, onEvent }: RefreshOptions = {},

@@ -5,6 +5,7 @@ import {
   DEFAULT_ISSUER,
   isLoopback,
 } from "../codex/endpoints.ts";
+import { messageOf } from "../errors.ts";
 import { isDatabase, storePath } from "../store/paths.ts";
 import { suggestion } from "../nearest.ts";
 import { isAlias } from "../pool/credits.ts";
@@ -31,7 +32,6 @@ export interface Command {
   readonly words?: readonly string[];
   /** How many operands it takes: at least, at most. */
   readonly operands: readonly [number, number];
-  /** What it needs from a runtime that asks. */
   readonly needs: {
     /** False: it does without the store. */
     readonly store?: false;
@@ -91,7 +91,6 @@ export class Flags {
     return this.#values.has(name);
   }
 
-  /** The last value of an option, when it was given. */
   value(name: string): string | undefined {
     return this.values(name).at(-1);
   }
@@ -106,13 +105,10 @@ export class Flags {
     const operands: string[] = [];
     const rest = [...args];
     for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
-      if (isOption(arg) && arg !== "--") this.#add(arg, rest, known);
-      else {
-        if (arg !== "--") operands.push(arg);
-        if (arg === "--" || help === undefined) {
-          operands.push(...rest.splice(0));
-        }
-      }
+      if (arg === "--") return [...operands, ...rest];
+      if (isOption(arg)) this.#add(arg, rest, known);
+      else if (help === undefined) return [arg, ...rest];
+      else operands.push(arg);
     }
     return operands;
   }
@@ -181,24 +177,20 @@ function baseOf(
   variable: string,
 ): string | undefined {
   const spelled = flags.value(flag);
-  if (spelled !== undefined) return checked(spelled, flag, `--${flag}`);
-  const found = io.env(variable);
-  if (found === undefined || found === "") return undefined;
+  const found = spelled ?? io.env(variable);
+  if (!found) return undefined;
   const url = URL.parse(found);
   // A cloned project's .env must not be able to send tokens elsewhere.
-  if (url === null || isLoopback(url.hostname)) {
-    return checked(found, flag, variable);
+  if (spelled === undefined && url !== null && !isLoopback(url.hostname)) {
+    throw usageError(
+      `${variable} names the host ${url.host}, and the environment may name loopback hosts only; if it is meant, spell it out: --${flag} ${url.origin}${url.pathname}`,
+    );
   }
-  throw usageError(
-    `${variable} names the host ${url.host}, and the environment may name loopback hosts only; if it is meant, spell it out: --${flag} ${url.origin}${url.pathname}`,
-  );
-}
-
-function checked(value: string, name: string, source: string): string {
   try {
-    return checkedBase(value, name);
+    return checkedBase(found, flag);
   } catch (error) {
-    throw usageError(`${source}: ${(error as Error).message}`);
+    const source = spelled === undefined ? variable : `--${flag}`;
+    throw usageError(`${source}: ${messageOf(error)}`);
   }
 }
 
@@ -210,18 +202,18 @@ export function requireAccounts(
   if (names.length === 0) throw new CliError(noAccount(), EXIT.noAccount);
   const missing = aliases.find((it) => !names.includes(it));
   if (missing === undefined) return;
+  const all = names.toSorted().join(", ");
   throw usageError(
-    `No account is named ${missing}${suggestion(missing, names)}; there are: ${
-      names.toSorted().join(", ")
-    }`,
+    `No account is named ${missing}${
+      suggestion(missing, names)
+    }; there are: ${all}`,
   );
 }
 
 export function requireAlias(text: string | undefined): void {
   if (text === undefined || isAlias(text)) return;
+  const it = text || "Nothing";
   throw usageError(
-    `${
-      text || "Nothing"
-    } cannot be an alias; use letters, digits, '.', '_' and '-', begin with a letter or digit, at most 64 characters, and neither all nor none`,
+    `${it} cannot be an alias; use letters, digits, '.', '_' and '-', begin with a letter or digit, at most 64 characters, and neither all nor none`,
   );
 }

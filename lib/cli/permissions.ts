@@ -82,7 +82,6 @@ export function permissionAdvice(
   return `${what}; run: ${call.join(" ")}`;
 }
 
-/** All that a command needs, and what it was refused. */
 function grantsFor(
   { needs, grants }: Command,
   call: Context,

@@ -1,7 +1,7 @@
 /** What the command line needs of its process, and how each runtime does it. */
-
 import { isLoopback } from "../codex/endpoints.ts";
 import { quote } from "./format.ts";
+import { isGranted } from "./granted.ts";
 
 export interface Runtime {
   readonly args: readonly string[];
@@ -97,20 +97,17 @@ export function denoRuntime(): Runtime {
       folder: attempt(() => Deno.cwd()),
     }),
     env: (name) => Deno.env.get(name),
-    peekEnv(name) {
-      const asked = { name: "env", variable: name } as const;
-      if (Deno.permissions.querySync(asked).state === "granted") {
-        return Deno.env.get(name);
-      }
-      // known without a permission
-      return name === "NO_COLOR" && Deno.noColor ? "1" : undefined;
-    },
-    peekText(path) {
-      const { state } = Deno.permissions.querySync({ name: "read", path });
-      return state === "granted"
+    peekEnv: (name) =>
+      isGranted("env", name)
+        ? Deno.env.get(name)
+        // known without a permission
+        : name === "NO_COLOR" && Deno.noColor
+        ? "1"
+        : undefined,
+    peekText: (path) =>
+      isGranted("read", path)
         ? attempt(() => Deno.readTextFileSync(path))
-        : undefined;
-    },
+        : undefined,
     out: (text) => writeAll(Deno.stdout, encoder.encode(text)),
     err: (text) => writeAll(Deno.stderr, encoder.encode(text)),
     log: (text) =>
@@ -181,20 +178,6 @@ const LINGER_MS = 500;
 /** What Bun reads variables from in the folder that it is started in. */
 const DOTENV_FILES = ["", ".local", ".development", ".production", ".test"];
 
-/** Whether a variable that says where tokens go may come from a project's file. */
-function isOfProject(
-  name: string,
-  peekText: (path: string) => string | undefined,
-): boolean {
-  return "Bun" in globalThis && name.endsWith("_URL") &&
-    DOTENV_FILES.some((it) => peekText(`.env${it}`)?.includes(name));
-}
-
-/** Another host is refused by name where it is read. */
-function isLocal(url = ""): boolean {
-  return isLoopback(URL.parse(url)?.hostname ?? "");
-}
-
 function nodeRuntime(
   process: NodeJS.Process,
   readFileSync: (path: string, encoding: "utf8") => string,
@@ -208,10 +191,14 @@ function nodeRuntime(
     process.exit(1);
   });
   const peekText = (path: string) => attempt(() => readFileSync(path, "utf8"));
-  const env = (name: string) =>
-    isOfProject(name, peekText) && isLocal(process.env[name])
-      ? undefined
-      : process.env[name];
+  const env = (name: string) => {
+    const value = process.env[name];
+    // a project must not say where tokens go; another host is refused by name where it is read
+    const isOfProject = "Bun" in globalThis && name.endsWith("_URL") &&
+      DOTENV_FILES.some((it) => peekText(`.env${it}`)?.includes(name));
+    const isLocal = isLoopback(URL.parse(value ?? "")?.hostname ?? "");
+    return isOfProject && isLocal ? undefined : value;
+  };
   const exitAfter = (ms: number, code: number) =>
     void setTimeout(() => process.exit(code), ms).unref();
   return {

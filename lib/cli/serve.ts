@@ -5,9 +5,9 @@ import { RotatorError } from "../errors.ts";
 import { type Rotator, rotatorOf } from "../rotator.ts";
 import {
   createHandler,
+  type Handler,
   logLine,
   Metrics,
-  type RunningServer,
   startServer,
 } from "../serve/mod.ts";
 import {
@@ -129,7 +129,10 @@ async function run(outer: Context): Promise<number> {
     context.note(`Serving at ${server.url}/v1; ${source}`);
     dangersOf(key, hostname).forEach(context.warn);
     if (accounts.length === 0) context.warn(noAccount());
-    return await stopped(server, io, told);
+    const code = await told;
+    io.err("Stopping; running requests may finish, again to end at once\n");
+    await server.stop(GRACE);
+    return code;
   } finally {
     await rotator.close();
   }
@@ -241,10 +244,10 @@ function withOwnCommands(rotator: Rotator): Rotator {
 const NO_ADDRESS = /^(EADDRNOTAVAIL|EAI_AGAIN|EINVAL|ENOTFOUND)$/;
 
 async function listen(
-  handler: (request: Request) => Promise<Response>,
+  handler: Handler,
   hostname: string,
   port: number,
-): Promise<RunningServer> {
+): ReturnType<typeof startServer> {
   demand("net", addressOf(hostname, port));
   try {
     return await startServer(handler, { hostname, port });
@@ -261,28 +264,19 @@ async function listen(
   }
 }
 
-/** Waits until someone ends the server, and for its running requests. */
-async function stopped(
-  server: RunningServer,
-  io: Io,
-  told: Promise<number>,
-): Promise<number> {
-  const code = await told;
-  io.err("Stopping; running requests may finish, again to end at once\n");
-  io.signal.addEventListener("abort", () => process.exit(EXIT.interrupted));
-  for (const it of endings(io)) process.on(it, () => process.exit(EXIT.failed));
-  await server.stop(GRACE);
-  return code;
-}
-
-/** The signals that end the server; the last one says that its terminal has gone. */
-function endings({ isWindows }: Io): NodeJS.Signals[] {
-  return isWindows ? ["SIGTERM"] : ["SIGTERM", "SIGHUP"];
-}
-
-function untilTold(io: Io): Promise<number> {
+/** Resolves with the exit code when someone ends the server; whoever does it again ends the process at once. */
+function untilTold({ isWindows, signal }: Io): Promise<number> {
+  let isTold = false;
   return new Promise((resolve) => {
-    for (const it of endings(io)) process.once(it, () => resolve(EXIT.ok));
-    io.signal.addEventListener("abort", () => resolve(EXIT.interrupted));
+    const end = (code: number, again = code) => {
+      if (isTold) process.exit(again);
+      isTold = true;
+      resolve(code);
+    };
+    // SIGHUP says that its terminal has gone
+    for (const it of isWindows ? ["SIGTERM"] : ["SIGTERM", "SIGHUP"]) {
+      process.on(it, () => end(EXIT.ok, EXIT.failed));
+    }
+    signal.addEventListener("abort", () => end(EXIT.interrupted));
   });
 }

@@ -15,7 +15,7 @@ import {
   requireAccounts,
   requireAlias,
 } from "./options.ts";
-import { policyProblems, policyWords } from "./spending_words.ts";
+import { policyProblems, policyWords } from "./status_summary.ts";
 import { statusReader } from "./stored_status.ts";
 
 const STRATEGY_WORDS: Readonly<Record<StrategyName, string>> = {
@@ -69,15 +69,11 @@ async function showStrategy(context: Context): Promise<void> {
   context.say(`${current}: ${STRATEGY_WORDS[current]}`);
 }
 
+/** What counts where nothing is set, and what may be set. */
 const FIELDS = {
-  weight: { usual: 1, least: 0, most: Infinity, range: "0 or more" },
-  priority: {
-    usual: 0,
-    least: -Infinity,
-    most: Infinity,
-    range: "for example 1 or -1",
-  },
-  reserve: { usual: 0, least: 0, most: 100, range: "a percentage" },
+  weight: [1, 0, Infinity, "0 or more"],
+  priority: [0, -Infinity, Infinity, "for example 1 or -1"],
+  reserve: [0, 0, 100, "a percentage"],
 } as const;
 type Field = keyof typeof FIELDS;
 const NAMES = Object.keys(FIELDS) as Field[];
@@ -106,7 +102,7 @@ Examples:
       requireAccounts(state, [alias]);
       const account = Object.assign(state.accounts[alias]!, changes);
       const values = NAMES.map((name) => {
-        const value = account[name] ?? FIELDS[name].usual;
+        const value = account[name] ?? FIELDS[name][0];
         return `${name} ${value}${name === "reserve" ? "%" : ""}`;
       });
       return [`${alias}: ${values.join(", ")}`];
@@ -125,7 +121,7 @@ function readSetting(text: string): [Field, number] {
       `${text} sets nothing${suggestion(name, NAMES)}; give ${all}`,
     );
   }
-  const { least, most, range } = FIELDS[field];
+  const [, least, most, range] = FIELDS[field];
   const digits = field === "reserve" ? value.replace(/%$/, "") : value;
   const number = /^-?\d+(\.\d+)?$/.test(digits) ? Number(digits) : NaN;
   if (number >= least && number <= most) return [field, number];
@@ -245,7 +241,6 @@ async function showCredits(context: Context): Promise<void> {
   }
 }
 
-/** Returns the caps in force, a sentence each without a full stop. */
 function capLimits({ caps }: StatusReport["credits"]): string[] {
   return Object.entries(caps).sort().flatMap(([alias, cap]) => {
     const limits = periodsOf(cap).map(([it, amount]) => `${amount} a ${it}`);

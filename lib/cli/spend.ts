@@ -16,7 +16,7 @@ import { normalState } from "../store/state.ts";
 import { openWholeStore, readLedgerOf } from "./open.ts";
 import type { Command, Context } from "./options.ts";
 import { dayOf } from "../values.ts";
-import { creditText, whole } from "./spending_words.ts";
+import { creditText, whole } from "./status_summary.ts";
 import {
   type Cell,
   cell,
@@ -85,7 +85,6 @@ async function run(context: Context): Promise<void> {
   }
 }
 
-/** Writes a page of what was served and spent, by default of the last days. */
 export async function writeSpendPage(
   context: Context,
   path: string,
@@ -101,7 +100,6 @@ export async function writeSpendPage(
   context.note(`${path} is written`);
 }
 
-/** Reads what was served and spent since the start of a UTC day (epoch ms). */
 async function readSpend(context: Context, since: number) {
   const store = await openWholeStore(context);
   const { accounts } = normalState(await store.read());

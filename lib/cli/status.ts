@@ -98,7 +98,6 @@ async function run(context: Context): Promise<number> {
   return watched ? await again(context) : await once(context);
 }
 
-/** Returns what reads the report of the accounts named, or of all. */
 function reader(context: Context, watcher?: StoreWatcher) {
   const read = statusReader(context);
   return async (): Promise<StatusReport> => {
@@ -126,7 +125,6 @@ function named(report: StatusReport, { operands }: Context): StatusReport {
   return { ...report, accounts };
 }
 
-/** Shows a report; with `isRefresh`, what came of asking is the result. */
 async function once(context: Context, isRefresh = false): Promise<number> {
   const { flags, io } = context;
   // a wrong name is told before anyone is asked
@@ -222,7 +220,6 @@ function text(
   return renderStatus(report, { columns, color, now: io.now(), refreshed });
 }
 
-/** Returns the exit code of `--check`, by those who may serve at all. */
 function checkCode(report: StatusReport): number {
   const found = candidates(report);
   if (found.some((it) => it.standing === "included")) return EXIT.ok;

@@ -19,6 +19,7 @@ import {
   sanitize,
   standingWords,
   suggestCommand,
+  texts,
   windowLabel,
 } from "./format.ts";
 import { summaryLines } from "./status_summary.ts";
@@ -81,7 +82,6 @@ const GROUPS: Readonly<
 };
 const [MIN_BAR, MAX_BAR] = [3, 16];
 
-/** Returns a report for people, in lines that each end with a line feed. */
 export function renderStatus(
   report: StatusReport,
   options: RenderOptions,
@@ -193,18 +193,18 @@ function remarks(
   { refreshed }: RenderOptions,
 ): string[] {
   const report = refreshed?.accounts.find((it) => it.alias === alias);
-  const outcome = [
-    ...(report?.ok === false
-      ? [`Not refreshed: ${report.error ?? "no reason given"}`]
-      : []),
-    ...(report?.tokenRefreshed ? ["Token renewed"] : []),
-  ].join("; ");
+  const outcome = texts(
+    report?.ok === false &&
+      `Not refreshed: ${report.error ?? "no reason given"}`,
+    report?.tokenRefreshed && "Token renewed",
+  ).join("; ");
   const login = suggestCommand("login", alias);
-  return [
-    bankedResets ? `${count(bankedResets, "banked reset")}, left alone` : "",
+  return texts(
+    Boolean(bankedResets) &&
+      `${count(bankedResets!, "banked reset")}, left alone`,
     sanitize(outcome || (detail ?? "")),
-    reason === "login" ? `Sign in again with: ${login}` : "",
-  ].filter((it) => it !== "");
+    reason === "login" && `Sign in again with: ${login}`,
+  );
 }
 
 /** Returns the header and all rows in columns, with the widest bars that fit; undefined where none do. */

@@ -41,7 +41,6 @@ export function pad(row: readonly Cell[], widths: readonly number[]): Cell[] {
   });
 }
 
-/** Returns cells as one line, two spaces apart. */
 export function line(row: readonly Cell[], color: boolean): string {
   return row.map((it) => it.map((piece) => paint(piece, color)).join(""))
     .join("  ").trimEnd();

@@ -10,7 +10,7 @@ import {
   timeAgo,
   windowLabel,
 } from "../../lib/cli/format.ts";
-import { policyProblems, policyWords } from "../../lib/cli/spending_words.ts";
+import { policyProblems, policyWords } from "../../lib/cli/status_summary.ts";
 import { textWidth } from "../../lib/cli/table.ts";
 import { nearest } from "../../lib/nearest.ts";
 import { test } from "../test.ts";
