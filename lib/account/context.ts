@@ -10,7 +10,6 @@ import type { EventContext, RotatorEvent } from "../report_types.ts";
 import { type Limits, withTimeLimit } from "../abort.ts";
 import { VERSION } from "../version.ts";
 
-/** What the parts that keep accounts alive share. */
 export interface AccountContext {
   readonly store: Store;
   readonly cache: StateCache;
@@ -28,7 +27,6 @@ export interface AccountContext {
   readonly emit: (event: RotatorEvent) => void;
 }
 
-/** One request as it was sent on one account. */
 export interface Attempt {
   readonly account: PooledAccount;
   readonly pool: Pool;
@@ -68,7 +66,6 @@ export function sentOnce(body: BodyInit): BodyInit {
   return again ? new Blob([body as BlobPart]) : body;
 }
 
-/** A call that got an answer in time, or why it did not. */
 export type FetchedText = { response: Response; text: string } | {
   error: string;
 };
@@ -127,7 +124,6 @@ export async function postToIssuer(
   return called;
 }
 
-/** Reads a body as text, up to a bound. */
 async function readText({ body }: Response, signal: AbortSignal) {
   if (!body) return "";
   let text = "";

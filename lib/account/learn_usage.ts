@@ -15,7 +15,6 @@ import { tellTopUp } from "./learn.ts";
 /** The pause after a token was refused although it was renewed (ms). */
 export const TOKEN_REFUSED_MS = 5 * 60_000;
 
-/** A usage request as it was made. */
 export interface UsageQuestion {
   /** Epoch ms. */
   askedAt: number;
@@ -24,7 +23,6 @@ export interface UsageQuestion {
   limits: number;
 }
 
-/** A usage request and its answer, or why it failed. */
 export type AskedUsage =
   & UsageQuestion
   & ({ answer: UsageAnswer; error: null; cooldown?: undefined } | {

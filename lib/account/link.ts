@@ -29,7 +29,6 @@ import {
 /** An account that is linked to a file this version can keep in step. */
 type LinkedAccount = AccountRecord & { source: LinkSource };
 
-/** What a look at the linked file found. */
 export type Look =
   | { kind: "newer"; login: ImportedLogin }
   /** Its tool may use the login that was in it elsewhere now; where it may be broken only, that may pass. */
@@ -64,7 +63,6 @@ export class AccountLinks {
     this.#context = context;
   }
 
-  /** The account, if it is linked. */
   of(alias: string): LinkedAccount | undefined {
     const account = this.#context.cache.state.accounts[alias];
     return account && isLinked(account) ? account : undefined;

@@ -38,13 +38,13 @@ export interface LinkSource extends AccountSource {
 }
 
 /** What a linked file holds; without a login it is half written or signed out of. */
-export interface LinkContent {
+interface LinkContent {
   readonly text: string;
   readonly login: ImportedLogin | undefined;
 }
 
 /** A file that a process left behind that died while it wrote. */
-export interface Leftover extends LinkContent {
+interface Leftover extends LinkContent {
   readonly path: string;
   /** The lock, which may also be somebody's who lives. */
   readonly isLock: boolean;

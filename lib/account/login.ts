@@ -21,7 +21,6 @@ import {
 import { type ImportedLogin, loginOf } from "./login_files.ts";
 
 export interface LoginOptions extends Pick<AccountContext, "issuer" | "fetch"> {
-  /** Ends it early. */
   readonly signal: AbortSignal;
 }
 
@@ -153,7 +152,6 @@ async function askForCode(options: LoginOptions, url: string) {
   return { question: { device_auth_id, user_code }, intervalMs };
 }
 
-/** What the issuer says of a code that was shown. */
 function readPoll(
   called: FetchedText,
 ): "pending" | "slow-down" | Omit<CodeGrant, "redirect"> {

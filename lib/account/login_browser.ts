@@ -18,7 +18,6 @@ import {
 } from "./login_callback.ts";
 import type { ImportedLogin } from "./login_files.ts";
 
-/** Where the person is sent. */
 export interface BrowserAddress {
   /** The issuer's address, to be shown. */
   readonly url: string;
@@ -30,7 +29,6 @@ export interface BrowserAddress {
   readonly open?: string;
 }
 
-/** How to sign in with a browser. */
 export interface BrowserLoginOptions extends LoginOptions {
   /** Shows the address, and opens it where that can be done. */
   readonly onAddress: (address: BrowserAddress) => void;
@@ -124,7 +122,6 @@ class BrowserLogin {
     }
   }
 
-  /** What the browser is shown when it returns. */
   async answer(query: URLSearchParams): Promise<CallbackAnswer> {
     try {
       await this.#take(query);

@@ -6,7 +6,6 @@ import {
 } from "node:http";
 import { codeOf } from "../store/file.ts";
 
-/** The page that the browser ends on. */
 export interface CallbackAnswer {
   readonly status: number;
   readonly title: string;

@@ -28,18 +28,13 @@ export interface FoundLogin {
   weight?: number;
 }
 
-/** What opencode-multi-auth's owner had set; absent: nothing. */
-export interface ForeignSettings {
-  strategy?: string;
-  creditAccountAliases?: unknown;
-}
-
 export interface LoginFile {
   kind: LoginFileKind;
   logins: FoundLogin[];
   /** Names in it that hold no login. */
   without: string[];
-  settings: ForeignSettings;
+  /** What opencode-multi-auth's owner had set. */
+  settings: { strategy?: string; creditAccountAliases?: unknown };
 }
 
 export const TOOL_NAMES: Readonly<Record<LoginFileKind, string>> = {
@@ -48,7 +43,6 @@ export const TOOL_NAMES: Readonly<Record<LoginFileKind, string>> = {
   "opencode-multi-auth": "opencode-multi-auth",
 };
 
-/** The tools whose files can be read. */
 export const LOGIN_FILE_KINDS = Object.keys(TOOL_NAMES) as LoginFileKind[];
 
 /**

@@ -16,7 +16,6 @@ const GRACE_TURNS = 10;
 /** The same, after the issuer said that someone else was first. */
 const LATE_TURNS = 20;
 
-/** One renewal of an account's tokens. */
 export class Renewal {
   readonly #context: AccountContext;
   readonly #links: AccountLinks;

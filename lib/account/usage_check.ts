@@ -19,7 +19,6 @@ import type { TokenManager } from "./token.ts";
 
 /** A whole pass over accounts takes at most this long (ms). */
 const PASS_LIMIT_MS = 5_000;
-/** Accounts asked at the same time. */
 const AT_ONCE = 8;
 const CANCELLED = "it was cancelled";
 

@@ -134,7 +134,6 @@ async function ticketsOf(path: string): Promise<string[]> {
     .sort().map((name) => join(folder, name));
 }
 
-/** What a waiter has seen of the lock. */
 interface Look {
   /** Undefined: it was free. */
   readonly content: string | undefined;
@@ -201,7 +200,6 @@ async function tryLock(path: string): Promise<Lock | undefined> {
   return { token, release };
 }
 
-/** The file that a lock is about. */
 function lockedFile(path: string): string {
   return path.replace(/(?:\.[0-9a-f]{16})?\.lock$/, "");
 }

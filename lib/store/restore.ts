@@ -24,10 +24,9 @@ import type { LockOptions } from "./lock.ts";
 import { replaceStore } from "./replace.ts";
 import { applyChange, mayBeSameLogin, normalState } from "./state.ts";
 
-/** A backup as it can be restored. */
-export interface FoundBackup {
+interface FoundBackup {
   readonly generation: number;
-  /** When it was written, epoch ms. */
+  /** Epoch ms. */
   readonly writtenAt: number;
   /** The accounts in it; undefined when it cannot be read. */
   readonly aliases: readonly string[] | undefined;
@@ -52,32 +51,21 @@ export async function listBackups(path: string): Promise<FoundBackup[]> {
   return found;
 }
 
-export interface RestoredBackup {
-  /** When the backup was written, epoch ms. */
-  readonly writtenAt: number;
-  /** Where the replaced file was kept; null when there was none. */
-  readonly kept: string | null;
-}
-
-export interface RestoreOptions extends LockOptions {
-  /** Which backup. @default {1} */
-  generation?: number;
-}
-
 /**
  * Puts a backup in the place of the store, whatever is there, which is kept
  * beside it. Accounts that are in both keep what was observed, renewed and spent
  * since. A store that a newer version wrote is left alone: it is not damaged.
  *
  * @param path The store's file, or a `file:` URL.
+ * @returns When the backup was written (epoch ms), and where the replaced file was kept; null when there was none.
  * @throws {RotatorError} `store_corrupt` when the backup is missing or
  * damaged too, `store_version` when the store is of a newer version; then
  * nothing is changed.
  */
 export async function restoreBackup(
   path: string | URL,
-  options: RestoreOptions = {},
-): Promise<RestoredBackup> {
+  options: LockOptions & { generation?: number } = {},
+): Promise<{ writtenAt: number; kept: string | null }> {
   const given = path instanceof URL ? fileURLToPath(path) : path;
   const { generation = 1 } = options;
   return await replaceStore(given, async (temp, left) => {

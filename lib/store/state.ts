@@ -113,7 +113,6 @@ export function parseChanged(text: string): PoolState {
   }
 }
 
-/** The parts of a state that the backup must mirror. */
 export function lastingPart(state: PoolState): unknown {
   const accounts = Object.entries(state.accounts).map(([alias, account]) => [
     alias,

@@ -170,7 +170,6 @@ export function nextScript(
 const DEFAULT_AGENT =
   /^(deno|bun|node|undici|node-fetch|axios|got|(async)?openai|ai|ai-sdk|python-requests|python-httpx|aiohttp|python-urllib|go-http-client|agents\/javascript)(\/|\s|$)/i;
 
-/** Whether the client names itself. */
 export function hasOwnAgent({ headers }: Entry): boolean {
   const agent = headers["user-agent"] ?? "";
   return agent !== "" && !DEFAULT_AGENT.test(agent);

@@ -75,7 +75,6 @@ export function flagsOf(
   return { allowed, limitReached: set?.limitReached ?? !allowed };
 }
 
-/** Decides on a request for this model. */
 export function admit(
   account: FakeAccount,
   model: string | null,
@@ -119,7 +118,6 @@ function capReached({ spendControl }: FakeAccount): boolean {
     Number(limit?.used_percent ?? 0) >= 100;
 }
 
-/** What a request was, for the book. */
 export interface Use {
   readonly model: string | null;
   readonly request: number;

@@ -45,7 +45,6 @@ export const ENDPOINTS: Record<string, FakeKind> = {
   "POST /codex/memories/trace_summarize": "memories",
 };
 
-/** What an overload says by its code. */
 const OVERLOADS: Record<string, string> = {
   server_is_overloaded:
     "Selected model is at capacity. Please try a different model.",

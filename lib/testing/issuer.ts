@@ -48,7 +48,6 @@ interface DeviceGrant {
   state: "pending" | "denied" | { readonly account: string };
 }
 
-/** Signs accounts in and keeps them signed in. */
 export class Issuer {
   readonly #world: World;
   readonly #url: string;

@@ -119,14 +119,12 @@ export function decompress(body: Uint8Array, encoding: string | undefined) {
   }
 }
 
-/** All requests, and those who wait for one. */
 export class RequestLog {
   readonly entries: Entry[] = [];
   readonly #waiters = new Set<(news: Entry | Error) => void>();
   readonly #running = new Set<Entry>();
   #count = 0;
 
-  /** Enters a request that arrived. */
   add(arrival: Arrival): Entry {
     const alike = [...this.#running].filter((it) => it.kind === arrival.kind);
     const parallel = alike.length + 1;
@@ -165,7 +163,6 @@ export class RequestLog {
     });
   }
 
-  /** Ends all waiting. */
   close(): void {
     const closed = new Error("The stand-in was closed before such a request");
     for (const tell of this.#waiters) tell(closed);

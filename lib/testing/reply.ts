@@ -155,7 +155,6 @@ function responseObject(context: ReplyContext): StreamEvent {
   };
 }
 
-/** The answer to `POST …/responses/compact`. */
 export function compaction(context: ReplyContext): StreamEvent {
   return {
     id: `resp_${context.id}`,
