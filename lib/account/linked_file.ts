@@ -15,11 +15,13 @@ import {
 } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
+import { parseJson } from "../codex/json.ts";
 import {
+  BUSY,
   codeOf,
-  isBusy,
   newToken,
   realFile,
+  unless,
   unlessMissing,
   withBusyRetry,
   writeAdvice,
@@ -51,7 +53,7 @@ interface Leftover extends LinkContent {
 }
 
 /** Codes of a folder in which nothing can be made. */
-const CLOSED = new Set(["EACCES", "EPERM", "EROFS"]);
+const CLOSED = ["EACCES", "EPERM", "EROFS"];
 const LEFTOVER =
   /^\.(?:[0-9a-f]{24}\.tmp|codex-rotator\.lock(?:\.(?:[0-9a-f]{24}|untold)\.end\d+)?)$/;
 /** New tokens may take this much more room than the old ones (bytes). */
@@ -98,7 +100,7 @@ export class LinkedFile {
   async hold<T>(job: () => Promise<T>): Promise<T> {
     const onFailure = (error: unknown) => {
       // in a folder where no lock can be made, the store's own has to do
-      if (!CLOSED.has(codeOf(error) ?? "")) this.#fail(error, "written");
+      if (!CLOSED.includes(codeOf(error) ?? "")) this.#fail(error, "written");
     };
     const file = await realFile(this.path).catch(onFailure);
     if (!file || !await unlessMissing(stat(file)).catch(onFailure)) {
@@ -154,17 +156,12 @@ export class LinkedFile {
 
   /** Writes a copy beside the file, or in the spare folder. */
   async #copy(file: string, text: string): Promise<string> {
-    const beside = `${file}.${newToken()}.tmp`;
-    try {
-      await writeSynced(beside, text, "wx");
-      return beside;
-    } catch (error) {
-      if (!this.#spareFolder || !CLOSED.has(codeOf(error) ?? "")) throw error;
-      const name = `${spareName(file)}.${newToken()}.tmp`;
-      const spare = join(this.#spareFolder, name);
-      await writeSynced(spare, text, "wx");
-      return spare;
-    }
+    const end = `.${newToken()}.tmp`;
+    const folder = this.#spareFolder;
+    const beside = writeSynced(file + end, text, "wx");
+    if (folder === undefined) return await beside;
+    const spare = join(folder, spareName(file) + end);
+    return await unless(CLOSED, beside) ?? await writeSynced(spare, text, "wx");
   }
 
   /** What dead processes left; to be called while the file is held, or to see whether it has to be. */
@@ -213,13 +210,14 @@ function spareName(file: string): string {
   return `linked-${hash.slice(0, 16)}`;
 }
 
-/** Writes a text to the disk: to a new file ("wx"), or over one that is there ("r+"). */
+/** Writes a text to the disk: to a new file ("wx"), or over one that is there ("r+"); returns its path. */
 async function writeSynced(path: string, text: string, flags: "wx" | "r+") {
   const handle = await open(path, flags, 0o600);
   try {
     await handle.truncate();
     await handle.writeFile(text);
     await handle.sync();
+    return path;
   } catch (error) {
     if (flags === "wx") await unlink(path).catch(() => {});
     throw error;
@@ -233,25 +231,15 @@ async function keepOwner(copy: string, file: string): Promise<boolean> {
   const [mine, theirs] = await Promise.all([stat(copy), stat(file)]);
   await chmod(copy, theirs.mode & 0o7777);
   if (mine.uid === theirs.uid && mine.gid === theirs.gid) return true;
-  try {
-    await chown(copy, theirs.uid, theirs.gid);
-    return true;
-  } catch (error) {
-    if (codeOf(error) !== "EPERM") throw error;
-    return false;
-  }
+  const given = chown(copy, theirs.uid, theirs.gid).then(() => true);
+  return await unless(["EPERM"], given) ?? false;
 }
 
 /** Puts a copy in the place of a file; false where that is mounted by itself. */
 async function moveOnto(copy: string, file: string): Promise<boolean> {
-  const move = () => rename(copy, file);
-  try {
-    await (process.platform === "win32" ? withBusyRetry(move) : move());
-    return true;
-  } catch (error) {
-    if (!isBusy(error)) throw error;
-    return false;
-  }
+  const move = () => rename(copy, file).then(() => true);
+  const moved = process.platform === "win32" ? withBusyRetry(move) : move();
+  return await unless(BUSY, moved) ?? false;
 }
 
 /** Why what was in a file, as it was found, may be spent. */
@@ -259,7 +247,7 @@ export function lossOf(
   path: string,
   found: { text: string } | undefined,
 ): { reason: string; mayPass?: true } {
-  if (found && !isJson(found.text)) {
+  if (found && parseJson(found.text) === undefined) {
     return {
       reason:
         `The linked file ${path} is broken or half written; sign in with its tool again, or sign in to use this account without the file`,
@@ -271,13 +259,4 @@ export function lossOf(
     reason:
       `The linked file ${path} ${what}, and its tool may use the login that was in it from elsewhere now; sign in again to use this account without the file, or ${KEYRING_ADVICE}`,
   };
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

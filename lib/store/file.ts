@@ -16,7 +16,12 @@ import process from "node:process";
 import { delay } from "../abort.ts";
 import { isDenied, RotatorError } from "../errors.ts";
 
-const BUSY_CODES: ReadonlySet<string> = new Set(["EPERM", "EACCES", "EBUSY"]);
+/** The codes of a file that another program's open one is in the way of. */
+export const BUSY: readonly string[] = ["EPERM", "EACCES", "EBUSY"];
+/** Windows answers so while a deleted file of that name is still open. */
+export const DELETED: readonly string[] = process.platform === "win32"
+  ? BUSY
+  : [];
 const BUSY_LIMIT_MS = 2_000;
 const MAX_LINKS = 40;
 
@@ -29,9 +34,8 @@ export function codeOf(error: unknown): string | undefined {
   return /^E[A-Z0-9]+$/.test(`${code}`) ? `${code}` : undefined;
 }
 
-/** Whether another program's open file may be what is in the way. */
-export function isBusy(error: unknown): boolean {
-  return BUSY_CODES.has(codeOf(error) ?? "");
+function hasCode(error: unknown, codes: readonly string[]): boolean {
+  return codes.includes(codeOf(error) ?? "");
 }
 
 /**
@@ -44,20 +48,27 @@ export async function withBusyRetry<T>(operation: () => Promise<T>) {
     try {
       return await operation();
     } catch (error) {
-      if (!isBusy(error) || performance.now() >= giveUpAt) throw error;
+      if (!hasCode(error, BUSY) || performance.now() >= giveUpAt) throw error;
     }
     await delay(pause);
   }
 }
 
-/** The promise's value, or undefined when the file is not there. */
-export async function unlessMissing<T>(operation: Promise<T>) {
+/** The promise's value, or undefined when it fails with one of these codes. */
+export async function unless<T>(
+  codes: readonly string[],
+  operation: Promise<T>,
+): Promise<T | undefined> {
   try {
     return await operation;
   } catch (error) {
-    if (codeOf(error) !== "ENOENT") throw error;
+    if (!hasCode(error, codes)) throw error;
     return undefined;
   }
+}
+
+export function unlessMissing<T>(operation: Promise<T>) {
+  return unless(["ENOENT"], operation);
 }
 
 export async function remove(path: string): Promise<void> {
@@ -70,16 +81,12 @@ export async function remove(path: string): Promise<void> {
  * @param like Whose owner it gets when root creates it.
  */
 export async function createNew(path: string, like = path) {
-  try {
-    const handle = await open(path, "wx", 0o600);
-    await keepOwner(handle, like);
-    return handle;
-  } catch (error) {
-    if (codeOf(error) === "EEXIST") return undefined;
-    // Windows answers so while a deleted file of that name is still open.
-    if (process.platform === "win32" && isBusy(error)) return undefined;
-    throw error;
-  }
+  const handle = await unless(
+    ["EEXIST", ...DELETED],
+    open(path, "wx", 0o600),
+  );
+  if (handle) await keepOwner(handle, like);
+  return handle;
 }
 
 /** Gives a file that root created to the owner of another one, or of its folder. */

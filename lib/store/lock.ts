@@ -24,11 +24,11 @@ import process from "node:process";
 import { clearInterval, setInterval } from "node:timers";
 import { delay } from "../abort.ts";
 import {
-  codeOf,
   createNew,
-  isBusy,
+  DELETED,
   newToken,
   remove,
+  unless,
   unlessMissing,
   withBusyRetry,
 } from "./file.ts";
@@ -204,15 +204,8 @@ function lockedFile(path: string): string {
   return path.replace(/(?:\.[0-9a-f]{16})?\.lock$/, "");
 }
 
-async function readLock(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    // Being deleted, as Windows tells it.
-    if (process.platform === "win32" && isBusy(error)) return undefined;
-    throw error;
-  }
+function readLock(path: string): Promise<string | undefined> {
+  return unless(["ENOENT", ...DELETED], readFile(path, "utf8"));
 }
 
 function tokenIn(content: string | undefined): string | undefined {
@@ -278,13 +271,9 @@ async function hasEnded(content: string): Promise<boolean> {
 
 /** When a process was started, as the kernel counts; undefined when it has ended. */
 async function startOf(pid: number): Promise<string | undefined> {
-  try {
-    const text = await readFile(`/proc/${pid}/stat`, "utf8");
-    // the name in parentheses may hold anything
-    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
-  } catch (error) {
-    if (codeOf(error) === "ENOENT" || codeOf(error) === "ESRCH") return;
-    throw error;
-  }
+  const reading = readFile(`/proc/${pid}/stat`, "utf8");
+  const text = await unless(["ENOENT", "ESRCH"], reading);
+  // the name in parentheses may hold anything
+  const fields = text?.slice(text.lastIndexOf(")") + 2).split(" ") ?? ["X"];
+  return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
 }

@@ -18,7 +18,6 @@ import {
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import {
-  codeOf,
   type FileFacts,
   isOpenToOthers,
   keepOwner,
@@ -27,6 +26,7 @@ import {
   remove,
   statFile,
   toStoreError,
+  unless,
   unlessMissing,
   withBusyRetry,
 } from "./file.ts";
@@ -198,17 +198,10 @@ export class TempFile {
 
   /** @returns False when it is gone, or its target is mounted by itself. */
   async #moveTo(target: string): Promise<boolean> {
-    const isMount = (error: unknown) =>
-      codeOf(error) === "EBUSY" && process.platform !== "win32";
-    return await withBusyRetry(async () => {
-      try {
-        await rename(this.#path, target);
-        return true;
-      } catch (error) {
-        if (codeOf(error) === "ENOENT" || isMount(error)) return false;
-        throw error;
-      }
-    });
+    const codes = ["ENOENT"];
+    if (process.platform !== "win32") codes.push("EBUSY");
+    const move = () => rename(this.#path, target).then(() => true);
+    return await withBusyRetry(() => unless(codes, move())) ?? false;
   }
 
   async discard(): Promise<void> {
