@@ -66,10 +66,8 @@ export class AccessTokens {
     const end = expiresAt || (readClaims(access).expiresAt ?? Infinity);
     // by its own lifetime where it was issued here, as the clock may be wrong
     const ownEnd = this.#validUntil.get(access) ?? -Infinity;
-    const msLeft = Math.max(
-      end - this.context.now(),
-      ownEnd - performance.now(),
-    );
+    const now = this.context.now();
+    const msLeft = Math.max(end - now, ownEnd - performance.now());
     const refreshed = rejected !== undefined;
     return msLeft > 0 ? { kind: "ok", access, refreshed, msLeft } : undefined;
   }

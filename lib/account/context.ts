@@ -84,11 +84,8 @@ export async function fetchText(
 ): Promise<FetchedText> {
   try {
     return await withTimeLimit(limits, async (signal) => {
-      const response = await fetch(url, {
-        ...init,
-        redirect: "manual",
-        signal,
-      });
+      const own = { ...init, redirect: "manual", signal } as const;
+      const response = await fetch(url, own);
       return { response, text: await readText(response, signal) };
     });
   } catch (error) {
@@ -108,13 +105,12 @@ export async function postToIssuer(
   body: URLSearchParams | Record<string, string>,
 ): Promise<FetchedText> {
   const isForm = body instanceof URLSearchParams;
+  const type = isForm ? "x-www-form-urlencoded" : "json";
   const called = await fetchText({ fetch }, {
     url,
     method: "POST",
     headers: {
-      "content-type": `application/${
-        isForm ? "x-www-form-urlencoded" : "json"
-      }`,
+      "content-type": `application/${type}`,
       "accept": "application/json",
       "user-agent": `codex-rotator/${VERSION}`,
     },

@@ -95,11 +95,8 @@ export class UsageChecker {
       signal?.throwIfAborted();
       const isLate = error instanceof Error && error.name === "TimeoutError";
       if (!isLate) throw error;
-      const failed = {
-        askedAt: this.#context.now(),
-        limits: 0,
-        error: error.message,
-      };
+      const askedAt = this.#context.now();
+      const failed = { askedAt, limits: 0, error: error.message };
       await Promise.all([...open].map(async (alias) => {
         const account = this.#context.accounts.get(alias);
         if (!account) return;

@@ -106,10 +106,10 @@ function isCorrupt(error: unknown): error is RotatorError {
   return error instanceof RotatorError && error.code === "store_corrupt";
 }
 
+export type Inspected = StoreFile | "damaged" | undefined;
+
 /** As {@linkcode readStoreFile}, but tells what is wrong; undefined: there is no file. */
-export async function inspect(
-  file: string,
-): Promise<StoreFile | "damaged" | undefined> {
+export async function inspect(file: string): Promise<Inspected> {
   if (await statFile(file) === undefined) return undefined;
   try {
     return await readStoreFile(file);

@@ -11,11 +11,9 @@ const WAIT_LIMIT_MS = 30_000;
  * @param initial What is in it at first; it is copied.
  */
 export function memoryStore(initial: Partial<PoolState> = {}): Store {
-  const given = snapshotOf(emptyState());
-  let current = applyChange(
-    given,
-    (state) => void Object.assign(state, initial),
-  );
+  let current = applyChange(snapshotOf(emptyState()), (state) => {
+    Object.assign(state, initial);
+  });
   const queue = new Queue();
   return {
     read() {

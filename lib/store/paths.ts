@@ -34,11 +34,8 @@ export function storePath(env: Lookup, isWindows: boolean): string {
   }
   if (given !== undefined) return given;
   const separator = isWindows ? "\\" : "/";
-  return [
-    configFolder(lookup, isWindows),
-    "codex-rotator",
-    "accounts.json",
-  ].join(separator);
+  const folder = configFolder(lookup, isWindows);
+  return [folder, "codex-rotator", "accounts.json"].join(separator);
 }
 
 /** Whether a store is named that is in a PostgreSQL database. */

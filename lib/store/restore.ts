@@ -15,8 +15,8 @@ import {
   chosenIn,
   GENERATIONS,
   inspect,
+  type Inspected,
   prepareBackup,
-  type StoreFile,
   withLaterTokens,
 } from "./backup.ts";
 import { realFile, statFile } from "./file.ts";
@@ -123,10 +123,7 @@ function takeSpent(state: PoolState, later: PoolState): void {
   if (spent) state.settings.spentByRemoved = spent;
 }
 
-async function readBackup(
-  path: string,
-  replaced: StoreFile | "damaged" | undefined,
-): Promise<StoreFile> {
+async function readBackup(path: string, replaced: Inspected) {
   const backup = await inspect(path);
   if (backup === "damaged") {
     throw new RotatorError(
@@ -143,7 +140,7 @@ async function readBackup(
 }
 
 /** Nothing is thrown away: a damaged file may still be read by a person. */
-async function keepAside(file: string, found: StoreFile | "damaged") {
+async function keepAside(file: string, found: Inspected) {
   const time = new Date().toISOString().replaceAll(":", "-");
   const word = found === "damaged" ? "corrupt" : "replaced";
   const kept = `${file}.${word}-${time}`;

@@ -71,16 +71,15 @@ export function snapshotOf(state: PoolState): Snapshot {
   return { state: deepFreeze(state), text };
 }
 
+type Change = (state: PoolState) => void;
+
 /**
  * What `change` makes of a copy; `before` itself when that is the same.
  *
  * @throws What `change` throws; {TypeError} when it left something that is no
  * state, or is not done yet.
  */
-export function applyChange(
-  before: Snapshot,
-  change: (state: PoolState) => void,
-): Snapshot {
+export function applyChange(before: Snapshot, change: Change): Snapshot {
   const draft = parseState(before.text, "copy");
   makeChange(draft, change);
   const text = formatState(draft);
@@ -89,10 +88,7 @@ export function applyChange(
 }
 
 /** Lets a change do its work. @throws What it throws; {TypeError} when it is not done yet. */
-export function makeChange(
-  draft: PoolState,
-  change: (state: PoolState) => void,
-): void {
+export function makeChange(draft: PoolState, change: Change): void {
   const result: unknown = change(draft);
   if (result instanceof Promise) {
     throw new TypeError(
@@ -150,12 +146,9 @@ export function adoptTokens(state: PoolState, later: PoolState): void {
 
 /** The error for a store that cannot be understood; the file stays as it is. */
 export function corrupt(path: string, found: string): RotatorError {
-  return new RotatorError(
-    "store_corrupt",
-    `The store ${path} cannot be used: ${found}; it was left as it is, ${
-      repair(path)
-    }`,
-  );
+  const message = `The store ${path} cannot be used: ${found}`;
+  const advice = `it was left as it is, ${repair(path)}`;
+  return new RotatorError("store_corrupt", `${message}; ${advice}`);
 }
 
 /** The same error where there is no backup to put back. */
@@ -250,17 +243,10 @@ export function editState(
     origins.set(record, accounts[alias]!);
     return record;
   });
-  const after = {
-    version,
-    settings: readSettings(settings, NaN),
-    accounts: entries,
-  };
+  const read = () => readSettings(settings, NaN);
+  const after = { version, settings: read(), accounts: entries };
   change(after);
-  stored.settings = carry(
-    settings,
-    readSettings(settings, NaN),
-    after.settings,
-  );
+  stored.settings = carry(settings, read(), after.settings);
   for (const alias of Object.keys(accounts)) {
     if (!Object.hasOwn(after.accounts, alias)) delete accounts[alias];
   }

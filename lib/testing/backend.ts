@@ -8,6 +8,7 @@ import { authenticate, hasOwnAgent, nextScript, type World } from "./access.ts";
 import { admit, charge, settle, useWindows } from "./allowance.ts";
 import {
   EVENT_STREAM,
+  type HeaderFields,
   html,
   json,
   type Plan,
@@ -145,7 +146,7 @@ function contextOf({ world, entry, account }: Turn): ReplyContext {
 }
 
 /** The account's headers, but the body's own type and length. */
-function decorated(plan: Plan, headers: Record<string, string>): Plan {
+function decorated(plan: Plan, headers: HeaderFields): Plan {
   return { ...plan, headers: { ...headers, ...plan.headers } };
 }
 
@@ -186,7 +187,7 @@ function limited(turn: Turn, code: string): Plan {
 }
 
 /** Without the windows where enforcement and usage disagree, unless told otherwise. */
-function limitedHeaders(turn: Turn): Record<string, string> {
+function limitedHeaders(turn: Turn): HeaderFields {
   const headers = responseHeaders(turn);
   const { limited } = turn.account;
   const disagrees = (limited?.until ?? 0) > turn.world.now();
@@ -195,21 +196,15 @@ function limitedHeaders(turn: Turn): Record<string, string> {
     : headers;
 }
 
-function keep(
-  headers: Record<string, string>,
-  wanted: (name: string) => boolean,
-): Record<string, string> {
+function keep(headers: HeaderFields, wanted: (name: string) => boolean) {
   return Object.fromEntries(
     Object.entries(headers).filter(([name]) => wanted(name)),
   );
 }
 
 /** A refusal in the form that the account's refusals have. */
-function formed(
-  turn: Turn,
-  { status, body }: Refusal,
-  headers: Record<string, string>,
-): Plan {
+function formed(turn: Turn, refusal: Refusal, headers: HeaderFields): Plan {
+  const { status, body } = refusal;
   const { refusals } = turn.account;
   const { as = "status", after } = refusals;
   if (as === "status" || turn.entry.kind !== "responses") {

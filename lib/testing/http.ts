@@ -13,10 +13,12 @@ import type { FakeAnswer } from "./types.ts";
 /** A part of a body, or a wait before the next one (ms, or until a promise is settled). */
 export type Part = string | Uint8Array | { wait: number | Promise<unknown> };
 
+export type HeaderFields = Record<string, string>;
+
 /** An answer, and how it is sent. */
 export interface Plan {
   readonly status: number;
-  readonly headers: Record<string, string>;
+  readonly headers: HeaderFields;
   readonly parts: Iterable<Part>;
   /** When it is sent: so many ms late, or once a promise is settled. */
   readonly after?: number | Promise<unknown> | undefined;
@@ -52,10 +54,7 @@ export const EVENT_STREAM = {
 };
 
 /** Events, each in a part of its own; waits and texts are sent as they are. */
-export function stream(
-  headers: Record<string, string>,
-  events: Iterable<unknown>,
-): Plan {
+export function stream(headers: HeaderFields, events: Iterable<unknown>): Plan {
   return { status: 200, headers, parts: encoded(events) };
 }
 
@@ -77,7 +76,7 @@ function* encoded(events: Iterable<unknown>): Generator<Part> {
 export function scripted(
   script: FakeAnswer | undefined,
   ordinary: () => Plan,
-  streamHeaders: () => Record<string, string> = () => EVENT_STREAM,
+  streamHeaders: () => HeaderFields = () => EVENT_STREAM,
 ): Plan {
   if (script === undefined) return ordinary();
   const plan = replacement(script, streamHeaders) ?? ordinary();
@@ -90,7 +89,7 @@ export function scripted(
 
 function replacement(
   script: FakeAnswer,
-  streamHeaders: () => Record<string, string>,
+  streamHeaders: () => HeaderFields,
 ): Plan | undefined {
   const { status, body, raw, events, redirect: location, hang } = script;
   if (location !== undefined) {
@@ -125,7 +124,7 @@ export async function readBody(request: IncomingMessage) {
 }
 
 export function headersOf({ headers }: IncomingMessage) {
-  const flat: Record<string, string> = {};
+  const flat: HeaderFields = {};
   for (const [name, value] of Object.entries(headers)) {
     if (value !== undefined) flat[name] = [value].flat().join(", ");
   }

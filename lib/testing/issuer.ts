@@ -125,10 +125,8 @@ export class Issuer {
       grant.challenge !== challengeOf(form.code_verifier ?? "")
     ) return refused("invalid_grant");
     entry.account = account.name;
-    return scriptedToken(
-      account,
-      () => tokenAnswer(this.#world.mint.signIn(account)),
-    );
+    const { mint } = this.#world;
+    return scriptedToken(account, () => tokenAnswer(mint.signIn(account)));
   }
 
   #authorize(entry: Entry): Plan {
@@ -143,12 +141,9 @@ export class Issuer {
     const name = this.#world.switches.signInAs ?? "";
     if (!this.#world.accounts.has(name)) return fault("access_denied");
     entry.account = name;
-    const url = new URL(told("redirect_uri"));
-    const code = this.#mintCode(
-      name,
-      told("redirect_uri"),
-      told("code_challenge"),
-    );
+    const redirect = told("redirect_uri");
+    const url = new URL(redirect);
+    const code = this.#mintCode(name, redirect, told("code_challenge"));
     url.search = `${new URLSearchParams({ code, state: told("state") })}`;
     return { status: 302, headers: { location: url.href }, parts: [] };
   }
@@ -244,10 +239,9 @@ function formFields(entry: Entry): Record<string, string> | undefined {
 }
 
 function jsonFields(entry: Entry): Record<string, string> {
-  const fields = Object.entries(entry.json ?? {});
-  return Object.fromEntries(
-    fields.filter(([, value]) => typeof value === "string"),
-  );
+  const fields = Object.entries(entry.json ?? {})
+    .filter(([, value]) => typeof value === "string");
+  return Object.fromEntries(fields);
 }
 
 function challengeOf(verifier: string): string {

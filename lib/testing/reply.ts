@@ -165,19 +165,21 @@ export function compaction(context: ReplyContext): StreamEvent {
   };
 }
 
-/** A stream that fails before any content, as another answer would be refused. */
+/** A failure as an answer would tell it. */
+interface Failure {
+  readonly status: number;
+  readonly error: StreamEvent;
+  readonly headers: Record<string, string>;
+}
+
+/** A stream that fails before any content. */
 export function* failureEvents(
-  failure: {
-    status: number;
-    error: StreamEvent;
-    headers: Record<string, string>;
-  },
+  { status, error, headers }: Failure,
   form: FakeRefusalForm,
   context: ReplyContext,
 ): Generator<StreamEvent | { wait: number | Promise<unknown> }> {
   yield* preamble(context, "x".repeat(form.preambleBytes ?? 0));
   if (form.after !== undefined) yield { wait: form.after };
-  const { status, error, headers } = failure;
   if (form.as === "error") {
     const told = Object.entries(headers)
       .map(([name, value]) => [capital(name), value]);
