@@ -1,6 +1,4 @@
-/**
- * Whose an account is, and which accounts are the same.
- */
+/** Whose an account is, and which accounts are the same. */
 import { createHash } from "node:crypto";
 import { type Claims, readLoginClaims } from "../codex/tokens.ts";
 import type { Identity } from "../codex/request.ts";

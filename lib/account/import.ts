@@ -1,7 +1,4 @@
-/**
- * Tokens on their way into an account's record: those of other tools, of a
- * sign-in and of a renewal.
- */
+/** Tokens on their way into an account's record: those of other tools, of a sign-in and of a renewal. */
 import { type IssuedTokens, readClaims } from "../codex/tokens.ts";
 import { isAlias } from "../pool/credits.ts";
 import type {

@@ -1,6 +1,4 @@
-/**
- * What a usage request teaches: its answer, or the cooldown that follows.
- */
+/** What a usage request teaches: its answer, or the cooldown that follows. */
 import type { UsageAnswer } from "../codex/usage.ts";
 import type { PooledAccount } from "../pool/account_pool.ts";
 import { clearCooldowns, setCooldown } from "../pool/cooldowns.ts";

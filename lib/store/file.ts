@@ -1,7 +1,4 @@
-/**
- * What is done with single files: created, looked at, removed, and their errors
- * told apart.
- */
+/** What is done with single files: created, looked at, removed, and their errors told apart. */
 import { randomBytes } from "node:crypto";
 import {
   type FileHandle,

@@ -1,7 +1,4 @@
-/**
- * How each stored value is read into its normal form, which `state.ts`
- * describes.
- */
+/** How each stored value is read into its normal form, which `state.ts` describes. */
 import { isHeaderText, isRecord, readDecimal } from "../values.ts";
 import { flagged, MAIN_METER } from "../meters.ts";
 import type {

@@ -44,7 +44,7 @@ import {
 } from "./account.ts";
 import { settle, topUp } from "./allowance.ts";
 import { answerBackend, ENDPOINTS } from "./backend.ts";
-import { Delivery, headersOf, json, type Plan, readBody } from "./http.ts";
+import { Delivery, json, type Plan, readBody } from "./http.ts";
 import { Issuer, ISSUER_ENDPOINTS } from "./issuer.ts";
 import {
   type Entry,
@@ -227,13 +227,15 @@ class FakeCodex implements AsyncDisposable {
   ): Promise<void> {
     const { body, complete } = await readBody(message);
     const { method = "GET" } = message;
+    const headers = Object.entries(message.headers)
+      .map(([name, value]) => [name, String(value)]);
     const { pathname, search } = new URL(message.url ?? "/", this.backend);
     const entry = this.#log.add({
       at: this.#world.now(),
       kind: this.#kindOf(method, pathname),
       method,
       path: pathname + search,
-      headers: headersOf(message),
+      headers: Object.fromEntries(headers),
       body,
     });
     const changed = () => this.#log.changed(entry);

@@ -123,14 +123,6 @@ export async function readBody(request: IncomingMessage) {
   return { body: new Uint8Array(Buffer.concat(chunks)), complete };
 }
 
-export function headersOf({ headers }: IncomingMessage) {
-  const flat: HeaderFields = {};
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined) flat[name] = [value].flat().join(", ");
-  }
-  return flat;
-}
-
 /** One answer on its way to a client that may go away at any time. */
 export class Delivery {
   readonly #response: ServerResponse;
