@@ -197,9 +197,9 @@ class FakeCodex implements AsyncDisposable {
   /** Waits for a request that is, or becomes, such a one; rejects after `timeoutMs` (default 10 s). */
   seen(
     matches: (entry: FakeLogEntry) => boolean,
-    options: { timeoutMs?: number } = {},
+    timeoutMs = 10_000,
   ): Promise<FakeLogEntry> {
-    return this.#log.seen(matches, options.timeoutMs ?? 10_000);
+    return this.#log.seen(matches, timeoutMs);
   }
 
   /** Forgets the requests so far; `n` counts on. */

@@ -319,7 +319,7 @@ test("close() cuts what is under way and ends all waiting", async () => {
     assertRejects(() => hanging, TypeError),
     assertRejects(() => waiting, Error, "closed"),
     assertRejects(
-      () => fake.seen(() => false, { timeoutMs: 1 }),
+      () => fake.seen(() => false, 1),
       Error,
       "No such request within 1 ms",
     ),
