@@ -15,7 +15,6 @@ import {
 } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
-import { parseJson } from "../codex/json.ts";
 import {
   BUSY,
   codeOf,
@@ -28,6 +27,7 @@ import {
 } from "../store/file.ts";
 import { withLock } from "../store/lock.ts";
 import { isDenied } from "../errors.ts";
+import { parseJson } from "../values.ts";
 import type { AccountSource } from "../types.ts";
 import {
   type ImportedLogin,
