@@ -90,16 +90,14 @@ export function isStillIn(
 /** Whether an account is still in its pool, and none that is not tried yet in an earlier one. */
 function isBest(
   context: RotatorContext,
-  { account, pool, model }: Pick<Attempt, "account" | "pool" | "model">,
+  attempt: Pick<Attempt, "account" | "pool" | "model">,
   { tried }: Tries,
 ): boolean {
-  const indexOf = (it: Attempt["account"]) =>
-    it.assess(model, context.now()).poolIndex;
-  const index = indexOf(account);
-  return context.accounts.get(account.alias) === account &&
-    POOLS[index] === pool &&
+  const index = POOLS.indexOf(attempt.pool);
+  return isStillIn(context, attempt) &&
     !context.accounts.candidates.some((it) =>
-      !tried.has(it.alias) && indexOf(it) < index
+      !tried.has(it.alias) &&
+      it.assess(attempt.model, context.now()).poolIndex < index
     );
 }
 

@@ -21,58 +21,48 @@ export const STRING_TYPE = "text/plain;charset=UTF-8";
 export const MAX_REPLAY_BYTES = 32 * 1024 * 1024;
 
 /** Takes a body as `fetch` would; a stream longer than `maxBytes` is sent once, not buffered. */
-export function readBody(
+export async function readBody(
   body: BodyInit | null | undefined,
   maxBytes: number,
   signal?: AbortSignal | null,
-): ReplayBody | Promise<ReplayBody> {
-  if (body === null || body === undefined) {
-    return whole(undefined, undefined, null);
-  }
-  if (typeof body === "string") return whole(body, body, STRING_TYPE);
-  if (body instanceof Blob) return readBlob(body, maxBytes);
-  const isBytes = body instanceof ArrayBuffer || ArrayBuffer.isView(body);
-  const isForm = body instanceof FormData || body instanceof URLSearchParams;
-  // copies bytes at once: the caller may go on writing into its buffer
-  if (isBytes || isForm) return encoded(new Response(body));
+): Promise<ReplayBody> {
+  if (body === null || body === undefined) return whole(undefined);
+  if (typeof body === "string") return whole(body, STRING_TYPE);
+  if (body instanceof Blob) return await readBlob(body, maxBytes);
   // wrapped in a Response, one of a Request would not count as used in Deno
-  const stream = body instanceof ReadableStream
-    ? body
-    : new Response(body as BodyInit).body;
-  return stream
-    ? readStream(stream, maxBytes, signal)
-    : whole(undefined, undefined, null);
+  if (body instanceof ReadableStream) {
+    return await readStream(body, maxBytes, signal);
+  }
+  // copies bytes at once, as the caller may go on writing into its buffer, and
+  // draws a form's boundary, which is another one each time
+  const encoded = new Response(body as BodyInit);
+  const isWhole = body instanceof ArrayBuffer || ArrayBuffer.isView(body) ||
+    body instanceof FormData || body instanceof URLSearchParams;
+  if (!isWhole) {
+    return encoded.body
+      ? await readStream(encoded.body, maxBytes, signal)
+      : whole(undefined);
+  }
+  // read before the body: afterwards Bun does not know it any more
+  const contentType = encoded.headers.get("content-type");
+  return whole(new Uint8Array(await encoded.arrayBuffer()), contentType);
 }
 
 function whole(
-  body: BodyInit | undefined,
-  readable: ReplayBody["readable"],
-  contentType: string | null,
-): ReplayBody {
-  return { body, readable, contentType, replayable: true };
-}
-
-function ofBytes(
-  bytes: Uint8Array<ArrayBuffer>,
+  body: string | Uint8Array<ArrayBuffer> | undefined,
   contentType: string | null = null,
 ): ReplayBody {
-  return whole(bytes, bytes, contentType);
+  return { body, readable: body, contentType, replayable: true };
 }
 
 /** A blob can be read as often as it takes; what may be JSON is looked into. */
 async function readBlob(blob: Blob, maxBytes: number): Promise<ReplayBody> {
   const type = blob.type || null;
-  const maySay = type === null || type.includes("json");
-  return maySay && blob.size <= maxBytes
-    ? ofBytes(new Uint8Array(await blob.arrayBuffer()), type)
-    : whole(blob, undefined, type);
-}
-
-/** A form's boundary is drawn anew each time, so it is encoded once. */
-async function encoded(response: Response): Promise<ReplayBody> {
-  // read before the body: afterwards Bun does not know it any more
-  const contentType = response.headers.get("content-type");
-  return ofBytes(new Uint8Array(await response.arrayBuffer()), contentType);
+  const isRead = (type === null || type.includes("json")) &&
+    blob.size <= maxBytes;
+  return isRead
+    ? whole(new Uint8Array(await blob.arrayBuffer()), type)
+    : { ...whole(undefined, type), body: blob };
 }
 
 async function readStream(
@@ -86,7 +76,7 @@ async function readStream(
   try {
     while (size <= maxBytes) {
       const { done, value } = await withAbort(reader.read(), signal);
-      if (done) return ofBytes(joined(chunks, size));
+      if (done) return whole(joined(chunks, size));
       if (!(value instanceof Uint8Array)) {
         throw new TypeError(
           `A body's stream must be made of Uint8Arrays, but a chunk is ${typeof value}`,

@@ -2,7 +2,6 @@
  * What a rotator is made of: options, environment and store, wired together.
  */
 import process from "node:process";
-import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Spending } from "./account/spending.ts";
 import type { AccountContext } from "./account/context.ts";
@@ -31,6 +30,7 @@ import {
   type RotatorOptions,
   strategyOf,
 } from "./options.ts";
+import { folderOf } from "./store/file.ts";
 import { jsonStore } from "./store/json_store.ts";
 import { StateCache } from "./store/state_cache.ts";
 import { defaultStorePath, isDatabase } from "./store/paths.ts";
@@ -38,6 +38,7 @@ import type { FetchLike, Store, StrategyName } from "./types.ts";
 import type { RotatorEvent } from "./report_types.ts";
 import { CODEX_VERSION } from "./version.ts";
 import { systemFetch } from "./system_fetch.ts";
+import { once } from "./values.ts";
 
 /** All parts of one rotator. */
 export interface RotatorContext extends AccountContext {
@@ -213,8 +214,8 @@ function ledgerSink(
   if (typeof option === "string") return new LedgerFile(option);
   if (option instanceof URL) return new LedgerFile(fileURLToPath(option));
   if (store.ledger) return store.ledger;
-  const { path } = store as { path?: unknown };
-  return typeof path === "string" ? new LedgerFile(dirname(path)) : undefined;
+  const folder = folderOf(store);
+  return folder === undefined ? undefined : new LedgerFile(folder);
 }
 
 /** One variable of this process, read when asked for. */
@@ -245,14 +246,5 @@ function safely(
     } catch {
       // its owner's trouble
     }
-  };
-}
-
-function once(say: (reason: string) => void): (reason: string) => void {
-  const told = new Set<string>();
-  return (reason) => {
-    if (told.has(reason)) return;
-    told.add(reason);
-    say(reason);
   };
 }

@@ -1,7 +1,8 @@
 /**
- * Redirects of the backend, followed as `fetch` follows them, but without
- * taking an account's headers along to another server.
+ * A request over the network, with its redirects followed as `fetch` follows
+ * them, but without taking an account's headers along to another server.
  */
+import { withAbort } from "./abort.ts";
 import { type HeaderRecord, targetOf } from "./codex/request.ts";
 import type { RotatorContext } from "./context.ts";
 import type { ReplayableRequest } from "./request.ts";
@@ -25,56 +26,74 @@ export interface OutgoingInit extends Omit<RequestInit, "headers"> {
 /** A redirect that cannot be followed: sending again would not help. */
 export class RedirectError extends TypeError {}
 
-/** Whether a response asks to be followed. */
-export function isRedirect({ status, headers }: Response): boolean {
-  return REDIRECTS.has(status) && headers.has("location");
-}
-
-/** Follows redirects as `fetch` does, which follows those away from the backend itself. */
-export async function follow(
+/**
+ * Fetches, and follows redirects; those away from the backend `fetch` follows
+ * itself.
+ *
+ * @returns The response, and whether another server than the backend gave it.
+ */
+export async function fetchFollowing(
   context: Pick<RotatorContext, "backend" | "fetch">,
-  request: Pick<ReplayableRequest, "url" | "body" | "others">,
-  first: { init: OutgoingInit; response: Response },
+  request: Pick<ReplayableRequest, "url" | "body" | "others" | "signal">,
+  init: OutgoingInit,
 ): Promise<{ response: Response; isForeign: boolean }> {
-  if (request.others.redirect === "error") {
-    await first.response.body?.cancel();
-    throw new RedirectError('The backend redirects, and redirect is "error"');
-  }
-  let { response, init } = first;
-  let url = request.url;
-  for (let count = 0; isRedirect(response); count++) {
+  const { signal, body, others } = request;
+  let { url } = request;
+  let isForeign = false;
+  for (let count = 0;; count++) {
+    const response = await abortable(context.fetch(url, init), signal);
+    const location = REDIRECTS.has(response.status)
+      ? response.headers.get("location")
+      : null;
+    if (isForeign || location === null || others.redirect === "manual") {
+      // of these `fetch` itself knows nothing
+      if (count > 0) {
+        Object.defineProperty(response, "redirected", { value: true });
+      }
+      return { response, isForeign };
+    }
     await response.body?.cancel();
+    if (others.redirect === "error") {
+      throw new RedirectError('The backend redirects, and redirect is "error"');
+    }
     if (count === MAX_REDIRECTS) {
       throw new RedirectError(
         `Too many redirects: ${MAX_REDIRECTS} were followed`,
       );
     }
-    const target = URL.parse(response.headers.get("location")!, url);
-    if (target === null || !/^https?:$/.test(target.protocol)) {
-      throw new RedirectError(
-        "The backend redirects to something that is no URL",
-      );
-    }
-    target.hash = "";
-    url = target.href;
-    init = redirected(
-      init,
-      response.status,
-      request.body.replayable,
-    );
-    if (targetOf(url, context.backend) !== url) {
-      for (const name of IDENTITY_HEADERS) delete init.headers[name];
-      response = await context.fetch(url, { ...init, redirect: "follow" });
-      return { response: marked(response), isForeign: true };
-    }
-    response = await context.fetch(url, init);
+    url = locationOf(location, url);
+    init = redirected(init, response.status, body.replayable);
+    isForeign = targetOf(url, context.backend) !== url;
+    if (!isForeign) continue;
+    for (const name of IDENTITY_HEADERS) delete init.headers[name];
+    init.redirect = "follow";
   }
-  return { response: marked(response), isForeign: false };
 }
 
-/** Tells of the redirects that `fetch` did not follow itself. */
-function marked(response: Response): Response {
-  return Object.defineProperty(response, "redirected", { value: true });
+/**
+ * Waits no longer than the caller wants, also for a fetch that does not listen
+ * to the signal; what still comes of it is discarded.
+ */
+function abortable(
+  work: Promise<Response>,
+  signal: ReplayableRequest["signal"],
+): Promise<Response> {
+  if (!signal) return work;
+  work.then(({ body }) => {
+    if (signal.aborted) body?.cancel().catch(() => {});
+  }, () => {});
+  return withAbort(work, signal);
+}
+
+function locationOf(location: string, url: string): string {
+  const target = URL.parse(location, url);
+  if (target === null || !/^https?:$/.test(target.protocol)) {
+    throw new RedirectError(
+      "The backend redirects to something that is no URL",
+    );
+  }
+  target.hash = "";
+  return target.href;
 }
 
 /** Method and body after a redirect, by the rules of the fetch standard. */

@@ -21,8 +21,7 @@ import { meterFacts, meterOfModel } from "./meters.ts";
 import { explained } from "./errors.ts";
 import type { ReplayableRequest } from "./request.ts";
 import {
-  follow,
-  isRedirect,
+  fetchFollowing,
   type OutgoingInit,
   RedirectError,
 } from "./redirect.ts";
@@ -47,13 +46,10 @@ export async function send(
   const { signal } = request;
   let response: Response;
   try {
-    response = await abortable(context.fetch(request.url, init), signal);
-    if (isRedirect(response) && request.others.redirect !== "manual") {
-      const end = await follow(context, request, { init, response });
-      response = end.response;
-      // what another server says teaches nothing about the account
-      if (end.isForeign) return { response, outcome: { kind: "other" } };
-    }
+    const fetched = await fetchFollowing(context, request, init);
+    ({ response } = fetched);
+    // what another server says teaches nothing about the account
+    if (fetched.isForeign) return { response, outcome: { kind: "other" } };
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof RedirectError) throw error;
@@ -172,21 +168,6 @@ function initOf(
   return replayable
     ? Object.assign(init, { body: sentOnce(body) })
     : Object.assign(init, { body, duplex: "half" });
-}
-
-/**
- * Waits no longer than the caller wants, also for a fetch that does not listen
- * to the signal; what still comes of it is discarded.
- */
-function abortable(
-  work: Promise<Response>,
-  signal: ReplayableRequest["signal"],
-): Promise<Response> {
-  if (!signal) return work;
-  work.then(({ body }) => {
-    if (signal.aborted) body?.cancel().catch(() => {});
-  }, () => {});
-  return withAbort(work, signal);
 }
 
 /** Learns what a stream says about its account. */

@@ -6,9 +6,10 @@
  */
 import { readFile, rename, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { clearTimeout, setTimeout } from "node:timers";
 import { currentSessions, type Sessions } from "./pool/sessions.ts";
+import { folderOf } from "./store/file.ts";
 import type { SessionStore, Store } from "./types.ts";
 
 /** Sessions are written at most this often, ms. */
@@ -20,9 +21,9 @@ export function sessionStoreOf(
   now: () => number,
 ): SessionStore | undefined {
   if (store.sessions) return store.sessions;
-  const { path } = store as { path?: unknown };
-  if (typeof path !== "string") return undefined;
-  const file = join(dirname(path), "sessions.json");
+  const folder = folderOf(store);
+  if (folder === undefined) return undefined;
+  const file = join(folder, "sessions.json");
   const read = async (): Promise<Record<string, string>> => {
     try {
       const { sessions } = JSON.parse(await readFile(file, "utf8"));

@@ -85,6 +85,15 @@ export function iso(time: number | null | undefined): string | null {
   return Number.isNaN(date.getTime()) ? null : date.toISOString();
 }
 
+/** What says a text only the first time. */
+export function once(say: (text: string) => void): (text: string) => void {
+  const told = new Set<string>();
+  return (text) => {
+    if (!told.has(text)) say(text);
+    told.add(text);
+  };
+}
+
 /** Chunks as one. */
 export function joined(
   chunks: readonly Uint8Array[],

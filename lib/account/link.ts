@@ -5,9 +5,9 @@
  */
 import { createHash } from "node:crypto";
 import { unlink } from "node:fs/promises";
-import { dirname } from "node:path";
 import { readClaims } from "../codex/tokens.ts";
 import { messageOf } from "../errors.ts";
+import { folderOf } from "../store/file.ts";
 import { mayBeSameLogin } from "../store/state.ts";
 import type {
   AccountRecord,
@@ -80,9 +80,7 @@ export class AccountLinks {
 
   /** The file; beside the store there is another place for a copy of it. */
   #fileOf({ source }: LinkedAccount): LinkedFile {
-    const { path } = this.#context.store as { path?: unknown };
-    const spare = typeof path === "string" ? dirname(path) : undefined;
-    return new LinkedFile(source, spare);
+    return new LinkedFile(source, folderOf(this.#context.store));
   }
 
   /**

@@ -9,7 +9,8 @@ import type {
 } from "../report_types.ts";
 import { jsonText, standingWords } from "./format.ts";
 import { demand } from "./granted.ts";
-import { once, usageError } from "./messages.ts";
+import { once } from "../values.ts";
+import { usageError } from "./messages.ts";
 import type { Context } from "./options.ts";
 import { candidates, pool } from "./status_summary.ts";
 

@@ -68,14 +68,6 @@ export function voiceOf(io: Io): Voice {
   };
 }
 
-export function once(warn: Voice["warn"]): Voice["warn"] {
-  const told = new Set<string>();
-  return (text) => {
-    if (!told.has(text)) warn(text);
-    told.add(text);
-  };
-}
-
 export function printError(io: Io, message: string): void {
   printMarked(io, { text: "Error:", color: "red" }, message);
 }

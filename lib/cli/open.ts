@@ -9,7 +9,8 @@ import { isDatabase } from "../store/paths.ts";
 import { editState, normalState } from "../store/state.ts";
 import type { NormalState } from "../normal_types.ts";
 import type { Store } from "../types.ts";
-import { CliError, once, type Voice } from "./messages.ts";
+import { once } from "../values.ts";
+import { CliError, type Voice } from "./messages.ts";
 import type {
   RefreshReport,
   RotatorEvent,

@@ -28,7 +28,8 @@ import {
 import { eventCommand } from "./event_command.ts";
 import { demand } from "./granted.ts";
 import type { Io } from "./io.ts";
-import { CliError, EXIT, once, usageError, voiceOf } from "./messages.ts";
+import { once } from "../values.ts";
+import { CliError, EXIT, usageError, voiceOf } from "./messages.ts";
 import { openWholeStore } from "./open.ts";
 import { noAccount, sanitize, suggestCommand } from "./format.ts";
 

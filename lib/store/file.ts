@@ -22,6 +22,12 @@ export const DELETED: readonly string[] = process.platform === "win32"
 const BUSY_LIMIT_MS = 2_000;
 const MAX_LINKS = 40;
 
+/** The folder that a store's file is in; undefined: it is in none. */
+export function folderOf(store: object): string | undefined {
+  const { path } = store as { path?: unknown };
+  return typeof path === "string" ? dirname(path) : undefined;
+}
+
 export function newToken(): string {
   return randomBytes(12).toString("hex");
 }
