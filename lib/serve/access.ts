@@ -6,7 +6,6 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import {
   mkdir,
-  open,
   readFile,
   rename,
   stat,
@@ -18,6 +17,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isLoopback } from "../codex/endpoints.ts";
+import { unlessMissing } from "../store/file.ts";
 import { isHeaderText } from "../values.ts";
 
 /** Holds the key instead of the file. */
@@ -184,62 +184,44 @@ export function keyFile(storePath: string): string {
 }
 
 /**
- * Reads the key, and makes one where there is none yet.
+ * Reads the key, and makes one where there is none yet: of several processes at
+ * once the one that makes the other file.
  *
  * @throws {Error} When others may read the file, or it cannot be written.
  */
 export async function readOrMakeKey(path: string): Promise<string> {
-  try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    const file = await open(path, "wx", 0o600);
-    const key = newKey();
-    await file.writeFile(`${key}\n`).finally(() => file.close());
-    return key;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST") return await readKey(path);
-    if (code === undefined) throw error;
-    throw new Error(
-      `The key file ${path} cannot be written (${code}); make its folder writable, or name a key in ${KEY_VARIABLE}`,
-    );
+  const other = `${path}.new`;
+  for (let tries = 0; tries < 40; tries++) {
+    const key = await readKey(path);
+    if (key !== "") return usableKey(key, path);
+    try {
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      const text = `${randomBytes(32).toString("base64url")}\n`;
+      await writeFile(other, text, { mode: 0o600, flag: "wx" });
+      // somebody else may have made it before this one was alone
+      await ((await readKey(path)) ? unlink(other) : rename(other, path));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === undefined) throw error;
+      if (code === "EEXIST") await sleep(50);
+      else {
+        throw new Error(
+          `The key file ${path} cannot be written (${code}); make its folder writable, or name a key in ${KEY_VARIABLE}`,
+        );
+      }
+    }
   }
+  throw new Error(`There is no key in ${path}; delete it and ${other}`);
 }
 
-function newKey(): string {
-  return randomBytes(32).toString("base64url");
-}
-
+/** Returns "" where there is none. */
 async function readKey(path: string): Promise<string> {
-  const { mode } = await stat(path);
-  if (process.platform !== "win32" && (mode & 0o077) !== 0) {
+  const found = await unlessMissing(stat(path));
+  if (found === undefined) return "";
+  if (process.platform !== "win32" && (found.mode & 0o077) !== 0) {
     throw new Error(
       `Others than its owner may read the key in ${path}; delete the file, and a new key is made`,
     );
   }
-  // another process that starts at this moment writes it after it made it
-  const key = await keyIn(path) || await sleep(200).then(() => keyIn(path)) ||
-    await fill(path);
-  return usableKey(key, path);
-}
-
-async function keyIn(path: string): Promise<string> {
   return (await readFile(path, "utf8")).trim();
-}
-
-/** Fills a file that a process left empty; of several at once the one that makes the other file. */
-async function fill(path: string): Promise<string> {
-  const other = `${path}.new`;
-  for (let tries = 0; tries < 40; tries++) {
-    try {
-      await writeFile(other, `${newKey()}\n`, { mode: 0o600, flag: "wx" });
-      // somebody else may have filled it before this one was alone
-      await ((await keyIn(path)) ? unlink(other) : rename(other, path));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      await sleep(50);
-    }
-    const key = await keyIn(path);
-    if (key) return key;
-  }
-  throw new Error(`There is no key in ${path}; delete it and ${other}`);
 }

@@ -64,6 +64,11 @@ const BASE = /^(\/v1|\/backend-api\/codex)(?=\/)/;
 const OTHER_API =
   /^(\/v1|\/backend-api\/codex)?\/(chat\/completions|completions|messages)$/;
 
+const usage = async ({ rotator }: Parts) =>
+  Response.json(fleetUsage(await rotator.status()));
+/** Resets in the bank belong to accounts, and are used on OpenAI's own pages. */
+const resetCredits = () => Response.json({ available_count: 0, credits: [] });
+
 /** What the server answers by itself to a GET. */
 const OWN: Record<
   string,
@@ -225,11 +230,8 @@ function notFound(path: string): Response {
 function warnOfKey({ metrics, onWarning }: Parts): void {
   const times = metrics.count("wrong_keys");
   if (!/^10*$/.test(String(times))) return;
-  onWarning(
-    `${times} request${
-      times === 1 ? "" : "s"
-    } without the server's key, or with a wrong one`,
-  );
+  const requests = times === 1 ? "1 request" : `${times} requests`;
+  onWarning(`${requests} without the server's key, or with a wrong one`);
 }
 
 /** The report without addresses, in whichever field they stand. */
@@ -244,10 +246,6 @@ function withoutEmails(report: StatusReport): string {
   );
 }
 
-async function usage({ rotator }: Parts): Promise<Response> {
-  return Response.json(fleetUsage(await rotator.status()));
-}
-
 /** A Codex that is signed in sends nothing before it is told where its workspace is served. */
 function workspaces(_parts: Parts, { headers }: Request): Response {
   const workspace = {
@@ -256,11 +254,6 @@ function workspaces(_parts: Parts, { headers }: Request): Response {
     account_routing_override: "NO_CONSTRAINT",
   };
   return Response.json({ accounts: [workspace] });
-}
-
-/** Resets in the bank belong to accounts, and are used on OpenAI's own pages. */
-function resetCredits(): Response {
-  return Response.json({ available_count: 0, credits: [] });
 }
 
 /** The status of each error of the rotator itself. */

@@ -25,43 +25,18 @@ export interface Visit {
 const MIN_WAIT = 100;
 
 /** Speak of one connection only. */
-const HOP_BY_HOP = [
-  "connection",
-  "expect",
-  "http2-settings",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-];
-/** Belong to the caller and this server, not to the account's owner and the backend. */
-const FROM_CALLER: ReadonlySet<string> = new Set([
-  ...HOP_BY_HOP,
-  // the runtime's own fetch asks for what it can decode
-  "accept-encoding",
-  "authorization",
-  "chatgpt-account-id",
-  "content-length",
-  "cookie",
-  "forwarded",
-  "host",
-  "referer",
-  "via",
-  "x-openai-fedramp",
-]);
-const FROM_BACKEND: ReadonlySet<string> = new Set([
-  ...HOP_BY_HOP,
-  "alt-svc",
-  // the body has been decoded
-  "content-encoding",
-  "content-length",
-  "set-cookie",
-  "strict-transport-security",
-]);
+const HOP_BY_HOP =
+  "connection expect http2-settings keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade";
+/** Belong to the caller and this server, not to the account's owner and the backend; the runtime's own fetch asks for the encodings that it can decode. */
+const FROM_CALLER: ReadonlySet<string> = new Set(
+  `${HOP_BY_HOP} accept-encoding authorization chatgpt-account-id content-length cookie forwarded host referer via x-openai-fedramp`
+    .split(" "),
+);
+/** The body has been decoded. */
+const FROM_BACKEND: ReadonlySet<string> = new Set(
+  `${HOP_BY_HOP} alt-svc content-encoding content-length set-cookie strict-transport-security`
+    .split(" "),
+);
 const NEVER_IN = /^(?:x-forwarded-|sec-)/;
 const NEVER_OUT = /^access-control-/;
 
