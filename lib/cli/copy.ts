@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { LedgerFile } from "../ledger/ledger.ts";
+import { currentSessions } from "../pool/sessions.ts";
 import { sessionStoreOf } from "../session_file.ts";
 import type { LedgerEntry } from "../spending_types.ts";
 import { realFile, statFile } from "../store/file.ts";
@@ -61,14 +62,15 @@ async function run(context: Context): Promise<void> {
       `No account is in ${nameOf(source)}; there is nothing to copy`,
     );
   }
-  checkEmpty(await target.read(), target, context);
+  const check = (found: PoolState) => {
+    if (!context.flags.on("replace")) checkFree(found, state, target, context);
+  };
+  check(await target.read());
   // accounts come last: what is cut off before can be done again
   const lines = await copyLedger(source, target, context);
-  const sessions = await sessionStoreOf(source, io.now)?.read() ?? {};
-  const copied = Object.keys(sessions).length;
-  if (copied > 0) await sessionStoreOf(target, io.now)?.write(sessions);
+  const sessions = await copySessions(source, target, io.now);
   await target.update((draft) => {
-    checkEmpty(draft, target, context);
+    check(draft);
     for (const name of Object.keys(draft)) {
       delete (draft as Partial<PoolState>)[name as keyof PoolState];
     }
@@ -78,7 +80,7 @@ async function run(context: Context): Promise<void> {
   context.say(
     `${anew} has ${count(accounts, "account")} of ${old} now, with ${
       count(lines, "line")
-    } of its ledger and ${count(copied, "session")}`,
+    } of its ledger and ${count(sessions, "session")}`,
   );
   context.warn(
     `Both hold the same tokens now, and a refresh token serves once: use ${anew} only, everywhere, and nothing of ${old} any more`,
@@ -97,19 +99,23 @@ function nameOf({ name, path }: NamedStore): string {
   return name ?? path ?? "the store";
 }
 
-function checkEmpty(
-  { accounts }: PoolState,
+function checkFree(
+  { accounts, settings }: PoolState,
+  source: PoolState,
   target: NamedStore,
-  { flags, operands }: Context,
+  { operands }: Context,
 ): void {
-  const found = Object.keys(accounts).length;
-  if (found === 0 || flags.on("replace")) return;
+  const number = Object.keys(accounts).length;
+  const own = JSON.stringify(settings ?? {});
+  const isSame = own === "{}" || own === JSON.stringify(source.settings);
+  if (number === 0 && isSame) return;
+  const found = number > 0 ? count(number, "account") : "settings";
   const words = operands.map((it) => quote(withoutPassword(it))).join(" ");
   const command = `${programName()} copy ${words} --replace`;
   throw new CliError(
-    `${nameOf(target)} has ${
-      count(found, "account")
-    } already; to put those of the other store in their place: ${command}`,
+    `${
+      nameOf(target)
+    } has ${found} already; to put those of the other store in their place: ${command}`,
   );
 }
 
@@ -134,4 +140,17 @@ async function copyLedger(
     await sink.append(missing.slice(start, start + LINES) as LedgerEntry[]);
   }
   return entries.length;
+}
+
+async function copySessions(
+  source: NamedStore,
+  target: NamedStore,
+  now: () => number,
+): Promise<number> {
+  const remembered = await sessionStoreOf(source, now)?.read() ?? {};
+  // others are forgotten anyway, or cannot be read
+  const sessions = currentSessions(remembered, now());
+  const number = Object.keys(sessions).length;
+  if (number > 0) await sessionStoreOf(target, now)?.write(sessions);
+  return number;
 }

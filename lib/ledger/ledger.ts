@@ -97,6 +97,7 @@ export class Ledger {
 
 /** Older months are deleted. */
 const MAX_MONTHS = 13;
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z$/;
 const NAME = /^ledger-(\d{4}-\d{2})\.jsonl$/;
 
 /** Appends whole lines, also when several processes do. */
@@ -187,11 +188,19 @@ export async function readLedger(
   return { entries, skippedLines };
 }
 
+/** Whether a value is a time as it is written here: these are in order as texts, too. */
+function isTime(value: unknown): boolean {
+  if (typeof value !== "string" || !TIME.test(value)) return false;
+  const time = new Date(value);
+  // some runtimes read a 30th of February as the 2nd of March
+  return !isNaN(time.getTime()) &&
+    time.toISOString().slice(0, 10) === value.slice(0, 10);
+}
+
 function parseEntry(line: string): LedgerEntry | undefined {
   try {
     const entry = JSON.parse(line);
-    const isEntry = typeof entry?.at === "string" &&
-      typeof entry.alias === "string";
+    const isEntry = isTime(entry?.at) && typeof entry.alias === "string";
     return isEntry ? entry : undefined;
   } catch {
     return undefined;

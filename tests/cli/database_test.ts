@@ -11,6 +11,7 @@ import { type Place, testDatabase } from "../store/places.ts";
 import { testOnDeno } from "../test.ts";
 import type { Ran } from "./run.ts";
 
+const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
 const CLI = fromFileUrl(new URL("../../cli.ts", import.meta.url));
 const SECRETS = [PASSWORD, encodeURIComponent(PASSWORD), "p@ss", "p%40ss"];
 
@@ -154,6 +155,113 @@ testProcesses(
     const { state, lines } = await contentOf(place);
     assertEquals(Object.keys(state.accounts), Object.keys(STATE.accounts));
     assertEquals(lines.length, LINES.length);
+    // what its owner said of money is no less there than an account
+    const capped = place.another();
+    const creditCaps = { "*": { day: 1 } };
+    await capped.open().update((it) => void (it.settings = { creditCaps }));
+    const kept = await run("deno", "copy", from, capped.where);
+    assertEquals(kept.code, 1);
+    assertStringIncludes(kept.err, "has settings already");
+    assertEquals((await capped.content()).settings, { creditCaps });
+    const args = ["copy", from, capped.where, "--replace"];
+    assertEquals((await run("deno", ...args)).code, 0);
+    assertEquals((await capped.content()).settings, STATE.settings as unknown);
+  },
+);
+
+/** A thousand accounts, and odd ones, as a text: `__proto__` is a name in it. */
+function oddState(): string {
+  const accounts = Array.from({ length: 1_000 }, (_, index) => {
+    const tokens = {
+      access: "a".repeat(500),
+      refresh: `r${index}`,
+      more: [index],
+    };
+    const record = { tokens, requests: index, spent: { "2026-11-29": "0.1" } };
+    return `"a${index}":${JSON.stringify(record)}`;
+  });
+  return `{"version":1,"zukunft":{"__proto__":[null]},"settings":{"pinned":null,` +
+    `"creditCaps":{"__proto__":{"day":1},"*":{"month":2}},"toString":1},` +
+    `"accounts":{"__proto__":{"plan":"pro","x":{"__proto__":1}},` +
+    `"constructor":{},"a b":{"note":"\\u0000 \\ud800 \u2028"},${accounts}}}`;
+}
+
+testProcesses(
+  "takes odd content and a thousand accounts there and back by `copy`",
+  async (place) => {
+    const from = await writeAll(join(place.folder, "from"));
+    await writeFile(from, oddState());
+    const odd = { ...LINES[0]!, future: { "\u0000": 1 } };
+    const at = ["zzz", "infinity", "2026-02-30T00:00:00.000Z", 5, null];
+    const lines = [odd, ...at.map((it) => ({ ...odd, at: it }))];
+    const ledger = join(
+      place.folder,
+      "from",
+      `ledger-${odd.at.slice(0, 7)}.jsonl`,
+    );
+    await writeFile(
+      ledger,
+      lines.map((line) => `${JSON.stringify(line)}\n`).join("") + "{cut",
+    );
+    const file = join(place.folder, "from", "sessions.json");
+    const sessions = { ...SESSIONS, "\u0000": 5, none: null, old: "work 5" };
+    await writeFile(file, JSON.stringify({ version: 1, sessions }));
+    const there = await run("deno", "copy", from, place.where);
+    assertEquals(there.code, 0, there.err);
+    assertStringIncludes(there.err, "6 lines of the ledger cannot be read");
+    assertStringIncludes(there.out, "1003 accounts");
+    const back = join(place.folder, "back", "a.json");
+    const returned = await run("deno", "copy", place.where, back);
+    assertEquals(returned.code, 0, returned.err);
+    assertEquals(
+      JSON.parse(await readFile(back, "utf8")),
+      JSON.parse(oddState()),
+    );
+    const kept = await contentOf(place);
+    assert(kept.lines.some((line) => "future" in line));
+    assertEquals(kept.sessions, SESSIONS);
+  },
+);
+
+testProcesses(
+  "is whole after a `copy` that was killed is done again, either way",
+  async (place) => {
+    const from = await writeAll(join(place.folder, "from"));
+    const month = LINES[0]!.at.slice(0, 7);
+    const many = Array.from(
+      { length: 20_000 },
+      (_, request) => `${JSON.stringify({ ...LINES[0], request })}\n`,
+    );
+    const name = `ledger-${month}.jsonl`;
+    await writeFile(join(place.folder, "from", name), many.join(""));
+    const back = join(place.folder, "back", "a.json");
+    const numberOf = async (where: string) => {
+      const store = where === back ? undefined : place.open();
+      if (store) return (await Array.fromAsync(store.ledger!.read(0))).length;
+      const text = await readFile(join(place.folder, "back", name), "utf8")
+        .catch(() => "");
+      return text.split("\n").length - 1;
+    };
+    for (const [source, target] of [[from, place.where], [place.where, back]]) {
+      const [program, ...args] = [...commandOf("deno"), CLI, "copy"];
+      const child = new Deno.Command(program!, {
+        args: [...args, source!, target!],
+        stdout: "null",
+        stderr: "null",
+      }).spawn();
+      while (await numberOf(target!) === 0) await sleep(5);
+      child.kill("SIGKILL");
+      await child.status;
+      const again = await run("deno", "copy", source!, target!, "--replace");
+      assertEquals(again.code, 0, again.err);
+      const { accounts } = target === back
+        ? JSON.parse(await readFile(back, "utf8"))
+        : await place.content();
+      assertEquals(Object.keys(accounts), Object.keys(STATE.accounts));
+      const others = LINES.filter(({ at }) => at.slice(0, 7) !== month).length;
+      const expected = many.length + (target === back ? 0 : others);
+      assertEquals(await numberOf(target!), expected);
+    }
   },
 );
 
