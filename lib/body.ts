@@ -3,7 +3,6 @@ import { withAbort } from "./abort.ts";
 import { relay } from "./response.ts";
 import { joined } from "./values.ts";
 
-/** A body that can be sent, and how often. */
 export interface ReplayBody {
   /** What `fetch` is given; undefined when there is no body. */
   body: BodyInit | undefined;

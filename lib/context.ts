@@ -4,7 +4,7 @@
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Spending } from "./account/spending.ts";
-import type { AccountContext } from "./account/context.ts";
+import { type AccountContext, systemFetch } from "./account/context.ts";
 import { TokenManager } from "./account/token.ts";
 import { UsageChecker } from "./account/usage_check.ts";
 import { MAX_REPLAY_BYTES } from "./body.ts";
@@ -37,10 +37,8 @@ import { defaultStorePath, isDatabase } from "./store/paths.ts";
 import type { FetchLike, Store, StrategyName } from "./types.ts";
 import type { RotatorEvent } from "./report_types.ts";
 import { CODEX_VERSION } from "./version.ts";
-import { systemFetch } from "./system_fetch.ts";
 import { once } from "./values.ts";
 
-/** All parts of one rotator. */
 export interface RotatorContext extends AccountContext {
   readonly storeName: string;
   /** The file, where the caller named one. */
@@ -65,7 +63,6 @@ export interface RotatorContext extends AccountContext {
   readonly maxReplayBytes: number;
   readonly codexVersion: string;
   readonly learned: Learned;
-  /** Explain each selection on stderr. */
   readonly debug: () => boolean;
   readonly strategy: () => StrategyName;
   /** Sends a `warning` event, once for each reason. */
@@ -129,7 +126,6 @@ export function createContext(
   };
 }
 
-/** What the parts share that keep accounts alive. */
 function accountContext(
   options: RotatorOptions,
   store: Store,

@@ -25,7 +25,6 @@ function format({ units, scale }: Decimal): string {
   return `${units < 0n ? "-" : ""}${whole}${fraction && `.${fraction}`}`;
 }
 
-/** Both amounts in units of one scale. */
 function align(a: string, b: string): { a: bigint; b: bigint; scale: number } {
   const [x, y] = [parse(a), parse(b)];
   const scale = Math.max(x.scale, y.scale);

@@ -16,7 +16,6 @@ import type {
 /** A `T` in which these fields are there. */
 type Filled<T, Name extends keyof T> = T & Required<Pick<T, Name>>;
 
-/** A window: dated. */
 export type NormalWindow = Filled<UsageWindow, "observedAt" | "seenAt">;
 
 /** A meter: dated, its flags with the windows that they are about. */
@@ -25,7 +24,6 @@ export interface NormalMeter
   windows: NormalWindow[];
 }
 
-/** Usage: every part is dated. */
 export interface NormalUsage extends
   Filled<
     UsageFacts,
@@ -34,13 +32,11 @@ export interface NormalUsage extends
   meters: Record<string, NormalMeter>;
 }
 
-/** Credits. */
 export type NormalCredits = Required<CreditFacts>;
 
 /** Tokens: the access token can be sent, or is empty. */
 export type NormalTokens = Filled<Tokens, "expiresAt">;
 
-/** An account. */
 export interface NormalRecord extends
   Filled<
     AccountRecord,
@@ -58,7 +54,6 @@ export interface NormalRecord extends
   auth?: NonNullable<AccountRecord["auth"]>;
 }
 
-/** A state. */
 export interface NormalState extends PoolState {
   settings: Settings & { pinned: string | null };
   accounts: Record<string, NormalRecord>;

@@ -18,7 +18,6 @@ const IDENTITY_HEADERS = [
   "cookie",
 ];
 
-/** What `fetch` is given beside the URL. */
 export interface OutgoingInit extends Omit<RequestInit, "headers"> {
   headers: HeaderRecord;
 }

@@ -21,7 +21,6 @@ import type { EventContext } from "./report_types.ts";
 /** The header that keeps a request on included usage; it is never passed on. */
 const MAX_CREDITS_HEADER = "x-codex-rotator-max-credits";
 
-/** What the caller wants sent to the backend. */
 export interface ReplayableRequest {
   url: string;
   method: string;
@@ -121,7 +120,6 @@ export async function readRequest(
   return read;
 }
 
-/** Makes a request acceptable to the backend, where it is not. */
 function adapt(
   request: ReplayableRequest,
   { codexVersion, learned }: RotatorContext,

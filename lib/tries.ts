@@ -3,7 +3,6 @@ import type { Attempt } from "./account/context.ts";
 import type { Outcome } from "./codex/error_table.ts";
 import type { ReplayableRequest } from "./request.ts";
 
-/** What came back, and what it means. */
 export interface Answer {
   response: Response;
   outcome: Outcome;
@@ -22,14 +21,12 @@ export interface NetworkError {
 /** How an attempt failed: an unread response, or an error of the network. */
 export type Failure = { response: Response } | NetworkError;
 
-/** A request as it was sent on one account. */
 export interface Sent {
   readonly request: ReplayableRequest;
   readonly attempt: Attempt;
   readonly tries: Tries;
 }
 
-/** The attempts of one request. */
 export class Tries {
   readonly tried = new Set<string>();
   /** Those of them that failed transiently and may be tried again. */

@@ -94,7 +94,6 @@ export function once(say: (text: string) => void): (text: string) => void {
   };
 }
 
-/** Chunks as one. */
 export function joined(
   chunks: readonly Uint8Array[],
   size: number,

@@ -55,6 +55,18 @@ export interface Attempt {
 }
 
 /**
+ * Bun takes NODE_TLS_REJECT_UNAUTHORIZED from the `.env` of the folder that it
+ * is started in: a project's file must not switch off the check of certificates.
+ */
+const PINNED: RequestInit | undefined = "Bun" in globalThis
+  ? { tls: { rejectUnauthorized: true } } as RequestInit
+  : undefined;
+
+/** Sends a request; a later change of `globalThis.fetch` counts. */
+export const systemFetch: FetchLike = (input, init) =>
+  globalThis.fetch(input, PINNED ? { ...init, ...PINNED } : init);
+
+/**
  * A body for a request that must not reach the server twice. Deno sends a
  * request again by itself when a connection that was used before breaks, unless
  * its body is a blob or a stream.

@@ -1,6 +1,5 @@
-import { fetchText } from "../account/context.ts";
+import { fetchText, systemFetch } from "../account/context.ts";
 import { isDenied, messageOf } from "../errors.ts";
-import { systemFetch } from "../system_fetch.ts";
 import type { PoolState } from "../types.ts";
 import { VERSION } from "../version.ts";
 import { checkAccounts, checkSettings } from "./doctor_checks.ts";

@@ -20,7 +20,7 @@ import {
 } from "./options.ts";
 import { renderStatus } from "./status_table.ts";
 import { statusReader } from "./stored_status.ts";
-import { systemFetch } from "../system_fetch.ts";
+import { systemFetch } from "../account/context.ts";
 
 export const command: Command = {
   help: `

@@ -49,7 +49,6 @@ const UNREADABLE = "(This output is encrypted and cannot be read any more)";
 
 type Json = Record<string, unknown>;
 
-/** A body as the backend takes it. */
 export interface Adapted {
   /** The body to send; undefined: the caller's conforms, byte for byte. */
   json: Json | undefined;

@@ -51,27 +51,24 @@ export function deviceUrls(
  */
 export function checkedBase(value: string | URL, name: string): string {
   const url = URL.parse(value);
-  if (url === null) {
-    throw new TypeError(
-      `The ${name} URL is not an absolute URL; write it as https://host/path`,
-    );
-  }
-  if (url.protocol !== "https:" && url.protocol !== "http:") {
-    throw new TypeError(
-      `The ${name} URL begins with "${url.protocol}"; write it as https://host/path`,
-    );
+  const wrong = wrongWith(url);
+  if (wrong !== undefined) throw new TypeError(`The ${name} URL ${wrong}`);
+  return url!.origin + url!.pathname.replace(/\/+$/, "");
+}
+
+function wrongWith(url: URL | null): string | undefined {
+  const form = "write it as https://host/path";
+  if (url === null) return `is not an absolute URL; ${form}`;
+  const { protocol, hostname } = url;
+  if (protocol !== "https:" && protocol !== "http:") {
+    return `begins with "${protocol}"; ${form}`;
   }
   if (url.username !== "" || url.password !== "" || /[?#]/.test(url.href)) {
-    throw new TypeError(
-      `The ${name} URL has a user name, a query or a fragment; write it as https://host/path`,
-    );
+    return `has a user name, a query or a fragment; ${form}`;
   }
-  if (url.protocol === "http:" && !isLoopback(url.hostname)) {
-    throw new TypeError(
-      `The ${name} URL would send tokens unencrypted to "${url.hostname}"; use https, or http on a loopback host`,
-    );
-  }
-  return url.origin + url.pathname.replace(/\/+$/, "");
+  return protocol === "http:" && !isLoopback(hostname)
+    ? `would send tokens unencrypted to "${hostname}"; use https, or http on a loopback host`
+    : undefined;
 }
 
 /** Whether a URL's host is this machine. */

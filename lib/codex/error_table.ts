@@ -34,105 +34,74 @@ export type Outcome =
   /** It says nothing about the account. */
   | { kind: "other" };
 
-/** What an error means, whatever the account. */
 type ErrorKind = Exclude<Outcome["kind"], "ok">;
 
-/** One row: what a code or a text means under these statuses. */
-interface Row {
-  kind: ErrorKind;
-  /** HTTP statuses it counts under; in a stream without a status all rows count but those of `notInStreams`. */
-  statuses: readonly number[];
-  /** Codes, exactly; one of them is enough. */
-  codes?: readonly string[];
-  /** Or a pattern of the text for people. */
-  text?: RegExp;
-  notInStreams?: boolean;
-}
+/** One row: what a code, or a text for people, means under these statuses. */
+type Row = readonly [
+  kind: ErrorKind,
+  /** In a stream that names no status all rows count but those not for streams. */
+  statuses: readonly number[],
+  /** Codes, of which one is enough, or a pattern of the text. */
+  sign: readonly string[] | RegExp,
+  where?: "not in streams",
+];
 
 /** In order: the first row that fits counts. */
 const ROWS: readonly Row[] = [
-  {
-    kind: "encrypted-content",
-    statuses: [400],
-    codes: ["invalid_encrypted_content"],
-  },
-  {
-    kind: "encrypted-content",
-    statuses: [400],
-    text:
-      /encrypted\b.*\bcontent\b.*\bcould not be (?:verified|decrypted|decoded)/i,
-  },
-  {
-    kind: "model",
-    statuses: [400],
-    text: /not supported when using codex with a chatgpt account/i,
-    notInStreams: true,
-  },
-  {
-    kind: "model",
-    statuses: [404],
-    text: /^model not found\b/im,
-    notInStreams: true,
-  },
-  {
-    kind: "other",
-    statuses: [400],
-    text: /requires a newer version of codex/i,
-  },
-  {
-    kind: "refused-body",
-    statuses: [400],
-    text:
-      /unsupported (?:parameter|service_tier)\b|system messages are not allowed|instructions are required/i,
-    notInStreams: true,
-  },
-  {
-    kind: "workspace",
-    statuses: [402],
-    codes: ["deactivated_workspace"],
-    notInStreams: true,
-  },
-  {
-    kind: "workspace",
-    statuses: [403],
-    codes: [
+  ["encrypted-content", [400], ["invalid_encrypted_content"]],
+  [
+    "encrypted-content",
+    [400],
+    /encrypted\b.*\bcontent\b.*\bcould not be (?:verified|decrypted|decoded)/i,
+  ],
+  [
+    "model",
+    [400],
+    /not supported when using codex with a chatgpt account/i,
+    "not in streams",
+  ],
+  ["model", [404], /^model not found\b/im, "not in streams"],
+  ["other", [400], /requires a newer version of codex/i],
+  [
+    "refused-body",
+    [400],
+    /unsupported (?:parameter|service_tier)\b|system messages are not allowed|instructions are required/i,
+    "not in streams",
+  ],
+  ["workspace", [402], ["deactivated_workspace"], "not in streams"],
+  [
+    "workspace",
+    [403],
+    [
       "codex_workspace_access_denied",
       "workspace_access_denied",
       "invalid_workspace_selected",
       "codex_entitlement_missing",
       "entitlement_missing",
     ],
-    notInStreams: true,
-  },
-  {
-    kind: "usage-limit",
-    statuses: [429, 404],
-    codes: ["usage_limit_reached", "usage_limit_exceeded"],
-  },
-  { kind: "plan", statuses: [429], codes: ["usage_not_included"] },
-  {
-    kind: "credits-refused",
-    statuses: [429],
-    codes: [
+    "not in streams",
+  ],
+  [
+    "usage-limit",
+    [429, 404],
+    ["usage_limit_reached", "usage_limit_exceeded"],
+  ],
+  ["plan", [429], ["usage_not_included"]],
+  [
+    "credits-refused",
+    [429],
+    [
       "insufficient_quota",
       "credit_balance_exhausted",
       "organization_spend_limit_exceeded",
       "project_spend_limit_exceeded",
       "organization_usage_limit_exceeded",
     ],
-  },
-  { kind: "other", statuses: [429], codes: ["flex_unavailable"] },
-  {
-    kind: "transient",
-    statuses: [],
-    codes: ["server_is_overloaded", "slow_down"],
-  },
-  {
-    kind: "transient",
-    statuses: [],
-    text: /selected model is at capacity/i,
-  },
-  { kind: "throttle", statuses: [], codes: ["rate_limit_exceeded"] },
+  ],
+  ["other", [429], ["flex_unavailable"]],
+  ["transient", [], ["server_is_overloaded", "slow_down"]],
+  ["transient", [], /selected model is at capacity/i],
+  ["throttle", [], ["rate_limit_exceeded"]],
 ];
 
 /** What a status means by itself, where no row fits. */
@@ -147,10 +116,9 @@ const STATUSES: ReadonlyMap<number, ErrorKind> = new Map([
 /** Whether a response of this status cannot be judged without its body. */
 export function needsBody(status: number): boolean {
   return status >= 400 &&
-      ROWS.some(({ statuses }) => statuses.includes(status)) || status === 403;
+      ROWS.some(([, statuses]) => statuses.includes(status)) || status === 403;
 }
 
-/** What an error means, and what says so. */
 export interface ErrorMeaning {
   kind: ErrorKind;
   code?: string;
@@ -163,15 +131,15 @@ export function errorMeaning(
   status: number | undefined,
   { codes, text }: Pick<ErrorReport, "codes" | "text">,
 ): ErrorMeaning {
-  for (const row of ROWS) {
-    const isMeant = status === undefined
-      ? !row.notInStreams
-      : row.statuses.includes(status);
+  for (const [kind, statuses, sign, where] of ROWS) {
+    const isMeant = status === undefined ? !where : statuses.includes(status);
     if (!isMeant) continue;
-    const { kind, statuses: [usual] } = row;
-    const code = row.codes?.find((it) => codes.includes(it));
-    if (code !== undefined) return { kind, code, status: usual };
-    if (row.text?.test(text)) return { kind, status: usual };
+    if (sign instanceof RegExp) {
+      if (sign.test(text)) return { kind, status: statuses[0] };
+      continue;
+    }
+    const code = sign.find((it) => codes.includes(it));
+    if (code !== undefined) return { kind, code, status: statuses[0] };
   }
   if (status === 403 && saysTokenIsDead(codes, text)) {
     return { kind: "token-rejected" };

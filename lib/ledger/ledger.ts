@@ -20,7 +20,6 @@ import type { Store } from "../types.ts";
 /** Lines are written at most this long after they were added, ms. */
 const WRITE_BEHIND_MS = 10_000;
 
-/** Where lines go. */
 export type LedgerSink = Pick<NonNullable<Store["ledger"]>, "append">;
 
 /** More lines than these are not kept for a sink that fails; the oldest go first. */
@@ -46,7 +45,6 @@ export class Ledger {
     this.#onError = onError;
   }
 
-  /** Whether anything is kept. */
   get isOn(): boolean {
     return this.#sink !== undefined;
   }

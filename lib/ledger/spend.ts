@@ -9,12 +9,9 @@ import { dayOf } from "../values.ts";
 
 const DAY_MS = 24 * 3_600_000;
 
-/** What sums can be made by. */
 export const SPEND_KEYS = ["account", "model", "session", "day"] as const;
-/** What one report is summed by. */
 export type SpendKey = typeof SPEND_KEYS[number];
 
-/** Sums of some requests. */
 export interface SpendSum {
   requests: number;
   inputTokens: number;
@@ -32,7 +29,6 @@ export interface SpendRow extends SpendSum {
   key: string;
 }
 
-/** The answer of `spend`. Times are ISO strings. */
 export interface SpendReport {
   /** The form of the report. */
   version: 1;
@@ -164,7 +160,6 @@ function nothing(): SpendSum {
   };
 }
 
-/** The sum of items. */
 export function sumItems(items: readonly SpendSum[]): SpendSum {
   const sum = nothing();
   for (const item of items) {

@@ -12,6 +12,7 @@ import {
   readRequestBody,
   targetOf,
 } from "../../lib/codex/request.ts";
+import { VERSION } from "../../lib/version.ts";
 import { test } from "../test.ts";
 
 const BACKEND = "https://chatgpt.com/backend-api";
@@ -172,7 +173,7 @@ test("backendHeaders() says who asks", () => {
     "authorization": "Bearer tok",
     "chatgpt-account-id": "acc",
     "originator": "codex_rotator",
-    "user-agent": "codex-rotator/1.2.3",
+    "user-agent": `codex-rotator/${VERSION}`,
   });
 });
 
@@ -203,7 +204,7 @@ test("backendHeaders() drops what must not go to the backend and keeps the rest"
 });
 
 test("backendHeaders() replaces what runtimes and SDKs call themselves", () => {
-  const own = "codex-rotator/1.2.3";
+  const own = `codex-rotator/${VERSION}`;
   const table: [string, string][] = [
     ["Deno/2.9.6", own],
     ["Bun/1.4.5", own],
