@@ -34,6 +34,8 @@ export interface SpendingFacts {
   observedAt: number;
   /** When it arrived, epoch ms. */
   seenAt: number;
+  /** Balances that usage answers told lately, by when they were asked for (epoch ms): a cache tells them again. */
+  asked?: Record<string, number>;
   /** Requests whose cost is not known yet, by a name of their own. */
   paid: Record<string, PaidRequest>;
   /** What the dearest requests of the last day cost: decimal texts by when (epoch ms) they were booked. */

@@ -44,10 +44,16 @@ export async function learnAsked(
     const isOvertaken = account.limits !== asked.limits;
     let topUp: string | null = null;
     await cache.writeRecord(account, (stored) => {
-      applyUsageAnswer(stored, asked.answer, at);
-      const balance = asked.answer.credits?.balance ?? null;
+      const { answer } = asked;
+      const balance = answer.credits?.balance ?? null;
       const told = { balance, observedAt: askedAt, seenAt: at, isAsked: true };
-      topUp = observeBalance(stored, told, at).topUp;
+      const change = observeBalance(stored, told, at);
+      topUp = change.topUp;
+      applyUsageAnswer(
+        stored,
+        change.isOldNews ? withBalance(answer, stored) : answer,
+        at,
+      );
       clearCooldowns(stored, asked.answer.usage, {
         askedAt: isOvertaken ? askedAt - 1 : askedAt,
         now: at,
@@ -71,6 +77,18 @@ export async function learnAsked(
   if (!cooldown) return;
   const { cause, until } = cooldown;
   emit({ type: "cooldown", alias, cause, until, reason: error });
+}
+
+/** A usage answer with the balance that is known since. */
+function withBalance(
+  answer: UsageAnswer,
+  { spending }: NormalRecord,
+): UsageAnswer {
+  const { credits } = answer;
+  const balance = spending?.balance;
+  return credits && balance !== undefined
+    ? { ...answer, credits: { ...credits, balance } }
+    : answer;
 }
 
 /** A usage answer replaces what was known of an account, unless that is newer. */

@@ -12,7 +12,13 @@ import {
   isCapped,
 } from "../pool/caps.ts";
 import { recordOfLogin } from "../pool/facts.ts";
-import { cancelPaid, endPaid, startPaid, takePaid } from "../pool/spending.ts";
+import {
+  cancelPaid,
+  costSoFar,
+  endPaid,
+  startPaid,
+  takePaid,
+} from "../pool/spending.ts";
 import type { PaidRequest } from "../spending_types.ts";
 import type { NormalRecord, NormalState } from "../normal_types.ts";
 import { delay, withTimeLimit } from "../abort.ts";
@@ -168,9 +174,11 @@ export class Spending {
     return [...this.#paid.values()].filter((it) => it.hasEnded);
   }
 
-  #settle({ id, resolve }: Paid, cost: PaidRequest | undefined): void {
+  /** Tells what it cost; where that is not known, what is booked so far. */
+  #settle(paid: Paid, cost: PaidRequest | undefined): void {
+    const { account: { record }, id, resolve } = paid;
     this.#paid.delete(id);
-    resolve(cost);
+    resolve(cost ?? costSoFar(record, id));
   }
 
   /** After a burst, and under a cap every few seconds: requests may wait for it. */

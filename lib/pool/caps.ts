@@ -6,12 +6,8 @@ import type { CreditCaps } from "../spending_types.ts";
 import type { NormalRecord } from "../normal_types.ts";
 import { dayOf, isRecord, readDecimal } from "../values.ts";
 import { isAlias } from "./credits.ts";
-import {
-  dearestOf,
-  endForgotten,
-  pendingEnds,
-  type Spender,
-} from "./spending.ts";
+import { endForgotten, pendingEnds, type Spender } from "./spending.ts";
+import { dearestOf } from "./dearest.ts";
 import { spentIn } from "../spent.ts";
 
 /** The name of the cap for all accounts together. */

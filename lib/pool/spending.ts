@@ -11,14 +11,14 @@ import {
 } from "../decimal.ts";
 import type { AccountRecord } from "../types.ts";
 import type { PaidRequest, SpendingFacts } from "../spending_types.ts";
+import { dearestOf, rememberDearest } from "./dearest.ts";
 import { dayOf, readDecimal } from "../values.ts";
 import { withSpent } from "../spent.ts";
 
-const DAY_MS = 24 * 3_600_000;
+/** A usage endpoint may answer out of a cache for a minute: what it told so long ago it may tell again, ms. */
+const CACHED_MS = 2 * 60_000;
 /** A request is taken for over after this, ms. */
 const MAX_PENDING_MS = 15 * 60_000;
-/** More amounts are not compared for the dearest one. */
-const MAX_DEAREST = 16;
 
 export interface BalanceObservation {
   balance: string | null;
@@ -35,6 +35,8 @@ export interface BalanceChange {
   topUp: string | null;
   /** What was booked that no paid request accounts for; null when there is none. */
   unexpected: string | null;
+  /** It is what an earlier answer told, although a lower one is known since. */
+  isOldNews?: boolean;
 }
 
 /** What an account has spent. */
@@ -83,6 +85,17 @@ export function takePaid(record: Spender, id: string): PaidRequest | undefined {
   return request;
 }
 
+/** What is booked on a request whose cost nobody waits for any longer; undefined when nothing is. */
+export function costSoFar(
+  record: Spender,
+  id: string,
+): PaidRequest | undefined {
+  const request = record.spending?.paid[id];
+  return request?.credits === undefined
+    ? undefined
+    : { ...request, approximate: true };
+}
+
 /**
  * Books what a balance tells. Observations that overlap are not compared when
  * the later one is higher: it may have been read before a charge that the
@@ -112,14 +125,44 @@ export function observeBalance(
   }
   if (known !== undefined && order > 0) {
     if (isLate || observedAt <= spending.seenAt) return change;
+    if (isOldNews(spending, observation)) {
+      // what had ended before the known balance was told is in that
+      const { observedAt } = spending;
+      settle(record, { ...observation, observedAt }, now);
+      return { ...change, isOldNews: true };
+    }
     spending.toppedUpAt = now;
+    delete spending.asked;
     change.topUp = subtractAmounts(balance, known);
     bookHidden(record, observation);
   }
   if (isLate) return change;
   Object.assign(spending, { balance, observedAt, seenAt });
+  rememberAsked(spending, observation);
   settle(record, observation, now);
   return change;
+}
+
+/** Whether a usage answer tells again what one before it told: out of a cache, not after a top-up. */
+function isOldNews(
+  { asked = {} }: SpendingFacts,
+  { balance, observedAt, isAsked }: BalanceObservation,
+): boolean {
+  const askedAt = asked[String(balance)];
+  return isAsked && askedAt !== undefined && observedAt < askedAt + CACHED_MS;
+}
+
+function rememberAsked(
+  spending: SpendingFacts,
+  { balance, observedAt, isAsked }: BalanceObservation,
+): void {
+  if (!isAsked) return;
+  const recent = Object.entries(spending.asked ?? {})
+    .filter(([, askedAt]) => observedAt < askedAt + CACHED_MS);
+  spending.asked = {
+    ...Object.fromEntries(recent),
+    [String(balance)]: observedAt,
+  };
 }
 
 /** Requests that a decrease may have paid for. */
@@ -218,40 +261,6 @@ export function endForgotten(record: Spender, now: number): void {
     bookDearest(record, request, now);
     request.isSettled = true;
   }
-}
-
-function rememberDearest(
-  { dearest }: SpendingFacts,
-  amount: string,
-  now: number,
-): void {
-  if (compareAmounts(amount, "0") <= 0) return;
-  for (const at of Object.keys(dearest)) {
-    if (Number(at) < now - DAY_MS) delete dearest[at];
-  }
-  const times = Object.keys(dearest);
-  if (times.length >= MAX_DEAREST) {
-    const cheapest = times.reduce((a, b) =>
-      compareAmounts(dearest[a]!, dearest[b]!) <= 0 ? a : b
-    );
-    if (compareAmounts(dearest[cheapest]!, amount) > 0) return;
-    delete dearest[cheapest];
-  }
-  const known = dearest[now];
-  if (!known || compareAmounts(known, amount) < 0) dearest[now] = amount;
-}
-
-/** What the dearest request of the 24 hours before `now` (epoch ms) cost; undefined when none is known. */
-export function dearestOf(
-  { spending }: Spender,
-  now: number,
-): string | undefined {
-  let most: string | undefined;
-  for (const [at, amount] of Object.entries(spending?.dearest ?? {})) {
-    if (Number(at) < now - DAY_MS) continue;
-    if (most === undefined || compareAmounts(amount, most) > 0) most = amount;
-  }
-  return most;
 }
 
 function book(record: Spender, amount: string, at: number): void {

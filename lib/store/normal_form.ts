@@ -214,6 +214,7 @@ const readSpending = shape<SpendingFacts>({
   balance: lenient(balance),
   observedAt: lenient(number, 0),
   seenAt: lenient(number, 0),
+  asked: optional(entriesOf(number)),
   paid: (value = {}, at) => readPaid(value, at),
   dearest: readAmounts,
   toppedUpAt: lenient(number),

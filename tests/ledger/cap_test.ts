@@ -9,8 +9,8 @@ import {
 import type { RotatorContext } from "../../lib/context.ts";
 import { AccountPool } from "../../lib/pool/account_pool.ts";
 import { capVerdict } from "../../lib/pool/caps.ts";
+import { dearestOf } from "../../lib/pool/dearest.ts";
 import {
-  dearestOf,
   endForgotten,
   endPaid,
   mergeSpending,
@@ -399,14 +399,43 @@ test("a cap holds for one request after the other where charges count at their e
         alice: { ...onCredits(), chargesAtEnd: true, usageCacheSeconds },
       },
     });
+    // a request may wait until the cache is too old
+    const ticking = setInterval(() => fleet.clock.now += 1_000, 20);
     for (let n = 0; n < 8; n++) {
       await fleet.ask();
       fleet.clock.now += 8_000;
       await fleet.rotator.refresh();
     }
+    clearInterval(ticking);
     const spent = charged(fleet);
     assert(spent > 0 && spent <= 10, `${spent} with ${usageCacheSeconds} s`);
   }
+});
+
+test("usage out of a cache is no top-up, books nothing twice and takes nothing of a cap", async () => {
+  const play = async (usageCacheSeconds: number, topUp: number) => {
+    await using fleet = await startKnown({
+      creditCaps: { alice: { day: 30 } },
+      accounts: { alice: { ...onCredits(), usageCacheSeconds } },
+    });
+    const statuses: number[] = [];
+    for (let n = 0; n < 4; n++) {
+      statuses.push((await fleet.ask()).status);
+      if (n === 1) fleet.fake.topUp("alice", topUp);
+      // what the first one costs is known before the others
+      fleet.clock.now += n === 0 ? 61_000 : 10_000;
+      await fleet.rotator.refresh();
+    }
+    const { accounts: [alice] } = await fleet.rotator.status();
+    const rises = fleet.events.filter(({ type }) => type === "warning")
+      .map(({ reason }) => /rose by (\d+)/.exec(reason ?? "")?.[1] ?? "");
+    const toldRises = rises.filter((amount) => amount !== "");
+    return [...statuses, alice!.spentToday, charged(fleet), ...toldRises];
+  };
+  const cached = await play(60, 0);
+  assertEquals(cached, [200, 200, 200, 200, "12", 12]);
+  const toppedUp = await play(0, 100);
+  assertEquals(toppedUp, [200, 200, 200, 200, "12", 12, "100"]);
 });
 
 test("a request that waited for the cost of another one is paid for only where nothing better came up meanwhile", async () => {
