@@ -131,17 +131,19 @@ test("the ledger makes the folder that it is told, for its owner alone", async (
 });
 
 test("the ledger starts a line of its own where a process died in the middle of one", async () => {
-  await using filed = await startFiled({ accounts: { alice: {} } });
-  const { fleet, folder } = filed;
-  const month = new Date(START).toISOString().slice(0, 7);
-  await writeFile(
-    join(folder, `ledger-${month}.jsonl`),
-    '{"at":"2027',
-  );
-  await fleet.ask();
-  await fleet.rotator.close();
-  const { entries, skippedLines } = await readLedger(folder, 0);
-  assertEquals([entries.length, skippedLines], [1, 1]);
+  for (const [left, skipped] of [['{"at":"2027', 1], ["{}\n", 1], ["", 0]]) {
+    await using filed = await startFiled({ accounts: { alice: {} } });
+    const { fleet, folder } = filed;
+    const month = new Date(START).toISOString().slice(0, 7);
+    const path = join(folder, `ledger-${month}.jsonl`);
+    await writeFile(path, String(left));
+    await fleet.ask();
+    await fleet.rotator.close();
+    const { entries, skippedLines } = await readLedger(folder, 0);
+    assertEquals([entries.length, skippedLines], [1, skipped]);
+    const lines = readFileSync(path, "utf8").split("\n");
+    assertEquals(lines.map((it) => it === "").indexOf(true), lines.length - 1);
+  }
 });
 
 test("the ledger drops months that are older than thirteen", async () => {

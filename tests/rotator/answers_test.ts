@@ -228,6 +228,24 @@ test("rotator.fetch() leaves an account's missing model alone for 30 minutes, ot
   assertEquals((await fleet.ask({ model: "gpt-6" })).alias, "bob");
 });
 
+test("rotator.fetch() tells once of each account that lacks a model, also where another one was known to serve it", async () => {
+  const lacking = { supportedModels: ["gpt-5.5"] };
+  await using fleet = await startKnown({
+    credits: "none",
+    accounts: { alice: lacking, bob: lacking, carol: {} },
+  });
+  for (let turn = 0; turn < 2; turn++) {
+    fleet.events.length = 0;
+    assertEquals((await fleet.ask({ model: "gpt-6" })).alias, "carol");
+    const told = fleet.events.flatMap((it) =>
+      it.type === "cooldown" ? [it.alias] : []
+    );
+    assertEquals([turn, ...told], [turn, "alice", "bob"]);
+    fleet.clock.now += 30 * MINUTE;
+    await fleet.rotator.refresh();
+  }
+});
+
 test("rotator.fetch() believes a usage limit until the time it names, within bounds", async () => {
   const start = 1_800_000_000;
   const rows: [string, FakeAnswer, ms: number][] = [
