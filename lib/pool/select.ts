@@ -170,7 +170,6 @@ export function rivalsOf(
 ): PooledAccount[] {
   const own = candidateOf(chosen, indexOf(chosen, query), query);
   return accounts.filter((account) => {
-    if (account === chosen) return true;
     if (query.tried.has(account.alias)) return false;
     const index = indexOf(account, query);
     return index === own.index &&

@@ -16,6 +16,7 @@ import {
   mergeSpending,
   observeBalance,
   startPaid,
+  takePaid,
 } from "../../lib/pool/spending.ts";
 import type { NormalRecord } from "../../lib/normal_types.ts";
 import { refusalOf } from "../../lib/refusal.ts";
@@ -350,6 +351,25 @@ test("a request that is over counts at what the dearest one of the last 24 hours
   assertEquals(Object.keys(record.spending!.paid), ["r"]);
   assertEquals(dearestOf(record, START + 3 + DAY), "4");
   assertEquals(dearestOf(record, START + 4 + DAY), undefined);
+});
+
+test("what a request cost is kept for who asks about it, for 30 minutes", () => {
+  const record = normalRecord({});
+  const tell = (balance: string, at: number) => {
+    const times = { observedAt: at, seenAt: at, isAsked: true };
+    observeBalance(record, { balance, ...times }, at);
+  };
+  for (const [minutes, cost] of [[30, "4"], [31, undefined]] as const) {
+    tell("9", START);
+    startPaid(record, "r", START);
+    endPaid(record, "r", { endedAt: START + 1, tokens: null });
+    tell("5", START + 2);
+    tell("5", START + minutes * 60_000);
+    assertEquals(takePaid(record, "r")?.credits, cost);
+    assertEquals(takePaid(record, "r"), undefined);
+    record.spending!.observedAt = 0;
+    record.spending!.balance = "9";
+  }
 });
 
 test("a balance that was asked for earlier does not make a stored one older", () => {

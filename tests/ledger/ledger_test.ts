@@ -5,6 +5,11 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import process from "node:process";
 import type { LedgerEntry, PoolState } from "../../mod.ts";
 import { readLedger } from "../../lib/ledger/ledger.ts";
+import {
+  type SpendItem,
+  type SpendKey,
+  spendRows,
+} from "../../lib/ledger/spend.ts";
 import { sumAmounts } from "../../lib/decimal.ts";
 import {
   CREDITED,
@@ -115,6 +120,36 @@ test("the ledger is off on request, and a function takes the entries instead", a
     assertEquals(await entriesOf(filed.folder), []);
   }
   assertEquals(taken.map(({ alias }) => alias), ["alice"]);
+});
+
+test("a ledger that cannot be written is told", async () => {
+  for (const error of [new Error("The disk is full"), undefined]) {
+    const ledger = () => {
+      if (error) throw error;
+    };
+    await using filed = await startFiled({ ledger, accounts: { alice: {} } });
+    const { fleet } = filed;
+    assertEquals((await fleet.ask()).status, 200);
+    await fleet.rotator.close();
+    const told = fleet.events.filter((it) => it.type === "warning")
+      .filter(({ reason }) => reason.includes("The disk is full"));
+    assertEquals(told.length, error ? 1 : 0);
+  }
+});
+
+test("spendRows() puts days in order, and all else with the dearest first", () => {
+  const items = [["2027-01-02", "b", "1"], ["2027-01-01", "c", "0.5"], [
+    "2027-01-03",
+    "a",
+    "9",
+  ]].map(([day = "", account = "", credits = ""]): SpendItem => ({
+    ...{ day, account, credits, model: "m", session: "s" },
+    ...{ requests: 1, inputTokens: 0, cachedTokens: 0, outputTokens: 0 },
+    approximate: false,
+  }));
+  const keys = (by: SpendKey) => spendRows(items, by).map(({ key }) => key);
+  assertEquals(keys("day"), ["2027-01-01", "2027-01-02", "2027-01-03"]);
+  assertEquals(keys("account"), ["a", "b", "c"]);
 });
 
 test("the ledger makes the folder that it is told, for its owner alone", async () => {

@@ -226,6 +226,10 @@ test("a cooldown of a clock that was ahead lasts at most its own length", () => 
   assertEquals(throttle, { until: NOW + MINUTE, setAt: NOW });
   const bit = { until: NOW + HOUR, setAt: NOW + MINUTE };
   assertEquals(currentCooldowns({ bit }, NOW), { bit });
+  const longest = { until: NOW + 35 * DAY + MINUTE, setAt: NOW };
+  assertEquals(currentCooldowns({ longest }, NOW), { longest });
+  const longer = { ...longest, until: longest.until + 1 };
+  assertEquals(Object.keys(currentCooldowns({ longer }, NOW)), []);
 });
 
 const open40 = { usage: usage([window(40)]) };

@@ -1,4 +1,5 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertNotEquals } from "@std/assert";
+import { assess } from "../../lib/pool/standing.ts";
 import type { NormalRecord } from "../../lib/normal_types.ts";
 import type { AccountRecord } from "../../lib/types.ts";
 import { test } from "../test.ts";
@@ -313,6 +314,28 @@ test("assess() doubts an account after an unexpected charge, until an answer ask
   assertEquals(verdict(doubted(NOW), { now }), "unknown");
   assertEquals(verdict(doubted(NOW, { credits: noCredits() })), "unknown");
   assertEquals(verdict(doubted(NOW + 1), { now }), "included");
+});
+
+test("assess() says that a cap is in the way where only that is, whether credits are known or not", () => {
+  const verdictOf = (record: NormalRecord, creditsAllowed = true) => {
+    const cap = { kind: "capped", until: NOW + HOUR } as const;
+    return assess(record, { creditsAllowed, now: NOW, cap }).standing;
+  };
+  const capped = { kind: "blocked", reason: "capped", until: NOW + HOUR };
+  const known = account({ ...full, credits: credits() });
+  // who may not spend may be charged once where nothing was ever seen of its credits
+  for (const record of [known, account(full), asked(0)]) {
+    assertEquals<unknown>(verdictOf(record), capped);
+  }
+  assertEquals<unknown>(verdictOf(asked(0), false), capped);
+  for (
+    const standing of [
+      verdictOf(known, false),
+      verdictOf(account(full), false),
+      verdictOf(account(open)),
+      verdictOf(asked(MINUTE)),
+    ]
+  ) assertNotEquals<unknown>(standing, capped);
 });
 
 const refused = { cooldowns: { credits: until(NOW + 1) } };

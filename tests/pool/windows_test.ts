@@ -282,6 +282,7 @@ table(
       ["100 % after flags is no news", "known", allowed(0), full(SECOND)],
       ["nor an hour later", "known", allowed(0), full(59 * MINUTE)],
       ["flags after 100 %", "incoming", full(0), allowed(SECOND)],
+      ["flags after more", "incoming", seen(120), allowed(SECOND)],
       [
         "a refusal after flags",
         "incoming",
