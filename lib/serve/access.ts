@@ -29,7 +29,7 @@ const MAX_HEADER_BYTES = 64 * 1024;
 /** A server on one of these is reached under whatever address its machine has. */
 const ANY_ADDRESS: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 /** A key in the path, for clients that send a token of their own. */
-const PATH_KEY = /^\/k\/([^/]*)(?=\/|$)/;
+const PATH_KEY = /^\/+k\/([^/]*)(?=\/|$)/;
 
 export interface Access {
   /** The bearer key; null: none. */
@@ -49,9 +49,10 @@ export function failure(
   return Response.json({ error }, { status, headers });
 }
 
-/** Returns a request's path without the key that may stand in it. */
+/** Returns a request's path without the key that may stand in it; at a wrong place it is masked. */
 export function pathOf(request: Request): string {
-  return new URL(request.url).pathname.replace(PATH_KEY, "") || "/";
+  const path = new URL(request.url).pathname.replace(PATH_KEY, "") || "/";
+  return path.replaceAll(/(\/k\/)[^/]+/gi, "$1…");
 }
 
 /** Returns why a caller is turned away, before anything of its body is read; undefined: it may come in. */

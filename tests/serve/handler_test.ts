@@ -223,7 +223,11 @@ test("createHandler() takes the key in the path beside a token that is the calle
   ][] = [
     [`${inside}${usage}`, own, 200],
     [usage, own, 401],
+    // a base URL that ends in a slash
+    [`/${inside}${usage}`, own, 200],
     [`/k/${KEY}x${usage}`, own, 401],
+    [`/K/${KEY}${usage}`, own, 401],
+    [`${inside}${inside}${usage}`, own, 404],
     // the key in the path counts alone
     ["/k/x/health", undefined, 401],
   ];
@@ -235,7 +239,12 @@ test("createHandler() takes the key in the path beside a token that is the calle
   const told = JSON.stringify([desk.fleet.fake.log, desk.seen, desk.warnings]);
   for (const secret of [KEY, "of-the-caller"]) assert(!told.includes(secret));
   const paths = desk.seen.map((it) => it.path);
-  assertEquals(paths, ["/v1/responses", usage, usage, usage, "/health"]);
+  assertEquals(paths, [
+    "/v1/responses",
+    ...[usage, usage, usage, usage],
+    ...[`/K/…${usage}`, `/k/…${usage}`],
+    "/health",
+  ]);
 });
 
 test("createHandler() names account and standing on every answer of an account", async () => {
