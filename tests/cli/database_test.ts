@@ -1,10 +1,11 @@
 /** The command line on a database. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { get } from "node:http";
 import { fromFileUrl, join } from "@std/path";
 import { postgresStore } from "../../lib/postgres.ts";
 import type { PoolState } from "../../lib/types.ts";
-import { PASSWORD } from "../postgres/server.ts";
+import { PASSWORD, PROGRAMS } from "../postgres/server.ts";
 import { commandOf, type Runtime, RUNTIMES } from "../runtimes.ts";
 import { spawn } from "../spawn.ts";
 import { type Place, testDatabase } from "../store/places.ts";
@@ -288,6 +289,55 @@ testProcesses(
     assertStringIncludes(restore.err, "pg_restore");
     const { accounts } = (await contentOf(place)).state;
     assertEquals(accounts["work"]!.weight, 7);
+  },
+);
+
+/** Asks a server, which a name of its own leads to. */
+function statusOf(port: number, host: string): Promise<number | undefined> {
+  const headers = { host, authorization: "Bearer some-key" };
+  return new Promise((resolve, reject) => {
+    const options = { port, path: "/status", headers };
+    get(options, (answer) => resolve(answer.resume().statusCode))
+      .on("error", reject);
+  });
+}
+
+testProcesses(
+  "is served by the commands of the page's compose file",
+  async ({ where }) => {
+    const file = new URL("../../docs/several-machines.md", import.meta.url);
+    const page = await readFile(file, "utf8");
+    const line = (name: string) =>
+      new RegExp(`^ +${name}: (.+)$`, "m").exec(page)![1]!;
+    const { port, search } = new URL(where);
+    const store = `rotator@127.0.0.1:${port}/postgres${search}`;
+    const [deno, , , , ...flags] = line("entrypoint")
+      .replace("rotator@db/rotator", store).split(" ");
+    assertEquals(deno, "deno");
+    const [program, ...args] = [...commandOf("deno"), CLI, ...flags];
+    const child = new Deno.Command(program!, {
+      args: [...args, ...line("command").split(" "), "--port", "0"],
+      env: { PGPASSWORD: PASSWORD, CODEX_ROTATOR_SERVE_KEY: "some-key" },
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const output = child.stdout.pipeThrough(new TextDecoderStream())
+      .getReader();
+    const own = Number(/:(\d+)\/v1/.exec((await output.read()).value!)![1]);
+    assertEquals(await statusOf(own, "rotator.example.com"), 200);
+    assertEquals(await statusOf(own, "other.example.com"), 403);
+    child.kill("SIGTERM");
+    while (!(await output.read()).done);
+    assertEquals((await child.status).code, 0);
+    // while it is made, the image's server answers on its socket alone
+    for (const [at, code] of [[port, 0], ["1", 2]] as const) {
+      const [, ...words] = line("test").split(" ");
+      const asked = await new Deno.Command(`${PROGRAMS}/pg_isready`, {
+        args: words,
+        env: { PGPORT: at },
+      }).output();
+      assertEquals(asked.code, code);
+    }
   },
 );
 

@@ -29,7 +29,8 @@ function findPrograms(): string | undefined {
     .find((folder) => existsSync(`${folder}/initdb`));
 }
 
-const PROGRAMS = findPrograms();
+/** Undefined where they are not installed. */
+export const PROGRAMS = findPrograms();
 /** Whether there is a server to test with. Where the tests decide about a change, there must be. */
 export const hasPostgres = PROGRAMS !== undefined;
 if (!hasPostgres) {
