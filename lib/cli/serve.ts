@@ -42,15 +42,9 @@ export const command: Command = {
   help: `
 Answers as the backend does, each request on the account that should serve it:
 
-  POST /v1/responses   and /v1/responses/compact
-  GET  /v1/models      the models of an account
-  POST /v1/...         Codex's alpha/search, images/... and memories/...
-  GET  /health         200 while it runs
-  GET  /status         as status --json, without e-mail addresses
-  GET  /metrics        counters, credits and usage windows, for Prometheus
-
-also without /v1 and under /backend-api/codex. Codex clients learn the usage of
-all accounts together at /backend-api/wham/usage and /api/codex/usage.
+  POST /v1/responses, /v1/responses/compact, and what else Codex sends
+  GET  /v1/models, and the usage of all accounts where Codex asks for it
+  GET  /health, /status (as status --json, without e-mail addresses), /metrics
 
 Callers show a key as their API key: the one in $${KEY_VARIABLE}, else
 the one in the file serve-key beside the store, made at the first start. Callers

@@ -3,7 +3,6 @@ import { isRecord } from "../values.ts";
 import { suggestion } from "../nearest.ts";
 import { isAlias } from "../pool/credits.ts";
 import { isStrategy, STRATEGIES } from "../pool/strategy.ts";
-import type { StatusReport } from "../report_types.ts";
 import type { PoolState, StrategyName } from "../types.ts";
 import { creditWords, suggestCommand } from "./format.ts";
 import { CliError, requireName, usageError } from "./messages.ts";
@@ -15,7 +14,7 @@ import {
   requireAccounts,
   requireAlias,
 } from "./options.ts";
-import { policyProblems, policyWords } from "./status_summary.ts";
+import { capWords, policyProblems, policyWords } from "./status_summary.ts";
 import { statusReader } from "./stored_status.ts";
 
 const STRATEGY_WORDS: Readonly<Record<StrategyName, string>> = {
@@ -44,7 +43,16 @@ Examples:
   needs: { write: true },
   async run(context) {
     const { operands: [wanted] } = context;
-    if (wanted === undefined) return await showStrategy(context);
+    if (wanted === undefined) {
+      const { settings: { strategy: set } } = await openStore(context).read();
+      const current = isStrategy(set) ? set : DEFAULT;
+      if (set !== undefined && set !== current) {
+        context.warn(
+          `The store names the strategy ${set}, which is not known: ${DEFAULT} is used`,
+        );
+      }
+      return context.say(`${current}: ${STRATEGY_WORDS[current]}`);
+    }
     const name = requireName(wanted, STRATEGIES, `Unknown strategy ${wanted}`);
     await changeStore(context, ({ settings }) => {
       const before = settings.strategy;
@@ -57,17 +65,6 @@ Examples:
     });
   },
 };
-
-async function showStrategy(context: Context): Promise<void> {
-  const { settings: { strategy: set } } = await openStore(context).read();
-  const current = isStrategy(set) ? set : DEFAULT;
-  if (set !== undefined && set !== current) {
-    context.warn(
-      `The store names the strategy ${set}, which is not known: ${DEFAULT} is used`,
-    );
-  }
-  context.say(`${current}: ${STRATEGY_WORDS[current]}`);
-}
 
 /** What counts where nothing is set, and what may be set. */
 const FIELDS = {
@@ -212,25 +209,22 @@ function applyCap(state: PoolState, { alias, limit }: Cap): void {
   const { [alias]: before, ...others } = isRecord(stored) ? stored : {};
   const isListed = Object.hasOwn(stored, alias);
   if (alias !== "*" && !isListed) requireAccounts(state, [alias]);
-  const kept = isRecord(before) ? periodsOf(before) : [];
+  const kept = Object.entries(isRecord(before) ? before : {})
+    .filter(([period]) => period === "day" || period === "month");
   state.settings.creditCaps = limit === undefined
     ? others
     : { ...others, [alias]: { ...Object.fromEntries(kept), ...limit } };
 }
 
-function periodsOf(cap: object): [period: string, amount: unknown][] {
-  return Object.entries(cap)
-    .filter(([period]) => period === "day" || period === "month");
-}
-
 async function showCredits(context: Context): Promise<void> {
   const { io, operands, say, warn } = context;
-  const { accounts, credits } = await statusReader(context)();
+  const report = await statusReader(context)();
+  const { accounts, credits } = report;
   say(policyWords(credits));
   for (const it of accounts) {
     say(`  ${it.alias}: ${creditWords(it, io.now())}`);
   }
-  capLimits(credits).forEach(say);
+  capWords(report).forEach(say);
   policyProblems(credits).forEach(warn);
   if (operands.length > 0 && credits.source === "environment") {
     const variable = CREDIT_VARIABLES.find((it) => io.env(it) !== undefined) ??
@@ -239,14 +233,4 @@ async function showCredits(context: Context): Promise<void> {
       `the setting is stored, but does not count until ${variable} is unset`,
     );
   }
-}
-
-function capLimits({ caps }: StatusReport["credits"]): string[] {
-  return Object.entries(caps).sort().flatMap(([alias, cap]) => {
-    const limits = periodsOf(cap).map(([it, amount]) => `${amount} a ${it}`);
-    const who = alias === "*" ? "all together" : alias;
-    return limits.length === 0
-      ? []
-      : [`At most ${limits.join(" and ")} for ${who}`];
-  });
 }

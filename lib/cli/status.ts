@@ -160,7 +160,11 @@ async function again(outer: Context): Promise<number> {
   const display = (inPlace ? screen : sequence)(outer.io);
   const { io } = display;
   const context = { ...outer, io, ...voiceOf(io) };
-  const watcher = await watcherOf(context);
+  let watcher: StoreWatcher | undefined;
+  if (flags.on("on-event") || flags.on("on-event-types")) {
+    const { eventCommand, storeWatcher } = await import("./event_command.ts");
+    watcher = storeWatcher(eventCommand(context) ?? (() => {}));
+  }
   const read = reader(context, watcher);
   let askedAt = -Infinity;
   let refreshed: Refreshed | undefined;
@@ -180,16 +184,6 @@ async function again(outer: Context): Promise<number> {
   if (watcher !== undefined) await read();
   await watch(display, interval, next);
   return EXIT.interrupted;
-}
-
-async function watcherOf(
-  context: Context,
-): Promise<StoreWatcher | undefined> {
-  const { flags } = context;
-  if (!flags.on("on-event") && !flags.on("on-event-types")) return undefined;
-  const { eventCommand, storeWatcher } = await import("./event_command.ts");
-  const tell = eventCommand(context);
-  return tell && storeWatcher(tell);
 }
 
 /** Notes which accounts could not be asked, unless a table has room for it. */

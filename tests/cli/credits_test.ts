@@ -12,8 +12,8 @@ test("credits --cap sets a cap for all together and for one account", async () =
     ...["credits", "--cap", "20/day", "--cap=alice=200.5/month"],
   );
   assertEquals(code, 0);
-  assertStringIncludes(out, "At most 20 a day for all together\n");
-  assertStringIncludes(out, "At most 200.5 a month for alice\n");
+  assertStringIncludes(out, "under the cap for all together: 0 of 20 today\n");
+  assertStringIncludes(out, "under the cap for alice: 0 of 200.5 this month\n");
   assertEquals(it.state().settings, {
     creditCaps: { "*": { day: 20 }, alice: { month: 200.5 } },
   });
@@ -112,7 +112,10 @@ Deno.test("status, credits and doctor warn of caps that cannot be read, show the
         ? "The caps on credits cannot be read, so nothing may be spent"
         : `The cap on credits for ${who} cannot be read, so it is 0`,
     );
-    assertStringIncludes(texts[1]!, `At most 0 a day and 0 a month for ${who}`);
+    assertStringIncludes(
+      texts[1]!,
+      `under the cap for ${who}: 0 of 0 today, 0 of 0 this month`,
+    );
     assertEquals((await it.run("credits", ...mending)).code, 0);
     const after = await shown();
     assertEquals(after.report.warning, null);
