@@ -19,12 +19,10 @@ const OWN_METERS: readonly [model: RegExp, meter: string][] = [
   [/^gpt-reserve$/i, "base_model_inference"],
 ];
 
-/** Whether a request may be served, and on what; the code of the refusal where it may not. */
-export type Admission =
-  | { readonly kind: "included" | "charged" }
-  | { readonly kind: "limited"; readonly code: string };
+/** What a request is served on, or the code of its refusal. */
+export type Admission = "included" | "charged" | { readonly refused: string };
 
-const USED_UP = { kind: "limited", code: "usage_limit_reached" } as const;
+const USED_UP = { refused: "usage_limit_reached" };
 
 /** Starts every window afresh whose reset has passed, and dates those that have begun. */
 export function settle(account: FakeAccount, now: number): void {
@@ -35,13 +33,14 @@ export function settle(account: FakeAccount, now: number): void {
       window.usedPercent = 0;
       delete window.resetAt;
     }
-    if (window.usedPercent > 0) begin(window, now);
+    if (window.usedPercent > 0) window.resetAt = resetOf(window, now);
   }
 }
 
-function begin(window: FakeWindow, now: number): void {
-  if (window.resetAt !== undefined) return;
-  window.resetAt = window.seconds === null ? null : now + window.seconds * 1000;
+/** When a window starts afresh; one that has not begun would end its length from now. */
+export function resetOf({ resetAt, seconds }: FakeWindow, now: number) {
+  if (resetAt !== undefined) return resetAt;
+  return seconds === null ? null : now + seconds * 1000;
 }
 
 /** The meter that a request for this model draws on. */
@@ -55,11 +54,14 @@ export function meterOf(account: FakeAccount, model: string | null): string {
     (own !== undefined && Object.hasOwn(account.meters, own) ? own : "codex");
 }
 
+/** A meter by its id; the account itself is the main one. */
+function meterAt(account: FakeAccount, meter: string) {
+  return meter === "codex" ? account : account.meters[meter];
+}
+
 /** The windows of a meter; null: the backend names no limit. */
 export function windowsOf(account: FakeAccount, meter: string) {
-  return meter === "codex"
-    ? account.windows
-    : account.meters[meter]?.windows ?? null;
+  return meterAt(account, meter)?.windows ?? null;
 }
 
 /** What the backend says of a meter, and enforces. */
@@ -67,10 +69,8 @@ export function flagsOf(
   account: FakeAccount,
   meter: string,
 ): Required<FakeFlags> {
-  const full = (windowsOf(account, meter) ?? []).some((window) =>
-    window.usedPercent >= 100
-  );
-  const set = meter === "codex" ? account.flags : account.meters[meter]?.flags;
+  const { windows, flags: set } = meterAt(account, meter)!;
+  const full = windows?.some(({ usedPercent }) => usedPercent >= 100) ?? false;
   const allowed = set?.allowed ?? (set?.limitReached ?? full) === false;
   return { allowed, limitReached: set?.limitReached ?? !allowed };
 }
@@ -90,14 +90,13 @@ export function admit(
   const { allowed, limitReached } = flagsOf(account, meter);
   const open = windowsOf(account, meter) !== null && allowed && !limitReached;
   if ((account.limited?.until ?? 0) > now) return USED_UP;
-  if (open && !unavailable) return { kind: "included" };
+  if (open && !unavailable) return "included";
   // beside an available model the flag means nothing
   const creditable = meter === "codex" &&
     !(unavailable && usage?.creditsWouldEnable === false);
   if (!creditable || !creditsUsable(account)) return USED_UP;
-  return account.creditsRefused === false
-    ? { kind: "charged" }
-    : { kind: "limited", code: account.creditsRefused };
+  const refused = account.creditsRefused;
+  return refused === false ? "charged" : { refused };
 }
 
 function creditsUsable(account: FakeAccount): boolean {
@@ -129,7 +128,7 @@ export function useWindows(account: FakeAccount, use: Use, now: number): void {
   for (const window of windowsOf(account, meterOf(account, use.model)) ?? []) {
     const percent = use.cost.percent ?? account.costPercent;
     window.usedPercent = Math.min(100, window.usedPercent + percent);
-    begin(window, now);
+    window.resetAt = resetOf(window, now);
   }
 }
 

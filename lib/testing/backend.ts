@@ -98,7 +98,7 @@ function serve(turn: Turn): Plan {
   const refused = refuse(turn);
   if (refused) return refused;
   const verdict = admit(account, entry.model, world.now());
-  if (verdict.kind === "limited") return limited(turn, verdict.code);
+  if (typeof verdict === "object") return limited(turn, verdict.refused);
   const atEnd = () => book(turn);
   if (account.chargesAtEnd) return { ...content(turn), atEnd };
   book(turn);
@@ -110,7 +110,7 @@ function book({ world, entry, account, script }: Turn): void {
   const now = world.now();
   const { model, n: request } = entry;
   const use = { model, request, cost: script?.cost ?? {} };
-  entry.charged = admit(account, model, now).kind === "charged";
+  entry.charged = admit(account, model, now) === "charged";
   if (entry.charged) world.book.push(charge(account, use, now));
   else useWindows(account, use, now);
 }

@@ -29,6 +29,7 @@
  *
  * @module
  */
+import { once } from "node:events";
 import {
   createServer,
   type IncomingMessage,
@@ -62,11 +63,8 @@ export type { FakeAccount, FakeAccountOptions, FakeCodex, FakeCodexOptions };
 export async function startFakeCodex(
   options: FakeCodexOptions = {},
 ): Promise<FakeCodex> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port ?? 0, "127.0.0.1", () => resolve());
-  });
+  const server = createServer().listen(options.port ?? 0, "127.0.0.1");
+  await once(server, "listening");
   return new FakeCodex(server, options);
 }
 

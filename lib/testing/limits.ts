@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { flagsOf, meterOf, windowsOf } from "./allowance.ts";
+import { flagsOf, meterOf, resetOf, windowsOf } from "./allowance.ts";
 import type { FakeAccount } from "./account.ts";
 import type { FakeModelUsage, FakeWindow } from "./types.ts";
 
@@ -12,12 +12,6 @@ const SLOTS = ["primary", "secondary", "tertiary"];
 
 // A reset is never told to be sooner than it is.
 const inSeconds = (ms: number) => Math.max(0, Math.ceil(ms / 1000));
-
-/** When a window starts afresh; one that has not begun would end its length from now. */
-function resetOf({ resetAt, seconds }: FakeWindow, now: number): number | null {
-  if (resetAt !== undefined) return resetAt;
-  return seconds === null ? null : now + seconds * 1000;
-}
 
 /** The reset of a window in the backend's units. */
 function resetsOf(window: FakeWindow, now: number) {

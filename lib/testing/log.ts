@@ -88,7 +88,7 @@ export class Entry {
 
   /** The `model` of its JSON body. */
   get model(): string | null {
-    const model = (this.json as { model?: unknown } | null | undefined)?.model;
+    const { model } = Object(this.json);
     return typeof model === "string" ? model : null;
   }
 }

@@ -32,11 +32,11 @@ const UNSUPPORTED = [
 ];
 const UNSUPPORTED_TIERS: readonly unknown[] = ["auto", "default"];
 
-/** The oldest client that may ask for a model, by the beginning of its name. */
-const MINIMAL_VERSIONS: readonly [model: RegExp, version: string][] = [
-  [/^gpt-5\.6/, "0.144.0"],
-  [/^gpt-6-astra/, "0.153.0"],
-  [/^gpt-6-(sol|luna)/, "0.155.0"],
+/** The oldest client (0.N) that may ask for a model, by the beginning of its name. */
+const MINIMAL_VERSIONS: readonly [model: RegExp, minor: number][] = [
+  [/^gpt-5\.6/, 144],
+  [/^gpt-6-astra/, 153],
+  [/^gpt-6-(sol|luna)/, 155],
 ];
 /** Names that a model can have; any other is not found. */
 const MODEL_NAMES = /^(gpt-\d|gpt-image-|gpt-reserve$|codex-)/;
@@ -117,11 +117,8 @@ function itemRefusal(items: readonly Fields[]): Refusal | undefined {
 
 /** The items of a body's input; a list of anything. */
 export function itemsOf(body: unknown): Fields[] {
-  const input = (body as { input?: unknown } | null | undefined)?.input;
-  const items: unknown[] = Array.isArray(input) ? input : [];
-  return items.filter((it) =>
-    typeof it === "object" && it !== null
-  ) as Fields[];
+  const { input } = Object(body);
+  return Array.isArray(input) ? input.filter((it) => Object(it) === it) : [];
 }
 
 /** Why this account and this client may not ask for the model; undefined: they may. */
@@ -152,16 +149,13 @@ const unsupported = (model: string) =>
     `The '${model}' model is not supported when using Codex with a ChatGPT account.`,
   );
 
-function minimalVersion(model: string): string | undefined {
-  return MINIMAL_VERSIONS.find(([pattern]) => pattern.test(model))?.[1];
+function minimalMinor(model: string): number {
+  return MINIMAL_VERSIONS.find(([pattern]) => pattern.test(model))?.[1] ?? 0;
 }
 
-function isNewEnough(model: string, version: string | undefined): boolean {
-  const minimal = minimalVersion(model);
-  if (minimal === undefined) return true;
-  const [major = 0, minor = 0] = (version ?? "").split(".").map(Number);
-  const [leastMajor = 0, leastMinor = 0] = minimal.split(".").map(Number);
-  return major > leastMajor || (major === leastMajor && minor >= leastMinor);
+function isNewEnough(model: string, version = ""): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major > 0 || (minor || 0) >= minimalMinor(model);
 }
 
 export function modelsFor(account: FakeAccount, version: string): Fields[] {
@@ -170,7 +164,7 @@ export function modelsFor(account: FakeAccount, version: string): Fields[] {
     .map((slug) => ({
       slug,
       display_name: slug,
-      minimal_client_version: minimalVersion(slug) ?? "0.1.0",
+      minimal_client_version: `0.${minimalMinor(slug) || 1}.0`,
     }));
 }
 
@@ -186,15 +180,10 @@ export function ciphertextRefusal(
   if (item === undefined) return undefined;
   const type = "invalid_request_error";
   const isOwnKind = item.type === "reasoning" || item.type === "compaction";
-  const [code, message] = isOwnKind
-    ? [
-      "invalid_encrypted_content",
-      "The encrypted content could not be verified.",
-    ]
-    : [
-      "invalid_request_body",
-      "Encrypted function output content could not be decrypted or decoded.",
-    ];
+  const code = isOwnKind ? "invalid_encrypted_content" : "invalid_request_body";
+  const message = isOwnKind
+    ? "The encrypted content could not be verified."
+    : "Encrypted function output content could not be decrypted or decoded.";
   const error = { message, type, code, param: null };
   return { status: 400, body: { error } };
 }
@@ -204,7 +193,7 @@ function ciphertexts(value: unknown): string[] {
   if (typeof value !== "object" || value === null) return [];
   return Object.entries(value).flatMap(([name, it]) =>
     name === "encrypted_content" && typeof it === "string"
-      ? [it]
+      ? it
       : ciphertexts(it)
   );
 }
