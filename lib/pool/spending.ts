@@ -15,8 +15,10 @@ import { dearestOf, rememberDearest } from "./dearest.ts";
 import { dayOf, readDecimal } from "../values.ts";
 import { withSpent } from "../spent.ts";
 
-/** A usage endpoint may answer out of a cache for a minute: what it told so long ago it may tell again, ms. */
+/** What usage told so long ago it may tell again out of a cache, ms. */
 const CACHED_MS = 2 * 60_000;
+/** Clocks of several machines may be so far apart, ms. */
+const CLOCKS_APART_MS = 10_000;
 /** A request is taken for over after this, ms. */
 const MAX_PENDING_MS = 15 * 60_000;
 
@@ -97,9 +99,9 @@ export function costSoFar(
 }
 
 /**
- * Books what a balance tells. Observations that overlap are not compared when
- * the later one is higher: it may have been read before a charge that the
- * earlier one shows.
+ * Books what a balance tells. Observations that overlap, as far as clocks tell,
+ * are not compared when the later one is higher: it may have been read before a
+ * charge that the earlier one shows.
  */
 export function observeBalance(
   record: Spender,
@@ -107,7 +109,7 @@ export function observeBalance(
   now: number,
 ): BalanceChange {
   const spending = spendingOf(record);
-  const { balance, observedAt, seenAt } = observation;
+  const { balance, observedAt, seenAt, isAsked } = observation;
   const change: BalanceChange = { topUp: null, unexpected: null };
   if (balance === null || readDecimal(balance) === undefined) {
     // what a known balance paid for is not over when it is told no more
@@ -124,11 +126,11 @@ export function observeBalance(
     if (!isShared) change.unexpected = amount;
   }
   if (known !== undefined && order > 0) {
-    if (isLate || observedAt <= spending.seenAt) return change;
+    const until = spending.seenAt + (isAsked ? 0 : CLOCKS_APART_MS);
+    if (isLate || observedAt <= until) return change;
     if (isOldNews(spending, observation)) {
       // what had ended before the known balance was told is in that
-      const { observedAt } = spending;
-      settle(record, { ...observation, observedAt }, now);
+      settle(record, { ...observation, observedAt: spending.observedAt }, now);
       return { ...change, isOldNews: true };
     }
     spending.toppedUpAt = now;

@@ -432,6 +432,32 @@ test("a cap holds for one request after the other where charges count at their e
   }
 });
 
+test("a header of another machine, whose clock is a little ahead, tells of no top-up that an asked balance does not tell of", () => {
+  const told = (isAsked: boolean) => {
+    const record = normalRecord({
+      spending: {
+        balance: "100",
+        observedAt: START - 2,
+        seenAt: START - 1,
+        paid: {},
+        dearest: { [START - 1]: "3" },
+      },
+    });
+    startPaid(record, "r1", START);
+    const observe = (balance: string, observedAt: number, isAsked: boolean) =>
+      observeBalance(
+        record,
+        { balance, observedAt, seenAt: observedAt + 1, isAsked },
+        observedAt + 1,
+      ).topUp;
+    observe("97", START + 1, false);
+    const topUp = observe("98", START + 2_000, isAsked);
+    return [topUp, record.spent];
+  };
+  assertEquals(told(false), [null, { "2027-01-15": "3" }]);
+  assertEquals(told(true), ["1", { "2027-01-15": "3" }]);
+});
+
 test("usage out of a cache is no top-up, books nothing twice and takes nothing of a cap", async () => {
   const play = async (usageCacheSeconds: number, topUp: number) => {
     await using fleet = await startKnown({
