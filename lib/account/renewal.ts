@@ -203,10 +203,16 @@ export class Renewal {
     if (valid) return valid;
     const setAt = now();
     const until = setAt + RETRY_MS;
+    const { access, refresh } = this.#account?.tokens ?? {};
     await cache.save((state) => {
       const account = state.accounts[alias];
+      const { tokens } = account ?? {};
+      // another process may have renewed them while this one waited
+      if (tokens?.access !== access || tokens?.refresh !== refresh) return;
       if (account) setCooldown(account, "token", { until, setAt, detail });
     });
+    const kept = this.#kept();
+    if (kept?.kind === "ok") return kept;
     emit({ type: "cooldown", alias, cause: "token", until, reason: detail });
     return { kind: "unavailable", reason: detail };
   }

@@ -7,6 +7,7 @@ import {
   jsonStore,
   memoryStore,
   type PoolState,
+  RotatorError,
   type Store,
   type Tokens,
 } from "../../mod.ts";
@@ -455,5 +456,36 @@ test("a refusal for good is recognized wherever its code stands", async () => {
     fleet.fake.account("alice").tokenQueue.push({ status: 400, body });
     assertEquals([body, (await fleet.ask()).status], [body, 401]);
     assertEquals((await rowOf(fleet, "alice"))[0], "login");
+  }
+});
+
+test("a process that waited for the lock in vain goes on with the tokens that another one has got, and sets no cooldown", async () => {
+  for (const isRenewed of [true, false]) {
+    await using fleet = await startFleet({
+      accounts: { alice: {} },
+      fake: { accessLifetimeMs: DAY },
+    });
+    const { fake, clock, rotator } = fleet;
+    const inner = fleet.store as Store;
+    await using late = createRotator({
+      backend: fake.backend,
+      issuer: fake.issuer,
+      now: () => clock.now,
+      store: {
+        read: () => inner.read(),
+        update: (change) => inner.update(change),
+        async exclusive() {
+          if (isRenewed) await rotator.refresh();
+          throw new RotatorError("store_locked", "Others held it all the time");
+        },
+      },
+    });
+    clock.now += 2 * DAY;
+    const { status } = await fleet.ask({}, {}, late);
+    const { cooldowns = {} } = (await inner.read()).accounts["alice"]!;
+    assertEquals(
+      [status, Object.keys(cooldowns), tokenCalls(fleet)],
+      isRenewed ? [200, [], 1] : [429, ["token"], 0],
+    );
   }
 });
