@@ -131,8 +131,9 @@ async function copyLedger(
     warn(`${lines} of the ledger cannot be read and stay behind`);
   }
   const { entries: copied } = await readLedgerOf(target, 0);
-  const there = new Set(copied.map((it) => JSON.stringify(it)));
-  const missing = entries.filter((it) => !there.has(JSON.stringify(it)));
+  // lines may be alike: each that is there stands for one
+  const there = Map.groupBy(copied, (it) => JSON.stringify(it));
+  const missing = entries.filter((it) => !there.get(JSON.stringify(it))?.pop());
   const folder = dirname(target.path ?? "");
   if (!target.ledger) await mkdir(folder, { recursive: true, mode: 0o700 });
   const sink = target.ledger ?? new LedgerFile(folder);
