@@ -6,8 +6,6 @@ import { joined } from "./values.ts";
 export interface ReplayBody {
   /** What `fetch` is given; undefined when there is no body. */
   body: BodyInit | undefined;
-  /** Its bytes or text, where they are at hand. */
-  readable: string | Uint8Array<ArrayBuffer> | undefined;
   /** The content type that the runtime would have set. */
   contentType: string | null;
   /** It can be sent more than once. */
@@ -47,11 +45,12 @@ export async function readBody(
   return whole(new Uint8Array(await encoded.arrayBuffer()), contentType);
 }
 
-function whole(
-  body: string | Uint8Array<ArrayBuffer> | undefined,
+/** A body that can be sent again. */
+export function whole(
+  body: BodyInit | undefined,
   contentType: string | null = null,
 ): ReplayBody {
-  return { body, readable: body, contentType, replayable: true };
+  return { body, contentType, replayable: true };
 }
 
 /** A blob can be read as often as it takes; what may be JSON is looked into. */
@@ -59,9 +58,7 @@ async function readBlob(blob: Blob, maxBytes: number): Promise<ReplayBody> {
   const type = blob.type || null;
   const isRead = (type === null || type.includes("json")) &&
     blob.size <= maxBytes;
-  return isRead
-    ? whole(new Uint8Array(await blob.arrayBuffer()), type)
-    : { ...whole(undefined, type), body: blob };
+  return whole(isRead ? new Uint8Array(await blob.arrayBuffer()) : blob, type);
 }
 
 async function readStream(
@@ -89,7 +86,7 @@ async function readStream(
     throw error;
   }
   const body = relay(reader, {}, chunks);
-  return { body, readable: undefined, contentType: null, replayable: false };
+  return { body, contentType: null, replayable: false };
 }
 
 /** More than this is not made of a compressed body, bytes. */
@@ -103,16 +100,18 @@ type Decoder = (
 ) => void;
 
 /**
- * The bytes that a body of this `Content-Encoding` stands for; undefined where
- * it is not what it claims to be, or this runtime cannot read it.
+ * The text or bytes that a body of this `Content-Encoding` stands for; undefined
+ * where it is not at hand or not what it claims to be, or this runtime cannot
+ * read it.
  */
 export async function decompressed(
-  body: ReplayBody["readable"],
-  encoding: string | null | undefined,
-): Promise<ReplayBody["readable"]> {
+  { body }: ReplayBody,
+  encoding: string | undefined,
+): Promise<string | Uint8Array | undefined> {
   const name = encoding?.trim().toLowerCase() || "identity";
-  if (name === "identity" || body === undefined) return body;
-  if (typeof body === "string") return undefined;
+  if (name === "identity" && typeof body === "string") return body;
+  if (!(body instanceof Uint8Array)) return undefined;
+  if (name === "identity") return body;
   // loaded when first needed: hardly anybody does
   const zlib = await import("node:zlib");
   const decoders = new Map<string, Decoder | undefined>([

@@ -20,7 +20,11 @@ import { capPolicy } from "./pool/caps.ts";
 import { mergeRecord, recordOfLogin } from "./pool/facts.ts";
 import { AccountPool } from "./pool/account_pool.ts";
 import { ServedModels, Sessions } from "./pool/sessions.ts";
-import { sessionStoreOf, SessionSync } from "./session_file.ts";
+import {
+  sessionStoreOf,
+  type SessionSync,
+  syncSessions,
+} from "./session_file.ts";
 import {
   checkOptions,
   policyOf,
@@ -108,7 +112,7 @@ export function createContext(
     ),
     open: new Set(),
     sessions,
-    sessionSync: new SessionSync(sessions, sessionStore, account.now),
+    sessionSync: syncSessions(sessions, sessionStore, account.now),
     servedModels: new ServedModels(),
     waiting: 0,
     random: options.random ?? Math.random,

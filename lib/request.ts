@@ -5,18 +5,19 @@ import {
   readBody,
   type ReplayBody,
   STRING_TYPE,
+  whole,
 } from "./body.ts";
 import { adaptBody, type Learned, withoutCiphertext } from "./codex/adapt.ts";
 import {
   type HeaderRecord,
   headerRecord,
-  isModelsUrl,
   readRequestBody,
   sessionKey,
   withClientVersion,
 } from "./codex/request.ts";
 import type { RotatorContext } from "./context.ts";
 import type { EventContext } from "./report_types.ts";
+import { definedIn } from "./values.ts";
 
 /** The header that keeps a request on included usage; it is never passed on. */
 const MAX_CREDITS_HEADER = "x-codex-rotator-max-credits";
@@ -84,58 +85,40 @@ export async function readRequest(
   const given = init.body ?? request?.body;
   const body = await readBody(given, context.maxReplayBytes, signal);
   if (body.contentType !== null) headers["content-type"] ??= body.contentType;
-  const { model, json } = readRequestBody(
-    await decompressed(body.readable, headers["content-encoding"]),
-    declaredType(headers),
-  );
+  const { model, json } = await readContent(body, headers);
   const method = init.method ?? request?.method ?? "GET";
   const isResponses = /^POST$/i.test(method) && /\/responses(\?|$)/.test(url);
-  const others = othersOf(init);
+  const adapted = isResponses && json
+    ? adaptBody(json, context.learned)
+    : undefined;
+  const versioned = /^GET$/i.test(method)
+    ? withClientVersion(url, headers.version || context.codexVersion)
+    : undefined;
   const key = sessionKey(json, headers);
-  const session = key === undefined ? undefined : hashOf(key);
+  const session = key && hashOf(key);
   const read: ReplayableRequest = {
-    url,
+    url: versioned ?? url,
     method,
     headers,
     body,
-    others: request ? { redirect: request.redirect, ...others } : others,
+    others: othersOf(init, request),
     signal,
     model,
     session,
     isResponses,
     isFree: /^(?:GET|HEAD)$/i.test(method),
     includedOnly,
-    folds: false,
-    refersBack: false,
-    listsModels: false,
+    folds: adapted?.folds ?? false,
+    refersBack: adapted?.refersBack ?? false,
+    listsModels: versioned !== undefined,
     json,
     startedAt,
-    about: {
-      request: number,
-      ...(model !== undefined && { model }),
-      ...(session !== undefined && { session }),
-    },
+    about: { request: number, ...definedIn({ model, session }) },
   };
-  adapt(read, context);
+  if (adapted?.json) rewrite(read, adapted.json);
+  const mark = session && context.sessions.get(session, startedAt)?.mark;
+  if (mark) removeForeignContent(read, mark);
   return read;
-}
-
-function adapt(
-  request: ReplayableRequest,
-  { codexVersion, learned }: RotatorContext,
-): void {
-  const { url, method, headers, isResponses, json } = request;
-  if (isResponses && json) {
-    const adapted = adaptBody(json, learned);
-    request.folds = adapted.folds;
-    request.refersBack = adapted.refersBack;
-    if (adapted.json) rewrite(request, adapted.json);
-  }
-  if (/^GET$/i.test(method) && isModelsUrl(url)) {
-    const versioned = withClientVersion(url, headers.version || codexVersion);
-    request.url = versioned ?? url;
-    request.listsModels = versioned !== undefined;
-  }
 }
 
 /** A conversation's name goes nowhere as it is: it may say what it is about. */
@@ -162,18 +145,25 @@ const NAMED: ReadonlySet<string> = new Set([
 ]);
 
 /** What a request has no field of its own for. */
-function othersOf(init: RequestInit): ReplayableRequest["others"] {
-  const others: Record<string, unknown> = {};
+function othersOf(
+  init: RequestInit,
+  request: Request | undefined,
+): ReplayableRequest["others"] {
+  const others: Record<string, unknown> = request
+    ? { redirect: request.redirect }
+    : {};
   for (const name in init) {
     if (!NAMED.has(name)) others[name] = init[name as keyof RequestInit];
   }
   return others;
 }
 
-/** The content type, but for the one that a runtime gives any string: that says nothing. */
-function declaredType(headers: HeaderRecord): string | undefined {
+/** Reads what a body says; the content type that a runtime gives any string says nothing. */
+async function readContent(body: ReplayBody, headers: HeaderRecord) {
   const type = headers["content-type"];
-  return type?.toLowerCase() === STRING_TYPE.toLowerCase() ? undefined : type;
+  const isTold = type?.toLowerCase() !== STRING_TYPE.toLowerCase();
+  const text = await decompressed(body, headers["content-encoding"]);
+  return readRequestBody(text, isTold ? type : undefined);
 }
 
 function rewrite(
@@ -182,12 +172,7 @@ function rewrite(
 ): void {
   const text = JSON.stringify(json);
   request.json = json;
-  request.body = {
-    body: text,
-    readable: text,
-    contentType: null,
-    replayable: true,
-  };
+  request.body = whole(text);
   request.headers["content-type"] = "application/json";
   delete request.headers["content-encoding"];
 }

@@ -17,7 +17,6 @@ import { refresh, type RefreshOptions, statusReport } from "./report.ts";
 import type { RefreshReport, StatusReport } from "./report_types.ts";
 import {
   readRequest,
-  removeForeignContent,
   type ReplayableRequest,
   RequestError,
 } from "./request.ts";
@@ -101,7 +100,11 @@ export function rotatorOf(context: RotatorContext): Rotator {
         if (alias !== undefined) servedBy.set(response, alias);
         return response;
       } catch (error) {
-        if (error instanceof RequestError) return badRequest(error);
+        if (error instanceof RequestError) {
+          const { message } = error;
+          const body = { error: { type: "invalid_request_error", message } };
+          return Response.json(body, { status: 400 });
+        }
         // some SDKs tell no more of it than "Connection error."
         if (error instanceof RotatorError) context.warnProcess(error.message);
         throw error;
@@ -119,11 +122,6 @@ export function rotatorOf(context: RotatorContext): Rotator {
   };
 }
 
-function badRequest({ message }: RequestError): Response {
-  const error = { type: "invalid_request_error", message };
-  return Response.json({ error }, { status: 400 });
-}
-
 interface Served {
   response: Response;
   /** Whose answer it is; undefined when it is the rotator's own. */
@@ -138,7 +136,6 @@ async function serve(
   context: RotatorContext,
   request: ReplayableRequest,
 ): Promise<Served> {
-  removeKnownForeign(context, request);
   let tries = new Tries();
   let waitLeft = context.maxWait;
   let again: Choice | undefined;
@@ -211,17 +208,6 @@ async function catchUp(
     "no_accounts",
     `No account is in ${storeName}; add one with ${login} or ${take}`,
   );
-}
-
-/** Leaves out of the conversation what an earlier turn of it was found to hold of another account. */
-function removeKnownForeign(
-  { sessions, now }: RotatorContext,
-  request: ReplayableRequest,
-): void {
-  const { session } = request;
-  if (session === undefined) return;
-  const mark = sessions.get(session, now())?.mark;
-  if (mark !== undefined) removeForeignContent(request, mark);
 }
 
 /** The end of a request that nobody could serve. */

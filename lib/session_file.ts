@@ -50,57 +50,45 @@ export function sessionStoreOf(
   };
 }
 
-/** Keeps sessions in memory in step with where they are stored. */
-export class SessionSync {
-  readonly #sessions: Sessions;
-  readonly #store: SessionStore | undefined;
-  readonly #now: () => number;
-  #loading: Promise<void> | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(
-    sessions: Sessions,
-    store: SessionStore | undefined,
-    now: () => number,
-  ) {
-    this.#sessions = sessions;
-    this.#store = store;
-    this.#now = now;
-    if (store) sessions.onChange = () => this.#schedule();
-  }
-
+/** Sessions in memory, in step with where they are stored. */
+export interface SessionSync {
   /** Reads what is stored, the first time that it is asked for. */
-  load(): Promise<void> {
-    return this.#loading ??= this.#read();
-  }
+  load(): Promise<void>;
+  /** Writes what has changed, and reads what others wrote. */
+  flush(): Promise<void>;
+}
 
-  async #read(): Promise<void> {
+export function syncSessions(
+  sessions: Sessions,
+  store: SessionStore | undefined,
+  now: () => number,
+): SessionSync {
+  let loading: Promise<void> | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const read = async () => {
     try {
-      const stored = await this.#store?.read();
-      if (stored) this.#sessions.merge(stored, this.#now());
+      const stored = await store?.read();
+      if (stored) sessions.merge(stored, now());
     } catch {
       // a session that is not remembered costs a cache, nothing else
     }
-  }
-
-  #schedule(): void {
-    if (this.#timer !== undefined) return;
-    this.#timer = setTimeout(() => void this.flush(), WRITE_BEHIND_MS);
-    this.#timer.unref();
-  }
-
-  /** Writes what has changed, and reads what others wrote. */
-  async flush(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    const changed = this.#sessions.takeChanged();
-    if (!this.#store || Object.keys(changed).length === 0) return;
+  };
+  const flush = async () => {
+    clearTimeout(timer);
+    timer = undefined;
+    const changed = sessions.takeChanged();
+    if (!store || Object.keys(changed).length === 0) return;
     try {
-      await this.#store.write(changed);
-      await this.#read();
+      await store.write(changed);
+      await read();
     } catch {
       // the next change takes them along
-      this.#sessions.putBack(Object.keys(changed));
+      sessions.putBack(Object.keys(changed));
     }
+  };
+  if (store) {
+    sessions.onChange = () =>
+      timer ??= setTimeout(() => void flush(), WRITE_BEHIND_MS).unref();
   }
+  return { load: () => loading ??= read(), flush };
 }

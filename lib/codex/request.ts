@@ -47,15 +47,12 @@ function isUnder(url: URL, backend: string): boolean {
 
 const VERSION_PARAMETER = "client_version";
 
-export function isModelsUrl(url: string): boolean {
-  return /\/codex\/models(\?|$)/.test(url);
-}
-
-/** The URL of the list for a client of this version; undefined: it names one already. */
+/** The URL of the list of models for a client of this version; undefined: it names one already, or is of something else. */
 export function withClientVersion(
   url: string,
   version: string,
 ): string | undefined {
+  if (!/\/codex\/models(\?|$)/.test(url)) return undefined;
   const versioned = new URL(url);
   if (versioned.searchParams.get(VERSION_PARAMETER)) return undefined;
   versioned.searchParams.set(VERSION_PARAMETER, version);
