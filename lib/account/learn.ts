@@ -123,7 +123,6 @@ export async function setCooldowns(
 /** Flags that allowed a full window are no longer believed after a refusal. */
 function closeAllowed(record: NormalRecord, cause: string): void {
   const meter = cause.replace(/^usage-limit:/, "");
-  if (meter === cause) return;
   for (const window of meterFacts(record, meter)?.windows ?? []) {
     if (window.usedPercent >= 100) delete window.flags;
   }

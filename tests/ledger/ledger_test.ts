@@ -245,6 +245,23 @@ test("a balance that rises is a top-up, told and never netted", async () => {
   assertEquals(told.length, 1);
 });
 
+test("a top-up that an answer on credits shows is told, too", async () => {
+  await using filed = await startFiled({ accounts: { alice: CREDITED } });
+  const { fleet } = filed;
+  for (const added of [0, 100]) {
+    await fleet.ask();
+    await fleet.rotator.refresh();
+    fleet.clock.now += 1000;
+    fleet.events.length = 0;
+    if (added > 0) fleet.fake.topUp("alice", added);
+    await fleet.ask();
+    const told = fleet.events.filter((event) =>
+      event.type === "warning" && /topped up/.test(event.reason)
+    );
+    assertEquals(told.length, added > 0 ? 1 : 0);
+  }
+});
+
 test("what other programs spend is booked on the account", async () => {
   await using filed = await startFiled({ accounts: { alice: CREDITED } });
   const { fleet, folder } = filed;

@@ -24,6 +24,7 @@ import {
   quota,
   SECOND,
   SPARK_METER,
+  usage,
   verdict,
   WEEK,
   window,
@@ -203,6 +204,24 @@ test("creditsFromHeaders() replaces three fields and lets the rest stand", () =>
   const amounts = { hasCredits: true, unlimited: true, balance: "7" };
   const seen = { observedAt: NOW, ...amounts };
   assertEquals(creditsFromHeaders(known, seen, NOW), { ...known, ...seen });
+});
+
+test("creditsFromHeaders() takes credits of which nothing else is known for usable", () => {
+  const seen = { observedAt: NOW, hasCredits: true, unlimited: false };
+  for (
+    const [balance, wanted] of [["7", "credits"], ["0", "blocked:exhausted"]]
+  ) {
+    const known = creditsFromHeaders(
+      undefined,
+      { ...seen, balance: balance! },
+      NOW,
+    );
+    const record = {
+      ...account({ usage: usage([window(100)]) }),
+      credits: known,
+    };
+    assertEquals(verdict(record), wanted);
+  }
 });
 
 test("creditsFromHeaders() keeps the balance that headers lack, and one that cannot be read", () => {

@@ -328,6 +328,12 @@ test("assess() says that a cap is in the way where only that is, whether credits
     assertEquals<unknown>(verdictOf(record), capped);
   }
   assertEquals<unknown>(verdictOf(asked(0), false), capped);
+  // whichever is first
+  const sooner = usage([window(100, { resetsAt: NOW + MINUTE })]);
+  assertEquals<unknown>(
+    verdictOf(account({ usage: sooner, credits: credits() })),
+    { ...capped, until: NOW + MINUTE },
+  );
   for (
     const standing of [
       verdictOf(known, false),

@@ -205,6 +205,37 @@ test("rotator.fetch() goes on without an account whose sign-in is over", async (
   );
 });
 
+test("rotator.fetch() asks before it refuses whether a workspace is active again, where usage can tell", async () => {
+  for (
+    const [status, code, next] of [
+      [402, "deactivated_workspace", 200],
+      [403, "workspace_access_denied", 429],
+    ] as const
+  ) {
+    await using fleet = await startKnown({
+      credits: "none",
+      accounts: { alice: { queue: [{ status, body: { detail: { code } } }] } },
+    });
+    await fleet.ask();
+    assertEquals((await rowOf(fleet, "alice"))[0], "workspace");
+    fleet.clock.now += MINUTE;
+    fleet.fake.clearLog();
+    assertEquals([code, (await fleet.ask()).status], [code, next]);
+    assertEquals(fleet.usageCalls(), next === 200 ? 1 : 0);
+  }
+});
+
+test("the plan is what headers said last", async () => {
+  await using fleet = await startKnown({ accounts: { alice: {} } });
+  for (const plan of ["pro", "plus"]) {
+    fleet.fake.account("alice").plan = plan;
+    fleet.clock.now += 1000;
+    await fleet.ask();
+    const [row] = (await fleet.rotator.status()).accounts;
+    assertEquals(row?.plan, plan);
+  }
+});
+
 test("rotator.fetch() leaves a deactivated workspace alone for 30 minutes", async () => {
   await using fleet = await pair({
     status: 402,

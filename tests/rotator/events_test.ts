@@ -128,11 +128,13 @@ test("credits-spent is uncertain, after a warning, when the account could not be
 });
 
 test("a request that fails on credits spends nothing and says so to nobody", async () => {
-  await using fleet = await startFleet({ accounts: { alice: credited() } });
-  fleet.fake.account("alice").queue.push({ status: 500, body: {} });
-  assertEquals((await fleet.ask()).status, 500);
-  assertEquals(eventsOf(fleet, "credits-spent"), []);
-  assertEquals(eventsOf(fleet, "warning"), []);
+  for (const status of [500, 502, 504]) {
+    await using fleet = await startFleet({ accounts: { alice: credited() } });
+    fleet.fake.account("alice").queue.push({ status, body: {} });
+    assertEquals((await fleet.ask()).status, status);
+    assertEquals(eventsOf(fleet, "credits-spent"), []);
+    assertEquals(eventsOf(fleet, "warning"), []);
+  }
 });
 
 test("selected says the standing that status shows", async () => {
