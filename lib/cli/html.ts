@@ -114,7 +114,7 @@ function meter(window: AccountStatus["windows"][number], now: number): string {
   const left = resetsAt === null ? 0 : Date.parse(resetsAt) - now;
   const reset = left > 0 ? `, resets in ${duration(left)}` : "";
   const name = `${meterWords(window)} ${windowLabel(windowSeconds)}`.trim();
-  return `<meter max="100" high="80" optimum="0" value="${usedPercent}"></meter> ${
+  return `<meter max="100" low="80" high="99.9" optimum="0" value="${usedPercent}"></meter> ${
     text(name)
   }: ${Math.round(usedPercent)}% used${reset}`;
 }
@@ -247,7 +247,7 @@ function round(value: number): number {
 const STYLE = `
 :root{--bg:#fcfcfb;--ink:#1a1a19;--dim:#6b6a66;--line:#e3e2de;--good:#0b7a52;--bad:#b3261e;--paid:#7a4fc9}
 @media(prefers-color-scheme:dark){:root{--bg:#1a1a19;--ink:#f0efec;--dim:#a3a29c;--line:#383835;--good:#3cc08c;--bad:#f08080;--paid:#9085e9}}
-body{max-width:60rem;margin:0 auto;padding:1.5rem 1rem;background:var(--bg);color:var(--ink);font:15px/1.45 system-ui,sans-serif}
+body{max-width:68rem;margin:0 auto;padding:1.5rem 1rem;background:var(--bg);color:var(--ink);font:15px/1.45 system-ui,sans-serif}
 h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .5rem}.dim,th,summary{color:var(--dim)}
 i{display:inline-block;width:.7rem;height:.7rem;margin:0 .4rem 0 .8rem;background:var(--c)}
 .wide{overflow-x:auto}.chart{width:100%;min-width:34rem}.chart text{font-size:11px;fill:var(--dim)}
