@@ -256,6 +256,39 @@ testOutage(
 );
 
 testOutage(
+  "takes nothing of a change that comes to its server after it was made by another way",
+  async ({ where, open }) => {
+    const { port, sql } = await serverOfTests();
+    await using proxy = await startProxy(port);
+    const mine = open({ where: proxy.through(where) });
+    await open().update((state) => {
+      state.accounts["a"] = { tokens: { access: "old" }, requests: 1 };
+    });
+    await mine.read();
+    const held = proxy.holdFrom("requests");
+    const written = mine.update((state) => {
+      count(state);
+      state.accounts["a"]!.tokens!.access = "mine";
+    });
+    const pass = await held;
+    assertEquals((await written).accounts["a"]!.requests, 2);
+    await open().update((state) => {
+      state.accounts["a"]!.tokens!.access = "newer";
+    });
+    const expected = await open().read();
+    pass();
+    // what is passed has been carried out when nobody is busy any more
+    const busy = "select pid from pg_stat_activity where state = 'active'" +
+      " and application_name = 'codex-rotator'";
+    await until(async () => (await sql(busy)).length === 0);
+    assertEquals(await open().read(), expected);
+    assertEquals(expected.accounts, {
+      a: { tokens: { access: "newer" }, requests: 2 },
+    });
+  },
+);
+
+testOutage(
   "has a rotator count each request once whose writing was not told for longer than a write is looked for",
   async (place) => {
     const { port } = await serverOfTests();

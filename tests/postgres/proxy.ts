@@ -11,6 +11,8 @@ export interface Proxy extends AsyncDisposable {
   heal(): void;
   /** Ends the connection that sends such a text, before it passes it on or before the answer, and lets nobody in until it heals. */
   endAt(text: string, when: "before" | "answer"): Promise<void>;
+  /** Holds back what a connection sends from such a text on, also when that has gone; gives what passes it on at last. */
+  holdFrom(text: string): Promise<() => void>;
   /** Puts an error in the place of the next answer to `begin`; all else passes. */
   refuseBegin(severity: "ERROR" | "FATAL", sqlState: string): void;
   /** How many connections there were at most. */
@@ -36,6 +38,8 @@ interface Pair {
   readonly sides: readonly [Socket, Socket];
   /** Nothing comes through any more. */
   isDead: boolean;
+  /** What is held back. */
+  held?: Uint8Array[];
 }
 
 /** Starts a proxy in front of a port. */
@@ -45,6 +49,7 @@ export async function startProxy(port: number): Promise<Proxy> {
   let [isCut, isClosed, most] = [false, false, 0];
   let trap: { text: string; when: string; onEnd: () => void } | undefined;
   let refusal: Buffer | undefined;
+  let hold: { text: string; onHeld: (pass: () => void) => void } | undefined;
   const server = createServer((client) => {
     if (isClosed) return client.destroy();
     const number = sent.push(0) - 1;
@@ -54,7 +59,7 @@ export async function startProxy(port: number): Promise<Proxy> {
     most = Math.max(most, pairs.size);
     const end = () => {
       // who is cut off hears nothing
-      if (pair.isDead) return;
+      if (pair.isDead || pair.held) return;
       pairs.delete(pair);
       pair.sides.forEach((it) => it.destroy());
     };
@@ -71,7 +76,13 @@ export async function startProxy(port: number): Promise<Proxy> {
         if (when === "before") return close();
         upstream.removeAllListeners("data").once("data", close);
       }
-      if (!pair.isDead) upstream.write(chunk);
+      if (hold && chunk.includes(hold.text)) {
+        const held: Uint8Array[] = pair.held = [];
+        hold.onHeld(() => held.forEach((it) => upstream.write(it)));
+        hold = undefined;
+      }
+      if (pair.held) pair.held.push(chunk);
+      else if (!pair.isDead) upstream.write(chunk);
     });
     upstream.on("data", (chunk: Buffer) => {
       if (pair.isDead) return;
@@ -98,6 +109,10 @@ export async function startProxy(port: number): Promise<Proxy> {
     heal() {
       isCut = isClosed = false;
     },
+    holdFrom: (text) =>
+      new Promise((resolve) => {
+        hold = { text, onHeld: resolve };
+      }),
     refuseBegin: (severity, sqlState) =>
       refusal = refusalOf(severity, sqlState),
     endAt: (text, when) =>
