@@ -372,6 +372,34 @@ test("what a request cost is kept for who asks about it, for 30 minutes", () => 
   }
 });
 
+test("a balance that falls while only a request runs is what that one costs; one that is told no more ends none", () => {
+  const record = normalRecord({});
+  const tell = (balance: string | null, at: number) =>
+    observeBalance(
+      record,
+      { balance, observedAt: at, seenAt: at, isAsked: true },
+      at,
+    );
+  endForgotten(record, START);
+  tell("9", START);
+  startPaid(record, "r", START);
+  assertEquals(tell("5", START + 1), { topUp: null, unexpected: null });
+  endPaid(record, "r", { endedAt: START + 2, tokens: null });
+  tell(null, START + 3);
+  assertEquals(takePaid(record, "r"), undefined);
+  tell("5", START + 4);
+  assertEquals(takePaid(record, "r")?.credits, "4");
+  assertEquals(tell("4", START + 5).unexpected, "1");
+  // of one that tells none, nothing can be known
+  const silent = normalRecord({});
+  startPaid(silent, "r", START);
+  endPaid(silent, "r", { endedAt: START + 1, tokens: null });
+  const times = { observedAt: START + 2, seenAt: START + 2, isAsked: true };
+  observeBalance(silent, { balance: null, ...times }, START + 2);
+  assertEquals(takePaid(silent, "r")?.credits, undefined);
+  assertEquals(Object.keys(silent.spending!.paid), []);
+});
+
 test("a balance that was asked for earlier does not make a stored one older", () => {
   const at = (observedAt: number, balance: string) =>
     normalRecord({
