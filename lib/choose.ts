@@ -26,7 +26,7 @@ import { iso } from "./values.ts";
 const MAX_ROUNDS = 6;
 
 /** What choosing looks at of a request, and of what was tried for it. */
-export type ChoiceQuery =
+type ChoiceQuery =
   & Pick<
     ReplayableRequest,
     "model" | "session" | "signal" | "isFree" | "includedOnly"

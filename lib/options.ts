@@ -169,7 +169,7 @@ const POLICY_NAMES = [
 ];
 
 /** Reads one environment variable. A scoped run may be refused: that throws. */
-export type Environment = (name: string) => string | undefined;
+type Environment = (name: string) => string | undefined;
 
 /** The first of these variables that is set. */
 export function readFirst(

@@ -19,7 +19,7 @@ const STATUS = {
   login_required: 401,
   no_eligible_account: 403,
 } as const;
-export type RefusalType = keyof typeof STATUS;
+type RefusalType = keyof typeof STATUS;
 
 /** A client's own quick retries are pointless when it takes longer, s. */
 const RETRY_SOON_SECONDS = 60;

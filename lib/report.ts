@@ -19,12 +19,12 @@ import type { NormalRecord } from "./normal_types.ts";
 import { dayOf, iso } from "./values.ts";
 
 /** What a report is made from: a rotator, or a store that is only read. */
-export type Reported = Pick<
+type Reported = Pick<
   RotatorContext,
   "accounts" | "storeName" | "preferPlans" | "strategy" | "random"
 >;
 
-export interface ReportOptions {
+interface ReportOptions {
   /** Verdicts are for this model; unknown by default. */
   model?: string | undefined;
   /** Epoch ms. */

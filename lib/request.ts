@@ -56,7 +56,7 @@ export interface ReplayableRequest {
 /** What the request asks for cannot be done; the message says what can. */
 export class RequestError extends Error {}
 
-export interface FetchArguments {
+interface FetchArguments {
   input: RequestInfo | URL;
   /** Its fields win over those of a `Request`. */
   init: RequestInit;

@@ -69,12 +69,12 @@ export async function peek(response: Response): Promise<string> {
   return text;
 }
 
-export type Source = Pick<
+type Source = Pick<
   ReadableStreamDefaultReader<Uint8Array>,
   "read" | "cancel"
 >;
 
-export interface Watcher {
+interface Watcher {
   onChunk?(chunk: Uint8Array): void;
   /** Called whenever it ends: undefined for whole, null when its reader went away, else the error. */
   onEnd?(error: unknown): void;

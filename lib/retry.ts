@@ -16,7 +16,7 @@ const MAX_RETRIES = 2;
 /** The delay before the first of them, ms; it doubles. */
 const BACKOFF_MS = 200;
 
-export type Step =
+type Step =
   | { kind: "return"; response: Response }
   /** The same account; `rejected`: with another token than this one. */
   | { kind: "again"; rejected?: string }

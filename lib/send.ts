@@ -153,9 +153,7 @@ function initOf(
     identityOf(record, attempt.access),
     {
       codexVersion: context.codexVersion,
-      accept: /\/responses(\?|$)/.test(request.url)
-        ? "text/event-stream"
-        : "application/json",
+      accept: request.isResponses ? "text/event-stream" : "application/json",
       keepTurnState: request.session !== undefined &&
         context.sessions.get(request.session, context.now())?.alias === alias,
     },

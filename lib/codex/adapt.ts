@@ -49,7 +49,7 @@ const UNREADABLE = "(This output is encrypted and cannot be read any more)";
 
 type Json = Record<string, unknown>;
 
-export interface Adapted {
+interface Adapted {
   /** The body to send; undefined: the caller's conforms, byte for byte. */
   json: Json | undefined;
   /** The caller did not ask for a stream, so it is to be folded into one response. */

@@ -119,7 +119,7 @@ export function needsBody(status: number): boolean {
       ROWS.some(([, statuses]) => statuses.includes(status)) || status === 403;
 }
 
-export interface ErrorMeaning {
+interface ErrorMeaning {
   kind: ErrorKind;
   code?: string;
   /** The HTTP status that it usually comes with, where the table has one. */

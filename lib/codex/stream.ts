@@ -12,7 +12,7 @@ import {
 import { displayName, meterName, partialUsage, readMeter } from "./windows.ts";
 
 /** A stream that says that it failed. */
-export interface StreamFailure {
+interface StreamFailure {
   kind: "failed";
   error: Record<string, unknown>;
   /** The HTTP status and headers that an error event may carry. */

@@ -93,7 +93,7 @@ export interface IssuedTokens {
 }
 
 /** What the issuer answered to a token call. */
-export type TokenAnswer =
+type TokenAnswer =
   | IssuedTokens
   /** Only a sign-in helps. */
   | { kind: "refused"; reason: string }

@@ -27,7 +27,7 @@ import {
 const MAX_METERS = 32;
 
 /** What bounds the credits, whatever their balance. */
-export type CreditLimits = Pick<
+type CreditLimits = Pick<
   NormalCredits,
   | "overageLimitReached"
   | "spendControlReached"

@@ -45,7 +45,7 @@ export interface SpendReport {
 export interface SpendItem extends Record<SpendKey, string>, SpendSum {}
 
 /** What was booked without a request of ours, or by a process that died. */
-export const OTHER = "other";
+const OTHER = "other";
 
 /** The start of the UTC day of a time (epoch ms). */
 export function startOfDay(time: number): number {
