@@ -400,6 +400,36 @@ test("a balance that falls while only a request runs is what that one costs; one
   assertEquals(Object.keys(silent.spending!.paid), []);
 });
 
+test("a cap of all counts at the dearest request of any account, and of those that ended together", () => {
+  const charged = (before: string, after: string) => {
+    const record = normalRecord({});
+    const tell = (balance: string, at: number) => {
+      const times = { observedAt: at, seenAt: at, isAsked: true };
+      observeBalance(record, { balance, ...times }, at);
+    };
+    tell(before, START);
+    for (const [id, tokens] of [["r1", 30], ["r2", 10]] as const) {
+      startPaid(record, id, START);
+      endPaid(record, id, { endedAt: START + 1, tokens });
+    }
+    tell(after, START + 2);
+    return record;
+  };
+  const [dear, cheap] = [charged("9", "5"), charged("9", "8.6")];
+  assertEquals([dear, cheap].map((it) => dearestOf(it, START)), ["3", "0.3"]);
+  for (const [first, second] of [[dear, cheap], [cheap, dear]] as const) {
+    const accounts = { first, second, unused: normalRecord({}) };
+    const verdictOf = (day: number) =>
+      capVerdict(accounts, {
+        alias: "unused",
+        caps: { "*": { day } },
+        now: START + 3,
+        countsPending: true,
+      }).kind;
+    assertEquals([7.3, 7.5].map(verdictOf), ["capped", "open"]);
+  }
+});
+
 test("a balance that was asked for earlier does not make a stored one older", () => {
   const at = (observedAt: number, balance: string) =>
     normalRecord({
