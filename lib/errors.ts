@@ -79,7 +79,8 @@ export function networkErrorText(error: unknown, url: string): string {
     // a query may hold a secret
     return (last?.message ?? String(error)).replaceAll(/\?[^\s)]*/g, "");
   }
-  return `fetch failed: ${reason} at ${addressOf(chain) ?? hostOf(url)}`;
+  const where = addressOf(chain) ?? URL.parse(url)?.host ?? "an unknown host";
+  return `fetch failed: ${reason} at ${where}`;
 }
 
 /**
@@ -128,8 +129,4 @@ function addressOf(chain: readonly Error[]): string | undefined {
       : `${address}:${port}`;
   }
   return undefined;
-}
-
-function hostOf(url: string): string {
-  return URL.parse(url)?.host ?? "an unknown host";
 }

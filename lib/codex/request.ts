@@ -148,6 +148,13 @@ export function backendHeaders(
   identity: Identity,
   options: BackendHeadersOptions,
 ): HeaderRecord {
+  const { access, accountId, fedramp } = identity;
+  if (!isHeaderText(access) || (accountId && !isHeaderText(accountId))) {
+    // the runtime's own message would show the token
+    throw new TypeError(
+      "The account's token or id holds characters that no header can carry; sign in again",
+    );
+  }
   const headers: HeaderRecord = {};
   for (const name in caller) {
     if (DROPPED.has(name)) continue;
@@ -165,26 +172,15 @@ export function backendHeaders(
   if (isDefaultAccept(headers["accept"] ?? "", options.accept)) {
     headers["accept"] = options.accept;
   }
-  identify(headers, identity);
+  headers["authorization"] = `Bearer ${access}`;
+  if (accountId) headers["chatgpt-account-id"] = accountId;
+  if (fedramp) headers["x-openai-fedramp"] = "true";
   return headers;
 }
 
 function isDefaultAccept(accept: string, wanted: string): boolean {
   if (accept === "" || accept.endsWith("*/*")) return true;
   return wanted === "text/event-stream" && accept === "application/json";
-}
-
-function identify(headers: HeaderRecord, identity: Identity): void {
-  const { access, accountId, fedramp } = identity;
-  if (!isHeaderText(access) || (accountId && !isHeaderText(accountId))) {
-    // the runtime's own message would show the token
-    throw new TypeError(
-      "The account's token or id holds characters that no header can carry; sign in again",
-    );
-  }
-  headers["authorization"] = `Bearer ${access}`;
-  if (accountId) headers["chatgpt-account-id"] = accountId;
-  if (fedramp) headers["x-openai-fedramp"] = "true";
 }
 
 /** Reads a request's decompressed body; only JSON objects say anything. One without a content type is tried. */
