@@ -129,8 +129,8 @@ export function observeBalance(
     const until = spending.seenAt + (isAsked ? 0 : CLOCKS_APART_MS);
     if (isLate || observedAt <= until) return change;
     if (isOldNews(spending, observation)) {
-      // what had ended before the known balance was told is in that
-      settle(record, { ...observation, observedAt: spending.observedAt }, now);
+      // what had ended before the known balance was told is in that, its own request is not
+      settle(record, { observedAt: spending.observedAt - 1, isAsked }, now);
       return { ...change, isOldNews: true };
     }
     spending.toppedUpAt = now;
@@ -232,7 +232,7 @@ function bookDearest(record: Spender, request: PaidRequest, at: number): void {
 /** Ends the requests whose cost is known now, and those that nobody will hear of any more. */
 function settle(
   record: Spender,
-  { observedAt, isAsked }: BalanceObservation,
+  { observedAt, isAsked }: Pick<BalanceObservation, "observedAt" | "isAsked">,
   now: number,
 ): void {
   const spending = spendingOf(record);

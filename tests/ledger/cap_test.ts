@@ -430,6 +430,30 @@ test("a cap of all counts at the dearest request of any account, and of those th
   }
 });
 
+test("usage out of a cache ends no request whose own header told the balance that is known", () => {
+  const costs = () => {
+    const record = normalRecord({});
+    const tell = (balance: string, at: number, isAsked: boolean) =>
+      observeBalance(
+        record,
+        { balance, observedAt: at, seenAt: at, isAsked },
+        at,
+      );
+    tell("50", START, true);
+    startPaid(record, "first", START);
+    endPaid(record, "first", { endedAt: START + 1_000, tokens: null });
+    startPaid(record, "last", START + 16_000);
+    tell("47", START + 16_000, false);
+    endPaid(record, "last", { endedAt: START + 16_000, tokens: null });
+    tell("50", START + 24_000, true);
+    return ["first", "last"].map((id) => {
+      const cost = takePaid(record, id);
+      return cost && (cost.credits ?? "0");
+    });
+  };
+  assertEquals(costs(), ["3", undefined]);
+});
+
 test("a balance that was asked for earlier does not make a stored one older", () => {
   const at = (observedAt: number, balance: string) =>
     normalRecord({
