@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
 import type { LedgerEntry, PoolState } from "../../mod.ts";
 import { readLedger } from "../../lib/ledger/ledger.ts";
 import {
@@ -245,22 +246,52 @@ test("a balance that rises is a top-up, told and never netted", async () => {
   assertEquals(told.length, 1);
 });
 
-test("a top-up that an answer on credits shows is told, too", async () => {
-  await using filed = await startFiled({ accounts: { alice: CREDITED } });
-  const { fleet } = filed;
-  for (const added of [0, 100]) {
+test("a top-up that an answer on credits shows is told, too, but for seconds that clocks may be apart", async () => {
+  for (
+    const [added, waitMs, told] of [
+      [0, 11_000, 0],
+      [100, 11_000, 1],
+      [100, 5_000, 0],
+    ] as const
+  ) {
+    await using filed = await startFiled({ accounts: { alice: CREDITED } });
+    const { fleet } = filed;
     await fleet.ask();
     await fleet.rotator.refresh();
-    // a header's balance may be by a clock that is some seconds ahead
-    fleet.clock.now += 11_000;
-    fleet.events.length = 0;
+    fleet.clock.now += waitMs;
     if (added > 0) fleet.fake.topUp("alice", added);
     await fleet.ask();
-    const told = fleet.events.filter((event) =>
-      event.type === "warning" && /topped up/.test(event.reason)
-    );
-    assertEquals(told.length, added > 0 ? 1 : 0);
+    const topUps = () =>
+      fleet.events.filter((event) =>
+        event.type === "warning" && /topped up/.test(event.reason)
+      ).length;
+    assertEquals(topUps(), told);
+    fleet.clock.now += 1000;
+    await fleet.rotator.refresh();
+    assertEquals(topUps(), added > 0 ? 1 : 0);
   }
+});
+
+test("the last balance of a burst is asked for when it is over, not while a request of it runs", async () => {
+  await using filed = await startFiled({ accounts: { alice: CREDITED } });
+  const { fake, ask } = filed.fleet;
+  const alice = fake.account("alice");
+  const asked = () => fake.log.filter(({ kind }) => kind === "usage").length;
+  const before = asked();
+  const held = Promise.withResolvers<void>();
+  alice.always = { until: held.promise };
+  const slow = ask();
+  await fake.seen(({ kind }) => kind === "responses");
+  alice.always = undefined;
+  await ask();
+  // a burst is over after half a second
+  await delay(800);
+  assertEquals(asked(), before);
+  held.resolve();
+  await slow;
+  const last = fake.log.at(-1)!.n;
+  await fake.seen(({ kind, n }) => kind === "usage" && n > last);
+  assertEquals(asked(), before + 1);
 });
 
 test("what other programs spend is booked on the account", async () => {
