@@ -174,11 +174,16 @@ async function blameModel(
   const isServed = ({ attempt }: Tries["refusedModel"][number]) =>
     model !== undefined &&
     context.servedModels.isServedBesides(model, attempt.account.alias);
-  for (const refused of tries.refusedModel.filter(isServed)) {
-    const { attempt, until, detail } = refused;
+  const blamed = tries.refusedModel.filter(isServed);
+  for (const refused of blamed) {
     tries.refusedModel.splice(tries.refusedModel.indexOf(refused), 1);
-    await learnOutcome(context, attempt, { kind: "model", until, detail });
   }
+  // all at once, so that the next request finds them
+  await Promise.all(
+    blamed.map(({ attempt, until, detail }) =>
+      learnOutcome(context, attempt, { kind: "model", until, detail })
+    ),
+  );
 }
 
 /** The token is renewed once; refused again, the account pauses. */

@@ -549,7 +549,11 @@ test("usage out of a cache is no top-up, books nothing twice and takes nothing o
     const statuses: number[] = [];
     for (let n = 0; n < 4; n++) {
       statuses.push((await fleet.ask()).status);
-      if (n === 1) fleet.fake.topUp("alice", topUp);
+      if (n === 1) {
+        // a check that still runs would tell of an earlier time
+        await fleet.rotator.refresh();
+        fleet.fake.topUp("alice", topUp);
+      }
       // what the first one costs is known before the others
       fleet.clock.now += n === 0 ? 61_000 : 10_000;
       await fleet.rotator.refresh();
