@@ -108,7 +108,7 @@ test("the OpenCode plugin keeps what is configured, and touches no other provide
   assertEquals(options, { apiKey: "sk-mine", timeout: 5 });
   assertEquals(config.provider!.other, { options: { apiKey: "sk-other" } });
   const models = { "gpt-5.5": { name: "GPT-5.5", cost: { input: 9 } } };
-  assertEquals(await hooks.provider.models({ models }), {
+  assertEquals<unknown>(await hooks.provider.models({ models }), {
     "gpt-5.5": {
       name: "GPT-5.5",
       cost: { input: 0, output: 0, cache: { read: 0, write: 0 } },

@@ -92,7 +92,7 @@ test("readClaims() and readTokenAnswer() take nothing that no header can carry f
   ]);
   const answer = (access_token: string, more = {}) =>
     readTokenAnswer(200, JSON.stringify({ access_token, ...more }));
-  const told = { kind: "tokens", refresh: "r", id: undefined };
+  const told = { kind: "tokens", refresh: "r", id: undefined } as const;
   assertEquals(answer("good", { refresh_token: "r" }), {
     ...told,
     access: "good",

@@ -253,6 +253,8 @@ test("a folded response that fails after it began on credits is told as spent, a
     const { status, alias } = await fleet.ask({ stream: false });
     const spent = fleet.events.filter(({ type }) => type === "credits-spent");
     assertEquals([status, alias], paid ? [429, "alice"] : [200, "bob"]);
-    assertEquals(spent.map((it) => "alias" in it && it.alias), [alias]);
+    assertEquals(spent.map((it) => "alias" in it ? it.alias : undefined), [
+      alias,
+    ]);
   }
 });

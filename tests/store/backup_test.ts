@@ -215,7 +215,7 @@ test(
       accounts["renamed"] = accounts["b"]!;
       delete accounts["b"];
     });
-    const [a, b, c] = ["a", "b", "c"].map((alias) => `token-of-${alias}`);
+    const [a, b, c] = ["token-of-a", "token-of-b", "token-of-c"] as const;
     assertEquals((await tokensIn(path)).slice(2), [[a, b, c], [a, b]]);
     await store.update(({ accounts }) => {
       delete accounts["a"];
