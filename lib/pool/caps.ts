@@ -119,17 +119,16 @@ export interface CapQuery {
 /** Whether an account may take one more paid request. */
 export function capVerdict(
   accounts: Record<string, NormalRecord>,
-  { alias, caps, now, countsPending, spentByRemoved }: CapQuery,
+  { alias, caps, now, countsPending, spentByRemoved = {} }: CapQuery,
 ): CapVerdict {
   const record = accounts[alias];
   if (!record || !isCapped(caps, alias)) return { kind: "open" };
   if (uncountable(record) !== null) return { kind: "capped", until: null };
-  const removed: Spender = spentByRemoved ? { spent: spentByRemoved } : {};
   const verdicts: CapVerdict[] = [];
   for (
     const [name, records] of [
       [alias, [record]],
-      [FLEET, [...Object.values(accounts), removed]],
+      [FLEET, [...Object.values(accounts), { spent: spentByRemoved }]],
     ] as const
   ) {
     for (const period of PERIODS) {

@@ -49,6 +49,21 @@ function onCredits(): FakeAccountOptions {
   };
 }
 
+/** A record of 100 credits, of which a request takes some; the dearest was 3. */
+function paying() {
+  const record = normalRecord({
+    spending: {
+      balance: "100",
+      observedAt: START - 2,
+      seenAt: START - 1,
+      paid: {},
+      dearest: { [START - 1]: "3" },
+    },
+  });
+  startPaid(record, "r1", START);
+  return record;
+}
+
 /** So many rotators beside the fleet's own, on its store. */
 function others(fleet: Fleet, count: number, options: RotatorOptions) {
   return Array.from({ length: count }, () =>
@@ -202,16 +217,7 @@ test("a cap takes one request at a time while top-ups hide what each costs", () 
 
 test("a top-up hides what a request cost that had its share of the charge of another", () => {
   const spentWith = (last: string) => {
-    const record = normalRecord({
-      spending: {
-        balance: "100",
-        observedAt: START - 2,
-        seenAt: START - 1,
-        paid: {},
-        dearest: { [START - 1]: "3" },
-      },
-    });
-    startPaid(record, "r1", START);
+    const record = paying();
     startPaid(record, "r2", START);
     for (
       const [at, balance] of [[START + 1, "97"], [START + 4, last]] as const
@@ -516,16 +522,7 @@ test("a cap holds for one request after the other where charges count at their e
 
 test("a header of another machine, whose clock is a little ahead, tells of no top-up that an asked balance does not tell of", () => {
   const told = (isAsked: boolean) => {
-    const record = normalRecord({
-      spending: {
-        balance: "100",
-        observedAt: START - 2,
-        seenAt: START - 1,
-        paid: {},
-        dearest: { [START - 1]: "3" },
-      },
-    });
-    startPaid(record, "r1", START);
+    const record = paying();
     const observe = (balance: string, observedAt: number, isAsked: boolean) =>
       observeBalance(
         record,

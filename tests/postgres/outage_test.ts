@@ -57,6 +57,24 @@ async function startOn(
   return fleet;
 }
 
+/** The same behind a network that can fail. */
+async function startBehind(
+  place: Place,
+  options: Omit<FleetOptions, "store">,
+): Promise<{ proxy: Proxy; fleet: Fleet } & AsyncDisposable> {
+  const { port } = await serverOfTests();
+  const proxy = await startProxy(port);
+  const fleet = await startOn(place, options, proxy.through(place.where));
+  return {
+    proxy,
+    fleet,
+    async [Symbol.asyncDispose]() {
+      await fleet[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
+    },
+  };
+}
+
 /** Waits until something is so. */
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
   for (let turn = 0; !await isSo(); turn++) {
@@ -291,13 +309,8 @@ testOutage(
 testOutage(
   "has a rotator count each request once whose writing was not told for longer than a write is looked for",
   async (place) => {
-    const { port } = await serverOfTests();
-    await using proxy = await startProxy(port);
-    await using fleet = await startOn(
-      place,
-      { accounts: { alice: {} } },
-      proxy.through(place.where),
-    );
+    await using behind = await startBehind(place, { accounts: { alice: {} } });
+    const { proxy, fleet } = behind;
     for (let count = 0; count < 3; count++) await fleet.ask();
     const ended = proxy.endAt("lastUsedAt", "answer");
     fleet.fake.account("alice").queue.push({
@@ -320,13 +333,11 @@ testOutage(
 testOutage(
   "keeps the newer facts of others when a rotator comes back that was cut off",
   async (place) => {
-    const { port } = await serverOfTests();
-    await using proxy = await startProxy(port);
-    await using fleet = await startOn(
-      place,
-      { accounts: { alice: {} }, strategy: "drain" },
-      proxy.through(place.where),
-    );
+    await using behind = await startBehind(place, {
+      accounts: { alice: {} },
+      strategy: "drain",
+    });
+    const { proxy, fleet } = behind;
     const { fake, clock } = fleet;
     const alice = fake.account("alice");
     await using other = createRotator({
@@ -367,13 +378,8 @@ testOutage(
 testOutage(
   "has a rotator go on while the network passes nothing and tells nobody",
   async (place) => {
-    const { port } = await serverOfTests();
-    await using proxy = await startProxy(port);
-    await using fleet = await startOn(
-      place,
-      { accounts: { alice: {} } },
-      proxy.through(place.where),
-    );
+    await using behind = await startBehind(place, { accounts: { alice: {} } });
+    const { proxy, fleet } = behind;
     await fleet.ask();
     await sleep(1_100);
     proxy.cut();
@@ -398,13 +404,10 @@ testOutage(
 testOutage(
   "tells a rotator within a second what others changed, and is not asked in between",
   async (place) => {
-    const { port } = await serverOfTests();
-    await using proxy: Proxy = await startProxy(port);
-    await using fleet = await startOn(
-      place,
-      { accounts: { alice: {}, bob: {} } },
-      proxy.through(place.where),
-    );
+    await using behind = await startBehind(place, {
+      accounts: { alice: {}, bob: {} },
+    });
+    const { proxy, fleet } = behind;
     // it begins to listen, then reads what it may have missed until then
     for (let count = 0; count < 2; count++) {
       await fleet.ask();
